@@ -1,0 +1,146 @@
+//! Who completes text.
+//!
+//! Two seams. [`Decoder`] is the token level: the dozen calls that any engine with KV sequences
+//! has. [`Engine`] is the text level: it pulls [`Request`]s from a [`Source`] whenever it has room
+//! and hands each [`Completion`] back, which may create further requests (the next step of a
+//! program) or make others unnecessary (the vote is settled). [`Scheduler`] makes an `Engine` of
+//! any `Decoder` by continuous batching.
+
+mod chat;
+mod llama;
+mod sampler;
+mod scheduler;
+mod scripted;
+
+pub use chat::{ChatTemplate, Message, Role};
+pub use llama::{Llama, LlamaOptions};
+pub use sampler::Sampling;
+pub use scheduler::Scheduler;
+pub use scripted::Scripted;
+
+use crate::{Cancel, Result};
+
+/// A token of the model's vocabulary.
+pub type Token = i32;
+
+/// A KV sequence of a [`Decoder`], `0..max_sequences`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SeqId(pub u32);
+
+/// One row of a decode batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Row {
+    /// The token to feed.
+    pub token: Token,
+    /// Its position in the sequence, from 0.
+    pub pos: u32,
+    /// The sequence it extends.
+    pub seq: SeqId,
+    /// Whether the logits after this token are wanted.
+    pub logits: bool,
+}
+
+/// Token-level inference with KV sequences.
+///
+/// Threads: one caller at a time (`&mut self` where state changes).
+pub trait Decoder {
+    /// Tokens of `text`. Text of special tokens becomes those tokens only where `special` is set.
+    fn tokenize(&self, text: &str, special: bool) -> Result<Vec<Token>>;
+    /// Appends the bytes of `token` to `out`; special tokens append nothing.
+    fn piece(&self, token: Token, out: &mut Vec<u8>);
+    /// Whether `token` ends a turn (end-of-turn, end-of-sequence).
+    fn is_end(&self, token: Token) -> bool;
+    /// The model's own chat template.
+    fn chat_template(&self) -> &ChatTemplate;
+    /// Whether prompts start with a BOS token that `tokenize` does not add, and which.
+    fn bos(&self) -> Option<Token>;
+    /// Width of a logits row.
+    fn vocab_size(&self) -> usize;
+    /// Cells of the KV cache, shared by all sequences.
+    fn context_size(&self) -> usize;
+    /// Sequences that may be live at once.
+    fn max_sequences(&self) -> usize;
+    /// Rows that one [`Decoder::decode`] accepts.
+    fn max_batch(&self) -> usize;
+    /// Feeds `rows` and computes the wanted logits.
+    fn decode(&mut self, rows: &[Row]) -> Result<()>;
+    /// Logits after row `index` of the last decoded batch, which must have asked for them.
+    fn logits(&self, index: usize) -> &[f32];
+    /// Makes `to` share positions `0..len` of `from`. `to` must be empty.
+    fn copy_prefix(&mut self, from: SeqId, to: SeqId, len: u32);
+    /// Forgets positions `from..` of `seq`.
+    fn truncate(&mut self, seq: SeqId, from: u32);
+    /// Applies the LoRA adapter in `path` from now on, or none. Clears every sequence.
+    fn set_adapter(&mut self, path: Option<&std::path::Path>) -> Result<()>;
+}
+
+/// A text to complete.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// The caller's name for it; handed back with the completion.
+    pub id: u64,
+    /// The conversation, rendered with the model's chat template.
+    pub messages: Vec<Message>,
+    /// How to choose tokens and when to stop.
+    pub sampling: Sampling,
+    /// All randomness of this completion comes from here, whatever runs beside it.
+    pub seed: u64,
+}
+
+/// Why a completion ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Finish {
+    /// The model ended its turn.
+    EndOfTurn,
+    /// A stop string appeared; it is not part of the text.
+    StopString,
+    /// The source had what it needed ([`Source::enough`]).
+    Enough,
+    /// `max_tokens` or the context was used up.
+    Length,
+}
+
+/// A finished text.
+#[derive(Debug, Clone)]
+pub struct Completion {
+    /// The request's id.
+    pub id: u64,
+    /// What the model wrote.
+    pub text: String,
+    /// Tokens of the rendered prompt.
+    pub prompt_tokens: usize,
+    /// Tokens sampled, the end-of-turn token included.
+    pub generated_tokens: usize,
+    /// Why it ended.
+    pub finish: Finish,
+    /// The model's own probability (temperature 1) of the text it wrote, end-of-turn included:
+    /// the product over the generated tokens. In 0..=1. NaN where the engine cannot tell.
+    pub probability: f32,
+    /// Seconds between admission to the batch and the end.
+    pub seconds: f64,
+}
+
+/// Where requests come from and completions go.
+pub trait Source {
+    /// The next request, or `None` when there is none now. Asked again after each completion.
+    fn next(&mut self) -> Option<Request>;
+    /// Takes a finished completion.
+    fn finished(&mut self, completion: Completion) -> Result<()>;
+    /// Whether the text written so far is all that request `id` was for.
+    fn enough(&self, _id: u64, _text: &str) -> bool {
+        false
+    }
+    /// Whether a running request is still wanted; an unwanted one is dropped without a completion.
+    fn wanted(&self, _id: u64) -> bool {
+        true
+    }
+}
+
+/// Completes text.
+pub trait Engine {
+    /// Runs until `source` has no further request and every completion is delivered.
+    fn run(&mut self, source: &mut dyn Source, cancel: &Cancel) -> Result<()>;
+    /// Applies a LoRA adapter file from now on, or none.
+    fn set_adapter(&mut self, path: Option<&std::path::Path>) -> Result<()>;
+}

@@ -1,0 +1,12 @@
+//! Makes a model's slow answers second nature.
+#![warn(missing_docs, clippy::undocumented_unsafe_blocks, unsafe_op_in_unsafe_fn)]
+
+mod error;
+mod progress;
+
+pub mod engine;
+pub mod task;
+pub mod vote;
+
+pub use error::{Error, Result};
+pub use progress::{Cancel, Progress, Silent, Stage, Update};
