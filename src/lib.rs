@@ -4,9 +4,11 @@
 mod error;
 mod progress;
 
-pub mod engine;
-pub mod task;
-pub mod vote;
+//ENGINE
+pub mod run;
+//TASK
+pub mod tensor;
+//VOTE
 
 pub use error::{Error, Result};
 pub use progress::{Cancel, Progress, Silent, Stage, Update};
