@@ -4,10 +4,11 @@
 mod error;
 mod progress;
 
-//ENGINE
+pub mod engine { pub type Token = i32; }
 pub mod run;
 //TASK
 pub mod tensor;
+pub mod train;
 //VOTE
 
 pub use error::{Error, Result};

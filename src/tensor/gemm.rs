@@ -254,11 +254,11 @@ impl<'a> Out<'a> {
     }
 }
 
-/// A pointer to `C` that threads share; each writes its own columns.
+/// A pointer to `C` that threads share; each writes its own tiles.
 struct Shared(*mut f32);
 
-// SAFETY: `product` hands every thread a range of columns of its own, so no element is written by
-// two threads, and nothing reads `C` until all have joined.
+// SAFETY: `product` hands every task a block of rows and columns of its own, so no element is
+// written by two threads, and nothing reads `C` until all have joined.
 unsafe impl Sync for Shared {}
 
 /// `out = Σ left·right`, or `out += …` where `accumulate`. Runs on the current rayon pool.
@@ -273,29 +273,34 @@ pub fn product(out: Out, terms: &[(&Left, Right)], accumulate: bool) {
         return;
     }
     let granule = terms.iter().map(|(_, r)| r.granule()).max().unwrap_or(NR);
-    let width = chunk_width(out.cols, granule, rayon::current_num_threads());
+    let threads = rayon::current_num_threads();
+    let width = chunk_width(out.cols, granule, threads);
     let chunks = out.cols.div_ceil(width);
+    // Too narrow to occupy every thread by columns (a projection to the rank): split the rows too.
+    let height = out.rows.div_ceil(threads.div_ceil(chunks)).next_multiple_of(MC);
+    let bands = out.rows.div_ceil(height);
     let c = Shared(out.data.as_mut_ptr());
     let (rows, cols, stride) = (out.rows, out.cols, out.stride);
-    (0..chunks).into_par_iter().with_max_len(1).for_each_init(
+    (0..chunks * bands).into_par_iter().with_max_len(1).for_each_init(
         || (vec![0.0f32; KC * width.next_multiple_of(NR)], Vec::new()),
-        |(packed, scratch), chunk| {
+        |(packed, scratch), task| {
             let c = &c;
-            let n0 = chunk * width;
+            let n0 = task % chunks * width;
             let nc = width.min(cols - n0);
+            let band = task / chunks * height..rows.min((task / chunks + 1) * height);
             let mut first = !accumulate;
             for (left, right) in terms {
                 for k0 in (0..left.depth).step_by(KC) {
                     let kc = KC.min(left.depth - k0);
                     right.pack(k0, kc, n0, nc, packed, scratch);
-                    for m0 in (0..rows).step_by(MC) {
+                    for m0 in band.clone().step_by(MC) {
                         for (p, b) in packed.chunks_exact(kc * NR).enumerate().take(nc.div_ceil(NR)) {
                             let width = NR.min(nc - p * NR);
-                            for m in (m0..rows.min(m0 + MC)).step_by(MR) {
+                            for m in (m0..band.end.min(m0 + MC)).step_by(MR) {
                                 let a = left.panel(k0, kc, m / MR);
-                                let height = MR.min(rows - m);
+                                let height = MR.min(band.end - m);
                                 // SAFETY: row m + height and column n0 + p*NR + width lie inside
-                                // `C`, and these columns belong to this task alone.
+                                // `C`, and this tile belongs to this task alone.
                                 unsafe {
                                     let tile = c.0.add(m * stride + n0 + p * NR);
                                     tile_product(a, b, tile, stride, height, width, first);
