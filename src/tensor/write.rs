@@ -1,6 +1,5 @@
 //! Writes GGUF files: adapters, and the random models that tests compare forward passes on.
 
-use std::io::Write;
 use std::path::Path;
 
 use super::quant::QuantType;

@@ -5,3 +5,6 @@ pub mod lora;
 pub mod model;
 pub mod ops;
 pub mod spec;
+
+#[cfg(test)]
+mod model_tests;
