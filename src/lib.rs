@@ -4,8 +4,12 @@
 mod error;
 mod progress;
 
-pub mod engine;
+pub mod engine { pub type Token = i32; }
+pub mod report;
+pub mod run;
 pub mod task;
+pub mod tensor;
+pub mod train;
 pub mod vote;
 
 pub use error::{Error, Result};

@@ -1,0 +1,183 @@
+//! What a run found: `report.json`, whose keys are fixed, and the table for people.
+
+mod table;
+
+use serde::{Deserialize, Serialize};
+
+pub use table::table;
+
+/// `report.json`. Keys are stable; a stage that has not run is absent.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// The base model.
+    pub model: ModelFacts,
+    /// The task's name.
+    pub task: String,
+    /// What sampling and voting gave.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub curation: Option<Curation>,
+    /// What training took.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub training: Option<Training>,
+    /// System 1, System 2 and the distilled model on held-out questions.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub evaluation: Option<Evaluation>,
+    /// The adapter file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub adapter: Option<AdapterFacts>,
+    /// Whether distilling this task pays.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub decision: Option<Decision>,
+}
+
+/// The base model.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct ModelFacts {
+    /// The file as it was named.
+    pub path: String,
+    /// Its `general.name`.
+    pub name: String,
+    /// Its SHA-256.
+    pub sha256: String,
+    /// Its `general.architecture`.
+    pub architecture: String,
+    /// Its parameters.
+    pub parameters: u64,
+}
+
+/// What sampling and voting gave.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Curation {
+    /// Training questions asked.
+    pub questions: usize,
+    /// Questions whose vote was kept.
+    pub kept: usize,
+    /// Samples finished.
+    pub samples: usize,
+    /// Prompt tokens of all samples, as if none were shared.
+    pub prompt_tokens: usize,
+    /// Tokens sampled.
+    pub generated_tokens: usize,
+    /// Seconds spent sampling, over all invocations.
+    pub seconds: f64,
+    /// Share of kept answers that equal the gold answer, where the questions carry one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub precision: Option<f64>,
+}
+
+/// What training took.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Training {
+    /// Examples trained on.
+    pub examples: usize,
+    /// Examples held out for early stopping.
+    pub held_out: usize,
+    /// Passes over the examples (of the adapter that was kept).
+    pub epochs: f64,
+    /// Optimiser steps taken.
+    pub steps: u64,
+    /// Tokens fed, as the examples count them (shared prefixes counted for every example).
+    pub tokens: u64,
+    /// Tokens computed: shared prefixes once.
+    pub tokens_computed: u64,
+    /// Seconds spent training.
+    pub seconds: f64,
+    /// `tokens / seconds`
+    pub tokens_per_s: f64,
+    /// Loss per target token of the first step.
+    pub loss_first: f64,
+    /// Loss per target token of the last step.
+    pub loss_last: f64,
+    /// The lowest loss on held-out pseudo-labels, that of the adapter kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub held_out_loss: Option<f64>,
+    /// Peak resident memory of the process so far.
+    pub peak_rss_mb: f64,
+    /// Loss per target token of every optimiser step.
+    #[serde(default)]
+    pub loss_curve: Vec<f64>,
+    /// Held-out loss after every epoch, the base model's first.
+    #[serde(default)]
+    pub held_out_curve: Vec<f64>,
+}
+
+/// One way of answering, measured.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Measured {
+    /// Share of right answers, in 0..=1.
+    pub accuracy: f64,
+    /// Every generated token per answer: of all steps, and of all samples of a vote.
+    pub tokens_per_answer: f64,
+    /// Wall-clock milliseconds per answer, answering all questions as one batch.
+    pub ms_per_answer: f64,
+    /// Answers in which no answer was found.
+    pub unparsed: usize,
+    /// Samples drawn per question (System 2 only).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub samples_per_question: Option<f64>,
+    /// Share of right answers of single samples (System 2 only).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub accuracy_per_sample: Option<f64>,
+    /// Every generated token per single sample (System 2 only).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tokens_per_sample: Option<f64>,
+}
+
+/// Answering directly when confident, by reasoning otherwise.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Fallback {
+    /// Answer directly at or above this probability; chosen on pseudo-labels held out of training.
+    pub threshold: f64,
+    /// Share of questions answered directly.
+    pub coverage: f64,
+    /// Share of right answers.
+    pub accuracy: f64,
+    /// Every generated token per answer.
+    pub tokens_per_answer: f64,
+}
+
+/// System 1, System 2 and the distilled model on held-out questions.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Evaluation {
+    /// Questions.
+    pub n: usize,
+    /// What accuracy is measured against: `gold`, or `system2-vote` without gold answers.
+    pub against: String,
+    /// The base model asked directly.
+    pub system1: Measured,
+    /// The base model's vote after reasoning.
+    pub system2: Measured,
+    /// The base model with the adapter, asked directly.
+    pub distilled: Measured,
+    /// McNemar's exact two-sided p for distilled against System 1.
+    pub mcnemar_p: f64,
+    /// Falling back to System 2 when unsure.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fallback: Option<Fallback>,
+}
+
+/// The adapter file.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct AdapterFacts {
+    /// Where it was written.
+    pub path: String,
+    /// Its size.
+    pub bytes: u64,
+    /// r
+    pub rank: usize,
+    /// α
+    pub alpha: f32,
+    /// Largest difference between the trainer's logits and llama.cpp's with the adapter loaded.
+    pub parity_max_abs_diff: f64,
+    /// Root mean square of the same difference, relative to the spread of the logits.
+    pub parity_relative_rms: f64,
+}
+
+/// Whether distilling this task pays.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Decision {
+    /// The verdict.
+    pub distil: bool,
+    /// In one sentence, with the figures.
+    pub why: String,
+}

@@ -1,0 +1,250 @@
+//! The run directory: what a run is about, what it has finished, and how a second invocation goes on.
+//!
+//! Every write is either an appended, synced line (journals) or a temporary file that is synced and
+//! renamed into place, so that a crash or a full disk at any moment loses at most the line being
+//! written. One process at a time: the directory is locked while open.
+
+mod journal;
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+pub use journal::Journal;
+
+use crate::{Cancel, Error, Result};
+
+const MANIFEST: &str = "run.json";
+
+/// What a run is about. Two runs with equal manifests may share a directory; the second resumes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// Version of this crate that made the directory.
+    pub version: String,
+    /// The model file as it was named.
+    pub model: String,
+    /// SHA-256 of the model file.
+    pub model_sha256: String,
+    /// The task's name.
+    pub task: String,
+    /// SHA-256 of the task's JSON.
+    pub task_sha256: String,
+    /// SHA-256 of the training questions.
+    pub questions_sha256: String,
+    /// The sampling seed.
+    pub seed: u64,
+}
+
+/// An open, locked run directory.
+#[derive(Debug)]
+pub struct RunDir {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl RunDir {
+    /// Creates the directory for `manifest`, or opens an existing one that has the same manifest.
+    ///
+    /// # Errors
+    /// [`Error::Run`] when the directory belongs to another model, task, question set or seed, is
+    /// in use by another process, or holds files that are not a run; nothing is touched then.
+    pub fn open(path: impl AsRef<Path>, manifest: &Manifest) -> Result<RunDir> {
+        let path = path.as_ref().to_path_buf();
+        let file = path.join(MANIFEST);
+        if path.exists() && !file.exists() && !is_empty_dir(&path)? {
+            return Err(Error::run(
+                &path,
+                "exists and is not a run directory (no run.json in it); name an empty or new directory with --out",
+            ));
+        }
+        std::fs::create_dir_all(&path).map_err(Error::io("create", &path))?;
+        let lock = lock(&path)?;
+        if file.exists() {
+            let found = read_manifest(&path)?;
+            if let Some(why) = difference(&found, manifest) {
+                return Err(Error::run(&path, why));
+            }
+        } else {
+            let json = serde_json::to_vec_pretty(manifest).map_err(|e| Error::Internal(e.to_string()))?;
+            write_atomically(&file, |f| f.write_all(&json)).map_err(Error::io("write", &file))?;
+        }
+        Ok(RunDir { path, _lock: lock })
+    }
+
+    /// The directory.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// A file in it.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+}
+
+/// The manifest of an existing run directory.
+pub fn read_manifest(dir: &Path) -> Result<Manifest> {
+    let file = dir.join(MANIFEST);
+    let text = std::fs::read_to_string(&file).map_err(Error::io("read", &file))?;
+    serde_json::from_str(&text)
+        .map_err(|e| Error::run(dir, format!("run.json is damaged ({e}); name another directory with --out")))
+}
+
+fn is_empty_dir(path: &Path) -> Result<bool> {
+    let mut entries = std::fs::read_dir(path).map_err(Error::io("read directory", path))?;
+    Ok(entries.next().is_none())
+}
+
+fn lock(dir: &Path) -> Result<File> {
+    let path = dir.join("lock");
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .map_err(Error::io("create", &path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            Err(Error::run(dir, "is in use by another process; wait for it or name another --out"))
+        }
+        Err(TryLockError::Error(source)) => Err(Error::Io { doing: "lock", path, source }),
+    }
+}
+
+fn difference(found: &Manifest, wanted: &Manifest) -> Option<String> {
+    let short = |hash: &str| hash.chars().take(12).collect::<String>();
+    let cure = "name another directory with --out, or repeat the earlier command to resume it";
+    if found.model_sha256 != wanted.model_sha256 {
+        return Some(format!(
+            "belongs to another model ({}, sha256 {}…; this run is for {}, sha256 {}…); {cure}",
+            found.model,
+            short(&found.model_sha256),
+            wanted.model,
+            short(&wanted.model_sha256)
+        ));
+    }
+    if found.task_sha256 != wanted.task_sha256 {
+        return Some(format!(
+            "belongs to task \"{}\" ({}…), not to \"{}\" ({}…); {cure}",
+            found.task,
+            short(&found.task_sha256),
+            wanted.task,
+            short(&wanted.task_sha256)
+        ));
+    }
+    if found.questions_sha256 != wanted.questions_sha256 {
+        return Some(format!("was made from other questions; {cure}"));
+    }
+    if found.seed != wanted.seed {
+        return Some(format!("was made with --seed {}, not {}; {cure}", found.seed, wanted.seed));
+    }
+    None
+}
+
+/// SHA-256 of a file, in hex. Large models take a second or two, so it can be cancelled.
+pub fn sha256_file(path: &Path, cancel: &Cancel) -> Result<String> {
+    let mut file = File::open(path).map_err(Error::io("open", path))?;
+    let mut hasher = Sha256::new();
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        cancel.check()?;
+        let n = io::Read::read(&mut file, &mut buffer).map_err(Error::io("read", path))?;
+        if n == 0 {
+            return Ok(hex(&hasher.finalize()));
+        }
+        hasher.update(&buffer[..n]);
+    }
+}
+
+/// SHA-256 of bytes, in hex.
+pub fn sha256(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// Writes `path` through a synced temporary file beside it and a rename.
+pub fn write_atomically(
+    path: &Path,
+    write: impl FnOnce(&mut dyn io::Write) -> io::Result<()>,
+) -> io::Result<()> {
+    let dir = path.parent().filter(|d| !d.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut temp = tempfile::Builder::new().prefix(".writing-").tempfile_in(dir)?;
+    {
+        let mut buffered = io::BufWriter::new(temp.as_file_mut());
+        write(&mut buffered)?;
+        io::Write::flush(&mut buffered)?;
+    }
+    temp.as_file().sync_all()?;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        temp.as_file().set_permissions(std::fs::Permissions::from_mode(0o644))?;
+    }
+    temp.persist(path).map_err(|e| e.error)?;
+    // The rename itself must reach the disk as well.
+    #[cfg(unix)]
+    File::open(dir)?.sync_all()?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn manifest() -> Manifest {
+        Manifest {
+            version: "0".into(),
+            model: "a.gguf".into(),
+            model_sha256: "aa".into(),
+            task: "t".into(),
+            task_sha256: "bb".into(),
+            questions_sha256: "cc".into(),
+            seed: 1,
+        }
+    }
+
+    #[test]
+    fn the_same_manifest_resumes_and_another_is_refused_by_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let out = dir.path().join("run");
+        drop(RunDir::open(&out, &manifest()).unwrap());
+        drop(RunDir::open(&out, &manifest()).unwrap());
+        let other = Manifest { model: "b.gguf".into(), model_sha256: "dd".into(), ..manifest() };
+        let message = RunDir::open(&out, &other).unwrap_err().to_string();
+        assert!(message.contains("belongs to another model (a.gguf"), "{message}");
+    }
+
+    #[test]
+    fn a_directory_in_use_or_of_other_things_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let out = dir.path().join("run");
+        let open = RunDir::open(&out, &manifest()).unwrap();
+        assert!(RunDir::open(&out, &manifest()).unwrap_err().to_string().contains("in use"));
+        drop(open);
+        let other = dir.path().join("home");
+        std::fs::create_dir(&other).unwrap();
+        std::fs::write(other.join("diary.txt"), "dear").unwrap();
+        assert!(RunDir::open(&other, &manifest()).unwrap_err().to_string().contains("not a run directory"));
+    }
+
+    #[test]
+    fn an_interrupted_write_leaves_the_old_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.json");
+        write_atomically(&path, |f| f.write_all(b"old")).unwrap();
+        let failed = write_atomically(&path, |f| {
+            f.write_all(b"ne")?;
+            Err(io::Error::other("disk full"))
+        });
+        assert!(failed.is_err());
+        assert_eq!(std::fs::read(&path).unwrap(), b"old");
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+}

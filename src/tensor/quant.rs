@@ -1,0 +1,140 @@
+//! ggml's tensor types: sizes, names, and rows of weights as `f32`.
+
+use llama_cpp_sys_2 as sys;
+
+/// A ggml tensor type that this build of ggml can store and dequantize.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct QuantType(u32);
+
+impl QuantType {
+    /// 32-bit float.
+    pub const F32: QuantType = QuantType(sys::GGML_TYPE_F32);
+    /// 16-bit IEEE float.
+    pub const F16: QuantType = QuantType(sys::GGML_TYPE_F16);
+    /// 16-bit brain float.
+    pub const BF16: QuantType = QuantType(sys::GGML_TYPE_BF16);
+    /// 8-bit blocks of 32.
+    pub const Q8_0: QuantType = QuantType(sys::GGML_TYPE_Q8_0);
+
+    /// The type with this number in a GGUF file, if this ggml knows it.
+    pub fn from_id(id: u32) -> Option<Self> {
+        if id >= sys::GGML_TYPE_COUNT {
+            return None;
+        }
+        // SAFETY: `id` is below GGML_TYPE_COUNT, the only precondition of the type tables.
+        let block = unsafe { sys::ggml_blck_size(id as sys::ggml_type) };
+        // Numbers of types that ggml has removed keep a slot with block size 0.
+        (block > 0).then_some(QuantType(id))
+    }
+
+    /// Its number in a GGUF file.
+    pub fn id(self) -> u32 {
+        self.0
+    }
+
+    /// ggml's name for it, such as `q4_K`.
+    pub fn name(self) -> String {
+        // SAFETY: the id was checked on construction; ggml returns a static NUL-terminated string.
+        unsafe { std::ffi::CStr::from_ptr(sys::ggml_type_name(self.0 as sys::ggml_type)) }
+            .to_string_lossy()
+            .into_owned()
+    }
+
+    /// Weights per block; rows are whole blocks.
+    pub fn block_len(self) -> usize {
+        // SAFETY: the id was checked on construction.
+        unsafe { sys::ggml_blck_size(self.0 as sys::ggml_type) as usize }
+    }
+
+    /// Bytes per block.
+    pub fn block_bytes(self) -> usize {
+        // SAFETY: the id was checked on construction.
+        unsafe { sys::ggml_type_size(self.0 as sys::ggml_type) }
+    }
+
+    /// Bytes of a row of `n` weights; `None` where `n` is not whole blocks or the size overflows.
+    pub fn row_bytes(self, n: usize) -> Option<usize> {
+        let block = self.block_len();
+        if n % block == 0 { (n / block).checked_mul(self.block_bytes()) } else { None }
+    }
+
+    /// Whether rows of this type can be read as `f32`.
+    pub fn is_readable(self) -> bool {
+        self == Self::F32 || self.to_float().is_some()
+    }
+
+    fn to_float(self) -> sys::ggml_to_float_t {
+        // SAFETY: the id was checked on construction; the traits table is static.
+        unsafe { (*sys::ggml_get_type_traits(self.0 as sys::ggml_type)).to_float }
+    }
+
+    /// Dequantizes whole blocks.
+    ///
+    /// # Panics
+    /// If `src` is not exactly `dst.len()` weights, or the type is not readable.
+    pub fn dequantize(self, src: &[u8], dst: &mut [f32]) {
+        assert_eq!(self.row_bytes(dst.len()), Some(src.len()), "dequantize: sizes disagree");
+        if self == Self::F32 {
+            for (d, s) in dst.iter_mut().zip(src.chunks_exact(4)) {
+                *d = f32::from_le_bytes([s[0], s[1], s[2], s[3]]);
+            }
+            return;
+        }
+        let to_float = self.to_float().expect("checked by is_readable when the model was opened");
+        // SAFETY: the assert above makes `src` exactly the blocks of `dst.len()` weights. GGUF
+        // alignment (32) and block sizes keep `src` aligned for ggml's 2-byte block fields.
+        unsafe { to_float(src.as_ptr().cast(), dst.as_mut_ptr(), dst.len() as i64) }
+    }
+}
+
+/// A matrix of weights as it lies in a file: `rows` rows of `cols` weights, each row whole blocks.
+#[derive(Debug, Clone, Copy)]
+pub struct Rows<'a> {
+    /// How the weights are stored.
+    pub ty: QuantType,
+    /// The bytes, row after row.
+    pub data: &'a [u8],
+    /// Number of rows (`ne[1]`).
+    pub rows: usize,
+    /// Weights per row (`ne[0]`).
+    pub cols: usize,
+}
+
+impl Rows<'_> {
+    /// Writes weights `from..from + dst.len()` of `row` to `dst`.
+    ///
+    /// `from` and `dst.len()` must be whole blocks ([`QuantType::block_len`]).
+    pub fn read(&self, row: usize, from: usize, dst: &mut [f32]) {
+        let row_bytes = self.ty.row_bytes(self.cols).expect("rows are whole blocks");
+        let skip = self.ty.row_bytes(from).expect("reads start at a block");
+        let len = self.ty.row_bytes(dst.len()).expect("reads are whole blocks");
+        let start = row * row_bytes + skip;
+        self.ty.dequantize(&self.data[start..start + len], dst);
+    }
+}
+
+/// What tests need to make quantized weights of their own.
+#[cfg(test)]
+pub(crate) mod testing {
+    use super::*;
+
+    /// `values` as rows of `cols` weights in type `ty`, quantized by ggml.
+    pub(crate) fn quantize(ty: QuantType, values: &[f32], cols: usize) -> Vec<u8> {
+        let rows = values.len() / cols;
+        let mut out = vec![0u8; ty.row_bytes(cols).unwrap() * rows];
+        let importance = vec![1.0f32; cols];
+        // SAFETY: `out` has room for `rows` rows of `cols` weights, `importance` for one row.
+        unsafe {
+            sys::ggml_quantize_chunk(
+                ty.id() as sys::ggml_type,
+                values.as_ptr(),
+                out.as_mut_ptr().cast(),
+                0,
+                rows as i64,
+                cols as i64,
+                importance.as_ptr(),
+            );
+        }
+        out
+    }
+}

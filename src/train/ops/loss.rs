@@ -1,0 +1,76 @@
+//! Cross-entropy at the answer positions: loss = −Σ weight·count·log softmax(logits)[target].
+//!
+//! Backward: dlogits = weight·Σ count·(softmax(logits) − onehot(target)).
+
+use rayon::prelude::*;
+
+use crate::train::batch::Target;
+
+/// Turns `logits[m, v]` into its gradient and returns the loss, `weight` per target token.
+///
+/// `targets` are those of rows `0..m`, in order of their rows.
+pub fn forward_backward(logits: &mut [f32], m: usize, targets: &[Target], first_row: usize, weight: f32) -> f64 {
+    let v = logits.len() / m;
+    logits
+        .par_chunks_mut(v)
+        .enumerate()
+        .map(|(row, logits)| {
+            let from = targets.partition_point(|t| t.row < first_row + row);
+            let to = targets.partition_point(|t| t.row <= first_row + row);
+            let top = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            let mut sum = 0.0f64;
+            for block in logits.chunks(1024) {
+                sum += f64::from(block.iter().map(|x| (x - top).exp()).sum::<f32>());
+            }
+            let log_sum = f64::from(top) + sum.ln();
+            let mut loss = 0.0;
+            let mut count = 0;
+            for t in &targets[from..to] {
+                loss += f64::from(t.count) * (log_sum - f64::from(logits[t.token as usize]));
+                count += t.count;
+            }
+            let scale = weight * count as f32 / sum as f32;
+            for x in logits.iter_mut() {
+                *x = scale * (*x - top).exp();
+            }
+            for t in &targets[from..to] {
+                logits[t.token as usize] -= weight * t.count as f32;
+            }
+            f64::from(weight) * loss
+        })
+        .collect::<Vec<f64>>()
+        .iter()
+        .sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::*;
+    use super::*;
+
+    #[test]
+    fn the_gradient_equals_finite_differences_with_several_targets_a_row() {
+        let (m, v) = (3, 7);
+        let logits = random(m * v, 1);
+        let targets = [
+            Target { row: 4, token: 2, count: 1 },
+            Target { row: 5, token: 0, count: 2 },
+            Target { row: 5, token: 6, count: 1 },
+            Target { row: 6, token: 3, count: 1 },
+        ];
+        let run = |x: &[f32]| {
+            let mut x = x.to_vec();
+            let loss = forward_backward(&mut x, m, &targets, 4, 0.3);
+            (loss, x)
+        };
+        let (_, gradient) = run(&logits);
+        check_gradient("dlogits", &logits, &gradient, |x| run(x).0);
+    }
+
+    #[test]
+    fn a_uniform_guess_costs_the_log_of_the_vocabulary() {
+        let mut logits = vec![3.0; 50];
+        let loss = forward_backward(&mut logits, 1, &[Target { row: 0, token: 7, count: 1 }], 0, 1.0);
+        assert!((loss - 50f64.ln()).abs() < 1e-6);
+    }
+}

@@ -1,0 +1,77 @@
+//! The blocks of a transformer layer, each with its forward and backward pass side by side.
+//!
+//! Symbols, defined once: `n` tokens, `d` n_embd, `h` query heads, `g` key heads, `e` head width,
+//! `f` feed-forward width, `r` rank, `v` vocabulary. Matrices are row-major: `[n, d]` is n rows of
+//! d values. The gradient of the loss with respect to `x` is called `dx`.
+
+pub mod attention;
+pub mod linear;
+pub mod loss;
+pub mod norm;
+pub mod rope;
+pub mod swiglu;
+
+/// `v` with `len` values, whose contents are unspecified; grows, never shrinks its memory.
+pub fn fit(v: &mut Vec<f32>, len: usize) -> &mut [f32] {
+    if v.len() < len {
+        v.resize(len, 0.0);
+    }
+    v.truncate(len);
+    v
+}
+
+/// Σ a·b, in eight lanes that the compiler turns into vector registers.
+pub fn dot(a: &[f32], b: &[f32]) -> f32 {
+    let mut lanes = [0.0f32; 8];
+    let (a8, b8) = (a.chunks_exact(8), b.chunks_exact(8));
+    let tail: f32 = a8.remainder().iter().zip(b8.remainder()).map(|(x, y)| x * y).sum();
+    for (x, y) in a8.zip(b8) {
+        for i in 0..8 {
+            lanes[i] += x[i] * y[i];
+        }
+    }
+    lanes.iter().sum::<f32>() + tail
+}
+
+/// y += s·x
+pub fn axpy(s: f32, x: &[f32], y: &mut [f32]) {
+    for (y, x) in y.iter_mut().zip(x) {
+        *y += s * x;
+    }
+}
+
+#[cfg(test)]
+pub mod testing {
+    //! Finite differences: the oracle of every backward pass here.
+
+    /// Pseudo-random values in -0.5..0.5.
+    pub fn random(n: usize, seed: u64) -> Vec<f32> {
+        use rand::{Rng, SeedableRng};
+        let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(seed);
+        (0..n).map(|_| rng.random::<f32>() - 0.5).collect()
+    }
+
+    /// Checks `gradient` of the scalar `f` at `x` against central differences.
+    ///
+    /// f32 sums limit the difference quotient to about 1e-3 at a step of 1e-2, hence the tolerance;
+    /// a wrong term shows as an error of the gradient's own size.
+    pub fn check_gradient(name: &str, x: &[f32], gradient: &[f32], f: impl Fn(&[f32]) -> f64) {
+        let scale = gradient.iter().map(|g| g.abs()).fold(0.0, f32::max).max(1e-3);
+        let step = 1e-2f32;
+        for i in 0..x.len() {
+            let mut moved = x.to_vec();
+            moved[i] = x[i] + step;
+            let up = f(&moved);
+            moved[i] = x[i] - step;
+            let down = f(&moved);
+            let want = ((up - down) / (2.0 * f64::from(step))) as f32;
+            let error = (gradient[i] - want).abs();
+            assert!(error <= 5e-3 * scale, "{name}[{i}]: gradient {} but difference quotient {want}", gradient[i]);
+        }
+    }
+
+    /// Σ wᵢ·yᵢ: a scalar whose gradient with respect to y is w.
+    pub fn weigh(y: &[f32], w: &[f32]) -> f64 {
+        y.iter().zip(w).map(|(y, w)| f64::from(*y) * f64::from(*w)).sum()
+    }
+}
