@@ -154,7 +154,7 @@ fn real_model_samples_share_their_prompt() {
 #[test]
 fn real_model_shared_prefixes_give_the_logits_of_a_fresh_sequence() {
     let Some(path) = model(SMOL) else { return };
-    let options = LlamaOptions { slots: 2, f32_kv: true, threads: THREADS, ..LlamaOptions::default() };
+    let options = LlamaOptions { slots: 2, f32_kv: true, threads: Some(1), ..LlamaOptions::default() };
     let mut llama = Llama::load(path, &options).unwrap();
     let tokens = llama.prompt(&[Message::user("Count to five.")], false).unwrap();
     let fresh = llama.logits_for(&tokens).unwrap();

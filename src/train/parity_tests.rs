@@ -93,13 +93,13 @@ fn logits_equal_llama_cpp_on_every_kind_of_weights_within_its_8_bit_activations(
     let mut unread = Vec::new();
     for id in 0..64 {
         let Some(ty) = QuantType::from_id(id).filter(|t| t.is_readable() && t.is_weight_type()) else { continue };
-        for arch in ["llama", "qwen2"] {
-            let spec = RandomModel { n_embd: 256, n_ff: 512, n_layer: 2, ..RandomModel::new(arch) };
+        {
+            let spec = RandomModel { n_embd: 256, n_head: 4, n_ff: 256, n_layer: 1, n_vocab: 80, ..RandomModel::new("llama") };
             let error = compare(&spec, ty);
             // llama.cpp rounds activations to 8 bits (f16, bf16 for those weights): about 1% of
-            // their spread after two layers. Wrong weights would be off by 100%.
+            // their spread. Wrong weights would be off by 100%.
             if !(error < 0.04) {
-                unread.push(format!("{} {arch}: {error}", ty.name()));
+                unread.push(format!("{}: {error}", ty.name()));
             }
         }
     }
