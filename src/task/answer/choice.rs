@@ -1,0 +1,178 @@
+//! One of a few fixed answers: yes / no, A / B / tie.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::super::normalize::normalize;
+use super::Answer;
+
+/// Reads one of `choices`.
+///
+/// The answer is the choice that the text begins with; else the only choice it names anywhere.
+/// A text that names several is no answer. Choices of a single letter are also words of prose
+/// ("A coin …"), so without a marker they count only in their own case, and at the beginning only
+/// where punctuation or nothing follows.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Raw", into = "Raw")]
+pub struct ChoiceRule {
+    choices: Vec<String>,
+    aliases: BTreeMap<String, String>,
+    /// Normalised choice or alias → index of the choice, longest first.
+    phrases: Vec<(String, usize)>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Raw {
+    choices: Vec<String>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    aliases: BTreeMap<String, String>,
+}
+
+impl ChoiceRule {
+    /// The choices, as the task spells them.
+    pub fn choices(&self) -> &[String] {
+        &self.choices
+    }
+
+    pub(super) fn extract(&self, text: &str, marked: bool) -> Option<Answer> {
+        let key = normalize(text);
+        let choice = match self.leading(text, &key, marked) {
+            Some((phrase, choice)) if !self.offers_another(&key[phrase.len()..], choice) => choice,
+            Some(_) => return None,
+            None => self.only_one_named(text, &key, marked)?,
+        };
+        let spelling = &self.choices[choice];
+        Some(Answer { key: normalize(spelling), text: spelling.clone() })
+    }
+
+    pub(super) fn complete(&self, text: &str, marked: bool) -> bool {
+        let key = normalize(text);
+        let Some((phrase, _)) = self.leading(text, &key, marked) else { return false };
+        let ended = key.len() > phrase.len()
+            || text.ends_with(|c: char| !c.is_alphanumeric() && !"'’-‐‑".contains(c));
+        let may_grow = self
+            .phrases
+            .iter()
+            .any(|(longer, _)| longer.len() > key.len() && longer.starts_with(&key));
+        let alone = marked || !is_letter(phrase) || !text.ends_with([' ', '\t']);
+        ended && !may_grow && alone
+    }
+
+    pub(super) fn key(&self, text: &str) -> Option<String> {
+        let key = normalize(text);
+        let (_, choice) = self.phrases.iter().find(|(phrase, _)| *phrase == key)?;
+        Some(normalize(&self.choices[*choice]))
+    }
+
+    pub(super) fn spelling(&self, key: &str) -> Option<&str> {
+        self.choices.iter().find(|choice| normalize(choice) == key).map(String::as_str)
+    }
+
+    /// The longest phrase that the text begins with.
+    fn leading(&self, text: &str, key: &str, marked: bool) -> Option<(&str, usize)> {
+        let (phrase, choice) =
+            self.phrases.iter().find(|(phrase, _)| starts_with_words(key, phrase))?;
+        (marked || !is_letter(phrase) || stands_alone(text, &self.choices[*choice]))
+            .then_some((phrase, *choice))
+    }
+
+    /// Whether the text goes on with "or" and a different choice: an echo of the instruction.
+    fn offers_another(&self, rest: &str, choice: usize) -> bool {
+        rest.strip_prefix(" or ").is_some_and(|rest| {
+            self.phrases
+                .iter()
+                .any(|(phrase, other)| *other != choice && starts_with_words(rest, phrase))
+        })
+    }
+
+    fn only_one_named(&self, text: &str, key: &str, marked: bool) -> Option<usize> {
+        let mut named = self.phrases.iter().filter(|(phrase, choice)| {
+            if is_letter(phrase) && !marked {
+                return text
+                    .split(|c: char| !c.is_alphanumeric())
+                    .any(|word| word == self.choices[*choice]);
+            }
+            contains_words(key, phrase)
+        });
+        let (_, first) = named.next()?;
+        named.all(|(_, other)| other == first).then_some(*first)
+    }
+}
+
+fn starts_with_words(key: &str, phrase: &str) -> bool {
+    key.strip_prefix(phrase).is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
+}
+
+fn contains_words(key: &str, phrase: &str) -> bool {
+    key.match_indices(phrase).any(|(at, _)| {
+        let (before, after) = (&key[..at], &key[at + phrase.len()..]);
+        (before.is_empty() || before.ends_with(' ')) && (after.is_empty() || after.starts_with(' '))
+    })
+}
+
+fn is_letter(phrase: &str) -> bool {
+    phrase.chars().count() == 1 && phrase.chars().all(char::is_alphabetic)
+}
+
+/// Whether `text` begins with `letter` in its own case, followed by punctuation or nothing.
+fn stands_alone(text: &str, letter: &str) -> bool {
+    let start = text.trim_start_matches(|c: char| !c.is_alphanumeric());
+    start.strip_prefix(letter).is_some_and(|rest| {
+        rest.trim().is_empty()
+            || rest.starts_with(|c: char| {
+                c == '\n' || (!c.is_alphanumeric() && !c.is_whitespace() && c != '\'' && c != '’')
+            })
+    })
+}
+
+impl TryFrom<Raw> for ChoiceRule {
+    type Error = String;
+
+    fn try_from(raw: Raw) -> Result<Self, String> {
+        if raw.choices.len() < 2 {
+            return Err(format!("\"choices\" needs at least two, found {}", raw.choices.len()));
+        }
+        let mut phrases: Vec<(String, usize)> = Vec::new();
+        let mut add = |text: &str, choice: usize| {
+            let phrase = normalize(text);
+            if phrase.is_empty() {
+                return Err(format!("choice {text:?} has no letter, digit or symbol"));
+            }
+            match phrases.iter().find(|(known, _)| *known == phrase) {
+                Some((_, other)) if *other == choice => Ok(()),
+                Some(_) => Err(format!(
+                    "choice {text:?} is there twice (case and punctuation do not count)"
+                )),
+                None => {
+                    phrases.push((phrase, choice));
+                    Ok(())
+                }
+            }
+        };
+        for (index, choice) in raw.choices.iter().enumerate() {
+            if raw.choices[..index].contains(choice) {
+                return Err(format!("choice {choice:?} is there twice"));
+            }
+            add(choice, index)?;
+        }
+        for (alias, choice) in &raw.aliases {
+            let index = raw.choices.iter().position(|known| known == choice).ok_or_else(|| {
+                format!(
+                    "alias {alias:?} stands for {choice:?}, which is not one of the choices {:?}",
+                    raw.choices
+                )
+            })?;
+            add(alias, index)?;
+        }
+        phrases.sort_by_key(|(phrase, _)| std::cmp::Reverse(phrase.len()));
+        Ok(ChoiceRule { choices: raw.choices, aliases: raw.aliases, phrases })
+    }
+}
+
+impl From<ChoiceRule> for Raw {
+    fn from(rule: ChoiceRule) -> Raw {
+        Raw { choices: rule.choices, aliases: rule.aliases }
+    }
+}

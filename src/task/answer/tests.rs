@@ -1,0 +1,298 @@
+use crate::task::Task;
+
+/// A rule and the step it reads, by way of a whole task, as users write them.
+fn task(answer: &str, marker: Option<&str>) -> Task {
+    let marker = marker.map_or(String::new(), |marker| format!(", \"marker\": \"{marker}\""));
+    let text = format!(
+        r#"{{"name": "t", "system1": {{"prompt": "{{{{ question }}}}"}},
+            "system2": [{{"prompt": "{{{{ question }}}}"{marker}}}], "answer": {answer}}}"#
+    );
+    Task::from_json(&text, "test").unwrap()
+}
+
+fn text2(task: &Task, completion: &str) -> Option<String> {
+    task.extract2(completion).map(|answer| answer.text)
+}
+
+const YES_NO: &str = r#"{"kind": "choice", "choices": ["yes", "no"], "aliases": {"true": "yes"}}"#;
+const A_B: &str = r#"{"kind": "choice", "choices": ["A", "B", "tie"]}"#;
+const NUMBER: &str = r#"{"kind": "number"}"#;
+const TEXT: &str = r#"{"kind": "text", "max_words": 4}"#;
+
+/// Completions that no rule may stumble over.
+fn odd() -> Vec<String> {
+    let mut odd: Vec<String> = [
+        "",
+        " ",
+        "\n\n",
+        "Answer:",
+        "Answer: ",
+        "Answer: **",
+        "answer:\n\n",
+        "\u{0}",
+        "\u{feff}",
+        "🪙",
+        "…",
+        "'",
+        "-",
+        "--1-",
+        "=",
+        "Answer: =",
+        "$",
+        "1,",
+        ".5.",
+        "(",
+        "<think>",
+        "<think>Answer: yes",
+        "</think>",
+        "İ ß ﬁ",
+        "नमस्ते",
+        "\u{202e}yes",
+        "Answer:Answer:Answer:",
+        "e\u{301}",
+        "a\u{300}\u{301}\u{302}",
+    ]
+    .map(String::from)
+    .to_vec();
+    odd.push("a ".repeat(200_000));
+    odd.push("9".repeat(200_000));
+    odd.push("Answer: ".repeat(50_000));
+    odd.push("é".repeat(100_000));
+    odd
+}
+
+#[test]
+fn odd_and_huge_completions_are_read_without_harm() {
+    for answer in [YES_NO, A_B, NUMBER, TEXT] {
+        for task in [task(answer, None), task(answer, Some("Answer:"))] {
+            for text in odd() {
+                let read = task.extract2(&text);
+                assert!(
+                    read.is_none_or(|answer| !answer.key.is_empty() && !answer.text.is_empty())
+                );
+                task.complete2(&text);
+            }
+        }
+    }
+}
+
+#[test]
+fn every_prefix_of_a_completion_can_be_read() {
+    let text = "<think>hm…</think>**Answer**: “Ñandú” = −1,234.50 (yes) İ\nno";
+    for answer in [YES_NO, A_B, NUMBER, TEXT] {
+        for task in [task(answer, None), task(answer, Some("Answer:"))] {
+            for (end, _) in text.char_indices() {
+                task.extract2(&text[..end]);
+                task.complete2(&text[..end]);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_bare_choice_is_read_from_its_beginning() {
+    let task = task(YES_NO, Some("Answer:"));
+    for (text, answer) in [
+        ("yes", Some("yes")),
+        ("Yes.", Some("yes")),
+        ("**No**, it is not.", Some("no")),
+        (" \"NO\"\n", Some("no")),
+        ("Yes, the coin is still heads up. No one flipped it.", Some("yes")),
+        ("True", Some("yes")),
+        ("The answer is no.", Some("no")),
+        ("Answer: yes", Some("yes")),
+        ("It could be yes, it could be no.", None),
+        ("yes or no", None),
+        ("Yes/No", None),
+        ("nobody knows", None),
+        ("yesterday", None),
+        ("maybe", None),
+        ("", None),
+    ] {
+        assert_eq!(task.extract1(text).map(|a| a.text).as_deref(), answer, "{text:?}");
+    }
+}
+
+#[test]
+fn reasoning_is_read_only_after_its_last_marker() {
+    let task = task(YES_NO, Some("Answer:"));
+    for (text, answer) in [
+        ("Mia flips it, so it is tails up. Answer: no", Some("no")),
+        ("Yes, let me think. **Answer:** No.", Some("no")),
+        ("Answer: yes. Wait, Noah flips it. Answer: no", Some("no")),
+        ("answer :\n\n*yes*", Some("yes")),
+        ("Answer: the coin is heads up, so yes.", Some("yes")),
+        ("<think>Answer: yes</think>Answer: no", Some("no")),
+        ("Mia flips it, so it is tails up. No", None),
+        ("yes", None),
+        ("Answer: yes. Answer:", None),
+        ("Answer: heads", None),
+        ("<think>so far: Answer: yes", None),
+    ] {
+        assert_eq!(text2(&task, text).as_deref(), answer, "{text:?}");
+    }
+}
+
+#[test]
+fn sampling_stops_once_a_choice_cannot_change() {
+    let task = task(YES_NO, Some("Answer:"));
+    for text in ["So. Answer: yes.", "Answer: no\n", "Answer: **yes** ", "Answer: no, b"] {
+        assert!(task.complete2(text), "{text:?}");
+        assert!(text2(&task, text).is_some(), "{text:?}");
+    }
+    for text in [
+        "",
+        "yes.",
+        "Answer:",
+        "Answer: y",
+        "Answer: yes",
+        "Answer: no'",
+        "Answer: nob",
+        "Answer: the coin is yes.",
+    ] {
+        assert!(!task.complete2(text), "{text:?}");
+    }
+    assert!(task.complete1("Yes,") && !task.complete1("Yes") && !task.complete1("It is yes."));
+}
+
+#[test]
+fn a_choice_that_another_begins_with_waits_for_more() {
+    let task =
+        task(r#"{"kind": "choice", "choices": ["not", "not sure", "not sure at all"]}"#, None);
+    for (text, answer) in
+        [("Not.", "not"), ("not sure", "not sure"), ("Not sure at all!", "not sure at all")]
+    {
+        assert_eq!(text2(&task, text).as_deref(), Some(answer));
+    }
+    assert!(!task.complete2("not ") && !task.complete2("not sure "));
+    assert!(task.complete2("not really") && task.complete2("not sure at all."));
+}
+
+#[test]
+fn a_letter_is_a_choice_only_where_it_is_not_a_word() {
+    let bare = task(A_B, None);
+    for (text, answer) in [
+        ("A", Some("A")),
+        ("B.", Some("B")),
+        ("(B) is better", Some("B")),
+        ("**A**", Some("A")),
+        ("A\nbecause", Some("A")),
+        ("Response B wins.", Some("B")),
+        ("It is a tie.", Some("tie")),
+        ("a coin", None),
+        ("A beats B", None),
+        ("A coin has two sides, A and B.", None),
+        ("so it is A's reply, B", None),
+    ] {
+        assert_eq!(text2(&bare, text).as_deref(), answer, "{text:?}");
+    }
+    let marked = task(A_B, Some("Verdict:"));
+    assert_eq!(text2(&marked, "A thinks so, B too. Verdict: a").as_deref(), Some("A"));
+    assert!(marked.complete2("Verdict: B ") && !bare.complete2("A ") && bare.complete2("A."));
+}
+
+#[test]
+fn aliases_count_as_their_choice_and_training_sees_the_choice() {
+    let task = task(YES_NO, None);
+    let answer = task.extract2("TRUE!").unwrap();
+    assert_eq!((answer.key.as_str(), task.answer.target(&answer).as_str()), ("yes", "yes"));
+    assert!(task.answer.is_correct(&answer, &["Yes".into()]));
+    assert!(task.answer.is_correct(&answer, &["true".into()]));
+    assert!(!task.answer.is_correct(&answer, &["no".into()]));
+    assert!(!task.answer.is_correct(&answer, &[]));
+}
+
+#[test]
+fn numbers_are_compared_by_value_without_rounding() {
+    let task = task(NUMBER, Some("Answer:"));
+    for (text, answer) in [
+        ("Answer: 12", Some("12")),
+        ("Answer: $1,234.50 in all", Some("1234.5")),
+        ("Answer: **007**.", Some("7")),
+        ("Answer: -3", Some("-3")),
+        ("Answer: −3", Some("-3")),
+        ("Answer: 3 * 4 = 12 apples", Some("12")),
+        ("Answer: 12 (3 boxes of 4)", Some("12")),
+        ("Answer: .5", Some("0.5")),
+        ("Answer: -0.0", Some("0")),
+        ("Answer:\n 8\n9", Some("8")),
+        ("Answer: 123456789012345678901", Some("123456789012345678901")),
+        ("Answer: none", None),
+        ("12", None),
+    ] {
+        assert_eq!(text2(&task, text).as_deref(), answer, "{text:?}");
+    }
+    let answer = task.extract2("Answer: 1,000.0").unwrap();
+    assert!(task.answer.is_correct(&answer, &["1000".into()]));
+    assert!(!task.answer.is_correct(&answer, &["100".into(), "10000".into(), "many".into()]));
+    assert!(
+        task.complete2("Answer: 3\n")
+            && !task.complete2("Answer: 3")
+            && !task.complete2("Answer: 3 + 4 ")
+    );
+}
+
+#[test]
+fn an_unmarked_number_is_the_first_line_s_or_the_last_of_the_text() {
+    let task = task(NUMBER, None);
+    for (text, answer) in [
+        ("12 apples, since 3 boxes hold 4", "12"),
+        ("She has 3 and gets 4, so she has 7.", "7"),
+        ("1. Count 3 boxes.\n2. Each holds 4.\nSo it is 12.", "12"),
+    ] {
+        assert_eq!(text2(&task, text).as_deref(), Some(answer), "{text:?}");
+    }
+}
+
+#[test]
+fn a_text_is_its_first_sentence_without_decoration() {
+    let task = task(TEXT, None);
+    for (text, answer) in [
+        ("Canberra", Some("Canberra")),
+        ("**Canberra**.", Some("Canberra")),
+        ("\"Canberra.\"", Some("Canberra")),
+        ("`Canberra`", Some("Canberra")),
+        ("Canberra. It is not Sydney.", Some("Canberra")),
+        ("Canberra\n\nNot Sydney", Some("Canberra")),
+        ("\n\n Port-au-Prince!", Some("Port-au-Prince")),
+        ("St. Petersburg. It lies", Some("St. Petersburg")),
+        ("Washington, D.C.", Some("Washington, D.C.")),
+        ("Kyiv (Kiev)", Some("Kyiv")),
+        ("東京", Some("東京")),
+        ("N'Djamena", Some("N'Djamena")),
+        ("I really do not know that", None),
+        ("...", None),
+    ] {
+        assert_eq!(text2(&task, text).as_deref(), answer, "{text:?}");
+    }
+    let answer = task.extract2("The Brasília.").unwrap();
+    assert!(task.answer.is_correct(&answer, &["BRASILIA".into()]));
+    assert_eq!(task.answer.target(&answer), "The Brasília");
+}
+
+#[test]
+fn patterns_find_the_answer_in_a_sentence() {
+    let task = Task::load("biased-fact").unwrap();
+    for (text, answer) in [
+        ("Ottawa", Some("Ottawa")),
+        ("The capital of Canada is Ottawa.", Some("Ottawa")),
+        ("The capital of the United States is Washington, D.C.", Some("Washington")),
+        ("Ottawa is the capital of Canada.", Some("Ottawa")),
+        ("Yes, the capital city of Canada is **Ottawa**, not Toronto.", Some("Ottawa")),
+        ("I believe it's Ottawa.", Some("Ottawa")),
+        ("Port-au-Prince", Some("Port-au-Prince")),
+        ("N'Djamena", Some("N'Djamena")),
+        ("I am sorry, but I cannot help with that question.", None),
+    ] {
+        assert_eq!(text2(&task, text).as_deref(), answer, "{text:?}");
+    }
+    assert!(task.complete2("The capital of Canada is Ottawa.\n"));
+    assert!(!task.complete2("The capital of Canada is Ottawa"));
+    assert!(!task.complete2("Sure!\n"), "the point may still come");
+}
+
+#[test]
+fn a_text_rule_without_patterns_is_complete_with_its_line() {
+    let task = task(TEXT, None);
+    assert!(task.complete2("Ottawa\n") && !task.complete2("Ottawa") && !task.complete2("\n"));
+}

@@ -1,0 +1,137 @@
+//! What is asked: the direct prompt, the slow program, how answers are read and voted on.
+//!
+//! A task is data, a JSON file, so that users add methods without compiling. It is parsed, not
+//! validated: a [`Task`] that exists has templates and patterns that compile and numbers in
+//! range, and nothing downstream checks them again. This room asks no model and keeps no state.
+
+mod answer;
+mod normalize;
+mod question;
+mod questions;
+mod raw;
+mod step;
+
+use serde::{Deserialize, Serialize};
+
+pub use answer::{Answer, AnswerRule, ChoiceRule, NumberRule, Pattern, TextRule};
+pub use question::{Question, read_questions};
+pub use questions::{Kind, Split, generate, kinds};
+pub use step::{Marker, Step};
+
+use crate::{Error, Result};
+
+const BUILTINS: [(&str, &str); 2] = [
+    ("coin-flip", include_str!("data/coin-flip.json")),
+    ("biased-fact", include_str!("data/biased-fact.json")),
+];
+const BUILTIN_NAMES: [&str; BUILTINS.len()] = [BUILTINS[0].0, BUILTINS[1].0];
+
+/// Everything about a kind of question that does not depend on the model.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Task {
+    /// Short name, in lower case with hyphens.
+    pub name: String,
+    /// One line for a person who chooses.
+    pub description: String,
+    /// The System 2 method: `chain-of-thought`, `system-2-attention`, or a name of one's own.
+    pub method: String,
+    /// The direct question: what a distilled model is trained to answer.
+    pub system1: Step,
+    /// The slow program, in order. The last step's completion holds the answer.
+    pub system2: Vec<Step>,
+    /// How an answer is read from a completion.
+    pub answer: AnswerRule,
+    /// How many samples vote, and what they must agree on.
+    pub vote: VoteRule,
+}
+
+/// When the samples of one question have said enough, and whether their answer is kept.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct VoteRule {
+    /// Most samples of a question, `1..=1000`.
+    pub samples: usize,
+    /// The part of all samples, unparsed ones included, that must agree; above 0, at most 1.
+    pub threshold: f32,
+    /// Samples before a vote may be called settled, `1..=samples`.
+    pub min_samples: usize,
+    /// How sure it must be that the leader is the true majority before sampling stops early;
+    /// above 0.5, at most 1. At 1 the samples are always used up.
+    pub confidence: f32,
+}
+
+impl Default for VoteRule {
+    fn default() -> Self {
+        VoteRule { samples: 8, threshold: 0.75, min_samples: 4, confidence: 0.95 }
+    }
+}
+
+impl Task {
+    /// Parses a task. `origin` names the text in errors.
+    ///
+    /// Errors: [`Error::Input`] with the line, or the part of the task, that cannot be used.
+    pub fn from_json(text: &str, origin: &str) -> Result<Task> {
+        raw::parse(text).map_err(|why| Error::input(origin, why))
+    }
+
+    /// The built-in task of this name, or the task in this JSON file.
+    ///
+    /// Errors: [`Error::Input`] that lists the built-in tasks where there is neither.
+    pub fn load(name_or_path: &str) -> Result<Task> {
+        if let Some((name, text)) = BUILTINS.iter().find(|(name, _)| *name == name_or_path) {
+            return Task::from_json(text, name);
+        }
+        match std::fs::read(name_or_path) {
+            Ok(bytes) => match String::from_utf8(bytes) {
+                Ok(text) => Task::from_json(text.trim_start_matches('\u{feff}'), name_or_path),
+                Err(_) => Err(Error::input(name_or_path, "not UTF-8; expected a task as JSON")),
+            },
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(Error::input(
+                format!("task {name_or_path:?}"),
+                format!(
+                    "no such built-in task or file; built-in tasks: {}",
+                    BUILTIN_NAMES.join(", ")
+                ),
+            )),
+            Err(error) => Err(Error::io("read", name_or_path)(error)),
+        }
+    }
+
+    /// Names that [`Task::load`] knows without a file.
+    pub fn builtin_names() -> &'static [&'static str] {
+        &BUILTIN_NAMES
+    }
+
+    /// The task as indented JSON, defaults written out. [`Task::from_json`] reads it back
+    /// unchanged.
+    pub fn to_json(&self) -> String {
+        serde_json::to_string_pretty(self).expect("a task has only text keys")
+    }
+
+    /// The answer in a System 1 completion.
+    pub fn extract1(&self, completion: &str) -> Option<Answer> {
+        self.answer.extract(&self.system1, completion)
+    }
+
+    /// The answer in the completion of the last System 2 step.
+    pub fn extract2(&self, completion: &str) -> Option<Answer> {
+        self.answer.extract(self.last_step(), completion)
+    }
+
+    /// Whether a System 1 completion that begins like this needs no further text.
+    pub fn complete1(&self, partial: &str) -> bool {
+        self.answer.complete(&self.system1, partial)
+    }
+
+    /// Whether a completion of the last System 2 step that begins like this needs no further text.
+    pub fn complete2(&self, partial: &str) -> bool {
+        self.answer.complete(self.last_step(), partial)
+    }
+
+    fn last_step(&self) -> &Step {
+        self.system2.last().unwrap_or(&self.system1)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,228 @@
+use super::*;
+
+const MINIMAL: &str = r#"{
+    "name": "t",
+    "system1": {"prompt": "{{ question }}"},
+    "system2": [{"name": "a", "prompt": "{{ question }}"}, {"name": "b", "prompt": "{{ a }}"}],
+    "answer": {"kind": "choice", "choices": ["yes", "no"]}
+}"#;
+
+/// `MINIMAL` with one change.
+fn changed(from: &str, to: &str) -> String {
+    assert!(MINIMAL.contains(from), "{from}");
+    MINIMAL.replacen(from, to, 1)
+}
+
+fn refusal(text: &str) -> String {
+    let message = Task::from_json(text, "t.json").unwrap_err().to_string();
+    assert!(!message.contains('\n'), "one line: {message}");
+    message
+}
+
+#[test]
+fn a_short_task_is_filled_up_with_defaults() {
+    let task = Task::from_json(MINIMAL, "t.json").unwrap();
+    assert_eq!((task.system1.max_tokens, task.system1.temperature), (32, 0.0));
+    assert_eq!((task.system2[1].max_tokens, task.system2[1].temperature), (256, 0.7));
+    assert_eq!((task.system1.top_p, task.system1.top_k, task.system1.min_p), (1.0, 0, 0.0));
+    assert_eq!(task.vote, VoteRule::default());
+    assert_eq!(task.method, "custom");
+}
+
+#[test]
+fn built_in_tasks_load_and_read_back_unchanged() {
+    for name in Task::builtin_names() {
+        let task = Task::load(name).unwrap();
+        assert_eq!(task.name, *name);
+        assert!(!task.description.is_empty());
+        assert_eq!(Task::from_json(&task.to_json(), "copy").unwrap(), task);
+    }
+}
+
+#[test]
+fn number_and_text_rules_read_back_unchanged() {
+    for rule in [
+        r#"{"kind": "number"}"#,
+        r#"{"kind": "text", "patterns": ["is (.+)"], "max_words": 3, "strip_articles": false}"#,
+        r#"{"kind": "choice", "choices": ["A", "B"], "aliases": {"first": "A"}}"#,
+    ] {
+        let task = changed(r#"{"kind": "choice", "choices": ["yes", "no"]}"#, rule);
+        let task = Task::from_json(&task, "t.json").unwrap();
+        assert_eq!(Task::from_json(&task.to_json(), "copy").unwrap(), task);
+    }
+}
+
+#[test]
+fn the_coin_flip_prompts_are_those_the_fixture_model_knows() {
+    let task = Task::load("coin-flip").unwrap();
+    let question = Question::new("q", "Is it?", vec![]);
+    assert_eq!(
+        task.system1.render(&question, &[]).unwrap(),
+        [("user", "Is it? Answer yes or no.".into())]
+    );
+    assert_eq!(
+        task.system2[0].render(&question, &[]).unwrap(),
+        [(
+            "user",
+            "Is it? Think step by step, then write \"Answer: yes\" or \"Answer: no\".".into()
+        )]
+    );
+    assert_eq!(task.system1.marker, None);
+    assert_eq!(
+        (task.vote.samples, task.vote.threshold, task.system2[0].temperature),
+        (8, 0.75, 0.8)
+    );
+    assert_eq!(task.extract1("Yes").unwrap().key, "yes");
+    assert_eq!(task.extract2("Yes"), None);
+}
+
+#[test]
+fn biased_fact_answers_from_the_rewrite_alone() {
+    let task = Task::load("biased-fact").unwrap();
+    let question = Question::new("q", "Capital of X? I think Y.", vec![]);
+    let outputs = [("rewrite".to_string(), "Capital of X?\n".to_string())];
+    let user = &task.system2[1].render(&question, &outputs).unwrap()[0].1;
+    assert!(user.contains("Capital of X?") && !user.contains("I think Y"), "{user}");
+}
+
+#[test]
+fn each_fault_of_a_task_is_refused_with_its_place_and_cure() {
+    for (text, part) in [
+        ("{".to_string(), "t.json: not a task: EOF while parsing an object at line 1 column 1"),
+        ("[]".into(), "t.json: not a task: "),
+        (changed(r#""name": "t","#, ""), "missing field `name`"),
+        (
+            changed(r#""name": "t","#, r#""name": "t", "vots": {},"#),
+            "unknown field `vots`, expected one of `name`",
+        ),
+        (
+            changed(r#""name": "t""#, r#""name": "a/b""#),
+            "task name \"a/b\" must start with a letter",
+        ),
+        (
+            changed(r#"{"prompt": "{{ question }}"}"#, r#"{"prompt": "{{ question }"}"#),
+            "\"system1\": the template does not compile: ",
+        ),
+        (
+            changed(r#"{"prompt": "{{ question }}"}"#, r#"{"prompt": " "}"#),
+            "\"system1\": \"prompt\" is empty",
+        ),
+        (
+            changed(r#"{"prompt": "{{ question }}"}"#, r#"{"prompt": "{{ a }}"}"#),
+            "\"system1\": the template uses \"a\", a \"system2\" step; it sees only fields",
+        ),
+        (
+            changed(
+                r#""name": "a", "prompt": "{{ question }}""#,
+                r#""name": "a", "prompt": "{{ a }}""#,
+            ),
+            "\"system2\" step 1: the template uses \"a\", which only exists after that step",
+        ),
+        (
+            changed(r#""name": "b""#, r#""name": "a""#),
+            "\"system2\" step 2: the name \"a\" is taken",
+        ),
+        (changed(r#""name": "b", "#, ""), "\"system2\" step 2: \"name\" is missing"),
+        (
+            changed(r#""name": "b""#, r#""name": "b c""#),
+            "step name \"b c\" must start with a letter",
+        ),
+        (
+            changed(r#""name": "b""#, r#""name": "b", "temperature": -1"#),
+            "\"system2\" step 2: \"temperature\" must be 0 to 10, found -1",
+        ),
+        (
+            changed(r#""name": "b""#, r#""name": "b", "max_tokens": 0"#),
+            "\"max_tokens\" must be 1 to 1048576, found 0",
+        ),
+        (
+            changed(r#""name": "b""#, r#""name": "b", "top_p": 0"#),
+            "\"top_p\" must be above 0, at most 1, found 0",
+        ),
+        (
+            changed(r#""name": "b""#, r#""name": "b", "min_p": 1"#),
+            "\"min_p\" must be 0 to below 1, found 1",
+        ),
+        (changed(r#""name": "b""#, r#""name": "b", "stop": [""]"#), "\"stop\" holds an empty text"),
+        (changed(r#""name": "b""#, r#""name": "b", "marker": " ""#), "\"marker\" is empty"),
+        (changed(r#""name": "b""#, r#""name": "b", "heat": 1"#), "unknown field `heat`"),
+        (changed(r#"["yes", "no"]"#, r#"["yes"]"#), "\"choices\" needs at least two, found 1"),
+        (changed(r#"["yes", "no"]"#, r#"["yes", "Yes!"]"#), "choice \"Yes!\" is there twice"),
+        (changed(r#"["yes", "no"]"#, r#"["yes", "."]"#), "choice \".\" has no letter"),
+        (
+            changed(r#"["yes", "no"]"#, r#"["yes", "no"], "aliases": {"nay": "not"}"#),
+            "alias \"nay\" stands for \"not\", which is not one of the choices",
+        ),
+        (
+            changed(r#""kind": "choice""#, r#""kind": "guess""#),
+            "unknown variant `guess`, expected one of",
+        ),
+        (
+            changed(r#""choice", "choices": ["yes", "no"]"#, r#""text", "patterns": ["("]"#),
+            "pattern \"(\" is not a regular expression: ",
+        ),
+        (
+            changed(r#""choice", "choices": ["yes", "no"]"#, r#""text", "patterns": ["a"]"#),
+            "pattern \"a\" has 0 groups; it needs one, around the answer",
+        ),
+        (
+            changed(r#""choice", "choices": ["yes", "no"]"#, r#""text", "max_words": 0"#),
+            "\"answer\": \"max_words\" must be 1 or more, found 0",
+        ),
+        (
+            changed(r#""name": "t","#, r#""name": "t", "vote": {"samples": 1001},"#),
+            "\"vote\": \"samples\" must be 1 to 1000, found 1001",
+        ),
+        (
+            changed(r#""name": "t","#, r#""name": "t", "vote": {"threshold": 0},"#),
+            "\"vote\": \"threshold\" must be above 0, at most 1, found 0",
+        ),
+        (
+            changed(r#""name": "t","#, r#""name": "t", "vote": {"samples": 3},"#),
+            "\"vote\": \"min_samples\" must be 1 to \"samples\", found 4",
+        ),
+        (
+            changed(r#""name": "t","#, r#""name": "t", "vote": {"confidence": 0.5},"#),
+            "\"vote\": \"confidence\" must be above 0.5, at most 1, found 0.5",
+        ),
+        (
+            MINIMAL
+                .replace(r#""name": "a""#, r#""name": "a", "temperature": 0"#)
+                .replace(r#""name": "b""#, r#""name": "b", "temperature": 0"#),
+            "every \"system2\" step has temperature 0, so all 8 samples would be the same",
+        ),
+    ] {
+        let message = refusal(&text);
+        assert!(
+            message.starts_with("t.json: ") && message.contains(part),
+            "{message}\nshould say\n{part}"
+        );
+    }
+    let no_steps =
+        r#"{"name": "t", "system1": {"prompt": "x"}, "system2": [], "answer": {"kind": "number"}}"#;
+    assert_eq!(refusal(no_steps), "t.json: \"system2\" is empty; it needs at least one step");
+}
+
+#[test]
+fn an_unknown_task_lists_the_built_in_ones() {
+    assert_eq!(
+        Task::load("coinflip").unwrap_err().to_string(),
+        "task \"coinflip\": no such built-in task or file; built-in tasks: coin-flip, biased-fact"
+    );
+}
+
+#[test]
+fn a_task_file_is_loaded_by_its_path() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("t.json");
+    std::fs::write(&path, MINIMAL).unwrap();
+    assert_eq!(Task::load(path.to_str().unwrap()).unwrap(), Task::from_json(MINIMAL, "").unwrap());
+    std::fs::write(&path, b"\xff").unwrap();
+    assert!(Task::load(path.to_str().unwrap()).unwrap_err().to_string().contains("not UTF-8"));
+    assert!(
+        Task::load(dir.path().to_str().unwrap())
+            .unwrap_err()
+            .to_string()
+            .starts_with("cannot read")
+    );
+}

@@ -1,0 +1,198 @@
+use super::*;
+
+fn answer(text: &str) -> Answer {
+    Answer { key: text.to_lowercase(), text: text.to_string() }
+}
+
+/// A tally of `a` yes, `b` no and `unparsed` samples without an answer.
+fn tally(a: usize, b: usize, unparsed: usize) -> Tally {
+    let mut tally = Tally::new();
+    (0..a).for_each(|_| tally.add(Some(&answer("yes"))));
+    (0..b).for_each(|_| tally.add(Some(&answer("no"))));
+    (0..unparsed).for_each(|_| tally.add(None));
+    tally
+}
+
+fn rule(samples: usize, threshold: f32) -> VoteRule {
+    VoteRule { samples, threshold, min_samples: 1, confidence: 0.95 }
+}
+
+#[test]
+fn a_vote_is_settled_at_the_published_counts() {
+    let rule = rule(100, 0.5);
+    for (b, a) in [4, 6, 8, 9, 11, 12].into_iter().enumerate() {
+        assert_eq!(stop(&rule, &tally(a, b, 0)), Some(StopReason::Settled), "{a} against {b}");
+        assert_eq!(stop(&rule, &tally(a - 1, b, 0)), None, "{} against {b}", a - 1);
+    }
+}
+
+#[test]
+fn the_chance_of_a_majority_is_the_binomial_sum() {
+    // Pr[Bin(m, 1/2) <= a], summed from Pascal's triangle.
+    let mut row = vec![1.0f64];
+    for m in 1..=40usize {
+        row = (0..=m)
+            .map(|k| (if k > 0 { row[k - 1] } else { 0.0 }) + row.get(k).copied().unwrap_or(0.0))
+            .collect();
+        for b in 0..m.div_ceil(2) {
+            let a = m - 1 - b;
+            let sum: f64 = row[..=a].iter().sum::<f64>() / 2f64.powi(m as i32);
+            assert!((chance_of_majority(a, b) - sum).abs() < 1e-12, "{a} against {b}");
+        }
+    }
+    assert!(chance_of_majority(500, 499) > 0.5 && chance_of_majority(1000, 0) <= 1.0);
+}
+
+#[test]
+fn a_vote_is_not_settled_before_the_least_number_of_samples() {
+    let rule = VoteRule { min_samples: 6, ..rule(8, 0.75) };
+    assert_eq!(stop(&rule, &tally(5, 0, 0)), None);
+    assert_eq!(stop(&rule, &tally(6, 0, 0)), Some(StopReason::Settled));
+}
+
+#[test]
+fn with_full_confidence_the_budget_is_used_up() {
+    let rule = VoteRule { confidence: 1.0, ..rule(8, 0.75) };
+    assert_eq!(stop(&rule, &tally(7, 0, 0)), None);
+    assert_eq!(stop(&rule, &tally(8, 0, 0)), Some(StopReason::Budget));
+}
+
+#[test]
+fn a_question_is_abandoned_once_its_threshold_is_out_of_reach() {
+    let rule = rule(8, 0.75);
+    assert_eq!(stop(&rule, &tally(2, 2, 0)), None, "6 of 8 can still agree");
+    assert_eq!(stop(&rule, &tally(3, 3, 0)), Some(StopReason::Abandoned));
+    assert_eq!(stop(&rule, &tally(1, 0, 3)), Some(StopReason::Abandoned), "1 + 4 left of 8");
+    assert_eq!(stop(&rule, &tally(0, 0, 3)), Some(StopReason::Abandoned));
+    assert_eq!(stop(&rule, &tally(0, 0, 2)), None);
+    assert_eq!(stop(&rule, &Tally::new()), None);
+}
+
+#[test]
+fn no_abandoned_question_could_have_been_kept() {
+    for samples in 1..=12 {
+        for threshold in [0.3, 0.5, 0.6, 0.7, 0.75, 0.8, 1.0] {
+            let rule = rule(samples, threshold);
+            for a in 0..=samples {
+                for b in 0..=a.min(samples - a) {
+                    for unparsed in 0..=samples - a - b {
+                        if stop(&rule, &tally(a, b, unparsed)) != Some(StopReason::Abandoned) {
+                            continue;
+                        }
+                        for more in 0..=samples - a - b - unparsed {
+                            let verdict = decide(
+                                &rule,
+                                "q",
+                                &tally(a + more, b, unparsed),
+                                StopReason::Budget,
+                            );
+                            assert!(
+                                !verdict.kept,
+                                "{a} {b} {unparsed} + {more} of {samples} at {threshold}"
+                            );
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn every_vote_stops_within_its_budget() {
+    let rule = rule(8, 0.75);
+    for a in 0..=8 {
+        for b in 0..=8 - a {
+            assert!(stop(&rule, &tally(a, b, 8 - a - b)).is_some());
+        }
+    }
+}
+
+#[test]
+fn samples_without_an_answer_stay_in_the_denominator() {
+    let verdict = decide(&rule(8, 0.75), "q", &tally(5, 0, 3), StopReason::Budget);
+    assert_eq!((verdict.votes, verdict.n, verdict.agreement, verdict.kept), (5, 8, 0.625, false));
+    assert_eq!(verdict.reason, "5 of 8 samples agree, under the threshold of 75%");
+    assert!(decide(&rule(8, 0.75), "q", &tally(6, 0, 2), StopReason::Budget).kept);
+}
+
+#[test]
+fn a_threshold_is_met_exactly_in_spite_of_rounding() {
+    for (threshold, votes, n) in
+        [(0.7, 7, 10), (0.6, 3, 5), (0.9, 9, 10), (1.0, 8, 8), (0.75, 6, 8), (0.333_333_34, 1, 3)]
+    {
+        assert!(
+            decide(&rule(n, threshold), "q", &tally(votes, 0, n - votes), StopReason::Budget).kept,
+            "{threshold}"
+        );
+        let fewer = decide(
+            &rule(n, threshold),
+            "q",
+            &tally(votes - 1, 0, n - votes + 1),
+            StopReason::Budget,
+        );
+        assert!(!fewer.kept, "{threshold}");
+    }
+}
+
+#[test]
+fn a_tie_is_dropped_whatever_the_threshold() {
+    let verdict = decide(&rule(8, 0.5), "q", &tally(4, 4, 0), StopReason::Budget);
+    assert!(!verdict.kept);
+    assert_eq!(verdict.reason, "a tie: several answers have 4 of 8 samples");
+    assert_eq!(verdict.answer, Some(answer("no")), "the key that sorts first, whatever came first");
+}
+
+#[test]
+fn a_vote_without_an_answer_is_dropped() {
+    let verdict = decide(&rule(8, 0.5), "q", &tally(0, 0, 8), StopReason::Abandoned);
+    assert_eq!((verdict.answer, verdict.agreement, verdict.kept), (None, 0.0, false));
+    assert_eq!(verdict.reason, "none of 8 samples holds an answer");
+    assert_eq!(
+        decide(&rule(8, 0.5), "q", &Tally::new(), StopReason::Abandoned).reason,
+        "no sample was taken"
+    );
+}
+
+#[test]
+fn an_abandoned_vote_is_dropped_with_its_reason() {
+    let verdict = decide(&rule(8, 0.75), "q", &tally(3, 1, 2), StopReason::Abandoned);
+    assert_eq!(
+        (verdict.kept, verdict.reason.as_str()),
+        (false, "3 of 6 samples agree; 75% cannot be reached")
+    );
+}
+
+#[test]
+fn the_leader_is_spelt_the_way_most_of_its_voters_spell_it() {
+    let mut tally = Tally::new();
+    for text in ["PARIS", "Paris", "Lyon", "Paris", "paris"] {
+        tally.add(Some(&answer(text)));
+    }
+    assert_eq!(tally.leader(), Some((answer("Paris"), 4)));
+    assert_eq!((tally.runner_up(), tally.n(), tally.unparsed()), (1, 5, 0));
+    assert_eq!(tally.counts_by_key().collect::<Vec<_>>(), [("lyon", 1), ("paris", 4)]);
+}
+
+#[test]
+fn the_order_of_samples_does_not_matter() {
+    let texts = ["b", "a", "B", "A"];
+    let mut forward = Tally::new();
+    let mut backward = Tally::new();
+    texts.iter().for_each(|text| forward.add(Some(&answer(text))));
+    texts.iter().rev().for_each(|text| backward.add(Some(&answer(text))));
+    assert_eq!(forward, backward);
+    assert_eq!(forward.leader(), backward.leader());
+}
+
+#[test]
+fn a_verdict_reads_back_from_its_json_line() {
+    let verdict = decide(&rule(8, 0.75), "q-1", &tally(7, 1, 0), StopReason::Settled);
+    let line = serde_json::to_string(&verdict).unwrap();
+    assert_eq!(
+        line,
+        "{\"question\":\"q-1\",\"answer\":{\"key\":\"yes\",\"text\":\"yes\"},\"votes\":7,\"n\":8,\"agreement\":0.875,\
+         \"stop\":\"settled\",\"kept\":true,\"reason\":\"7 of 8 samples agree\"}"
+    );
+    assert_eq!(serde_json::from_str::<Verdict>(&line).unwrap(), verdict);
+}
