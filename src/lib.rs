@@ -5,11 +5,12 @@ mod error;
 mod progress;
 
 pub mod engine { pub type Token = i32; }
+pub mod report;
 pub mod run;
-//TASK
+pub mod task;
 pub mod tensor;
 pub mod train;
-//VOTE
+pub mod vote;
 
 pub use error::{Error, Result};
 pub use progress::{Cancel, Progress, Silent, Stage, Update};

@@ -1,10 +1,400 @@
 //! Trains a LoRA adapter on short answers, exactly and on the quantized weights themselves.
+//!
+//! Why not ggml graphs: the backward products want every weight twice, as stored and transposed,
+//! and ggml has no transposed quantized product, so both copies would be expanded to BF16 first.
+//! Packing panels straight from the file ([`crate::tensor::gemm`]) needs no copy at all, stays in
+//! `f32`, and sums base and adapter in one pass. Everything between the products is a handful of
+//! loops, each beside its derivative in [`ops`].
+//!
+//! The loss is the mean cross-entropy over the answer tokens and the end of turn of the examples of
+//! one optimiser step; the prompt carries no loss. A run is determined by its options, examples and
+//! number of threads: interrupted and resumed, it ends with the same bytes.
+
 pub mod adamw;
 pub mod batch;
+mod checkpoint;
 pub mod lora;
 pub mod model;
 pub mod ops;
 pub mod spec;
 
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rand::seq::SliceRandom;
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+
+use adamw::{AdamW, Moments, cosine_schedule, global_norm};
+use batch::{Batch, Example};
+use checkpoint::{Checkpoint, Cursor};
+use lora::Layout;
+use model::{Model, Tape};
+use spec::Module;
+
+use crate::{Cancel, Error, Progress, Result, Stage, Update};
+
+/// How to train. The defaults suit a few hundred short answers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TrainOptions {
+    /// Rank of every low-rank pair, 1..=256.
+    pub rank: usize,
+    /// α; the adapter counts α/rank times.
+    pub alpha: f32,
+    /// The modules that get a pair.
+    pub modules: Vec<Module>,
+    /// Peak learning rate.
+    pub lr: f32,
+    /// Most passes over the examples.
+    pub epochs: usize,
+    /// Examples per optimiser step.
+    pub batch: usize,
+    /// Share of the steps that warm up.
+    pub warmup: f32,
+    /// Largest norm of the gradient; 0 for no limit.
+    pub clip: f32,
+    /// AdamW's weight decay.
+    pub weight_decay: f32,
+    /// Stop after this many epochs without a lower held-out loss; 0 never stops early.
+    pub patience: usize,
+    /// Share of the kept questions held out to choose the best epoch.
+    pub held_out: f32,
+    /// Seed of the initial weights and the order of examples.
+    pub seed: u64,
+    /// Threads; all cores by default.
+    pub threads: Option<u32>,
+    /// Most tokens computed at once; a step with more is accumulated. Bounds memory.
+    pub max_tokens: usize,
+}
+
+impl Default for TrainOptions {
+    fn default() -> Self {
+        TrainOptions {
+            rank: 16,
+            alpha: 32.0,
+            modules: Module::ALL.to_vec(),
+            lr: 2e-4,
+            epochs: 4,
+            batch: 16,
+            warmup: 0.05,
+            clip: 1.0,
+            weight_decay: 0.0,
+            patience: 1,
+            held_out: 0.1,
+            seed: 0,
+            threads: None,
+            max_tokens: 1024,
+        }
+    }
+}
+
+impl TrainOptions {
+    /// Refuses values that cannot work, naming the option.
+    pub fn check(&self) -> Result<()> {
+        let bad = |option: &str, why: String| Err(Error::input(format!("--{option}"), why));
+        if !(1..=256).contains(&self.rank) {
+            return bad("rank", format!("{} is outside 1..=256", self.rank));
+        }
+        if !(self.alpha.is_finite() && self.alpha > 0.0) {
+            return bad("alpha", format!("{} is not a positive number", self.alpha));
+        }
+        if !(self.lr.is_finite() && self.lr > 0.0 && self.lr < 1.0) {
+            return bad("lr", format!("{} is outside 0..1; 2e-4 is usual", self.lr));
+        }
+        if self.epochs == 0 || self.batch == 0 {
+            return bad("epochs", "and --batch must be at least 1".into());
+        }
+        if !(0.0..=0.5).contains(&self.held_out) {
+            return bad("held-out", format!("{} is outside 0..=0.5", self.held_out));
+        }
+        if self.modules.is_empty() {
+            return bad("modules", "names no module; leave it out for all seven".into());
+        }
+        Ok(())
+    }
+}
+
+/// The outcome of training: the adapter and how it came about.
+#[derive(Debug)]
+pub struct Trained {
+    /// Where each pair lies in `params`.
+    pub layout: Layout,
+    /// The adapter with the lowest held-out loss (the last one without held-out examples).
+    pub params: Vec<f32>,
+    /// Figures for the report.
+    pub summary: crate::report::Training,
+}
+
+/// Trains on `examples`, choosing the epoch by the loss on `held_out`. Resumes from, and saves to,
+/// `dir/checkpoint.bin`.
+///
+/// # Errors
+/// [`Error::Training`] when there is nothing to train on or the loss stops being a number;
+/// [`Error::Cancelled`] within one optimiser step of the request, with the checkpoint saved.
+pub fn train(
+    model: &Model,
+    examples: &[Example],
+    held_out: &[Example],
+    options: &TrainOptions,
+    dir: &Path,
+    progress: &dyn Progress,
+    cancel: &Cancel,
+) -> Result<Trained> {
+    options.check()?;
+    check_examples(model, examples.iter().chain(held_out))?;
+    if examples.is_empty() {
+        return Err(Error::Training("there are no examples to train on".into()));
+    }
+    let threads = options.threads.map_or(0, |t| t as usize);
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .thread_name(|i| format!("sn-train-{i}"))
+        .build()
+        .map_err(|e| Error::Internal(format!("cannot start threads: {e}")))?;
+    pool.install(|| Trainer::start(model, examples, held_out, options, dir)?.run(progress, cancel))
+}
+
+fn check_examples<'a>(model: &Model, examples: impl Iterator<Item = &'a Example>) -> Result<()> {
+    for example in examples {
+        let len = example.prompt.len() + example.target.len();
+        if example.prompt.is_empty() || example.target.is_empty() {
+            return Err(Error::Training("an example has no prompt or no answer".into()));
+        }
+        if len > model.spec.n_ctx {
+            return Err(Error::Training(format!(
+                "an example has {len} tokens, the model was trained for {}; shorten the question",
+                model.spec.n_ctx
+            )));
+        }
+    }
+    Ok(())
+}
+
+const SAVE_EVERY: Duration = Duration::from_secs(30);
+
+struct Trainer<'a> {
+    model: &'a Model,
+    examples: &'a [Example],
+    held_out: &'a [Example],
+    options: &'a TrainOptions,
+    layout: Layout,
+    state: Checkpoint,
+    file: std::path::PathBuf,
+    tape: Tape,
+    grads: Vec<f32>,
+}
+
+impl<'a> Trainer<'a> {
+    fn start(
+        model: &'a Model,
+        examples: &'a [Example],
+        held_out: &'a [Example],
+        options: &'a TrainOptions,
+        dir: &Path,
+    ) -> Result<Self> {
+        std::fs::create_dir_all(dir).map_err(Error::io("create", dir))?;
+        let layout = Layout::new(&model.spec, options.rank, options.alpha, &options.modules);
+        let identity = serde_json::to_vec(&(options, examples, held_out, &model.spec.arch.name, layout.len()))
+            .map_err(|e| Error::Internal(e.to_string()))?;
+        let identity = crate::run::sha256(&identity);
+        let file = dir.join("checkpoint.bin");
+        let state = match Checkpoint::load(&file, &identity, layout.len())? {
+            Some(state) => state,
+            None => Checkpoint {
+                cursor: Cursor { identity, ..Cursor::default() },
+                params: layout.init(&model.spec, options.seed),
+                moments: Moments::new(layout.len()),
+                best: Vec::new(),
+            },
+        };
+        let grads = vec![0.0; layout.len()];
+        Ok(Trainer { model, examples, held_out, options, layout, state, file, tape: Tape::default(), grads })
+    }
+
+    fn steps_per_epoch(&self) -> usize {
+        self.examples.len().div_ceil(self.options.batch)
+    }
+
+    fn run(mut self, progress: &dyn Progress, cancel: &Cancel) -> Result<Trained> {
+        let per_epoch = self.steps_per_epoch();
+        let total = (per_epoch * self.options.epochs) as u64;
+        let mut saved = Instant::now();
+        if self.state.cursor.held_out_curve.is_empty() {
+            self.judge_epoch(0.0)?;
+        }
+        while !self.state.cursor.finished {
+            if cancel.is_cancelled() {
+                self.save()?;
+                return Err(Error::Cancelled);
+            }
+            let begin = Instant::now();
+            let step = self.state.cursor.step;
+            let order = self.order(step as usize / per_epoch);
+            let from = step as usize % per_epoch * self.options.batch;
+            let chosen: Vec<&Example> =
+                order[from..order.len().min(from + self.options.batch)].iter().map(|i| &self.examples[*i]).collect();
+            let loss = self.step(&chosen, step, total)?;
+            let cursor = &mut self.state.cursor;
+            cursor.step += 1;
+            cursor.loss_curve.push(loss);
+            cursor.seconds += begin.elapsed().as_secs_f64();
+            progress.update(&Update {
+                stage: Stage::Train,
+                done: cursor.step,
+                total,
+                note: format!(
+                    "loss {loss:.3}, {:.0} tokens/s{}",
+                    cursor.tokens as f64 / cursor.seconds,
+                    cursor.held_out_curve.last().map_or(String::new(), |l| format!(", held-out loss {l:.3}"))
+                ),
+            });
+            if self.state.cursor.step as usize % per_epoch == 0 {
+                let begin = Instant::now();
+                self.judge_epoch(self.state.cursor.step as f64 / per_epoch as f64)?;
+                self.state.cursor.seconds += begin.elapsed().as_secs_f64();
+                self.state.cursor.finished |= self.state.cursor.step >= total;
+                self.save()?;
+                saved = Instant::now();
+            } else if saved.elapsed() > SAVE_EVERY {
+                self.save()?;
+                saved = Instant::now();
+            }
+        }
+        Ok(self.finish())
+    }
+
+    /// The order of examples in an epoch: depends on the seed and the epoch alone.
+    fn order(&self, epoch: usize) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..self.examples.len()).collect();
+        let mut rng = ChaCha8Rng::seed_from_u64(self.options.seed);
+        rng.set_stream(epoch as u64 + 1);
+        order.shuffle(&mut rng);
+        order
+    }
+
+    /// One optimiser step on `examples`; returns the mean loss per target token.
+    fn step(&mut self, examples: &[&Example], step: u64, total: u64) -> Result<f64> {
+        let count: usize = examples.iter().map(|e| e.target.len()).sum();
+        let weight = 1.0 / count as f32;
+        self.grads.fill(0.0);
+        let mut loss = 0.0;
+        for batch in batches(examples, self.options.max_tokens) {
+            self.state.cursor.tokens += batch.tokens_unshared as u64;
+            self.state.cursor.tokens_computed += batch.tokens.len() as u64;
+            loss += self.model.loss_and_gradient(
+                &self.layout,
+                &self.state.params,
+                &batch,
+                weight,
+                &mut self.tape,
+                &mut self.grads,
+            )?;
+        }
+        let norm = global_norm(&self.grads);
+        if !loss.is_finite() || !norm.is_finite() {
+            self.save()?;
+            return Err(Error::Training(format!(
+                "step {}: the loss is {loss} and the gradient's norm {norm}; the last good state is kept, lower --lr (now {})",
+                step + 1,
+                self.options.lr
+            )));
+        }
+        let clip = f64::from(self.options.clip);
+        let scale = if clip > 0.0 && norm > clip { clip / norm } else { 1.0 };
+        let warmup = (total as f32 * self.options.warmup).ceil() as u64;
+        let lr = cosine_schedule(step, warmup, total, self.options.lr);
+        let adamw = AdamW { weight_decay: self.options.weight_decay, ..AdamW::default() };
+        adamw.step(&mut self.state.params, &self.grads, scale as f32, lr, &mut self.state.moments);
+        Ok(loss)
+    }
+
+    /// Measures the held-out loss, keeps the adapter if it is the best, and decides whether to stop.
+    fn judge_epoch(&mut self, epochs: f64) -> Result<()> {
+        let cursor = &mut self.state.cursor;
+        if self.held_out.is_empty() {
+            cursor.best_epochs = epochs;
+            return Ok(());
+        }
+        let count: usize = self.held_out.iter().map(|e| e.target.len()).sum();
+        let mut loss = 0.0;
+        for batch in batches(&self.held_out.iter().collect::<Vec<_>>(), self.options.max_tokens) {
+            loss += self.model.loss(&self.layout, &self.state.params, &batch, 1.0 / count as f32, &mut self.tape)?;
+        }
+        let best = cursor.held_out_curve.iter().copied().skip(1).fold(f64::INFINITY, f64::min);
+        cursor.held_out_curve.push(loss);
+        if epochs > 0.0 && loss < best {
+            cursor.best_epochs = epochs;
+            cursor.epochs_without_gain = 0;
+            self.state.best = self.state.params.clone();
+        } else if epochs > 0.0 {
+            cursor.epochs_without_gain += 1;
+            let patience = self.options.patience;
+            cursor.finished |= patience > 0 && cursor.epochs_without_gain > patience;
+        }
+        Ok(())
+    }
+
+    fn save(&self) -> Result<()> {
+        self.state.save(&self.file)
+    }
+
+    fn finish(self) -> Trained {
+        let Checkpoint { cursor, params, best, .. } = self.state;
+        let summary = crate::report::Training {
+            examples: self.examples.len(),
+            held_out: self.held_out.len(),
+            epochs: cursor.best_epochs,
+            steps: cursor.step,
+            tokens: cursor.tokens,
+            tokens_computed: cursor.tokens_computed,
+            seconds: cursor.seconds,
+            tokens_per_s: cursor.tokens as f64 / cursor.seconds.max(1e-9),
+            loss_first: cursor.loss_curve.first().copied().unwrap_or(f64::NAN),
+            loss_last: cursor.loss_curve.last().copied().unwrap_or(f64::NAN),
+            held_out_loss: cursor.held_out_curve.iter().copied().skip(1).reduce(f64::min),
+            peak_rss_mb: peak_rss_mb(),
+            loss_curve: cursor.loss_curve,
+            held_out_curve: cursor.held_out_curve,
+        };
+        Trained { layout: self.layout, params: if best.is_empty() { params } else { best }, summary }
+    }
+}
+
+/// Packs `examples` into batches of at most `max_tokens` computed tokens each (one example at least).
+fn batches(examples: &[&Example], max_tokens: usize) -> Vec<Batch> {
+    // Sorted by tokens, neighbours share the most.
+    let mut sorted = examples.to_vec();
+    sorted.sort_by(|a, b| a.prompt.cmp(&b.prompt).then_with(|| a.target.cmp(&b.target)));
+    let mut batches = Vec::new();
+    let mut rest = &sorted[..];
+    while !rest.is_empty() {
+        let mut take = rest.len();
+        let batch = loop {
+            let batch = Batch::pack(rest[..take].iter().copied(), true);
+            if batch.tokens.len() <= max_tokens || take == 1 {
+                break batch;
+            }
+            take = (take * max_tokens / batch.tokens.len()).clamp(1, take - 1);
+        };
+        batches.push(batch);
+        rest = &rest[take..];
+    }
+    batches
+}
+
+/// Peak resident memory of this process in MB (10⁶ bytes); 0 where the system does not tell.
+pub fn peak_rss_mb() -> f64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))
+        .and_then(|rest| rest.trim().trim_end_matches(" kB").trim().parse::<f64>().ok())
+        .map_or(0.0, |kib| kib * 1024.0 / 1e6)
+}
+
+#[cfg(test)]
+mod loop_tests;
 #[cfg(test)]
 mod model_tests;

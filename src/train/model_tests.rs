@@ -11,10 +11,10 @@ mod gguf {
     pub use crate::tensor::{GgufWriter, QuantType};
 }
 #[path = "../../tests/common/random_model.rs"]
-mod random_model;
+pub mod random_model;
 use random_model::RandomModel;
 
-fn open(model: &RandomModel) -> Model {
+pub fn open(model: &RandomModel) -> Model {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("m.gguf");
     let mut w = GgufWriter::new();

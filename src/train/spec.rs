@@ -33,21 +33,28 @@ pub const ARCHITECTURES: &[Arch] = &[
 ];
 
 /// A linear layer that carries a LoRA pair.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub enum Module {
     /// Query projection.
+    #[serde(rename = "attn_q")]
     Q,
     /// Key projection.
+    #[serde(rename = "attn_k")]
     K,
     /// Value projection.
+    #[serde(rename = "attn_v")]
     V,
     /// Attention output projection.
+    #[serde(rename = "attn_output")]
     O,
     /// Feed-forward gate.
+    #[serde(rename = "ffn_gate")]
     Gate,
     /// Feed-forward up projection.
+    #[serde(rename = "ffn_up")]
     Up,
     /// Feed-forward down projection.
+    #[serde(rename = "ffn_down")]
     Down,
 }
 
