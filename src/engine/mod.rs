@@ -6,16 +6,20 @@
 //! program) or make others unnecessary (the vote is settled). [`Scheduler`] makes an `Engine` of
 //! any `Decoder` by continuous batching.
 
+mod cells;
 mod chat;
 mod llama;
 mod sampler;
 mod scheduler;
 mod scripted;
+mod text;
+#[cfg(test)]
+mod toy;
 
 pub use chat::{ChatTemplate, Message, Role};
-pub use llama::{Llama, LlamaOptions};
+pub use llama::{Llama, LlamaOptions, ModelFacts};
 pub use sampler::Sampling;
-pub use scheduler::Scheduler;
+pub use scheduler::{Scheduler, Stats};
 pub use scripted::Scripted;
 
 use crate::{Cancel, Result};
@@ -58,20 +62,40 @@ pub trait Decoder {
     fn vocab_size(&self) -> usize;
     /// Cells of the KV cache, shared by all sequences.
     fn context_size(&self) -> usize;
+    /// Positions that one sequence may have: no more than the context, fewer where the model was
+    /// trained for fewer.
+    fn sequence_limit(&self) -> usize {
+        self.context_size()
+    }
     /// Sequences that may be live at once.
     fn max_sequences(&self) -> usize;
     /// Rows that one [`Decoder::decode`] accepts.
     fn max_batch(&self) -> usize;
-    /// Feeds `rows` and computes the wanted logits.
+    /// Feeds `rows` and computes the wanted logits; at most [`Decoder::max_sequences`] rows may
+    /// want them. The rows of a sequence continue it without a gap. Rows feed the KV cache with
+    /// one cell each.
     fn decode(&mut self, rows: &[Row]) -> Result<()>;
     /// Logits after row `index` of the last decoded batch, which must have asked for them.
     fn logits(&self, index: usize) -> &[f32];
-    /// Makes `to` share positions `0..len` of `from`. `to` must be empty.
+    /// Makes `to` share positions `0..len` of `from`, without using further cells. `to` must be
+    /// empty.
     fn copy_prefix(&mut self, from: SeqId, to: SeqId, len: u32);
     /// Forgets positions `from..` of `seq`.
     fn truncate(&mut self, seq: SeqId, from: u32);
     /// Applies the LoRA adapter in `path` from now on, or none. Clears every sequence.
     fn set_adapter(&mut self, path: Option<&std::path::Path>) -> Result<()>;
+
+    /// The prompt for `messages`: BOS where the model wants one, the rendered conversation, the
+    /// opening of the model's turn. Text inside a message never becomes a special token.
+    /// `thinking` turns on the thinking mode of templates that have one.
+    fn prompt(&self, messages: &[Message], thinking: bool) -> Result<Vec<Token>> {
+        chat::prompt_tokens(self, messages, thinking)
+    }
+
+    /// The token with which the model's template ends the model's turn, if it has one.
+    fn end_of_turn(&self) -> Result<Option<Token>> {
+        chat::end_of_turn(self)
+    }
 }
 
 /// A text to complete.
@@ -81,6 +105,8 @@ pub struct Request {
     pub id: u64,
     /// The conversation, rendered with the model's chat template.
     pub messages: Vec<Message>,
+    /// Whether a template that has a thinking mode turns it on.
+    pub thinking: bool,
     /// How to choose tokens and when to stop.
     pub sampling: Sampling,
     /// All randomness of this completion comes from here, whatever runs beside it.
@@ -143,4 +169,39 @@ pub trait Engine {
     fn run(&mut self, source: &mut dyn Source, cancel: &Cancel) -> Result<()>;
     /// Applies a LoRA adapter file from now on, or none.
     fn set_adapter(&mut self, path: Option<&std::path::Path>) -> Result<()>;
+}
+
+/// Completes `requests` and returns the completions in their order.
+///
+/// Errors: the engine's, and [`crate::Error::Cancelled`].
+pub fn complete(
+    engine: &mut dyn Engine,
+    requests: Vec<Request>,
+    cancel: &Cancel,
+) -> Result<Vec<Completion>> {
+    /// Hands out the requests under their index as id, whatever ids the caller gave them.
+    struct List {
+        ids: Vec<u64>,
+        requests: std::iter::Enumerate<std::vec::IntoIter<Request>>,
+        completions: Vec<Option<Completion>>,
+    }
+    impl Source for List {
+        fn next(&mut self) -> Option<Request> {
+            self.requests.next().map(|(index, request)| Request { id: index as u64, ..request })
+        }
+        fn finished(&mut self, mut completion: Completion) -> Result<()> {
+            let index = completion.id as usize;
+            completion.id = self.ids[index];
+            self.completions[index] = Some(completion);
+            Ok(())
+        }
+    }
+    let mut list = List {
+        ids: requests.iter().map(|request| request.id).collect(),
+        completions: vec![None; requests.len()],
+        requests: requests.into_iter().enumerate(),
+    };
+    engine.run(&mut list, cancel)?;
+    let missing = || crate::Error::Internal("the engine dropped a request".into());
+    list.completions.into_iter().map(|completion| completion.ok_or_else(missing)).collect()
 }

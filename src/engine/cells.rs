@@ -1,0 +1,52 @@
+//! Which KV cells are in use. Sequences that share a prefix share its cells, so the room that is
+//! left is not the sum of lengths; the decoder does not tell, so it is counted here.
+
+/// A cell of the KV cache.
+pub(super) type Cell = u32;
+
+/// Reference counts of all cells.
+pub(super) struct Cells {
+    counts: Vec<u32>,
+    free: Vec<Cell>,
+}
+
+impl Cells {
+    pub fn new(total: usize) -> Cells {
+        Cells { counts: vec![0; total], free: (0..total as Cell).collect() }
+    }
+
+    /// Cells that no sequence uses.
+    pub fn free(&self) -> usize {
+        self.free.len()
+    }
+
+    /// A cell for a new token; `None` when all are in use.
+    pub fn take(&mut self) -> Option<Cell> {
+        let cell = self.free.pop()?;
+        self.counts[cell as usize] = 1;
+        Some(cell)
+    }
+
+    /// Another sequence uses `cells` too.
+    pub fn share(&mut self, cells: &[Cell]) {
+        for &cell in cells {
+            self.counts[cell as usize] += 1;
+        }
+    }
+
+    /// A sequence gives up `cells`.
+    pub fn release(&mut self, cells: impl IntoIterator<Item = Cell>) {
+        for cell in cells {
+            let count = &mut self.counts[cell as usize];
+            *count -= 1;
+            if *count == 0 {
+                self.free.push(cell);
+            }
+        }
+    }
+
+    /// How many of `cells` nobody else uses.
+    pub fn unshared(&self, cells: &[Cell]) -> usize {
+        cells.iter().filter(|&&cell| self.counts[cell as usize] == 1).count()
+    }
+}

@@ -1,0 +1,420 @@
+//! Conversations, and how a model wants them written.
+//!
+//! Every chat model ships its own Jinja template in the GGUF (`tokenizer.chat_template`). It is
+//! rendered here as Hugging Face tools render it, so training and sampling see the very text that
+//! `llama-server --jinja` feeds. The template comes out of a file from the internet: it runs with
+//! limited fuel, and whatever is wrong with it becomes one error.
+//!
+//! What a user wrote must not turn into control tokens. [`prompt_tokens`] therefore renders a
+//! message that contains the text of a special token as a placeholder and tokenizes its content
+//! apart, as plain text; every other prompt is tokenized in one piece, exactly as llama-server does.
+
+use std::borrow::Cow;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use minijinja::{Environment, ErrorKind, Value, context};
+
+use super::{Decoder, Token};
+use crate::{Error, Result};
+
+/// Who speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Instructions that stand above the conversation.
+    System,
+    /// The one who asks.
+    User,
+    /// The model.
+    Assistant,
+}
+
+/// One turn of a conversation.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+pub struct Message {
+    /// Who speaks.
+    pub role: Role,
+    /// What they say.
+    pub content: String,
+}
+
+impl Message {
+    /// A system message.
+    pub fn system(content: impl Into<String>) -> Message {
+        Message { role: Role::System, content: content.into() }
+    }
+
+    /// A user message.
+    pub fn user(content: impl Into<String>) -> Message {
+        Message { role: Role::User, content: content.into() }
+    }
+
+    /// An assistant message.
+    pub fn assistant(content: impl Into<String>) -> Message {
+        Message { role: Role::Assistant, content: content.into() }
+    }
+}
+
+/// Template instructions one rendering may spend: thousands of times what real templates need,
+/// and still only tens of milliseconds.
+const FUEL: u64 = 1_000_000;
+
+/// A compiled chat template.
+///
+/// A model without one (a base model) gets the plain rendering: each content followed by a line
+/// break, nothing else.
+pub struct ChatTemplate {
+    environment: Option<Environment<'static>>,
+    bos: String,
+    eos: String,
+}
+
+impl ChatTemplate {
+    /// Compiles `source`; `None` gives [`ChatTemplate::plain`]. `bos` and `eos` are the texts of
+    /// the model's tokens of these names, empty where it has none.
+    ///
+    /// Errors: [`Error::Unsupported`] when the source is not a template that can be compiled.
+    pub fn new(source: Option<&str>, bos: &str, eos: &str) -> Result<ChatTemplate> {
+        let environment = source.map(compile).transpose()?;
+        Ok(ChatTemplate { environment, bos: bos.to_string(), eos: eos.to_string() })
+    }
+
+    /// The rendering for models without a template.
+    pub fn plain() -> ChatTemplate {
+        ChatTemplate { environment: None, bos: String::new(), eos: String::new() }
+    }
+
+    /// Whether the model brought no template.
+    pub fn is_plain(&self) -> bool {
+        self.environment.is_none()
+    }
+
+    /// Renders `messages`, followed by the opening of the model's turn if `generation_prompt`.
+    /// `thinking` reaches templates that have a thinking mode as `enable_thinking` (Qwen3) and
+    /// `thinking` (Granite, DeepSeek).
+    ///
+    /// A template that knows no system role, whether it says so or silently drops the message,
+    /// gets the system text at the head of the first user message.
+    ///
+    /// Errors: [`Error::Unsupported`] when the template fails on these messages.
+    pub fn render(
+        &self,
+        messages: &[Message],
+        generation_prompt: bool,
+        thinking: bool,
+    ) -> Result<String> {
+        let Some(environment) = &self.environment else {
+            return Ok(messages.iter().flat_map(|m| [m.content.as_str(), "\n"]).collect());
+        };
+        let render = |messages: &[Message]| {
+            let template = environment.get_template(NAME).map_err(template_error)?;
+            template
+                .render(context! {
+                    messages,
+                    add_generation_prompt => generation_prompt,
+                    bos_token => self.bos,
+                    eos_token => self.eos,
+                    enable_thinking => thinking,
+                    thinking,
+                    tools => Value::from(()),
+                    documents => Value::from(()),
+                })
+                .map_err(template_error)
+        };
+        let rendered = render(messages);
+        let system = messages.iter().filter(|m| m.role == Role::System);
+        let kept = match &rendered {
+            Ok(text) => system.clone().all(|m| text.contains(m.content.trim())),
+            Err(_) => system.clone().next().is_none(),
+        };
+        if kept {
+            return rendered;
+        }
+        render(&fold_system(messages)).or(rendered)
+    }
+}
+
+/// Moves the system text to the head of the first user message.
+fn fold_system(messages: &[Message]) -> Vec<Message> {
+    let (system, mut rest): (Vec<_>, Vec<_>) =
+        messages.iter().cloned().partition(|m| m.role == Role::System);
+    let head = system.into_iter().map(|m| m.content).collect::<Vec<_>>().join("\n\n");
+    match rest.iter_mut().find(|m| m.role == Role::User) {
+        Some(user) => user.content = format!("{head}\n\n{}", user.content),
+        None => rest.insert(0, Message::user(head)),
+    }
+    rest
+}
+
+/// The name under which an environment holds its one template.
+const NAME: &str = "chat template";
+
+fn compile(source: &str) -> Result<Environment<'static>> {
+    let mut environment = Environment::new();
+    environment.set_trim_blocks(true);
+    environment.set_lstrip_blocks(true);
+    environment.set_fuel(Some(FUEL));
+    environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
+    environment.add_function("raise_exception", |why: String| {
+        Err::<Value, _>(minijinja::Error::new(ErrorKind::InvalidOperation, why))
+    });
+    environment.add_function("strftime_now", |format: String| {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
+        strftime(&format, now)
+    });
+    let source = without_generation_marks(source).into_owned();
+    environment.add_template_owned(NAME, source).map_err(template_error)?;
+    Ok(environment)
+}
+
+/// Some templates mark the assistant's part with `{% generation %}`, which only training tools
+/// read. A condition that always holds keeps the white-space control of the mark.
+fn without_generation_marks(source: &str) -> Cow<'_, str> {
+    if !source.contains("generation") {
+        return Cow::Borrowed(source);
+    }
+    let Ok(mark) = regex::Regex::new(r"\{%(-?)\s*(end)?generation\s*(-?)%\}") else {
+        return Cow::Borrowed(source);
+    };
+    mark.replace_all(source, |found: &regex::Captures| {
+        let block = if found.get(2).is_some() { "endif" } else { "if true" };
+        format!("{{%{} {block} {}%}}", &found[1], &found[3])
+    })
+}
+
+fn template_error(error: minijinja::Error) -> Error {
+    let why = match error.kind() {
+        ErrorKind::OutOfFuel => "it does not end".to_string(),
+        _ => error.to_string().replace('\n', " "),
+    };
+    Error::Unsupported(format!("the model's chat template cannot be used: {why}"))
+}
+
+/// The tokens of a prompt as the model expects it: BOS where the model wants one, the rendered
+/// conversation, the opening of the model's turn. No text inside a message becomes a special token.
+pub(super) fn prompt_tokens<D: Decoder + ?Sized>(
+    decoder: &D,
+    messages: &[Message],
+    thinking: bool,
+) -> Result<Vec<Token>> {
+    let template = decoder.chat_template();
+    let mut unsafe_contents = Vec::new();
+    for (index, message) in messages.iter().enumerate() {
+        let content = &message.content;
+        if decoder.tokenize(content, true)? != decoder.tokenize(content, false)? {
+            unsafe_contents.push(index);
+        }
+    }
+    let mut tokens = if unsafe_contents.is_empty() {
+        decoder.tokenize(&template.render(messages, true, thinking)?, true)?
+    } else {
+        let mark = unused_char(messages)?;
+        let mut marked = messages.to_vec();
+        for &index in &unsafe_contents {
+            marked[index].content = format!("{mark}{index}{mark}");
+        }
+        let rendered = template.render(&marked, true, thinking)?;
+        let mut tokens = Vec::new();
+        // Between marks, odd pieces are the numbers of messages.
+        for (n, piece) in rendered.split(mark).enumerate() {
+            let message = piece.parse().ok().and_then(|index: usize| messages.get(index));
+            match message {
+                Some(message) if n % 2 == 1 => {
+                    tokens.extend(decoder.tokenize(&message.content, false)?);
+                }
+                _ => tokens.extend(decoder.tokenize(piece, true)?),
+            }
+        }
+        tokens
+    };
+    if let Some(bos) = decoder.bos()
+        && tokens.first() != Some(&bos)
+    {
+        tokens.insert(0, bos);
+    }
+    Ok(tokens)
+}
+
+/// A private-use character that no message contains.
+fn unused_char(messages: &[Message]) -> Result<char> {
+    ('\u{e000}'..='\u{f8ff}')
+        .find(|&c| messages.iter().all(|m| !m.content.contains(c)))
+        .ok_or_else(|| Error::Unsupported("a message uses every private-use character".into()))
+}
+
+/// The token with which the template ends the model's turn, for training on it.
+pub(super) fn end_of_turn<D: Decoder + ?Sized>(decoder: &D) -> Result<Option<Token>> {
+    let conversation = [Message::user("a"), Message::assistant("\u{e000}")];
+    let rendered = decoder.chat_template().render(&conversation, false, false)?;
+    let Some((_, tail)) = rendered.rsplit_once('\u{e000}') else {
+        return Ok(None);
+    };
+    Ok(decoder.tokenize(tail, true)?.into_iter().find(|&token| decoder.is_end(token)))
+}
+
+/// The time `seconds` after 1970 (UTC) in the directives that chat templates use.
+fn strftime(format: &str, seconds: u64) -> String {
+    const MONTHS: [&str; 12] = [
+        "January",
+        "February",
+        "March",
+        "April",
+        "May",
+        "June",
+        "July",
+        "August",
+        "September",
+        "October",
+        "November",
+        "December",
+    ];
+    const DAYS: [&str; 7] =
+        ["Thursday", "Friday", "Saturday", "Sunday", "Monday", "Tuesday", "Wednesday"];
+    let (days, second) = (seconds / 86_400, seconds % 86_400);
+    let (year, month, day) = civil_date(days);
+    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+    let hour12 = (hour + 11) % 12 + 1;
+    let (month_name, day_name) = (MONTHS[month as usize - 1], DAYS[(days % 7) as usize]);
+    let mut out = String::new();
+    let mut chars = format.chars();
+    while let Some(c) = chars.next() {
+        if c != '%' {
+            out.push(c);
+            continue;
+        }
+        let directive = chars.next();
+        out += &match directive {
+            Some('Y') => year.to_string(),
+            Some('y') => format!("{:02}", year % 100),
+            Some('m') => format!("{month:02}"),
+            Some('d') => format!("{day:02}"),
+            Some('e') => format!("{day:2}"),
+            Some('B') => month_name.to_string(),
+            Some('b' | 'h') => month_name[..3].to_string(),
+            Some('A') => day_name.to_string(),
+            Some('a') => day_name[..3].to_string(),
+            Some('H') => format!("{hour:02}"),
+            Some('I') => format!("{hour12:02}"),
+            Some('M') => format!("{minute:02}"),
+            Some('S') => format!("{second:02}"),
+            Some('p') => if hour < 12 { "AM" } else { "PM" }.to_string(),
+            Some('F') => format!("{year}-{month:02}-{day:02}"),
+            Some('T') => format!("{hour:02}:{minute:02}:{second:02}"),
+            Some('%') => "%".to_string(),
+            Some(other) => format!("%{other}"),
+            None => "%".to_string(),
+        };
+    }
+    out
+}
+
+/// Year, month (1..=12) and day of the day `days` after 1970-01-01
+/// (<https://howardhinnant.github.io/date_algorithms.html>, `civil_from_days`).
+fn civil_date(days: u64) -> (u64, u64, u64) {
+    let z = days + 719_468;
+    let (era, doe) = (z / 146_097, z % 146_097);
+    let yoe = (doe - doe / 1460 + doe / 36_524 - doe / 146_096) / 365;
+    let doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
+    let mp = (5 * doy + 2) / 153;
+    let month = if mp < 10 { mp + 3 } else { mp - 9 };
+    (yoe + era * 400 + u64::from(month <= 2), month, doy - (153 * mp + 2) / 5 + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CHATML: &str = "{% for m in messages %}{{'<|im_start|>' + m['role'] + '\n' + \
+        m['content'] + '<|im_end|>' + '\n'}}{% endfor %}\
+        {% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}";
+
+    fn conversation() -> Vec<Message> {
+        vec![Message::system("Be brief."), Message::user("Hello?")]
+    }
+
+    #[test]
+    fn a_template_renders_roles_contents_and_the_generation_prompt() {
+        let template = ChatTemplate::new(Some(CHATML), "<s>", "</s>").unwrap();
+        assert_eq!(
+            template.render(&conversation(), true, false).unwrap(),
+            "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nHello?<|im_end|>\n\
+             <|im_start|>assistant\n"
+        );
+        assert!(!template.render(&conversation(), false, false).unwrap().contains("assistant"));
+    }
+
+    #[test]
+    fn a_model_without_a_template_gets_plain_lines() {
+        let template = ChatTemplate::new(None, "<s>", "</s>").unwrap();
+        assert!(template.is_plain());
+        assert_eq!(template.render(&conversation(), true, false).unwrap(), "Be brief.\nHello?\n");
+    }
+
+    #[test]
+    fn blocks_are_trimmed_and_python_methods_work_as_in_hugging_face_tools() {
+        let source = "{%- for m in messages %}\n    {%- if m.role.startswith('us') %}\n\
+             {{- m.content.strip() | upper }}\n    {% endif %}\n{% endfor %}\n";
+        let template = ChatTemplate::new(Some(source), "", "").unwrap();
+        let text = template.render(&[Message::user(" hi ")], true, false).unwrap();
+        assert_eq!(text, "HI\n");
+    }
+
+    #[test]
+    fn a_template_that_refuses_system_messages_gets_the_text_in_the_first_user_message() {
+        let refusing = "{% if messages[0].role == 'system' %}\
+             {{ raise_exception('System role not supported') }}{% endif %}\
+             {% for m in messages %}[{{ m.role }}: {{ m.content }}]{% endfor %}";
+        let dropping = "{% for m in messages if m.role != 'system' %}\
+             [{{ m.role }}: {{ m.content }}]{% endfor %}";
+        for source in [refusing, dropping] {
+            let template = ChatTemplate::new(Some(source), "", "").unwrap();
+            let text = template.render(&conversation(), true, false).unwrap();
+            assert_eq!(text, "[user: Be brief.\n\nHello?]");
+        }
+    }
+
+    #[test]
+    fn thinking_is_off_or_on_as_asked() {
+        let source = "{% if enable_thinking is defined and enable_thinking is false %}\
+             <think>\n\n</think>{% endif %}";
+        let template = ChatTemplate::new(Some(source), "", "").unwrap();
+        let text = |thinking| template.render(&[], true, thinking).unwrap();
+        assert_eq!(text(false), "<think>\n\n</think>");
+        assert_eq!(text(true), "");
+    }
+
+    #[test]
+    fn bad_templates_give_one_line_that_says_why() {
+        let error = ChatTemplate::new(Some("{% if %}\n{{"), "", "").err().unwrap().to_string();
+        assert!(error.starts_with("the model's chat template cannot be used"), "{error}");
+        assert!(!error.contains('\n'), "{error}");
+        let endless = "{% for a in range(9999) %}{% for b in range(9999) %}{{ b }}{% endfor %}\
+             {% endfor %}";
+        for source in [endless, "{{ messages[7].content.nothing }}", "{{ raise_exception('no') }}"]
+        {
+            let template = ChatTemplate::new(Some(source), "", "").unwrap();
+            let error = template.render(&conversation(), true, false).unwrap_err().to_string();
+            assert!(error.starts_with("the model's chat template cannot be used"), "{error}");
+        }
+        let nested = "{{ ".to_string() + &"(".repeat(100_000);
+        assert!(ChatTemplate::new(Some(&nested), "", "").is_err());
+    }
+
+    #[test]
+    fn generation_marks_are_transparent() {
+        let source = "{% for m in messages %}{%- generation -%} {{ m.content }} \
+             {%- endgeneration %}{% endfor %}";
+        let template = ChatTemplate::new(Some(source), "", "").unwrap();
+        assert_eq!(template.render(&[Message::user("x")], true, false).unwrap(), "x");
+    }
+
+    #[test]
+    fn dates_are_written_as_strftime_writes_them() {
+        // date -u -d @1721984461 gives Fri Jul 26 09:01:01 UTC 2024.
+        let text = |format| strftime(format, 1_721_984_461);
+        assert_eq!(text("%d %b %Y"), "26 Jul 2024");
+        assert_eq!(text("%A, %B %e, %y %H:%M:%S %I %p %%"), "Friday, July 26, 24 09:01:01 09 AM %");
+        assert_eq!(strftime("%F %T %a", 951_782_400), "2000-02-29 00:00:00 Tue");
+        assert_eq!(strftime("%F %", 0), "1970-01-01 %");
+    }
+}

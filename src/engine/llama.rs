@@ -1,0 +1,719 @@
+//! The built-in [`Decoder`]: llama.cpp in this process, on the CPU.
+//!
+//! This file speaks to llama.cpp's C API itself. The safe wrapper ties a context to a borrowed
+//! model and frees an adapter only with its model; a [`Llama`] owns all three and swaps adapters
+//! while it lives.
+//!
+//! llama.cpp answers many mistakes with `GGML_ASSERT`, which ends the process. So everything it
+//! asserts about batches, sequences and tokens is checked here first and becomes an [`Error`].
+
+use std::collections::VecDeque;
+use std::ffi::{CStr, CString, c_char, c_void};
+use std::io::Read;
+use std::path::Path;
+use std::ptr::NonNull;
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+use llama_cpp_2::llama_backend::LlamaBackend;
+use llama_cpp_sys_2 as sys;
+
+use super::{ChatTemplate, Decoder, Row, SeqId, Token};
+use crate::{Error, Result};
+
+/// How to load a model.
+#[derive(Debug, Clone)]
+pub struct LlamaOptions {
+    /// Threads that compute; default: one for each core this process may use.
+    pub threads: Option<u32>,
+    /// Sequences that may be live at once, 1..=256.
+    pub slots: u32,
+    /// KV cells shared by all sequences (llama.cpp rounds up to a multiple of 256). Default: 512
+    /// for each slot, at least 2048, at most what fits into 1 GiB.
+    pub context: Option<u32>,
+    /// Rows one decode call accepts.
+    pub batch: u32,
+    /// F32 KV cache and no flash attention: slower, for comparing logits.
+    pub f32_kv: bool,
+}
+
+impl Default for LlamaOptions {
+    fn default() -> LlamaOptions {
+        LlamaOptions { threads: None, slots: 16, context: None, batch: 512, f32_kv: false }
+    }
+}
+
+/// What a model file says about itself.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct ModelFacts {
+    /// `general.name`, empty if absent.
+    pub name: String,
+    /// `general.architecture`.
+    pub arch: String,
+    /// Parameters.
+    pub n_params: u64,
+    /// Bytes of all tensors.
+    pub size: u64,
+    /// Transformer blocks.
+    pub n_layer: u32,
+    /// Positions the model was trained for.
+    pub n_ctx_train: u32,
+}
+
+/// A model, its context and at most one adapter, owned together.
+///
+/// Threads: may move between threads; one caller at a time.
+pub struct Llama {
+    // Dropped in this order: the context points into the adapter and the model, the adapter into
+    // the model.
+    context: Context,
+    adapter: Option<Adapter>,
+    model: Model,
+    vocab: NonNull<sys::llama_vocab>,
+    facts: ModelFacts,
+    template: ChatTemplate,
+    bos: Option<Token>,
+    n_vocab: usize,
+    /// Positions in use, by sequence.
+    lengths: Vec<u32>,
+    /// Which rows of the last batch have logits.
+    outputs: Vec<bool>,
+    max_outputs: usize,
+    batch: Batch,
+}
+
+// SAFETY: llama.cpp's objects are not bound to the thread that made them, and nothing else holds
+// pointers to these: they are owned by this value alone.
+unsafe impl Send for Llama {}
+
+impl Llama {
+    /// Loads the GGUF at `path` (for a split model: its first file).
+    ///
+    /// Errors: [`Error::Io`] if it cannot be read, [`Error::Model`] if it is not a usable model,
+    /// [`Error::Unsupported`] if llama.cpp runs it in a way that rules out KV sequences (recurrent,
+    /// encoder and diffusion models), [`Error::Input`] for options out of range.
+    pub fn load(path: impl AsRef<Path>, options: &LlamaOptions) -> Result<Llama> {
+        let path = path.as_ref();
+        let max_slots = 256;
+        if !(1..=max_slots).contains(&options.slots) {
+            let why = format!("expected 1 to {max_slots}, found {}", options.slots);
+            return Err(Error::input("slots", why));
+        }
+        if options.batch == 0 || options.context == Some(0) {
+            return Err(Error::input("batch, context", "expected at least 1, found 0"));
+        }
+        check_magic(path)?;
+        // VALIDATE HERE: crate::ggml::gguf::... (the whole file, before llama.cpp sees it)
+        let c_path = c_path(path)?;
+
+        let (_loading, log) = start_loading()?;
+        // SAFETY: fills a plain struct.
+        let mut params = unsafe { sys::llama_model_default_params() };
+        params.n_gpu_layers = 0;
+        params.load_mode = sys::LLAMA_LOAD_MODE_MMAP;
+        // SAFETY: the path is NUL-terminated and outlives the call; `params` has only defaults.
+        let model = unsafe { sys::llama_model_load_from_file(c_path.as_ptr(), params) };
+        let model = NonNull::new(model).map(Model).ok_or_else(|| Error::model(path, log.why()))?;
+        model.check_supported(path)?;
+        let facts = model.facts();
+
+        // SAFETY: the model is live; the vocabulary belongs to it and lives as long.
+        let vocab = unsafe { sys::llama_model_get_vocab(model.0.as_ptr()) };
+        let vocab = NonNull::new(vocab.cast_mut())
+            .ok_or_else(|| Error::model(path, "it has no vocabulary"))?;
+        let context = Context::new(&model, &facts, options)
+            .ok_or_else(|| Error::model(path, format!("no context for it: {}", log.why())))?;
+
+        // SAFETY: as above; these only read.
+        let (n_vocab, bos, eos, adds_bos, template) = unsafe {
+            (
+                sys::llama_vocab_n_tokens(vocab.as_ptr()),
+                sys::llama_vocab_bos(vocab.as_ptr()),
+                sys::llama_vocab_eos(vocab.as_ptr()),
+                sys::llama_vocab_get_add_bos(vocab.as_ptr()),
+                sys::llama_model_chat_template(model.0.as_ptr(), std::ptr::null()),
+            )
+        };
+        // SAFETY: both texts are NUL-terminated and owned by the model; copied here.
+        let (template, bos_text, eos_text) = unsafe {
+            let text = |token: Token| {
+                if !(0..n_vocab).contains(&token) {
+                    return String::new();
+                }
+                copy_text(sys::llama_vocab_get_text(vocab.as_ptr(), token)).unwrap_or_default()
+            };
+            (copy_text(template), text(bos), text(eos))
+        };
+        let template = ChatTemplate::new(template.as_deref(), &bos_text, &eos_text)
+            .map_err(|error| Error::model(path, error.to_string()))?;
+        let slots = options.slots as usize;
+        Ok(Llama {
+            batch: Batch::with_capacity(context.n_batch()),
+            context,
+            adapter: None,
+            model,
+            vocab,
+            facts,
+            template,
+            bos: (adds_bos && bos >= 0).then_some(bos),
+            n_vocab: n_vocab.max(0) as usize,
+            lengths: vec![0; slots],
+            outputs: Vec::new(),
+            max_outputs: max_outputs(options) as usize,
+        })
+    }
+
+    /// What the model file says about itself.
+    pub fn model_facts(&self) -> &ModelFacts {
+        &self.facts
+    }
+
+    /// Logits after each of `tokens`, fed as one sequence from an empty context, for comparing
+    /// engines. Clears every sequence before and after.
+    ///
+    /// Errors: [`Error::Engine`] if they do not fit into the context.
+    pub fn logits_for(&mut self, tokens: &[Token]) -> Result<Vec<Vec<f32>>> {
+        self.clear();
+        let mut logits = Vec::with_capacity(tokens.len());
+        let step = self.max_outputs.min(self.max_batch());
+        for (chunk_index, chunk) in tokens.chunks(step).enumerate() {
+            let first = (chunk_index * step) as u32;
+            let row = |(token, pos)| Row { token, pos, seq: SeqId(0), logits: true };
+            let rows: Vec<Row> = chunk.iter().copied().zip(first..).map(row).collect();
+            self.decode(&rows)?;
+            logits.extend((0..rows.len()).map(|index| self.logits(index).to_vec()));
+        }
+        self.clear();
+        Ok(logits)
+    }
+
+    /// Forgets every sequence.
+    pub fn clear(&mut self) {
+        // SAFETY: the context is live and has a memory (checked when it was made).
+        unsafe { sys::llama_memory_clear(self.context.memory(), false) };
+        self.lengths.fill(0);
+        self.outputs.clear();
+    }
+
+    /// Everything about `rows` that llama.cpp asserts or that would corrupt its state.
+    fn check_rows(&self, rows: &[Row]) -> Result<()> {
+        let fail = |why: String| Err(Error::Internal(format!("decode: {why}")));
+        if rows.is_empty() || rows.len() > self.max_batch() {
+            return fail(format!("{} rows; a batch takes 1 to {}", rows.len(), self.max_batch()));
+        }
+        let outputs = rows.iter().filter(|row| row.logits).count();
+        if outputs > self.max_outputs {
+            return fail(format!("{outputs} rows want logits; at most {} may", self.max_outputs));
+        }
+        let mut next = self.lengths.clone();
+        for row in rows {
+            let Some(expected) = next.get_mut(row.seq.0 as usize) else {
+                return fail(format!("sequence {} of {}", row.seq.0, self.lengths.len()));
+            };
+            if row.pos != *expected || row.pos as usize >= self.sequence_limit() {
+                let limit = self.sequence_limit();
+                let (seq, pos) = (row.seq.0, row.pos);
+                return fail(format!(
+                    "sequence {seq} continues at {expected} (limit {limit}), not at {pos}"
+                ));
+            }
+            if row.token < 0 || row.token as usize >= self.n_vocab {
+                return fail(format!("token {} of {}", row.token, self.n_vocab));
+            }
+            *expected += 1;
+        }
+        Ok(())
+    }
+}
+
+impl Decoder for Llama {
+    fn tokenize(&self, text: &str, special: bool) -> Result<Vec<Token>> {
+        if text.is_empty() {
+            return Ok(Vec::new());
+        }
+        let too_long = || Error::Engine(format!("a text of {} bytes is too long", text.len()));
+        let length = i32::try_from(text.len()).map_err(|_| too_long())?;
+        // Most texts have fewer tokens than bytes; otherwise llama.cpp says how many.
+        let mut tokens: Vec<Token> = vec![0; text.len() + 8];
+        for _ in 0..2 {
+            let room = i32::try_from(tokens.len()).map_err(|_| too_long())?;
+            // SAFETY: text and tokens are valid for the given lengths, the text is UTF-8.
+            let n = unsafe {
+                sys::llama_tokenize(
+                    self.vocab.as_ptr(),
+                    text.as_ptr().cast(),
+                    length,
+                    tokens.as_mut_ptr(),
+                    room,
+                    false,
+                    special,
+                )
+            };
+            if n >= 0 {
+                tokens.truncate(n as usize);
+                return Ok(tokens);
+            }
+            let needed = n.checked_neg().ok_or_else(too_long)?;
+            tokens.resize(needed as usize, 0);
+        }
+        Err(Error::Internal("llama.cpp changed its mind about the number of tokens".into()))
+    }
+
+    fn piece(&self, token: Token, out: &mut Vec<u8>) {
+        if token < 0 || token as usize >= self.n_vocab {
+            return;
+        }
+        let start = out.len();
+        let mut room = 64;
+        loop {
+            out.resize(start + room, 0);
+            // SAFETY: the token exists; the buffer has `room` bytes after `start`.
+            let n = unsafe {
+                let buffer = out.as_mut_ptr().add(start).cast();
+                sys::llama_token_to_piece(self.vocab.as_ptr(), token, buffer, room as i32, 0, false)
+            };
+            if n >= 0 {
+                out.truncate(start + n as usize);
+                return;
+            }
+            room = n.unsigned_abs() as usize;
+        }
+    }
+
+    fn is_end(&self, token: Token) -> bool {
+        // SAFETY: the vocabulary is live; any number may be asked for.
+        unsafe { sys::llama_vocab_is_eog(self.vocab.as_ptr(), token) }
+    }
+
+    fn chat_template(&self) -> &ChatTemplate {
+        &self.template
+    }
+
+    fn bos(&self) -> Option<Token> {
+        self.bos
+    }
+
+    fn vocab_size(&self) -> usize {
+        self.n_vocab
+    }
+
+    fn context_size(&self) -> usize {
+        self.context.n_ctx()
+    }
+
+    fn sequence_limit(&self) -> usize {
+        self.context_size().min(self.facts.n_ctx_train.max(1) as usize)
+    }
+
+    fn max_sequences(&self) -> usize {
+        self.lengths.len()
+    }
+
+    fn max_batch(&self) -> usize {
+        self.context.n_batch()
+    }
+
+    fn decode(&mut self, rows: &[Row]) -> Result<()> {
+        self.outputs.clear();
+        self.check_rows(rows)?;
+        self.batch.fill(rows);
+        // SAFETY: the batch's arrays have as many entries as rows and outlive the call; rows were
+        // checked against everything that llama.cpp asserts.
+        let status = unsafe { sys::llama_decode(self.context.0.as_ptr(), self.batch.as_llama()) };
+        if status == 0 {
+            for row in rows {
+                self.lengths[row.seq.0 as usize] += 1;
+            }
+            self.outputs.extend(rows.iter().map(|row| row.logits));
+            return Ok(());
+        }
+        // Part of the batch may have been kept.
+        for (seq, length) in self.lengths.iter_mut().enumerate() {
+            // SAFETY: live context, sequence in range.
+            let last = unsafe { sys::llama_memory_seq_pos_max(self.context.memory(), seq as i32) };
+            *length = (last + 1).max(0) as u32;
+        }
+        Err(Error::Engine(match status {
+            1 => format!("the KV cache ({} cells) is full", self.context_size()),
+            _ => format!("llama.cpp failed to decode {} rows (code {status})", rows.len()),
+        }))
+    }
+
+    fn logits(&self, index: usize) -> &[f32] {
+        if !self.outputs.get(index).is_some_and(|&wanted| wanted) {
+            return &[];
+        }
+        // SAFETY: row `index` of the last batch has logits, `n_vocab` floats wide; they stay where
+        // they are until the next `decode`, which takes `&mut self`. One caller at a time, so
+        // nobody else sees llama.cpp sort its output rows on the first call.
+        unsafe {
+            let row = sys::llama_get_logits_ith(self.context.0.as_ptr(), index as i32);
+            if row.is_null() { &[] } else { std::slice::from_raw_parts(row, self.n_vocab) }
+        }
+    }
+
+    fn copy_prefix(&mut self, from: SeqId, to: SeqId, len: u32) {
+        let n = self.lengths.len() as u32;
+        if from == to || from.0 >= n || to.0 >= n {
+            return;
+        }
+        let len = len.min(self.lengths[from.0 as usize]);
+        self.truncate(to, 0);
+        // SAFETY: live context, both sequences in range; the cache is unified, so a copy only
+        // marks the cells as shared.
+        unsafe {
+            let memory = self.context.memory();
+            sys::llama_memory_seq_cp(memory, from.0 as i32, to.0 as i32, 0, len as i32);
+        }
+        self.lengths[to.0 as usize] = len;
+    }
+
+    fn truncate(&mut self, seq: SeqId, from: u32) {
+        let Some(length) = self.lengths.get_mut(seq.0 as usize) else {
+            return;
+        };
+        if from < *length {
+            *length = from;
+            // SAFETY: live context, sequence in range. Attention caches can always drop a tail;
+            // other kinds are refused when the model is loaded.
+            unsafe {
+                sys::llama_memory_seq_rm(self.context.memory(), seq.0 as i32, from as i32, -1);
+            }
+        }
+    }
+
+    fn set_adapter(&mut self, path: Option<&Path>) -> Result<()> {
+        let adapter = path.map(|path| self.load_adapter(path)).transpose()?;
+        let context = self.context.0.as_ptr();
+        // SAFETY: live context; the first call detaches the old adapter, so that it can be freed,
+        // the second gets one live adapter and one scale.
+        unsafe {
+            sys::llama_set_adapters_lora(context, std::ptr::null_mut(), 0, std::ptr::null_mut());
+            if let Some(adapter) = &adapter {
+                let (mut adapters, mut scales) = ([adapter.0.as_ptr()], [1.0]);
+                sys::llama_set_adapters_lora(
+                    context,
+                    adapters.as_mut_ptr(),
+                    1,
+                    scales.as_mut_ptr(),
+                );
+            }
+        }
+        self.adapter = adapter;
+        self.clear();
+        Ok(())
+    }
+}
+
+impl Llama {
+    fn load_adapter(&mut self, path: &Path) -> Result<Adapter> {
+        check_magic(path)?;
+        // VALIDATE HERE: crate::ggml::gguf::... (the whole adapter, before llama.cpp sees it)
+        let c_path = c_path(path)?;
+        let (_loading, log) = start_loading()?;
+        // SAFETY: the model is live and the path NUL-terminated.
+        let adapter =
+            unsafe { sys::llama_adapter_lora_init(self.model.0.as_ptr(), c_path.as_ptr()) };
+        NonNull::new(adapter).map(Adapter).ok_or_else(|| Error::model(path, log.why()))
+    }
+}
+
+/// Rows with logits that one decode call may have. Reserving for fewer than the whole batch saves
+/// hundreds of megabytes on wide vocabularies.
+fn max_outputs(options: &LlamaOptions) -> u32 {
+    options.slots.max(32)
+}
+
+struct Model(NonNull<sys::llama_model>);
+
+impl Drop for Model {
+    fn drop(&mut self) {
+        // SAFETY: owned; contexts and adapters are dropped before it.
+        unsafe { sys::llama_model_free(self.0.as_ptr()) }
+    }
+}
+
+impl Model {
+    fn check_supported(&self, path: &Path) -> Result<()> {
+        let model = self.0.as_ptr();
+        // SAFETY: the model is live; these only read.
+        let obstacles = unsafe {
+            let vocab = sys::llama_model_get_vocab(model);
+            let no_vocab =
+                vocab.is_null() || sys::llama_vocab_type(vocab) == sys::LLAMA_VOCAB_TYPE_NONE;
+            [
+                (no_vocab, "a model without a vocabulary"),
+                (sys::llama_model_is_recurrent(model), "a recurrent model"),
+                (sys::llama_model_is_hybrid(model), "a hybrid (partly recurrent) model"),
+                (sys::llama_model_is_diffusion(model), "a diffusion model"),
+                (sys::llama_model_has_encoder(model), "an encoder-decoder model"),
+                (!sys::llama_model_has_decoder(model), "a model that cannot generate"),
+            ]
+        };
+        match obstacles.iter().find(|(found, _)| *found) {
+            Some((_, what)) => Err(Error::Unsupported(format!(
+                "{}: {what} (architecture {}); text generation needs a decoder-only transformer",
+                path.display(),
+                self.meta("general.architecture"),
+            ))),
+            None => Ok(()),
+        }
+    }
+
+    fn facts(&self) -> ModelFacts {
+        let model = self.0.as_ptr();
+        // SAFETY: the model is live; these only read.
+        unsafe {
+            ModelFacts {
+                name: self.meta("general.name"),
+                arch: self.meta("general.architecture"),
+                n_params: sys::llama_model_n_params(model),
+                size: sys::llama_model_size(model),
+                n_layer: sys::llama_model_n_layer(model).max(0) as u32,
+                n_ctx_train: sys::llama_model_n_ctx_train(model).max(0) as u32,
+            }
+        }
+    }
+
+    /// A metadata value as text; empty if absent.
+    fn meta(&self, key: &str) -> String {
+        let Ok(key) = CString::new(key) else {
+            return String::new();
+        };
+        let mut buffer = vec![0u8; 1024];
+        // SAFETY: live model, NUL-terminated key, buffer of the given size.
+        let n = unsafe {
+            let out = buffer.as_mut_ptr().cast::<c_char>();
+            sys::llama_model_meta_val_str(self.0.as_ptr(), key.as_ptr(), out, buffer.len())
+        };
+        buffer.truncate(n.clamp(0, 1023) as usize);
+        String::from_utf8_lossy(&buffer).into_owned()
+    }
+}
+
+struct Adapter(NonNull<sys::llama_adapter_lora>);
+
+impl Drop for Adapter {
+    fn drop(&mut self) {
+        // SAFETY: owned; detached from the context or dropped after it, and before the model.
+        unsafe { sys::llama_adapter_lora_free(self.0.as_ptr()) }
+    }
+}
+
+struct Context(NonNull<sys::llama_context>);
+
+impl Drop for Context {
+    fn drop(&mut self) {
+        // SAFETY: owned; its model outlives it.
+        unsafe { sys::llama_free(self.0.as_ptr()) }
+    }
+}
+
+impl Context {
+    fn new(model: &Model, facts: &ModelFacts, options: &LlamaOptions) -> Option<Context> {
+        let cells = options.context.unwrap_or_else(|| default_context(model, facts, options));
+        let cores = std::thread::available_parallelism().map_or(1, |n| n.get() as u32);
+        let threads = options.threads.unwrap_or(cores).clamp(1, 512) as i32;
+        // SAFETY: fills a plain struct.
+        let mut params = unsafe { sys::llama_context_default_params() };
+        params.n_ctx = cells;
+        params.n_batch = options.batch.min(cells);
+        params.n_ubatch = params.n_batch;
+        params.n_seq_max = options.slots;
+        // Must not be below n_seq_max: llama.cpp asserts it.
+        params.n_outputs_max = max_outputs(options);
+        params.n_threads = threads;
+        params.n_threads_batch = threads;
+        params.kv_unified = true;
+        // A sliding-window cache forgets what a shared prefix needs.
+        params.swa_full = true;
+        params.offload_kqv = false;
+        params.op_offload = false;
+        params.no_perf = true;
+        if options.f32_kv {
+            params.type_k = sys::GGML_TYPE_F32;
+            params.type_v = sys::GGML_TYPE_F32;
+            params.flash_attn_type = sys::LLAMA_FLASH_ATTN_TYPE_DISABLED;
+        }
+        // SAFETY: the model is live and outlives the context (see the fields of `Llama`).
+        let context = unsafe { sys::llama_init_from_model(model.0.as_ptr(), params) };
+        let context = Context(NonNull::new(context)?);
+        (!context.memory().is_null()).then_some(context)
+    }
+
+    fn memory(&self) -> sys::llama_memory_t {
+        // SAFETY: the context is live; its memory lives as long.
+        unsafe { sys::llama_get_memory(self.0.as_ptr()) }
+    }
+
+    fn n_ctx(&self) -> usize {
+        // SAFETY: the context is live.
+        unsafe { sys::llama_n_ctx(self.0.as_ptr()) as usize }
+    }
+
+    fn n_batch(&self) -> usize {
+        // SAFETY: the context is live.
+        unsafe { sys::llama_n_batch(self.0.as_ptr()) as usize }
+    }
+}
+
+fn default_context(model: &Model, facts: &ModelFacts, options: &LlamaOptions) -> u32 {
+    const BUDGET: u64 = 1 << 30;
+    let model = model.0.as_ptr();
+    // SAFETY: the model is live; these only read.
+    let (width, heads, kv_heads) = unsafe {
+        (
+            sys::llama_model_n_embd(model).max(1) as u64,
+            sys::llama_model_n_head(model).max(1) as u64,
+            sys::llama_model_n_head_kv(model).max(1) as u64,
+        )
+    };
+    let bytes = if options.f32_kv { 4 } else { 2 };
+    let cell = 2 * u64::from(facts.n_layer.max(1)) * (width / heads).max(1) * kv_heads * bytes;
+    let wanted = (u64::from(options.slots) * 512).max(2048);
+    wanted.min(BUDGET / cell).max(512) as u32
+}
+
+/// The arrays behind a `llama_batch`, kept between calls.
+struct Batch {
+    tokens: Vec<Token>,
+    positions: Vec<i32>,
+    sequences: Vec<i32>,
+    sequence_counts: Vec<i32>,
+    sequence_pointers: Vec<*mut i32>,
+    wants: Vec<i8>,
+}
+
+impl Batch {
+    fn with_capacity(n: usize) -> Batch {
+        Batch {
+            tokens: Vec::with_capacity(n),
+            positions: Vec::with_capacity(n),
+            sequences: Vec::with_capacity(n),
+            sequence_counts: Vec::with_capacity(n),
+            sequence_pointers: Vec::with_capacity(n),
+            wants: Vec::with_capacity(n),
+        }
+    }
+
+    fn fill(&mut self, rows: &[Row]) {
+        self.tokens.clear();
+        self.tokens.extend(rows.iter().map(|row| row.token));
+        self.positions.clear();
+        self.positions.extend(rows.iter().map(|row| row.pos as i32));
+        self.sequences.clear();
+        self.sequences.extend(rows.iter().map(|row| row.seq.0 as i32));
+        self.sequence_counts.clear();
+        self.sequence_counts.resize(rows.len(), 1);
+        self.sequence_pointers.clear();
+        self.sequence_pointers.extend(self.sequences.iter_mut().map(std::ptr::from_mut));
+        self.wants.clear();
+        self.wants.extend(rows.iter().map(|row| i8::from(row.logits)));
+    }
+
+    fn as_llama(&mut self) -> sys::llama_batch {
+        sys::llama_batch {
+            n_tokens: self.tokens.len() as i32,
+            token: self.tokens.as_mut_ptr(),
+            embd: std::ptr::null_mut(),
+            pos: self.positions.as_mut_ptr(),
+            n_seq_id: self.sequence_counts.as_mut_ptr(),
+            seq_id: self.sequence_pointers.as_mut_ptr(),
+            logits: self.wants.as_mut_ptr(),
+        }
+    }
+}
+
+/// Whether the file starts like a GGUF: tells a wrong path from a damaged model.
+fn check_magic(path: &Path) -> Result<()> {
+    let mut start = Vec::new();
+    std::fs::File::open(path)
+        .and_then(|file| file.take(4).read_to_end(&mut start))
+        .map_err(Error::io("read", path))?;
+    if start == b"GGUF" {
+        return Ok(());
+    }
+    let found = match start.as_slice() {
+        [] => "it is empty".to_string(),
+        some => format!("starts with \"{}\"", some.escape_ascii()),
+    };
+    Err(Error::model(path, format!("not a GGUF file ({found}, expected \"GGUF\")")))
+}
+
+fn c_path(path: &Path) -> Result<CString> {
+    CString::new(path.as_os_str().as_encoded_bytes())
+        .map_err(|_| Error::model(path, "the path contains a NUL byte"))
+}
+
+/// # Safety
+/// `text` is NULL or NUL-terminated.
+unsafe fn copy_text(text: *const c_char) -> Option<String> {
+    if text.is_null() {
+        return None;
+    }
+    // SAFETY: the caller's promise.
+    Some(unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned())
+}
+
+/// The last warnings and errors that llama.cpp wrote; everything else is dropped.
+static LOG: Mutex<VecDeque<(bool, String)>> = Mutex::new(VecDeque::new());
+
+unsafe extern "C" fn keep_line(level: sys::ggml_log_level, text: *const c_char, _: *mut c_void) {
+    let is_error = level == sys::GGML_LOG_LEVEL_ERROR;
+    if !is_error && level != sys::GGML_LOG_LEVEL_WARN {
+        return;
+    }
+    // SAFETY: llama.cpp passes NUL-terminated text.
+    let Some(line) = (unsafe { copy_text(text) }) else {
+        return;
+    };
+    let mut log = LOG.lock().unwrap_or_else(PoisonError::into_inner);
+    if log.len() == 32 {
+        log.pop_front();
+    }
+    log.push_back((is_error, line.trim().replace('\n', " ")));
+}
+
+/// Starts llama.cpp once for the process and takes over its log.
+fn start_backend() -> Result<()> {
+    static BACKEND: OnceLock<Option<LlamaBackend>> = OnceLock::new();
+    BACKEND.get_or_init(|| {
+        // SAFETY: the callback is a plain function and needs no data.
+        unsafe { sys::llama_log_set(Some(keep_line), std::ptr::null_mut()) };
+        // An error means that the host already started it, which serves as well.
+        LlamaBackend::init().ok()
+    });
+    Ok(())
+}
+
+/// What llama.cpp logged since loading began.
+struct LoadLog;
+
+impl LoadLog {
+    /// The reason of a failure in one line: the first error, since later ones only repeat that
+    /// loading failed, without the name of the C++ function in front.
+    fn why(&self) -> String {
+        let log = LOG.lock().unwrap_or_else(PoisonError::into_inner);
+        let first = log.iter().find(|(is_error, _)| *is_error).or_else(|| log.back());
+        let Some((_, line)) = first else {
+            return "llama.cpp refused it without a reason".to_string();
+        };
+        let is_name = |s: &str| s.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+        match line.split_once(": ") {
+            Some((function, why)) if is_name(function) => why.to_string(),
+            _ => line.clone(),
+        }
+    }
+}
+
+/// One load at a time, so that the logged lines belong to it.
+fn start_loading() -> Result<(std::sync::MutexGuard<'static, ()>, LoadLog)> {
+    static LOADING: Mutex<()> = Mutex::new(());
+    start_backend()?;
+    let guard = LOADING.lock().unwrap_or_else(PoisonError::into_inner);
+    LOG.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    Ok((guard, LoadLog))
+}
+
+#[cfg(test)]
+#[path = "llama_tests.rs"]
+mod tests;

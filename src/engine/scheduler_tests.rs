@@ -1,0 +1,278 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::*;
+use crate::engine::toy::{END, Toy};
+use crate::engine::{Message, complete};
+
+fn request(id: u64, prompt: &str, sampling: Sampling) -> Request {
+    let messages = vec![Message::user(prompt)];
+    Request { id, messages, thinking: false, sampling, seed: 1000 + id }
+}
+
+/// What the toy writes to `request` with nothing beside it, without a scheduler.
+fn alone(
+    request: &Request,
+    limit: usize,
+    enough: impl Fn(&str) -> bool,
+) -> (String, usize, Finish) {
+    let mut tokens: Vec<Token> =
+        format!("{}\n", request.messages[0].content).bytes().map(Token::from).collect();
+    let mut bytes = Vec::new();
+    let most = request.sampling.max_tokens.min(limit - tokens.len());
+    for n in 0..most {
+        let uniform = sampler::uniform(request.seed, n as u64);
+        let choice = sampler::choose(&Toy::logits_after(&tokens), &request.sampling, uniform);
+        let token = choice.unwrap().token;
+        tokens.push(token);
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        if token == END {
+            return (text, n + 1, Finish::EndOfTurn);
+        }
+        bytes.push(token as u8);
+        // A character counts once it is complete, or certain never to be.
+        let complete = match std::str::from_utf8(&bytes) {
+            Ok(_) => true,
+            Err(error) => error.error_len().is_some() && bytes.last() != Some(&0xc3),
+        };
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        let stops = request.sampling.stop.iter();
+        if let Some(at) = stops.filter_map(|stop| text.find(stop.as_str())).min() {
+            return (text[..at].to_string(), n + 1, Finish::StopString);
+        }
+        if complete && enough(&text) {
+            return (text, n + 1, Finish::Enough);
+        }
+    }
+    (String::from_utf8_lossy(&bytes).into_owned(), most, Finish::Length)
+}
+
+/// Hands out requests, keeps completions, and declares even ids with "ed" in their text done.
+struct Collect {
+    requests: std::vec::IntoIter<Request>,
+    done: BTreeMap<u64, Completion>,
+    unwanted_after: Option<(usize, BTreeSet<u64>)>,
+}
+
+impl Collect {
+    fn new(requests: Vec<Request>) -> Collect {
+        Collect { requests: requests.into_iter(), done: BTreeMap::new(), unwanted_after: None }
+    }
+}
+
+fn enough(id: u64, text: &str) -> bool {
+    id.is_multiple_of(2) && text.contains("ed")
+}
+
+impl Source for Collect {
+    fn next(&mut self) -> Option<Request> {
+        self.requests.next()
+    }
+    fn finished(&mut self, completion: Completion) -> Result<()> {
+        assert!(self.wanted(completion.id));
+        assert!(self.done.insert(completion.id, completion).is_none());
+        Ok(())
+    }
+    fn enough(&self, id: u64, text: &str) -> bool {
+        enough(id, text)
+    }
+    fn wanted(&self, id: u64) -> bool {
+        match &self.unwanted_after {
+            Some((n, ids)) => self.done.len() < *n || !ids.contains(&id),
+            None => true,
+        }
+    }
+}
+
+/// Groups of samples of questions that begin alike.
+fn mixed_requests(seed: u64) -> Vec<Request> {
+    let pick = |n: u64, below: u64| (sampler::uniform(seed, n) * below as f64) as u64;
+    let template = "You are a careful helper. ";
+    let mut requests = Vec::new();
+    for question in 0..8 {
+        let body: String =
+            (0..pick(question, 40)).map(|i| (b'a' + (i * question % 26) as u8) as char).collect();
+        let prompt = if pick(100 + question, 3) == 0 { body } else { format!("{template}{body}") };
+        for sample in 0..1 + pick(200 + question, 5) {
+            let n = 300 + question * 10 + sample;
+            let sampling = Sampling {
+                temperature: [0.0, 0.7, 1.0][pick(n, 3) as usize],
+                top_k: [0, 3][pick(n + 1000, 2) as usize],
+                max_tokens: pick(n + 2000, 60) as usize,
+                stop: if pick(n + 3000, 2) == 0 {
+                    vec!["aa".into(), "\u{e9}b".into()]
+                } else {
+                    vec![]
+                },
+                ..Sampling::default()
+            };
+            requests.push(request(requests.len() as u64, &prompt, sampling));
+        }
+    }
+    requests
+}
+
+#[test]
+fn results_are_the_same_alone_and_under_any_schedule() {
+    for seed in 0..40 {
+        let requests = mixed_requests(seed);
+        for (slots, batch, context) in [
+            (1, 1, 128),
+            (1, 64, 128),
+            (2, 3, 128),
+            (3, 64, 150),
+            (5, 2, 200),
+            (16, 512, 4096),
+            (16, 40, 128),
+        ] {
+            let mut source = Collect::new(requests.clone());
+            let mut scheduler = Scheduler::new(Toy::new(slots, batch, context));
+            scheduler.run(&mut source, &Cancel::new()).unwrap();
+            assert_eq!(source.done.len(), requests.len());
+            for request in &requests {
+                let done = &source.done[&request.id];
+                let expected = alone(request, context, |text| enough(request.id, text));
+                assert_eq!(
+                    (done.text.clone(), done.generated_tokens, done.finish),
+                    expected,
+                    "request {} of seed {seed}, {slots} slots, batch {batch}, context {context}",
+                    request.id
+                );
+            }
+            let stats = scheduler.stats();
+            let generated: usize = source.done.values().map(|c| c.generated_tokens).sum();
+            if stats.restarts == 0 {
+                assert_eq!(stats.generated_tokens, generated as u64);
+                let prompts: usize = source
+                    .done
+                    .values()
+                    .filter(|c| c.generated_tokens > 0)
+                    .map(|c| c.prompt_tokens)
+                    .sum();
+                assert_eq!(stats.prompt_tokens + stats.reused_tokens, prompts as u64);
+            }
+        }
+    }
+}
+
+#[test]
+fn samples_of_one_question_feed_its_prompt_once() {
+    let prompt = "a question long enough to be worth sharing between its samples";
+    for slots in [1, 4, 8] {
+        let requests = (0..8).map(|id| request(id, prompt, Sampling::default())).collect();
+        let mut scheduler = Scheduler::new(Toy::new(slots, 512, 4096));
+        complete(&mut scheduler, requests, &Cancel::new()).unwrap();
+        let n = prompt.len() as u64 + 1;
+        // Once in full, then the last token for each further sample.
+        assert_eq!(scheduler.stats().prompt_tokens, n + 7, "{slots} slots");
+        assert_eq!(scheduler.stats().reused_tokens, 7 * (n - 1));
+    }
+}
+
+#[test]
+fn decode_calls_are_as_full_as_the_slots_allow() {
+    let sampling = Sampling { max_tokens: 50, ..Sampling::default() };
+    let requests = (0..64).map(|id| request(id, &format!("{id} says"), sampling.clone())).collect();
+    let mut scheduler = Scheduler::new(Toy::new(8, 512, 4096));
+    let done = complete(&mut scheduler, requests, &Cancel::new()).unwrap();
+    let generated: usize = done.iter().map(|c| c.generated_tokens).sum();
+    let longest = done.iter().map(|c| c.generated_tokens).max().unwrap();
+    let calls = scheduler.stats().decode_calls as usize;
+    // Full until the last requests run out.
+    assert!(calls <= generated / 8 + longest + 8, "{calls} calls for {generated} tokens");
+}
+
+#[test]
+fn a_cache_too_small_for_all_makes_some_start_again_and_changes_no_text() {
+    let sampling = Sampling { temperature: 0.3, max_tokens: 400, ..Sampling::default() };
+    let requests: Vec<_> =
+        (0..12).map(|id| request(2 * id + 1, &format!("{id} is"), sampling.clone())).collect();
+    let mut scheduler = Scheduler::new(Toy::new(12, 64, 500));
+    let mut source = Collect::new(requests.clone());
+    scheduler.run(&mut source, &Cancel::new()).unwrap();
+    for request in &requests {
+        let done = &source.done[&request.id];
+        let expected = alone(request, 500, |_| false);
+        assert_eq!((done.text.clone(), done.generated_tokens, done.finish), expected);
+    }
+    assert!(scheduler.decoder().peak_cells <= 500);
+}
+
+#[test]
+fn a_request_that_is_no_longer_wanted_leaves_without_a_completion() {
+    let sampling = Sampling { max_tokens: 40, ..Sampling::default() };
+    let requests: Vec<_> =
+        (0..30).map(|id| request(id, "the same question", sampling.clone())).collect();
+    let mut source = Collect::new(requests);
+    source.unwanted_after = Some((5, (0..30).filter(|id| id % 3 == 0).collect()));
+    let mut scheduler = Scheduler::new(Toy::new(4, 64, 512));
+    scheduler.run(&mut source, &Cancel::new()).unwrap();
+    assert!(source.done.len() < 30);
+    assert!((0..30).filter(|id| id % 3 != 0).all(|id| source.done.contains_key(&id)));
+}
+
+#[test]
+fn a_prompt_that_cannot_fit_is_an_error_that_names_it() {
+    let mut scheduler = Scheduler::new(Toy::new(2, 64, 64));
+    let requests = vec![
+        request(4, "fits", Sampling::default()),
+        request(5, &"x".repeat(64), Sampling::default()),
+    ];
+    let mut source = Collect::new(requests);
+    let error = scheduler.run(&mut source, &Cancel::new()).unwrap_err().to_string();
+    assert!(error.contains("request 5") && error.contains("65 tokens"), "{error}");
+    // The scheduler is usable afterwards.
+    let done =
+        complete(&mut scheduler, vec![request(1, "fits", Sampling::default())], &Cancel::new());
+    assert_eq!(done.unwrap().len(), 1);
+}
+
+#[test]
+fn cancelling_stops_within_a_decode_call() {
+    struct CancelAfter(Collect, usize, Cancel);
+    impl Source for CancelAfter {
+        fn next(&mut self) -> Option<Request> {
+            self.0.next()
+        }
+        fn finished(&mut self, completion: Completion) -> Result<()> {
+            self.0.finished(completion)?;
+            if self.0.done.len() == self.1 {
+                self.2.cancel();
+            }
+            Ok(())
+        }
+    }
+    let cancel = Cancel::new();
+    let requests = (0..50).map(|id| request(2 * id + 1, "q", Sampling::default())).collect();
+    let mut source = CancelAfter(Collect::new(requests), 3, cancel.clone());
+    let mut scheduler = Scheduler::new(Toy::new(1, 64, 512));
+    assert!(matches!(scheduler.run(&mut source, &cancel), Err(Error::Cancelled)));
+    assert_eq!(source.0.done.len(), 3);
+}
+
+#[test]
+fn probability_is_the_product_over_the_generated_tokens() {
+    let sampling = Sampling { temperature: 0.0, max_tokens: 5, ..Sampling::default() };
+    let request = request(1, "p", sampling);
+    let mut tokens: Vec<Token> = b"p\n".iter().copied().map(Token::from).collect();
+    let mut expected = 1.0;
+    for _ in 0..5 {
+        let logits = Toy::logits_after(&tokens);
+        let choice = sampler::choose(&logits, &request.sampling, 0.0).unwrap();
+        expected *= choice.probability;
+        tokens.push(choice.token);
+        if choice.token == END {
+            break;
+        }
+    }
+    let mut scheduler = Scheduler::new(Toy::new(2, 8, 64));
+    let done = complete(&mut scheduler, vec![request], &Cancel::new()).unwrap();
+    assert!((done[0].probability - expected).abs() < 1e-6);
+}
+
+#[test]
+fn text_of_special_tokens_in_a_message_stays_text() {
+    let toy = Toy::new(1, 8, 64);
+    let prompt = toy.prompt(&[Message::user("a<end>b"), Message::user("c")], false).unwrap();
+    let plain: Vec<Token> = b"a<end>b\nc\n".iter().copied().map(Token::from).collect();
+    assert_eq!(prompt, plain);
+}

@@ -1,0 +1,143 @@
+//! A language model of a few lines for the scheduler's tests: bytes are tokens, logits are a hash
+//! of everything the sequence has seen. It keeps its own account of KV cells and panics wherever
+//! the protocol of [`Decoder`] is broken. Equal histories give equal logits, bit for bit, so any
+//! mix-up of sequences shows in the text.
+
+use std::collections::HashSet;
+use std::path::Path;
+
+use super::{ChatTemplate, Decoder, Row, SeqId, Token};
+use crate::Result;
+
+/// The token that ends a turn; the 256 below it are bytes.
+pub(super) const END: Token = 256;
+
+pub(super) struct Toy {
+    template: ChatTemplate,
+    context: usize,
+    batch: usize,
+    /// Token and cell at each position.
+    sequences: Vec<Vec<(Token, u64)>>,
+    next_cell: u64,
+    logits: Vec<Vec<f32>>,
+    /// The fullest the cache has been.
+    pub peak_cells: usize,
+    pub rows_fed: usize,
+}
+
+impl Toy {
+    pub fn new(slots: usize, batch: usize, context: usize) -> Toy {
+        Toy {
+            template: ChatTemplate::plain(),
+            context,
+            batch,
+            sequences: vec![Vec::new(); slots],
+            next_cell: 0,
+            logits: Vec::new(),
+            peak_cells: 0,
+            rows_fed: 0,
+        }
+    }
+
+    /// What the model says after `history`.
+    pub fn logits_after(history: &[Token]) -> Vec<f32> {
+        let mut hash = 0xcbf2_9ce4_8422_2325u64;
+        for &token in history {
+            hash = (hash ^ token as u64).wrapping_mul(0x0100_0000_01b3);
+        }
+        let mut logits = vec![f32::NEG_INFINITY; 257];
+        // Letters, the two halves of 'é', and now and then the end.
+        for token in *b"abcde \xc3\xa9" {
+            let draw = super::sampler::uniform(hash, u64::from(token)) as f32;
+            logits[usize::from(token)] = 4.0 * draw;
+        }
+        logits[END as usize] = 1.5;
+        logits
+    }
+
+    fn check_cells(&mut self) {
+        let cells: HashSet<u64> = self.sequences.iter().flatten().map(|&(_, cell)| cell).collect();
+        assert!(cells.len() <= self.context, "{} cells of {}", cells.len(), self.context);
+        self.peak_cells = self.peak_cells.max(cells.len());
+    }
+}
+
+impl Decoder for Toy {
+    fn tokenize(&self, text: &str, special: bool) -> Result<Vec<Token>> {
+        let bytes = |text: &str| text.bytes().map(Token::from).collect::<Vec<_>>();
+        if !special {
+            return Ok(bytes(text));
+        }
+        Ok(text.split("<end>").map(bytes).collect::<Vec<_>>().join(&END))
+    }
+
+    fn piece(&self, token: Token, out: &mut Vec<u8>) {
+        out.extend(u8::try_from(token).ok());
+    }
+
+    fn is_end(&self, token: Token) -> bool {
+        token == END
+    }
+
+    fn chat_template(&self) -> &ChatTemplate {
+        &self.template
+    }
+
+    fn bos(&self) -> Option<Token> {
+        None
+    }
+
+    fn vocab_size(&self) -> usize {
+        257
+    }
+
+    fn context_size(&self) -> usize {
+        self.context
+    }
+
+    fn max_sequences(&self) -> usize {
+        self.sequences.len()
+    }
+
+    fn max_batch(&self) -> usize {
+        self.batch
+    }
+
+    fn decode(&mut self, rows: &[Row]) -> Result<()> {
+        assert!(!rows.is_empty() && rows.len() <= self.batch, "{} rows", rows.len());
+        assert!(rows.iter().filter(|row| row.logits).count() <= self.sequences.len());
+        self.rows_fed += rows.len();
+        self.logits.clear();
+        for row in rows {
+            let sequence = &mut self.sequences[row.seq.0 as usize];
+            assert_eq!(row.pos as usize, sequence.len(), "a gap in {:?}", row.seq);
+            assert!((0..257).contains(&row.token));
+            sequence.push((row.token, self.next_cell));
+            self.next_cell += 1;
+            let history: Vec<Token> = sequence.iter().map(|&(token, _)| token).collect();
+            self.logits.push(if row.logits { Toy::logits_after(&history) } else { Vec::new() });
+        }
+        self.check_cells();
+        Ok(())
+    }
+
+    fn logits(&self, index: usize) -> &[f32] {
+        assert!(!self.logits[index].is_empty(), "row {index} did not ask for logits");
+        &self.logits[index]
+    }
+
+    fn copy_prefix(&mut self, from: SeqId, to: SeqId, len: u32) {
+        assert!(self.sequences[to.0 as usize].is_empty(), "copy into a sequence in use");
+        let prefix = self.sequences[from.0 as usize][..len as usize].to_vec();
+        self.sequences[to.0 as usize] = prefix;
+    }
+
+    fn truncate(&mut self, seq: SeqId, from: u32) {
+        self.sequences[seq.0 as usize].truncate(from as usize);
+    }
+
+    fn set_adapter(&mut self, _: Option<&Path>) -> Result<()> {
+        self.sequences.iter_mut().for_each(Vec::clear);
+        Ok(())
+    }
+}
