@@ -4,7 +4,7 @@
 mod error;
 mod progress;
 
-pub mod engine { pub type Token = i32; }
+pub mod engine;
 pub mod report;
 pub mod run;
 pub mod task;

@@ -118,8 +118,8 @@ impl Llama {
 
         // SAFETY: the model is live; the vocabulary belongs to it and lives as long.
         let vocab = unsafe { sys::llama_model_get_vocab(model.0.as_ptr()) };
-        let vocab = NonNull::new(vocab.cast_mut())
-            .ok_or_else(|| Error::model(path, "it has no vocabulary"))?;
+        let vocab =
+            NonNull::new(vocab.cast_mut()).ok_or_else(|| Error::model(path, "it has no vocabulary"))?;
         let context = Context::new(&model, &facts, options)
             .ok_or_else(|| Error::model(path, format!("no context for it: {}", log.why())))?;
 
@@ -212,9 +212,7 @@ impl Llama {
             if row.pos != *expected || row.pos as usize >= self.sequence_limit() {
                 let limit = self.sequence_limit();
                 let (seq, pos) = (row.seq.0, row.pos);
-                return fail(format!(
-                    "sequence {seq} continues at {expected} (limit {limit}), not at {pos}"
-                ));
+                return fail(format!("sequence {seq} continues at {expected} (limit {limit}), not at {pos}"));
             }
             if row.token < 0 || row.token as usize >= self.n_vocab {
                 return fail(format!("token {} of {}", row.token, self.n_vocab));
@@ -390,12 +388,7 @@ impl Decoder for Llama {
             sys::llama_set_adapters_lora(context, std::ptr::null_mut(), 0, std::ptr::null_mut());
             if let Some(adapter) = &adapter {
                 let (mut adapters, mut scales) = ([adapter.0.as_ptr()], [1.0]);
-                sys::llama_set_adapters_lora(
-                    context,
-                    adapters.as_mut_ptr(),
-                    1,
-                    scales.as_mut_ptr(),
-                );
+                sys::llama_set_adapters_lora(context, adapters.as_mut_ptr(), 1, scales.as_mut_ptr());
             }
         }
         self.adapter = adapter;
@@ -411,8 +404,7 @@ impl Llama {
         let c_path = c_path(path)?;
         let (_loading, log) = start_loading()?;
         // SAFETY: the model is live and the path NUL-terminated.
-        let adapter =
-            unsafe { sys::llama_adapter_lora_init(self.model.0.as_ptr(), c_path.as_ptr()) };
+        let adapter = unsafe { sys::llama_adapter_lora_init(self.model.0.as_ptr(), c_path.as_ptr()) };
         NonNull::new(adapter).map(Adapter).ok_or_else(|| Error::model(path, log.why()))
     }
 }
@@ -438,8 +430,7 @@ impl Model {
         // SAFETY: the model is live; these only read.
         let obstacles = unsafe {
             let vocab = sys::llama_model_get_vocab(model);
-            let no_vocab =
-                vocab.is_null() || sys::llama_vocab_type(vocab) == sys::LLAMA_VOCAB_TYPE_NONE;
+            let no_vocab = vocab.is_null() || sys::llama_vocab_type(vocab) == sys::LLAMA_VOCAB_TYPE_NONE;
             [
                 (no_vocab, "a model without a vocabulary"),
                 (sys::llama_model_is_recurrent(model), "a recurrent model"),

@@ -32,14 +32,7 @@ pub struct Sampling {
 
 impl Default for Sampling {
     fn default() -> Sampling {
-        Sampling {
-            temperature: 1.0,
-            top_p: 1.0,
-            top_k: 0,
-            min_p: 0.0,
-            max_tokens: 256,
-            stop: Vec::new(),
-        }
+        Sampling { temperature: 1.0, top_p: 1.0, top_k: 0, min_p: 0.0, max_tokens: 256, stop: Vec::new() }
     }
 }
 
@@ -77,9 +70,8 @@ pub(super) fn choose(logits: &[f32], sampling: &Sampling, uniform: f64) -> Optio
     let heated_total = blocks.iter().map(|&sum| f64::from(sum)).sum();
     let total = if heated.slope == 1.0 { heated_total } else { row.total() };
 
-    let truncated = (sampling.top_k > 0 && sampling.top_k < logits.len())
-        || sampling.top_p < 1.0
-        || sampling.min_p > 0.0;
+    let truncated =
+        (sampling.top_k > 0 && sampling.top_k < logits.len()) || sampling.top_p < 1.0 || sampling.min_p > 0.0;
     let index = if truncated {
         heated.draw_truncated(sampling, heated_total, uniform)?
     } else {
@@ -478,13 +470,8 @@ mod tests {
         let logits = row(100, 2);
         for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, -1.0, 0.0, 1e-30, 1e30] {
             for top_k in [0, 1, 100, usize::MAX] {
-                let sampling = Sampling {
-                    temperature: value,
-                    top_p: value,
-                    min_p: value,
-                    top_k,
-                    ..Sampling::default()
-                };
+                let sampling =
+                    Sampling { temperature: value, top_p: value, min_p: value, top_k, ..Sampling::default() };
                 assert!(choose(&logits, &sampling, 0.5).is_some(), "{sampling:?}");
                 let warm = Sampling { temperature: 1.0, ..sampling };
                 assert!(choose(&logits, &warm, 0.5).is_some(), "{warm:?}");

@@ -100,14 +100,7 @@ impl<D: Decoder> Scheduler<D> {
     pub fn new(decoder: D) -> Scheduler<D> {
         let slots = (0..decoder.max_sequences()).map(|_| Slot::default()).collect();
         let cells = Cells::new(decoder.context_size());
-        Scheduler {
-            decoder,
-            slots,
-            cells,
-            waiting: VecDeque::new(),
-            admitted: 0,
-            stats: Stats::default(),
-        }
+        Scheduler { decoder, slots, cells, waiting: VecDeque::new(), admitted: 0, stats: Stats::default() }
     }
 
     /// The decoder.
@@ -303,9 +296,7 @@ impl<D: Decoder> Scheduler<D> {
     fn longest_prefix(&self, prompt: &[Token], except: Option<usize>) -> Option<(usize, usize)> {
         let others = self.slots.iter().enumerate().filter(|(index, _)| Some(*index) != except);
         let shared = others.map(|(index, slot)| (index, shared_prefix(prompt, &slot.tokens)));
-        shared
-            .filter(|&(_, len)| len > 0)
-            .max_by_key(|&(index, len)| (len, self.slots[index].job.is_some()))
+        shared.filter(|&(_, len)| len > 0).max_by_key(|&(index, len)| (len, self.slots[index].job.is_some()))
     }
 
     /// The longest prefix of `prompt` that a job admitted before `order` is going to hold.
@@ -382,8 +373,7 @@ impl<D: Decoder> Scheduler<D> {
                 let Some(job) = slot.job.as_ref().filter(|job| job.placed) else {
                     continue;
                 };
-                let mut wanted = job.arrival.prompt
-                    [slot.tokens.len().min(job.arrival.prompt.len())..]
+                let mut wanted = job.arrival.prompt[slot.tokens.len().min(job.arrival.prompt.len())..]
                     .iter()
                     .chain(&job.next)
                     .copied()
@@ -614,9 +604,8 @@ fn choose_all(draws: &[Draw]) -> Vec<Option<Choice>> {
     let mut shares = draws.chunks(draws.len().div_ceil(threads));
     let own = shares.next().unwrap_or(&[]);
     std::thread::scope(|scope| {
-        let others: Vec<_> = shares
-            .map(|share| scope.spawn(|| share.iter().map(Draw::choose).collect::<Vec<_>>()))
-            .collect();
+        let others: Vec<_> =
+            shares.map(|share| scope.spawn(|| share.iter().map(Draw::choose).collect::<Vec<_>>())).collect();
         let mut choices: Vec<_> = own.iter().map(Draw::choose).collect();
         for other in others {
             match other.join() {

@@ -10,11 +10,7 @@ fn request(id: u64, prompt: &str, sampling: Sampling) -> Request {
 }
 
 /// What the toy writes to `request` with nothing beside it, without a scheduler.
-fn alone(
-    request: &Request,
-    limit: usize,
-    enough: impl Fn(&str) -> bool,
-) -> (String, usize, Finish) {
+fn alone(request: &Request, limit: usize, enough: impl Fn(&str) -> bool) -> (String, usize, Finish) {
     let mut tokens: Vec<Token> =
         format!("{}\n", request.messages[0].content).bytes().map(Token::from).collect();
     let mut bytes = Vec::new();
@@ -98,11 +94,7 @@ fn mixed_requests(seed: u64) -> Vec<Request> {
                 temperature: [0.0, 0.7, 1.0][pick(n, 3) as usize],
                 top_k: [0, 3][pick(n + 1000, 2) as usize],
                 max_tokens: pick(n + 2000, 60) as usize,
-                stop: if pick(n + 3000, 2) == 0 {
-                    vec!["aa".into(), "\u{e9}b".into()]
-                } else {
-                    vec![]
-                },
+                stop: if pick(n + 3000, 2) == 0 { vec!["aa".into(), "\u{e9}b".into()] } else { vec![] },
                 ..Sampling::default()
             };
             requests.push(request(requests.len() as u64, &prompt, sampling));
@@ -142,12 +134,8 @@ fn results_are_the_same_alone_and_under_any_schedule() {
             let generated: usize = source.done.values().map(|c| c.generated_tokens).sum();
             if stats.restarts == 0 {
                 assert_eq!(stats.generated_tokens, generated as u64);
-                let prompts: usize = source
-                    .done
-                    .values()
-                    .filter(|c| c.generated_tokens > 0)
-                    .map(|c| c.prompt_tokens)
-                    .sum();
+                let prompts: usize =
+                    source.done.values().filter(|c| c.generated_tokens > 0).map(|c| c.prompt_tokens).sum();
                 assert_eq!(stats.prompt_tokens + stats.reused_tokens, prompts as u64);
             }
         }
@@ -200,8 +188,7 @@ fn a_cache_too_small_for_all_makes_some_start_again_and_changes_no_text() {
 #[test]
 fn a_request_that_is_no_longer_wanted_leaves_without_a_completion() {
     let sampling = Sampling { max_tokens: 40, ..Sampling::default() };
-    let requests: Vec<_> =
-        (0..30).map(|id| request(id, "the same question", sampling.clone())).collect();
+    let requests: Vec<_> = (0..30).map(|id| request(id, "the same question", sampling.clone())).collect();
     let mut source = Collect::new(requests);
     source.unwanted_after = Some((5, (0..30).filter(|id| id % 3 == 0).collect()));
     let mut scheduler = Scheduler::new(Toy::new(4, 64, 512));
@@ -213,16 +200,13 @@ fn a_request_that_is_no_longer_wanted_leaves_without_a_completion() {
 #[test]
 fn a_prompt_that_cannot_fit_is_an_error_that_names_it() {
     let mut scheduler = Scheduler::new(Toy::new(2, 64, 64));
-    let requests = vec![
-        request(4, "fits", Sampling::default()),
-        request(5, &"x".repeat(64), Sampling::default()),
-    ];
+    let requests =
+        vec![request(4, "fits", Sampling::default()), request(5, &"x".repeat(64), Sampling::default())];
     let mut source = Collect::new(requests);
     let error = scheduler.run(&mut source, &Cancel::new()).unwrap_err().to_string();
     assert!(error.contains("request 5") && error.contains("65 tokens"), "{error}");
     // The scheduler is usable afterwards.
-    let done =
-        complete(&mut scheduler, vec![request(1, "fits", Sampling::default())], &Cancel::new());
+    let done = complete(&mut scheduler, vec![request(1, "fits", Sampling::default())], &Cancel::new());
     assert_eq!(done.unwrap().len(), 1);
 }
 
