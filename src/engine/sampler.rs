@@ -94,6 +94,46 @@ fn scramble(x: u64) -> u64 {
     x ^ (x >> 31)
 }
 
+/// A row to sample from.
+pub(super) struct Draw<'a> {
+    pub logits: &'a [f32],
+    pub sampling: &'a Sampling,
+    pub uniform: f64,
+}
+
+impl Draw<'_> {
+    fn choose(&self) -> Option<Choice> {
+        choose(self.logits, self.sampling, self.uniform)
+    }
+}
+
+/// Starting a thread costs as much as sampling from some tens of thousands of logits.
+const LOGITS_PER_THREAD: usize = 500_000;
+
+/// Chooses a token for each row, on several threads if that pays.
+pub(super) fn choose_all(draws: &[Draw]) -> Vec<Option<Choice>> {
+    let logits: usize = draws.iter().map(|draw| draw.logits.len()).sum();
+    let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
+    let threads = (logits / LOGITS_PER_THREAD).clamp(1, cores).min(draws.len().max(1));
+    if threads == 1 {
+        return draws.iter().map(Draw::choose).collect();
+    }
+    let mut shares = draws.chunks(draws.len().div_ceil(threads));
+    let own = shares.next().unwrap_or(&[]);
+    std::thread::scope(|scope| {
+        let others: Vec<_> =
+            shares.map(|share| scope.spawn(|| share.iter().map(Draw::choose).collect::<Vec<_>>())).collect();
+        let mut choices: Vec<_> = own.iter().map(Draw::choose).collect();
+        for other in others {
+            match other.join() {
+                Ok(more) => choices.extend(more),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        }
+        choices
+    })
+}
+
 /// Values handled at once: two AVX-512 or four AVX2 registers.
 const LANES: usize = 32;
 /// Logits whose weights are summed together; the draw then looks into one block.
@@ -396,7 +436,7 @@ mod tests {
                 }
             }
             if rest.1 >= 5.0 {
-                chi += (rest.0 - rest.1 as f64).powi(2) / rest.1;
+                chi += (rest.0 - rest.1).powi(2) / rest.1;
                 cells += 1;
             }
             let freedom = cells.saturating_sub(1) as f64;

@@ -1,5 +1,5 @@
 //! Tests with real models. They run where `SN_TEST_MODELS` names a directory with the two models
-//! (see fixtures/README.md) and pass without doing anything elsewhere.
+//! below and pass without doing anything elsewhere.
 
 use std::path::PathBuf;
 
@@ -131,6 +131,21 @@ fn real_model_greedy_texts_mostly_agree_between_one_slot_and_eight() {
         assert!(same >= 5, "{same} of 8 agree: {one:?} {eight:?}");
         assert!(one[1].contains("Tokyo"), "{one:?}");
     }
+}
+
+#[test]
+fn real_model_texts_of_one_slot_do_not_depend_on_what_ran_before() {
+    let sampling = Sampling { temperature: 0.9, max_tokens: 16, ..Sampling::default() };
+    let prompts = ["Name a river.", "Name a mountain and a lake.", "Name a river."];
+    let requests: Vec<Request> = (0..6).map(|id| request(id, prompts[id as usize % 3], &sampling)).collect();
+    let texts = |order: &[usize]| {
+        let mut engine = Scheduler::new(load(SMOL, 1)?);
+        let requests = order.iter().map(|&i| requests[i].clone()).collect();
+        let mut done = complete(&mut engine, requests, &Cancel::new()).unwrap();
+        done.sort_by_key(|c| c.id);
+        Some(done.into_iter().map(|c| (c.text, c.probability)).collect::<Vec<_>>())
+    };
+    assert_eq!(texts(&[0, 1, 2, 3, 4, 5]), texts(&[4, 5, 3, 2, 0, 1]));
 }
 
 #[test]
