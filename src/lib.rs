@@ -7,7 +7,6 @@ mod progress;
 pub mod adapter;
 pub mod answer;
 pub mod curate;
-#[cfg(feature = "never")]
 pub mod demo;
 pub mod distill;
 pub mod engine;
