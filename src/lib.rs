@@ -4,7 +4,15 @@
 mod error;
 mod progress;
 
+pub mod adapter;
+pub mod answer;
+pub mod curate;
+#[cfg(feature = "never")]
+pub mod demo;
+pub mod distill;
 pub mod engine;
+pub mod evaluate;
+pub mod inspect;
 pub mod report;
 pub mod run;
 pub mod task;

@@ -15,6 +15,7 @@ pub struct Journal<T> {
     path: PathBuf,
     file: File,
     len: u64,
+    appended: usize,
     _items: PhantomData<fn(T)>,
 }
 
@@ -45,7 +46,7 @@ impl<T: Serialize + DeserializeOwned> Journal<T> {
                 )
             })?);
         }
-        let mut journal = Journal { path, file, len: whole as u64, _items: PhantomData };
+        let mut journal = Journal { path, file, len: whole as u64, appended: 0, _items: PhantomData };
         if whole < bytes.len() {
             journal.rewind()?;
         }
@@ -62,7 +63,13 @@ impl<T: Serialize + DeserializeOwned> Journal<T> {
             return Err(Error::Io { doing: "append to", path: self.path.clone(), source });
         }
         self.len += line.len() as u64;
+        self.appended += 1;
         Ok(())
+    }
+
+    /// Items appended since the journal was opened.
+    pub fn appended(&self) -> usize {
+        self.appended
     }
 
     /// Forces everything appended to the disk.

@@ -507,7 +507,7 @@ mod tests {
     fn stored_weights_multiply_as_their_dequantized_values_both_ways() {
         let (n_out, n_in, m) = (70, 288, 9);
         for ty in [QuantType::F32, QuantType::Q8_0, QuantType::F16, QuantType::BF16] {
-            let bytes = crate::tensor::quant::testing::quantize(ty, &random(n_out * n_in, 9), n_in);
+            let bytes = crate::tensor::quantize_for_tests(ty, &random(n_out * n_in, 9), n_in);
             let w = Rows { ty, data: &bytes, rows: n_out, cols: n_in };
             let mut dense = vec![0.0; n_out * n_in];
             ty.dequantize(&bytes, &mut dense);

@@ -10,5 +10,7 @@ mod quant;
 mod write;
 
 pub use gguf::{Gguf, TensorInfo, Value};
+#[cfg(test)]
+pub use quant::quantize_for_tests;
 pub use quant::{QuantType, Rows};
 pub use write::GgufWriter;

@@ -63,6 +63,20 @@ impl QuantType {
         self == Self::F32 || self.to_float().is_some()
     }
 
+    /// Whether llama.cpp stores model weights in this type: not integers, and not the types that
+    /// only hold activations.
+    pub fn is_weight_type(self) -> bool {
+        let activations = [sys::GGML_TYPE_Q8_1, sys::GGML_TYPE_Q8_K];
+        let integers = [
+            sys::GGML_TYPE_I8,
+            sys::GGML_TYPE_I16,
+            sys::GGML_TYPE_I32,
+            sys::GGML_TYPE_I64,
+            sys::GGML_TYPE_F64,
+        ];
+        !activations.contains(&self.0) && !integers.contains(&self.0)
+    }
+
     fn to_float(self) -> sys::ggml_to_float_t {
         // SAFETY: the id was checked on construction; the traits table is static.
         unsafe { (*sys::ggml_get_type_traits(self.0 as sys::ggml_type)).to_float }
@@ -113,28 +127,23 @@ impl Rows<'_> {
     }
 }
 
-/// What tests need to make quantized weights of their own.
+/// `values` as rows of `cols` weights in type `ty`, quantized by ggml with equal importance.
 #[cfg(test)]
-pub(crate) mod testing {
-    use super::*;
-
-    /// `values` as rows of `cols` weights in type `ty`, quantized by ggml.
-    pub(crate) fn quantize(ty: QuantType, values: &[f32], cols: usize) -> Vec<u8> {
-        let rows = values.len() / cols;
-        let mut out = vec![0u8; ty.row_bytes(cols).unwrap() * rows];
-        let importance = vec![1.0f32; cols];
-        // SAFETY: `out` has room for `rows` rows of `cols` weights, `importance` for one row.
-        unsafe {
-            sys::ggml_quantize_chunk(
-                ty.id() as sys::ggml_type,
-                values.as_ptr(),
-                out.as_mut_ptr().cast(),
-                0,
-                rows as i64,
-                cols as i64,
-                importance.as_ptr(),
-            );
-        }
-        out
+pub fn quantize_for_tests(ty: QuantType, values: &[f32], cols: usize) -> Vec<u8> {
+    let rows = values.len() / cols;
+    let mut out = vec![0u8; ty.row_bytes(cols).unwrap() * rows];
+    let importance = vec![1.0f32; cols];
+    // SAFETY: `out` has room for `rows` rows of `cols` weights, `importance` for one row.
+    unsafe {
+        sys::ggml_quantize_chunk(
+            ty.id() as sys::ggml_type,
+            values.as_ptr(),
+            out.as_mut_ptr().cast(),
+            0,
+            rows as i64,
+            cols as i64,
+            importance.as_ptr(),
+        );
     }
+    out
 }

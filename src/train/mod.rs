@@ -398,3 +398,5 @@ pub fn peak_rss_mb() -> f64 {
 mod loop_tests;
 #[cfg(test)]
 mod model_tests;
+#[cfg(test)]
+mod parity_tests;

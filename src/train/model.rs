@@ -73,7 +73,6 @@ struct Scratch {
     d_normed: Vec<f32>,
     logits: Vec<f32>,
     left: Left,
-    left_queries: Left,
     low_rank: Left,
     packs: [Packs; 3],
     attention: attention::Gradients,

@@ -11,7 +11,6 @@ mod handles;
 mod log;
 
 use std::ffi::CString;
-use std::io::Read;
 use std::path::Path;
 use std::ptr::NonNull;
 
@@ -104,8 +103,8 @@ impl Llama {
         if options.batch == 0 || options.context == Some(0) {
             return Err(Error::input("batch, context", "expected at least 1, found 0"));
         }
-        check_magic(path)?;
-        // VALIDATE HERE: crate::ggml::gguf (the whole file, before llama.cpp sees it).
+        // The whole file is checked before llama.cpp, which asserts on some damage, sees it.
+        crate::tensor::Gguf::open(path)?;
         let c_path = c_path(path)?;
 
         let (_loading, log) = start_loading();
@@ -406,30 +405,13 @@ impl Decoder for Llama {
 
 impl Llama {
     fn load_adapter(&mut self, path: &Path) -> Result<Adapter> {
-        check_magic(path)?;
-        // VALIDATE HERE: crate::ggml::gguf (the whole adapter, before llama.cpp sees it).
+        crate::tensor::Gguf::open(path)?;
         let c_path = c_path(path)?;
         let (_loading, log) = start_loading();
         // SAFETY: the model is live and the path NUL-terminated.
         let adapter = unsafe { sys::llama_adapter_lora_init(self.model.0.as_ptr(), c_path.as_ptr()) };
         NonNull::new(adapter).map(Adapter).ok_or_else(|| Error::model(path, log.why()))
     }
-}
-
-/// Whether the file starts like a GGUF: tells a wrong path from a damaged model.
-fn check_magic(path: &Path) -> Result<()> {
-    let mut start = Vec::new();
-    std::fs::File::open(path)
-        .and_then(|file| file.take(4).read_to_end(&mut start))
-        .map_err(Error::io("read", path))?;
-    if start == b"GGUF" {
-        return Ok(());
-    }
-    let found = match start.as_slice() {
-        [] => "it is empty".to_string(),
-        some => format!("starts with \"{}\"", some.escape_ascii()),
-    };
-    Err(Error::model(path, format!("not a GGUF file ({found}, expected \"GGUF\")")))
 }
 
 fn c_path(path: &Path) -> Result<CString> {

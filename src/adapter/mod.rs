@@ -1,0 +1,127 @@
+//! The GGUF adapter: what stock llama.cpp loads with `--lora`.
+//!
+//! Format as llama.cpp's `convert_lora_to_gguf.py` writes it: for every adapted weight
+//! `X.lora_a` with `ne = [n_in, r]` and `X.lora_b` with `ne = [r, n_out]`, and the keys
+//! `general.type = adapter`, `adapter.type = lora`, `adapter.lora.alpha`. The run time scale is
+//! α/r. Where it came from travels with it as `secondnature.*` strings, which llama.cpp hands out
+//! through `llama_adapter_meta_val_str`.
+
+use std::path::Path;
+
+use crate::engine::{Llama, LlamaOptions};
+use crate::tensor::GgufWriter;
+use crate::train::batch::{Batch, Example};
+use crate::train::lora::Layout;
+use crate::train::model::{Model, Tape};
+use crate::{Error, Result};
+
+/// Writes the adapter and returns its size in bytes. `provenance` are keys below `secondnature.`.
+pub fn write(path: &Path, model: &Model, layout: &Layout, params: &[f32], provenance: &[(&str, String)]) -> Result<u64> {
+    let mut w = GgufWriter::new();
+    w.str("general.type", "adapter");
+    w.str("general.architecture", model.spec.arch.name);
+    w.str("general.name", "secondnature adapter");
+    w.str("adapter.type", "lora");
+    w.f32("adapter.lora.alpha", layout.alpha);
+    for (key, value) in provenance {
+        w.str(&format!("secondnature.{key}"), value);
+    }
+    let rank = layout.rank;
+    for (layer, module, a, bt) in layout.pairs() {
+        let (n_in, n_out) = model.spec.shape(module);
+        let name = format!("blk.{layer}.{}.weight", module.gguf_name());
+        w.tensor_f32(&format!("{name}.lora_a"), &[n_in, rank], &params[a]);
+        let bt = &params[bt];
+        let b: Vec<f32> = (0..n_out).flat_map(|o| (0..rank).map(move |r| bt[r * n_out + o])).collect();
+        w.tensor_f32(&format!("{name}.lora_b"), &[rank, n_out], &b);
+    }
+    w.write(path)?;
+    std::fs::metadata(path).map(|m| m.len()).map_err(Error::io("read", path))
+}
+
+/// How closely llama.cpp, with the adapter file loaded, reproduces the trainer's logits.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Parity {
+    /// Largest difference of a logit.
+    pub max_abs_diff: f64,
+    /// Root mean square difference over the logits' standard deviation.
+    pub relative_rms: f64,
+    /// The same for the base model without an adapter: what llama.cpp's arithmetic alone costs.
+    pub base_relative_rms: f64,
+}
+
+/// Differences that rounding explains. llama.cpp quantizes activations to 8 bits when weights are
+/// quantized, which the trainer does not; that noise is measured on the base model, and the adapter
+/// may add as much again. A transposed or mis-scaled pair is off by tens of percent.
+const NOISE_FACTOR: f64 = 2.0;
+const NOISE_FLOOR: f64 = 2e-3;
+/// Beyond this the base model itself is computed differently, and nothing can be said of the adapter.
+const BASE_LIMIT: f64 = 0.1;
+
+/// Loads the adapter file through llama.cpp and compares its logits with the trainer's at the
+/// answer positions of `examples`.
+///
+/// # Errors
+/// [`Error::Parity`] where they differ by more than rounding explains.
+pub fn verify(
+    model_path: &Path,
+    adapter: &Path,
+    model: &Model,
+    layout: &Layout,
+    params: &[f32],
+    examples: &[&Example],
+    threads: Option<u32>,
+) -> Result<Parity> {
+    let longest = examples.iter().map(|e| e.prompt.len() + e.target.len()).max().unwrap_or(0);
+    let options = LlamaOptions {
+        slots: 1,
+        context: Some(longest.next_multiple_of(256) as u32),
+        f32_kv: true,
+        threads,
+        ..LlamaOptions::default()
+    };
+    let mut llama = Llama::load(model_path, &options)?;
+    let without = vec![0.0; params.len()];
+    let base = compare(&mut llama, model, layout, &without, examples)?;
+    crate::engine::Decoder::set_adapter(&mut llama, Some(adapter))?;
+    let with = compare(&mut llama, model, layout, params, examples)?;
+    let parity =
+        Parity { max_abs_diff: with.max_abs, relative_rms: with.relative, base_relative_rms: base.relative };
+    let allowed = NOISE_FACTOR * base.relative + NOISE_FLOOR;
+    if !(base.relative <= BASE_LIMIT && with.relative <= allowed) {
+        return Err(Error::Parity(format!(
+            "llama.cpp's logits differ from the trainer's by {:.4} (relative rms) with the adapter and {:.4} without; at most {allowed:.4} is rounding; the adapter was not accepted",
+            with.relative, base.relative
+        )));
+    }
+    Ok(parity)
+}
+
+struct Difference {
+    max_abs: f64,
+    relative: f64,
+}
+
+fn compare(llama: &mut Llama, model: &Model, layout: &Layout, params: &[f32], examples: &[&Example]) -> Result<Difference> {
+    let v = model.spec.n_vocab;
+    let (mut square, mut spread, mut max_abs) = (0.0f64, 0.0f64, 0.0f64);
+    for example in examples {
+        let batch = Batch::pack([*example], false);
+        let ours = model.logits(layout, params, &batch, &mut Tape::default())?;
+        let theirs = llama.logits_for(&batch.tokens)?;
+        for (row, token) in batch.loss_tokens.iter().enumerate() {
+            let (ours, theirs) = (&ours[row * v..(row + 1) * v], &theirs[*token]);
+            if theirs.len() != v {
+                return Err(Error::Parity(format!("llama.cpp has {} logits, the trainer {v}", theirs.len())));
+            }
+            let mean = ours.iter().map(|x| f64::from(*x)).sum::<f64>() / v as f64;
+            for (a, b) in ours.iter().zip(theirs) {
+                let diff = f64::from(a - b).abs();
+                max_abs = max_abs.max(diff);
+                square += diff * diff;
+                spread += (f64::from(*a) - mean).powi(2);
+            }
+        }
+    }
+    Ok(Difference { max_abs, relative: (square / spread.max(1e-30)).sqrt() })
+}

@@ -1,0 +1,68 @@
+//! Stopping work from another thread.
+
+use super::boundary::entry;
+use crate::Cancel;
+
+/// A request to stop that any thread can make.
+///
+/// Work that was given one stops within one decode batch or one optimiser step, keeps everything
+/// finished so far and returns SN_STATUS_CANCELLED; the same call resumes it.
+///
+/// Ownership: counted. sn_cancel_new() and sn_cancel_share() each give a reference to free; a call
+/// that takes one keeps a reference of its own. Threads: any number may use one at once.
+/// Since 0.1.
+pub struct sn_cancel(pub(super) Cancel);
+
+fn give(cancel: Cancel) -> *mut sn_cancel {
+    Box::into_raw(Box::new(sn_cancel(cancel)))
+}
+
+/// A new request, not yet made.
+///
+/// Ownership: the caller's; free it with sn_cancel_free(). Since 0.1.
+#[unsafe(no_mangle)]
+pub extern "C" fn sn_cancel_new() -> *mut sn_cancel {
+    entry!(or std::ptr::null_mut() => give(Cancel::new()))
+}
+
+/// Another reference to the same request, for another thread to use and to free. NULL for NULL.
+///
+/// Ownership: the caller's; free it with sn_cancel_free(). Since 0.1.
+///
+/// # Safety
+/// `cancel` is NULL or not yet freed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sn_cancel_share(cancel: *const sn_cancel) -> *mut sn_cancel {
+    // SAFETY: by this function's contract.
+    entry!(or std::ptr::null_mut() => match unsafe { cancel.as_ref() } {
+        Some(cancel) => give(cancel.0.clone()),
+        None => std::ptr::null_mut(),
+    })
+}
+
+/// Asks the work to stop; cannot be taken back. Does nothing for NULL.
+///
+/// Safe to call from a signal handler. Since 0.1.
+///
+/// # Safety
+/// `cancel` is NULL or not yet freed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sn_cancel_request(cancel: *const sn_cancel) {
+    // SAFETY: by this function's contract.
+    entry!(or () => if let Some(cancel) = unsafe { cancel.as_ref() } {
+        cancel.0.cancel();
+    })
+}
+
+/// Frees a reference. Work that holds one of its own is not disturbed. Does nothing for NULL.
+/// Since 0.1.
+///
+/// # Safety
+/// `cancel` is NULL or not yet freed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sn_cancel_free(cancel: *mut sn_cancel) {
+    entry!(or () => if !cancel.is_null() {
+        // SAFETY: made by `Box::into_raw` and not yet freed, by this function's contract.
+        drop(unsafe { Box::from_raw(cancel) })
+    })
+}

@@ -1,0 +1,241 @@
+//! The whole pipeline in one call.
+
+use std::ffi::{c_char, c_void};
+use std::mem::{offset_of, size_of};
+use std::path::PathBuf;
+use std::sync::Mutex;
+
+use super::boundary::{Failure, NUL_TERMINATED, entry, required, text};
+use super::cancel::sn_cancel;
+use super::error::sn_error;
+use super::model::sn_model;
+use super::progress::{Host, sn_progress_fn};
+use super::status::sn_status;
+use super::string;
+use crate::task::{Task, read_questions};
+use crate::{Cancel, CurateOptions, EngineOptions, EvaluateOptions, Options, Setup, TrainOptions};
+
+/// What sn_distill() is to do.
+///
+/// Fill it with sn_distill_params_init(), then set what you need. All text is UTF-8 of the length
+/// beside it, or ends in NUL where that length is SN_NUL_TERMINATED, which init sets. Everything
+/// is borrowed for the duration of the call. Later versions append fields, whose zero means what
+/// this version does.
+///
+/// Since 0.1.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct sn_distill_params {
+    /// The size of this struct as the caller knows it. Set by sn_distill_params_init().
+    pub struct_size: usize,
+    /// Required: the name of a built-in task, or the path of a JSON file.
+    pub task: *const c_char,
+    pub task_len: usize,
+    /// Required: path of the questions to learn from, one a line, as JSON or plain text.
+    pub questions: *const c_char,
+    pub questions_len: usize,
+    /// Required: path of held-out questions to measure on, with answers if there are any.
+    pub eval: *const c_char,
+    pub eval_len: usize,
+    /// Required: the run directory. A new one is created; the same run in it is resumed. Gets
+    /// adapter.gguf and report.json.
+    pub out_dir: *const c_char,
+    pub out_dir_len: usize,
+    /// Where all randomness comes from. Default 0.
+    pub seed: u64,
+    /// Rank of the adapter, 1 to 256; 0 for the default, 16.
+    pub rank: u32,
+    /// Most passes over the training examples; 0 for the default, 4.
+    pub epochs: u32,
+    /// Threads to compute with; 0 for all cores.
+    pub threads: u32,
+    /// Sequences sampled at once, at most 256; 0 for the default, 16.
+    pub slots: u32,
+    /// Not 0: go on where distilling does not seem to pay, instead of SN_STATUS_REFUSED.
+    pub force: i32,
+    /// Must be 0.
+    pub reserved: u32,
+    /// Receives progress; NULL for none.
+    pub progress: sn_progress_fn,
+    /// Handed to `progress`.
+    pub progress_user_data: *mut c_void,
+    /// Stops the work; NULL for none.
+    pub cancel: *const sn_cancel,
+}
+
+/// The size of the struct in the first version: less cannot have been filled by init.
+const FIRST_SIZE: usize = offset_of!(sn_distill_params, cancel) + size_of::<*const sn_cancel>();
+
+impl sn_distill_params {
+    const DEFAULT: sn_distill_params = sn_distill_params {
+        struct_size: size_of::<sn_distill_params>(),
+        task: std::ptr::null(),
+        task_len: NUL_TERMINATED,
+        questions: std::ptr::null(),
+        questions_len: NUL_TERMINATED,
+        eval: std::ptr::null(),
+        eval_len: NUL_TERMINATED,
+        out_dir: std::ptr::null(),
+        out_dir_len: NUL_TERMINATED,
+        seed: 0,
+        rank: 0,
+        epochs: 0,
+        threads: 0,
+        slots: 0,
+        force: 0,
+        reserved: 0,
+        progress: None,
+        progress_user_data: std::ptr::null_mut(),
+        cancel: std::ptr::null(),
+    };
+
+    /// Reads params of a caller whose struct may be older (shorter) or newer (longer) than ours.
+    ///
+    /// # Safety
+    /// `params` is NULL or points to as many bytes as its first member says.
+    unsafe fn read(params: *const sn_distill_params) -> Result<sn_distill_params, Failure> {
+        // SAFETY: by this function's contract.
+        let size = *unsafe { required("params", params.cast::<usize>()) }?;
+        if !(FIRST_SIZE..=1 << 16).contains(&size) {
+            let why = format!("has struct_size {size}, expected {}; call sn_distill_params_init() first", size_of::<Self>());
+            return Err(Failure::argument("params", why));
+        }
+        // SAFETY: `size` readable bytes, by this function's contract.
+        let given = unsafe { std::slice::from_raw_parts(params.cast::<u8>(), size) };
+        let (known, newer) = given.split_at(size.min(size_of::<Self>()));
+        if newer.iter().any(|byte| *byte != 0) {
+            let why = format!("sets a field that version {} does not know; use the library that belongs to the header", env!("CARGO_PKG_VERSION"));
+            return Err(Failure::argument("params", why));
+        }
+        let mut read = Self::DEFAULT;
+        // SAFETY: `known` is no longer than `read`, and every member takes any bit pattern: numbers,
+        // pointers, and a function pointer that may be NULL.
+        unsafe { std::ptr::copy_nonoverlapping(known.as_ptr(), (&raw mut read).cast(), known.len()) };
+        Ok(read)
+    }
+
+    /// # Safety
+    /// The members point to what the struct's documentation says.
+    unsafe fn setup(&self, model: PathBuf) -> Result<Setup, Failure> {
+        // SAFETY: by this function's contract.
+        let (task, questions, out) = unsafe {
+            (
+                text("params.task", self.task, self.task_len)?,
+                text("params.questions", self.questions, self.questions_len)?,
+                text("params.out_dir", self.out_dir, self.out_dir_len)?,
+            )
+        };
+        Ok(Setup {
+            model,
+            task: Task::load(task)?,
+            questions: read_questions(questions.as_ref())?,
+            out: out.into(),
+            seed: self.seed,
+        })
+    }
+
+    fn options(&self) -> Result<Options, Failure> {
+        if self.reserved != 0 {
+            return Err(Failure::argument("params.reserved", "must be 0"));
+        }
+        if self.threads > 1024 || self.slots > 256 {
+            let why = format!("and params.slots are {} and {}; at most 1024 and 256", self.threads, self.slots);
+            return Err(Failure::argument("params.threads", why));
+        }
+        let defaults = TrainOptions::default();
+        let or = |given: u32, default: usize| if given == 0 { default } else { given as usize };
+        let threads = (self.threads != 0).then_some(self.threads);
+        let slots = or(self.slots, EngineOptions::default().slots as usize) as u32;
+        let engine = EngineOptions { threads, slots };
+        Ok(Options {
+            train: TrainOptions {
+                rank: or(self.rank, defaults.rank),
+                epochs: or(self.epochs, defaults.epochs),
+                seed: self.seed,
+                threads,
+                ..defaults
+            },
+            curate: CurateOptions { engine: engine.clone(), ..CurateOptions::default() },
+            evaluate: EvaluateOptions { engine, ..EvaluateOptions::default() },
+            force: self.force != 0,
+        })
+    }
+}
+
+/// Fills `params` with the defaults. `struct_size` is `sizeof *params`. Does nothing for NULL.
+///
+/// Since 0.1.
+///
+/// # Safety
+/// `params` is NULL or points to `struct_size` writable bytes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sn_distill_params_init(params: *mut sn_distill_params, struct_size: usize) {
+    entry!(or () => if !params.is_null() {
+        let defaults = sn_distill_params { struct_size, ..sn_distill_params::DEFAULT };
+        let known = struct_size.min(size_of::<sn_distill_params>());
+        let bytes = params.cast::<u8>();
+        // SAFETY: `struct_size` writable bytes, by this function's contract, of which the first
+        // `known` are copied from as many, and the rest is zeroed.
+        unsafe {
+            std::ptr::copy_nonoverlapping((&raw const defaults).cast::<u8>(), bytes, known);
+            bytes.add(known).write_bytes(0, struct_size - known);
+        }
+    })
+}
+
+/// Turns the slow, voted answers of `model` into an adapter that answers directly: samples, votes,
+/// trains, measures. Blocks until done, minutes to hours; everything finished is kept in
+/// `out_dir`, and the same call resumes after an interruption.
+///
+/// On success `*report_json` is the report (the text of report.json), `*report_json_len` its
+/// length in bytes without the NUL that follows it; either may be NULL. On failure both are
+/// untouched.
+///
+/// Errors: SN_STATUS_INVALID_ARGUMENT; SN_STATUS_INPUT for a task or a question file;
+/// SN_STATUS_RUN when `out_dir` holds another run; SN_STATUS_REFUSED when distilling does not pay
+/// and `force` is 0; SN_STATUS_CANCELLED; SN_STATUS_IO; SN_STATUS_ENGINE; SN_STATUS_TRAINING;
+/// SN_STATUS_PARITY; SN_STATUS_INTERNAL.
+///
+/// Ownership: free `*report_json` with sn_string_free(). Threads: several calls may run at once on
+/// one model, each in its own `out_dir`. Since 0.1.
+///
+/// # Safety
+/// `model` and `params` are NULL or valid during the call, the members of `params` as its
+/// documentation says; `report_json`, `report_json_len` and `err` are each NULL or writable.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sn_distill(
+    model: *const sn_model,
+    params: *const sn_distill_params,
+    report_json: *mut *mut c_char,
+    report_json_len: *mut usize,
+    err: *mut *mut sn_error,
+) -> sn_status {
+    entry!(err => {
+        // SAFETY: by this function's contract.
+        let handle = unsafe { required("model", model) }?;
+        handle.poison.guard(|| {
+            // SAFETY: by this function's contract.
+            let params = unsafe { sn_distill_params::read(params) }?;
+            // SAFETY: by this function's contract.
+            let setup = unsafe { params.setup(handle.model.path.clone()) }?;
+            // SAFETY: by this function's contract.
+            let eval = unsafe { text("params.eval", params.eval, params.eval_len) }?;
+            let eval = read_questions(eval.as_ref())?;
+            // SAFETY: by this function's contract.
+            let cancel = unsafe { params.cancel.as_ref() }.map_or_else(Cancel::new, |cancel| cancel.0.clone());
+            let host = Host { callback: params.progress, user_data: Mutex::new(params.progress_user_data) };
+            let report = crate::distill(&setup, &eval, &params.options()?, &host, &cancel)?;
+            let json = serde_json::to_string_pretty(&report).map_err(|error| crate::Error::Internal(error.to_string()))?;
+            let len = json.len();
+            if !report_json.is_null() {
+                // SAFETY: not NULL, so writable, by this function's contract.
+                unsafe { report_json.write(string::give(json)?) };
+            }
+            if !report_json_len.is_null() {
+                // SAFETY: as above.
+                unsafe { report_json_len.write(len) };
+            }
+            Ok(())
+        })
+    })
+}

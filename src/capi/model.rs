@@ -1,0 +1,104 @@
+//! A model file, checked.
+
+use std::ffi::c_char;
+
+use super::boundary::{Poison, entry, lend, place, text};
+use super::error::{Text, sn_error};
+use super::status::sn_status;
+use crate::Model;
+
+/// A model file that can be distilled.
+///
+/// Ownership: the caller's; free it with sn_model_free(), after every call that uses it has
+/// returned. Threads: a `const sn_model *` may be used from any number of threads. Since 0.1.
+pub struct sn_model {
+    pub(super) model: Model,
+    pub(super) poison: Poison,
+    name: Text,
+    architecture: Text,
+}
+
+/// Opens the GGUF file `path` (of a split one, the first part) and checks that it can be
+/// distilled. Takes milliseconds; the weights are read when work starts.
+///
+/// `path` is UTF-8 of `path_len` bytes, or ends in NUL with SN_NUL_TERMINATED. `*out` is the model
+/// on success and untouched on failure.
+///
+/// Errors: SN_STATUS_IO when the file cannot be read, SN_STATUS_MODEL when it is no well-formed
+/// GGUF, SN_STATUS_UNSUPPORTED for an architecture or tensor type that cannot be trained,
+/// SN_STATUS_INVALID_ARGUMENT. Since 0.1.
+///
+/// # Safety
+/// `path` points to `path_len` bytes or, as said, a string; `out` is NULL or writable; `err` is
+/// NULL or writable.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sn_model_open(
+    path: *const c_char,
+    path_len: usize,
+    out: *mut *mut sn_model,
+    err: *mut *mut sn_error,
+) -> sn_status {
+    entry!(err => {
+        // SAFETY: by this function's contract.
+        let path = unsafe { text("path", path, path_len) }?;
+        let out = place("out", out)?;
+        let model = Model::open(path)?;
+        let handle = sn_model {
+            name: Text::new(&model.name),
+            architecture: Text::new(&model.architecture),
+            poison: Poison::default(),
+            model,
+        };
+        // SAFETY: not NULL, so writable, by this function's contract.
+        unsafe { out.write(Box::into_raw(Box::new(handle))) };
+        Ok(())
+    })
+}
+
+/// The model's own name; empty where it has none.
+///
+/// Returns UTF-8 of `*len` bytes, followed by a NUL; `len` may be NULL. NULL for NULL.
+/// Ownership: the model's; valid until it is freed. Since 0.1.
+///
+/// # Safety
+/// `model` is NULL or not yet freed; `len` is NULL or writable.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sn_model_name(model: *const sn_model, len: *mut usize) -> *const c_char {
+    // SAFETY: by this function's contract.
+    entry!(or std::ptr::null() => unsafe { lend(model.as_ref().map(|model| &model.name), len) })
+}
+
+/// The model's architecture, such as "llama".
+///
+/// Returns UTF-8 of `*len` bytes, followed by a NUL; `len` may be NULL. NULL for NULL.
+/// Ownership: the model's; valid until it is freed. Since 0.1.
+///
+/// # Safety
+/// `model` is NULL or not yet freed; `len` is NULL or writable.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sn_model_architecture(model: *const sn_model, len: *mut usize) -> *const c_char {
+    // SAFETY: by this function's contract.
+    entry!(or std::ptr::null() => unsafe { lend(model.as_ref().map(|model| &model.architecture), len) })
+}
+
+/// The number of parameters of the model; 0 for NULL. Since 0.1.
+///
+/// # Safety
+/// `model` is NULL or not yet freed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sn_model_parameters(model: *const sn_model) -> u64 {
+    // SAFETY: by this function's contract.
+    entry!(or 0 => unsafe { model.as_ref() }.map_or(0, |model| model.model.parameters))
+}
+
+/// Frees a model. Does nothing for NULL. Since 0.1.
+///
+/// # Safety
+/// `model` is NULL or not yet freed, and no call is using it.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sn_model_free(model: *mut sn_model) {
+    entry!(or () => if !model.is_null() {
+        // SAFETY: made by `Box::into_raw` and not yet freed, by this function's contract.
+        drop(unsafe { Box::from_raw(model) })
+    })
+}

@@ -1,0 +1,91 @@
+//! `secondnature bench`: how fast this machine does the work.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum};
+use secondnature::Result;
+use secondnature::bench::{self, Memory, TrainBench};
+
+use super::{Context, output};
+
+/// Measure how fast this machine does the work.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  secondnature bench train --model base.gguf")]
+pub struct Bench {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    Train(Train),
+}
+
+impl Bench {
+    pub fn run(&self, context: &Context) -> Result<()> {
+        match &self.what {
+            What::Train(args) => args.run(context),
+        }
+    }
+}
+
+/// Measure training steps on rows of random tokens that share nothing.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  secondnature bench train --model base.gguf --rows 16 --row-tokens 64 --json")]
+struct Train {
+    /// The model, a GGUF file.
+    #[arg(long, value_name = "FILE")]
+    model: PathBuf,
+    /// Examples per step.
+    #[arg(long, value_name = "N", default_value_t = TrainBench::default().rows)]
+    rows: usize,
+    /// Tokens fed per example.
+    #[arg(long, value_name = "N", default_value_t = TrainBench::default().row_tokens)]
+    row_tokens: usize,
+    /// Tokens at the end of each example that carry a loss, as an answer does.
+    #[arg(long, value_name = "N", default_value_t = TrainBench::default().target_tokens)]
+    target_tokens: usize,
+    /// Rank of the adapter.
+    #[arg(long, value_name = "R", default_value_t = TrainBench::default().rank)]
+    rank: usize,
+    /// Steps measured, after one that is not.
+    #[arg(long, value_name = "N", default_value_t = TrainBench::default().steps)]
+    steps: usize,
+    /// Compute a step at once, or in small pieces that take less memory.
+    #[arg(long, value_enum, default_value = "fast")]
+    memory: MemoryArg,
+    /// Threads to compute with [default: all cores].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    threads: Option<u32>,
+    /// Print the figures as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum MemoryArg {
+    Fast,
+    Lean,
+}
+
+impl Train {
+    fn run(&self, context: &Context) -> Result<()> {
+        let options = TrainBench {
+            rows: self.rows,
+            row_tokens: self.row_tokens,
+            target_tokens: self.target_tokens,
+            rank: self.rank,
+            steps: self.steps,
+            memory: match self.memory {
+                MemoryArg::Fast => Memory::Fast,
+                MemoryArg::Lean => Memory::Lean,
+            },
+            threads: self.threads,
+        };
+        let figures = bench::train(&self.model, &options, &context.cancel)?;
+        if self.json {
+            return output::print_json(&figures);
+        }
+        output::print(&figures.to_string())
+    }
+}

@@ -1,0 +1,33 @@
+//! Standard output and standard error, neither of which may be there.
+
+use std::io::{ErrorKind, Write};
+
+use secondnature::{Error, Result};
+use serde::Serialize;
+
+/// Prints a result. A reader that has gone away (`secondnature questions … | head`) has all it
+/// wanted, so that is no failure; a full disk is.
+pub fn print(text: &str) -> Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    let newline = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
+    let written = write!(stdout, "{text}{newline}").and_then(|()| stdout.flush());
+    match written {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        written => written.map_err(Error::io("write to", "standard output")),
+    }
+}
+
+/// Prints a result for machines.
+pub fn print_json(value: &impl Serialize) -> Result<()> {
+    print(&serde_json::to_string_pretty(value).map_err(|error| Error::Internal(error.to_string()))?)
+}
+
+/// Says what went wrong, in one line whatever the message holds.
+pub fn complain(message: &str) {
+    say(&format!("secondnature: {}", message.split_whitespace().collect::<Vec<_>>().join(" ")));
+}
+
+/// A line for the person watching. Nobody may be: a closed standard error is not a failure.
+pub fn say(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}

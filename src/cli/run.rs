@@ -1,0 +1,235 @@
+//! The commands that work on a run directory: the whole pipeline, its stages, and what they found.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use secondnature::task::{Task, read_questions};
+use secondnature::{Options, Result, Run, Setup};
+
+use super::Context;
+use super::knobs::{Sampling, Training, Voting};
+use super::{output, progress};
+
+/// Show the whole pipeline on a tiny embedded model, in about a minute.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  secondnature demo --out demo")]
+pub struct Demo {
+    /// Directory for the model, the questions, the adapter and the report.
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// Print the report as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Demo {
+    pub fn run(&self, context: &Context) -> Result<()> {
+        let progress = progress::new(context.quiet);
+        let report = secondnature::demo(&self.out, &*progress, &context.cancel)?;
+        drop(progress);
+        print_report(&report, self.json)
+    }
+}
+
+/// What a run is about.
+#[derive(Debug, Args)]
+struct About {
+    /// The model, a GGUF file.
+    #[arg(long, value_name = "FILE")]
+    model: PathBuf,
+    /// A built-in task (see `secondnature tasks`) or a JSON file.
+    #[arg(long, value_name = "TASK")]
+    task: String,
+    /// Questions to learn from, one a line, as JSON or plain text; no answers needed.
+    #[arg(long, value_name = "FILE")]
+    questions: PathBuf,
+    /// The run directory; an interrupted run in it is resumed.
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// Where all randomness comes from.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u64,
+}
+
+impl About {
+    fn setup(&self) -> Result<Setup> {
+        Ok(Setup {
+            model: self.model.clone(),
+            task: Task::load(&self.task)?,
+            questions: read_questions(&self.questions)?,
+            out: self.out.clone(),
+            seed: self.seed,
+        })
+    }
+}
+
+/// Sample, vote, train and measure: from questions to an adapter and a report.
+///
+/// Leaves DIR/adapter.gguf, which any llama.cpp loads beside the model, and DIR/report.json. Run
+/// the same command again to resume after an interruption.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:
+  secondnature distill --model base.gguf --task coin-flip \\
+    --questions train.jsonl --eval eval.jsonl --out run")]
+pub struct Distill {
+    #[command(flatten)]
+    about: About,
+    /// Held-out questions to measure on; with answers if there are any.
+    #[arg(long, value_name = "FILE")]
+    eval: PathBuf,
+    /// Go on where distilling does not seem to pay.
+    #[arg(long)]
+    force: bool,
+    /// Print the report as JSON.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    sampling: Sampling,
+    #[command(flatten)]
+    voting: Voting,
+    #[command(flatten)]
+    training: Training,
+}
+
+impl Distill {
+    pub fn run(&self, context: &Context) -> Result<()> {
+        let eval = read_questions(&self.eval)?;
+        let engine = self.sampling.engine();
+        let options = Options {
+            train: self.training.options(self.about.seed, engine.threads)?,
+            curate: self.voting.curate(engine.clone()),
+            evaluate: self.voting.evaluate(engine),
+            force: self.force,
+        };
+        let progress = progress::new(context.quiet);
+        let setup = self.about.setup()?;
+        let report = secondnature::distill(&setup, &eval, &options, &*progress, &context.cancel)?;
+        drop(progress);
+        print_report(&report, self.json)
+    }
+}
+
+/// Sample answers to the questions and let them vote: the first stage of `distill`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:
+  secondnature curate --model base.gguf --task coin-flip --questions train.jsonl --out run")]
+pub struct Curate {
+    #[command(flatten)]
+    about: About,
+    /// Print the figures of this stage as JSON.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    sampling: Sampling,
+    #[command(flatten)]
+    voting: Voting,
+}
+
+impl Curate {
+    pub fn run(&self, context: &Context) -> Result<()> {
+        let run = Run::create(&self.about.setup()?, &context.cancel)?;
+        let options = self.voting.curate(self.sampling.engine());
+        let progress = progress::new(context.quiet);
+        let curation = run.curate(&options, &*progress, &context.cancel)?;
+        drop(progress);
+        if self.json { output::print_json(&curation) } else { print_report(&run.report()?, false) }
+    }
+}
+
+/// An existing run directory.
+#[derive(Debug, Args)]
+struct Existing {
+    /// The run directory.
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// The model, where it is no longer where the run found it.
+    #[arg(long, value_name = "FILE")]
+    model: Option<PathBuf>,
+}
+
+impl Existing {
+    fn open(&self, context: &Context) -> Result<Run> {
+        Run::open(&self.out, self.model.as_deref(), &context.cancel)
+    }
+}
+
+/// Train the adapter on the kept answers: the second stage of `distill`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  secondnature train --out run --epochs 3")]
+pub struct Train {
+    #[command(flatten)]
+    run: Existing,
+    /// Seed of the initial weights and the order of examples.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u64,
+    /// Threads to compute with [default: all cores].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    threads: Option<u32>,
+    /// Print the figures of this stage as JSON.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    training: Training,
+}
+
+impl Train {
+    pub fn run(&self, context: &Context) -> Result<()> {
+        let options = self.training.options(self.seed, self.threads)?;
+        let run = self.run.open(context)?;
+        let progress = progress::new(context.quiet);
+        let training = run.train(&options, &*progress, &context.cancel)?;
+        drop(progress);
+        if self.json { output::print_json(&training) } else { print_report(&run.report()?, false) }
+    }
+}
+
+/// Measure System 1, System 2 and the distilled model: the last stage of `distill`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  secondnature evaluate --out run --eval eval.jsonl")]
+pub struct Evaluate {
+    #[command(flatten)]
+    run: Existing,
+    /// Held-out questions; with answers if there are any.
+    #[arg(long, value_name = "FILE")]
+    eval: PathBuf,
+    /// Print the figures of this stage as JSON.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    sampling: Sampling,
+    #[command(flatten)]
+    voting: Voting,
+}
+
+impl Evaluate {
+    pub fn run(&self, context: &Context) -> Result<()> {
+        let questions = read_questions(&self.eval)?;
+        let run = self.run.open(context)?;
+        let options = self.voting.evaluate(self.sampling.engine());
+        let progress = progress::new(context.quiet);
+        let evaluation = run.evaluate(&questions, &options, &*progress, &context.cancel)?;
+        drop(progress);
+        if self.json { output::print_json(&evaluation) } else { print_report(&run.report()?, false) }
+    }
+}
+
+/// Show what a run has found so far.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  secondnature report --out run")]
+pub struct Report {
+    #[command(flatten)]
+    run: Existing,
+    /// Print the report as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Report {
+    pub fn run(&self, context: &Context) -> Result<()> {
+        print_report(&self.run.open(context)?.report()?, self.json)
+    }
+}
+
+fn print_report(report: &secondnature::report::Report, json: bool) -> Result<()> {
+    if json { output::print_json(report) } else { output::print(&secondnature::report::table(report)) }
+}

@@ -1,0 +1,124 @@
+use std::collections::HashMap;
+
+use super::*;
+use crate::engine::Scripted;
+use crate::vote::StopReason;
+
+fn task() -> Task {
+    Task::from_json(
+        r#"{"name": "t", "description": "d", "method": "rar-2",
+            "system1": {"prompt": "{{ question }}"},
+            "system2": [
+                {"name": "think", "prompt": "Think: {{ question }}", "temperature": 1.0},
+                {"name": "answer", "prompt": "{{ question }} after {{ think }}", "temperature": 1.0}
+            ],
+            "answer": {"kind": "choice", "choices": ["yes", "no"]},
+            "vote": {"samples": 8, "threshold": 0.75, "min_samples": 4, "confidence": 0.95}}"#,
+        "test",
+    )
+    .unwrap()
+}
+
+fn questions() -> Vec<Question> {
+    ["sure", "torn", "mute"].into_iter().map(|id| Question::new(id, id, vec![])).collect()
+}
+
+/// `sure` always answers yes, `torn` as its seed falls, `mute` never answers.
+fn engine() -> impl Engine {
+    Scripted::new(|request: &crate::engine::Request| {
+        let text = &request.messages[0].content;
+        let answer = match text {
+            t if t.starts_with("Think:") => "a thought",
+            t if t.starts_with("sure after a thought") => "yes",
+            t if t.starts_with("torn") && request.seed % 2 == 0 => "no",
+            t if t.starts_with("torn") => "yes",
+            _ => "hmm",
+        };
+        answer.to_string()
+    })
+}
+
+#[derive(Default)]
+struct Log(Vec<Sample>, Vec<Verdict>, Option<(usize, Cancel)>);
+
+impl Observer for Log {
+    fn sample(&mut self, sample: &Sample) -> Result<()> {
+        self.0.push(sample.clone());
+        if let Some((after, cancel)) = &self.2
+            && self.0.len() >= *after
+        {
+            cancel.cancel();
+        }
+        Ok(())
+    }
+    fn settled(&mut self, verdict: &Verdict) -> Result<()> {
+        self.1.push(verdict.clone());
+        Ok(())
+    }
+}
+
+fn run(earlier: Vec<Sample>, log: &mut Log) -> Result<Vec<Outcome>> {
+    let cancel = log.2.as_ref().map_or_else(Cancel::new, |(_, c)| c.clone());
+    curate(&mut engine(), &task(), &questions(), 7, earlier, log, &cancel)
+}
+
+#[test]
+fn questions_are_sampled_until_their_vote_is_settled_and_no_further() {
+    let mut log = Log::default();
+    let outcomes = run(vec![], &mut log).unwrap();
+    let by_id: HashMap<&str, &Outcome> = outcomes.iter().map(|o| (o.verdict.question.as_str(), o)).collect();
+    let sure = &by_id["sure"].verdict;
+    assert_eq!((sure.n, sure.kept, sure.stop), (4, true, StopReason::Settled));
+    assert_eq!(by_id["mute"].verdict.stop, StopReason::Abandoned);
+    assert!(!by_id["mute"].verdict.kept);
+    assert!(by_id["mute"].verdict.n < 8);
+    for o in &outcomes {
+        assert_eq!(o.samples.len(), o.verdict.n);
+        assert!(o.samples.iter().all(|s| s.steps.len() == 2 && s.steps[0].text == "a thought"));
+    }
+    assert_eq!(log.1.len(), 3);
+}
+
+#[test]
+fn an_interrupted_run_resumes_to_the_same_verdicts_without_repeating_samples() {
+    let whole = run(vec![], &mut Log::default()).unwrap();
+    for after in [1, 3, 6] {
+        let mut first = Log(vec![], vec![], Some((after, Cancel::new())));
+        assert!(matches!(run(vec![], &mut first), Err(Error::Cancelled)));
+        let mut second = Log::default();
+        let resumed = run(first.0.clone(), &mut second).unwrap();
+        assert_eq!(resumed, whole);
+        for sample in &second.0 {
+            assert!(!first.0.iter().any(|s| s.question == sample.question && s.index == sample.index));
+        }
+    }
+}
+
+#[test]
+fn seeds_differ_between_samples_steps_and_questions() {
+    let mut seeds: Vec<u64> = (0..4)
+        .flat_map(|i| (0..2).flat_map(move |s| ["a", "b"].map(|q| sample_seed(1, q, i, s))))
+        .collect();
+    seeds.sort();
+    seeds.dedup();
+    assert_eq!(seeds.len(), 16);
+}
+
+#[test]
+fn labels_that_collapse_or_do_not_exist_are_refused_with_figures() {
+    let verdict = |key: &str, kept| Verdict {
+        question: "q".into(),
+        answer: Some(crate::task::Answer { key: key.into(), text: key.into() }),
+        votes: 4,
+        n: 4,
+        agreement: 1.0,
+        stop: StopReason::Settled,
+        kept,
+        reason: String::new(),
+    };
+    let all_yes: Vec<_> = (0..30).map(|_| verdict("yes", true)).collect();
+    let message = check_worth(&all_yes.iter().collect::<Vec<_>>()).unwrap_err().to_string();
+    assert!(message.contains("30 of 30 kept answers are \"yes\""), "{message}");
+    let none = [verdict("yes", false)];
+    assert!(check_worth(&none.iter().collect::<Vec<_>>()).unwrap_err().to_string().contains("no question was kept"));
+}

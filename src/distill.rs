@@ -1,0 +1,260 @@
+//! The whole pipeline: questions in, adapter and report out.
+//!
+//! [`Run`] is a run directory with its stages as methods; each stage keeps what it finishes, so that
+//! repeating a stage resumes it. [`distill`] calls them in order.
+
+mod examples;
+mod stages;
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::engine::{Llama, LlamaOptions, Scheduler};
+use crate::report::{Decision, ModelFacts, Report};
+use crate::run::{Manifest, RunDir, read_manifest, sha256, sha256_file, write_atomically};
+use crate::task::{Question, Task, read_questions};
+use crate::tensor::Gguf;
+use crate::train::TrainOptions;
+use crate::train::spec::Spec;
+use crate::{Cancel, Error, Progress, Result, Stage, Update};
+
+/// What a run is about.
+#[derive(Debug, Clone)]
+pub struct Setup {
+    /// The base model, a GGUF file.
+    pub model: PathBuf,
+    /// The task.
+    pub task: Task,
+    /// Questions to learn from; gold answers in them only measure the labels.
+    pub questions: Vec<Question>,
+    /// The run directory; made if it does not exist, resumed if it is of the same run.
+    pub out: PathBuf,
+    /// Seed of all sampling.
+    pub seed: u64,
+}
+
+/// How to sample.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct EngineOptions {
+    /// Threads; all cores by default.
+    pub threads: Option<u32>,
+    /// Sequences decoded together.
+    pub slots: u32,
+}
+
+impl Default for EngineOptions {
+    fn default() -> Self {
+        EngineOptions { threads: None, slots: 16 }
+    }
+}
+
+/// How to sample and vote; `None` takes the task's own value.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct CurateOptions {
+    /// The engine.
+    pub engine: EngineOptions,
+    /// Most samples of a question.
+    pub samples: Option<usize>,
+    /// The part of the samples that must agree.
+    pub threshold: Option<f32>,
+}
+
+/// How to run the whole pipeline.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Sampling and voting, on training and held-out questions alike.
+    pub curate: CurateOptions,
+    /// Training.
+    pub train: TrainOptions,
+    /// Go on where distilling does not look worthwhile.
+    pub force: bool,
+}
+
+/// An open run directory.
+#[derive(Debug)]
+pub struct Run {
+    dir: RunDir,
+    manifest: Manifest,
+    model: PathBuf,
+    /// The task.
+    pub task: Task,
+    /// The training questions.
+    pub questions: Vec<Question>,
+}
+
+impl Run {
+    /// Makes the run directory of `setup`, or opens it to resume.
+    ///
+    /// # Errors
+    /// For an unusable model, before anything is written; [`Error::Run`] where the directory
+    /// belongs to another run.
+    pub fn create(setup: &Setup, cancel: &Cancel) -> Result<Run> {
+        if setup.questions.is_empty() {
+            return Err(Error::input("questions", "there is no question; expected at least one"));
+        }
+        Spec::of(&Gguf::open(&setup.model)?)?;
+        let task_json = setup.task.to_json();
+        let questions: String = setup.questions.iter().map(|q| q.to_json_line() + "\n").collect();
+        let manifest = Manifest {
+            version: env!("CARGO_PKG_VERSION").into(),
+            model: setup.model.display().to_string(),
+            model_sha256: sha256_file(&setup.model, cancel)?,
+            task: setup.task.name.clone(),
+            task_sha256: sha256(task_json.as_bytes()),
+            questions_sha256: sha256(questions.as_bytes()),
+            seed: setup.seed,
+        };
+        let dir = RunDir::open(&setup.out, &manifest)?;
+        for (name, text) in [("task.json", &task_json), ("questions.jsonl", &questions)] {
+            let path = dir.file(name);
+            write_atomically(&path, |f| f.write_all(text.as_bytes())).map_err(Error::io("write", &path))?;
+        }
+        Ok(Run {
+            dir,
+            manifest,
+            model: setup.model.clone(),
+            task: setup.task.clone(),
+            questions: setup.questions.clone(),
+        })
+    }
+
+    /// Opens an existing run directory. `model` overrides where the model is, if it has moved; its
+    /// contents must be the same.
+    pub fn open(out: &Path, model: Option<&Path>, cancel: &Cancel) -> Result<Run> {
+        if !out.join("run.json").exists() {
+            return Err(Error::run(out, "is not a run directory (no run.json in it); start one with `secondnature distill` or `curate`"));
+        }
+        let manifest = read_manifest(out)?;
+        let model = model.map_or_else(|| PathBuf::from(&manifest.model), Path::to_path_buf);
+        let found = sha256_file(&model, cancel)?;
+        if found != manifest.model_sha256 {
+            return Err(Error::run(
+                out,
+                format!("was made with another model than {} now is; pass the original with --model", model.display()),
+            ));
+        }
+        let dir = RunDir::open(out, &manifest)?;
+        let task = Task::load(&dir.file("task.json").display().to_string())?;
+        let questions = read_questions(&dir.file("questions.jsonl"))?;
+        Ok(Run { dir, manifest, model, task, questions })
+    }
+
+    /// The directory.
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Everything the finished stages found.
+    pub fn report(&self) -> Result<Report> {
+        let gguf = Gguf::open(&self.model)?;
+        let text = |key: &str| gguf.str(key).unwrap_or_default().to_string();
+        Ok(Report {
+            model: ModelFacts {
+                path: self.model.display().to_string(),
+                name: text("general.name"),
+                sha256: self.manifest.model_sha256.clone(),
+                architecture: text("general.architecture"),
+                parameters: gguf.tensors().map(|t| t.elements() as u64).sum(),
+            },
+            task: self.task.name.clone(),
+            curation: self.saved("curation.json")?,
+            training: self.saved("training.json")?,
+            evaluation: self.saved("evaluation.json")?,
+            adapter: self.saved("adapter.json")?,
+            decision: self.saved("decision.json")?,
+        })
+    }
+
+    /// Writes `report.json` and returns it.
+    pub fn write_report(&self) -> Result<Report> {
+        let report = self.report()?;
+        self.save("report.json", &report)?;
+        Ok(report)
+    }
+
+    fn save<T: Serialize>(&self, name: &str, value: &T) -> Result<()> {
+        let path = self.dir.file(name);
+        let json = serde_json::to_vec_pretty(value).map_err(|e| Error::Internal(e.to_string()))?;
+        write_atomically(&path, |f| f.write_all(&json)).map_err(Error::io("write", &path))
+    }
+
+    fn saved<T: serde::de::DeserializeOwned>(&self, name: &str) -> Result<Option<T>> {
+        let path = self.dir.file(name);
+        match std::fs::read(&path) {
+            Ok(bytes) => serde_json::from_slice(&bytes)
+                .map(Some)
+                .map_err(|e| Error::run(self.dir.path(), format!("{name} is damaged ({e}); delete it and run again"))),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(Error::io("read", &path)(e)),
+        }
+    }
+
+    fn engine(&self, options: &EngineOptions, progress: &dyn Progress) -> Result<Scheduler<Llama>> {
+        progress.update(&Update { stage: Stage::Load, done: 0, total: 0, note: self.model.display().to_string() });
+        let options = LlamaOptions { threads: options.threads, slots: options.slots, ..LlamaOptions::default() };
+        Ok(Scheduler::new(Llama::load(&self.model, &options)?))
+    }
+
+    /// The task with the caller's own samples and threshold.
+    fn task_with(&self, options: &CurateOptions) -> Result<Task> {
+        let mut task = self.task.clone();
+        if let Some(samples) = options.samples {
+            if !(1..=1000).contains(&samples) {
+                return Err(Error::input("--samples", format!("{samples} is outside 1..=1000")));
+            }
+            task.vote.samples = samples;
+            task.vote.min_samples = task.vote.min_samples.min(samples);
+        }
+        if let Some(threshold) = options.threshold {
+            if !(threshold > 0.0 && threshold <= 1.0) {
+                return Err(Error::input("--threshold", format!("{threshold} is outside 0..=1")));
+            }
+            task.vote.threshold = threshold;
+        }
+        Ok(task)
+    }
+}
+
+/// Runs the whole pipeline: sample and vote, check that System 2 beats System 1, train, write and
+/// verify the adapter, measure. `eval` are held-out questions; without any, nothing is measured.
+///
+/// # Errors
+/// Those of the stages; [`Error::Refused`] where distilling does not look worthwhile and
+/// `options.force` is not set. Whatever finished is kept, and repeating the call resumes.
+pub fn distill(setup: &Setup, eval: &[Question], options: &Options, progress: &dyn Progress, cancel: &Cancel) -> Result<Report> {
+    options.train.check()?;
+    refuse_shared_questions(&setup.questions, eval)?;
+    let run = Run::create(setup, cancel)?;
+    run.curate(&options.curate, progress, cancel)?;
+    run.check_labels(options.force)?;
+    if !eval.is_empty() {
+        let gate = run.compare_systems(eval, &options.curate, progress, cancel)?;
+        run.save("decision.json", &gate)?;
+        if !gate.distil && !options.force {
+            run.write_report()?;
+            return Err(Error::Refused(format!("{}; pass --force to train all the same", gate.why)));
+        }
+    }
+    run.train(&options.train, progress, cancel)?;
+    if !eval.is_empty() {
+        let evaluation = run.evaluate(eval, &options.curate, progress, cancel)?;
+        run.save("decision.json", &stages::decide(&evaluation))?;
+    } else {
+        let why = "the labels agree, but without held-out questions (--eval) nothing was measured".into();
+        run.save("decision.json", &Decision { distil: true, why })?;
+    }
+    run.write_report()
+}
+
+/// Held-out questions must not be training questions.
+fn refuse_shared_questions(train: &[Question], eval: &[Question]) -> Result<()> {
+    let known: std::collections::HashSet<_> = train.iter().map(|q| &q.fields).collect();
+    match eval.iter().find(|q| known.contains(&q.fields)) {
+        None => Ok(()),
+        Some(q) => Err(Error::input(
+            "--eval",
+            format!("question \"{}\" is also among the training questions; held-out questions must be others", q.id),
+        )),
+    }
+}

@@ -1,0 +1,118 @@
+//! Verdicts into training examples, some held out to choose the epoch and the fallback threshold.
+
+use std::collections::HashSet;
+
+use sha2::{Digest, Sha256};
+
+use crate::curate::messages;
+use crate::engine::Decoder;
+use crate::task::{Answer, Question, Task};
+use crate::train::batch::Example;
+use crate::vote::Verdict;
+use crate::{Error, Result};
+
+/// Fewer kept questions than this are all trained on.
+const LEAST_TO_SPLIT: usize = 20;
+
+/// Kept questions with their voted answers, divided.
+#[derive(Debug, Default)]
+pub struct Divided {
+    pub learn: Vec<(Question, Answer)>,
+    pub held_out: Vec<(Question, Answer)>,
+}
+
+/// Divides the kept questions: about `share` of them held out.
+///
+/// Where answers are many (names, numbers), whole answers are held out, so that a held-out question
+/// asks for something never trained on; where they are few (yes, no), single questions are.
+pub fn divide(questions: &[Question], verdicts: &[Verdict], share: f32) -> Divided {
+    let kept: Vec<(Question, Answer)> = questions
+        .iter()
+        .zip(verdicts)
+        .filter(|(_, v)| v.kept)
+        .filter_map(|(q, v)| Some((q.clone(), v.answer.clone()?)))
+        .collect();
+    let answers: HashSet<&str> = kept.iter().map(|(_, a)| a.key.as_str()).collect();
+    let by_answer = answers.len() * 10 >= kept.len();
+    let wanted = if kept.len() < LEAST_TO_SPLIT { 0 } else { (share * kept.len() as f32).round() as usize };
+    let mut groups: Vec<(u64, String)> = kept
+        .iter()
+        .map(|(q, a)| if by_answer { a.key.clone() } else { q.id.clone() })
+        .collect::<HashSet<_>>()
+        .into_iter()
+        .map(|name| (hash(&name), name))
+        .collect();
+    groups.sort();
+    let mut chosen = HashSet::new();
+    let mut count = 0;
+    for (_, name) in groups {
+        if count >= wanted {
+            break;
+        }
+        count += kept.iter().filter(|(q, a)| *(if by_answer { &a.key } else { &q.id }) == name).count();
+        chosen.insert(name);
+    }
+    let (held_out, learn) =
+        kept.into_iter().partition(|(q, a)| chosen.contains(if by_answer { &a.key } else { &q.id }));
+    Divided { learn, held_out }
+}
+
+fn hash(name: &str) -> u64 {
+    let digest = Sha256::digest(name.as_bytes());
+    u64::from_le_bytes(digest[..8].try_into().expect("SHA-256 has 32 bytes"))
+}
+
+/// System 1 prompt → answer and end of turn, as tokens of the model.
+pub fn example(decoder: &dyn Decoder, task: &Task, question: &Question, answer: &Answer) -> Result<Example> {
+    let prompt = decoder.prompt(&messages(&task.system1, question, &[])?, false)?;
+    let mut target = decoder.tokenize(&task.answer.target(answer), false)?;
+    let end = decoder.end_of_turn()?.ok_or_else(|| {
+        Error::Unsupported("the model has no end-of-turn token, so an answer to learn has no end".into())
+    })?;
+    target.push(end);
+    Ok(Example { prompt, target })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vote::StopReason;
+
+    fn verdict(id: &str, answer: &str) -> Verdict {
+        Verdict {
+            question: id.into(),
+            answer: Some(Answer { key: answer.into(), text: answer.into() }),
+            votes: 4,
+            n: 4,
+            agreement: 1.0,
+            stop: StopReason::Settled,
+            kept: true,
+            reason: String::new(),
+        }
+    }
+
+    fn set(n: usize, answer: impl Fn(usize) -> String) -> (Vec<Question>, Vec<Verdict>) {
+        (0..n).map(|i| (Question::new(format!("q{i}"), format!("{i}?"), vec![]), verdict(&format!("q{i}"), &answer(i)))).unzip()
+    }
+
+    #[test]
+    fn open_answers_are_held_out_whole_and_choices_by_question() {
+        let (q, v) = set(100, |i| format!("city {}", i / 2));
+        let d = divide(&q, &v, 0.1);
+        assert!((10..=12).contains(&d.held_out.len()), "{}", d.held_out.len());
+        let learned: HashSet<_> = d.learn.iter().map(|(_, a)| &a.key).collect();
+        assert!(d.held_out.iter().all(|(_, a)| !learned.contains(&a.key)));
+
+        let (q, v) = set(100, |i| if i % 2 == 0 { "yes" } else { "no" }.into());
+        let d = divide(&q, &v, 0.1);
+        assert_eq!((d.held_out.len(), d.learn.len()), (10, 90));
+    }
+
+    #[test]
+    fn a_few_questions_and_a_share_of_zero_hold_nothing_out() {
+        let (q, v) = set(19, |i| format!("{i}"));
+        assert!(divide(&q, &v, 0.1).held_out.is_empty());
+        let (q, v) = set(50, |i| format!("{i}"));
+        assert!(divide(&q, &v, 0.0).held_out.is_empty());
+    }
+}

@@ -1,0 +1,275 @@
+//! System 1 against System 2 against the distilled model, on questions nobody trained on.
+
+mod statistics;
+
+use std::time::Instant;
+
+use serde::{Deserialize, Serialize};
+
+use crate::curate::{self, Outcome, Sample};
+use crate::engine::{Engine, Request, complete};
+use crate::report::{Evaluation, Fallback, Measured};
+use crate::task::{Answer, Question, Task};
+use crate::{Cancel, Result};
+
+pub use statistics::mcnemar_exact;
+
+/// One direct answer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Direct {
+    /// The question's id.
+    pub question: String,
+    /// What the model wrote.
+    pub text: String,
+    /// The answer in it, if any.
+    pub answer: Option<Answer>,
+    /// The model's own probability of what it wrote: its confidence.
+    pub probability: f32,
+    /// Tokens of the prompt.
+    pub prompt_tokens: usize,
+    /// Tokens sampled.
+    pub generated_tokens: usize,
+}
+
+/// All direct answers to a set of questions, and how long they took together.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct DirectAnswers {
+    /// One for each question, in order.
+    pub answers: Vec<Direct>,
+    /// Wall-clock seconds.
+    pub seconds: f64,
+}
+
+/// Asks every question directly (System 1), with whatever adapter the engine has.
+pub fn ask_directly(
+    engine: &mut dyn Engine,
+    task: &Task,
+    questions: &[Question],
+    seed: u64,
+    cancel: &Cancel,
+) -> Result<DirectAnswers> {
+    let requests = questions
+        .iter()
+        .enumerate()
+        .map(|(i, q)| {
+            Ok(Request {
+                id: i as u64,
+                messages: curate::messages(&task.system1, q, &[])?,
+                sampling: curate::sampling(&task.system1),
+                thinking: false,
+                seed: curate::sample_seed(seed, &q.id, 0, 0),
+            })
+        })
+        .collect::<Result<Vec<_>>>()?;
+    let begin = Instant::now();
+    let completions = complete(engine, requests, cancel)?;
+    let seconds = begin.elapsed().as_secs_f64();
+    let answers = questions
+        .iter()
+        .zip(completions)
+        .map(|(q, c)| Direct {
+            question: q.id.clone(),
+            answer: task.extract1(&c.text),
+            text: c.text,
+            probability: c.probability,
+            prompt_tokens: c.prompt_tokens,
+            generated_tokens: c.generated_tokens,
+        })
+        .collect();
+    Ok(DirectAnswers { answers, seconds })
+}
+
+/// Reasoned answers (System 2) to a set of questions.
+#[derive(Debug, Clone, Default)]
+pub struct Reasoned {
+    /// One for each question, in order.
+    pub outcomes: Vec<Outcome>,
+    /// Wall-clock seconds.
+    pub seconds: f64,
+}
+
+/// What right answers are measured against.
+struct Judge<'a> {
+    task: &'a Task,
+    /// Gold answers where every question has one, else the System 2 vote.
+    truth: Vec<Vec<String>>,
+    against: &'static str,
+}
+
+impl<'a> Judge<'a> {
+    fn new(task: &'a Task, questions: &[Question], reasoned: &Reasoned) -> Self {
+        if questions.iter().all(|q| !q.gold.is_empty()) {
+            let truth = questions.iter().map(|q| q.gold.clone()).collect();
+            return Judge { task, truth, against: "gold" };
+        }
+        let vote = |o: &Outcome| o.verdict.answer.iter().map(|a| a.text.clone()).collect();
+        Judge { task, truth: reasoned.outcomes.iter().map(vote).collect(), against: "system2-vote" }
+    }
+
+    fn is_right(&self, question: usize, answer: Option<&Answer>) -> bool {
+        answer.is_some_and(|a| self.task.answer.is_correct(a, &self.truth[question]))
+    }
+
+    fn direct(&self, asked: &DirectAnswers) -> (Measured, Vec<bool>) {
+        let n = asked.answers.len().max(1) as f64;
+        let right: Vec<bool> =
+            asked.answers.iter().enumerate().map(|(i, a)| self.is_right(i, a.answer.as_ref())).collect();
+        let measured = Measured {
+            accuracy: share(&right),
+            tokens_per_answer: asked.answers.iter().map(|a| a.generated_tokens).sum::<usize>() as f64 / n,
+            ms_per_answer: 1e3 * asked.seconds / n,
+            unparsed: asked.answers.iter().filter(|a| a.answer.is_none()).count(),
+            ..Measured::default()
+        };
+        (measured, right)
+    }
+
+    fn reasoned(&self, reasoned: &Reasoned) -> (Measured, Vec<bool>) {
+        let n = reasoned.outcomes.len().max(1) as f64;
+        let right: Vec<bool> = reasoned
+            .outcomes
+            .iter()
+            .enumerate()
+            .map(|(i, o)| self.is_right(i, o.verdict.answer.as_ref()))
+            .collect();
+        let samples: Vec<(usize, &Sample)> =
+            reasoned.outcomes.iter().enumerate().flat_map(|(i, o)| o.samples.iter().map(move |s| (i, s))).collect();
+        let tokens: usize = samples.iter().map(|(_, s)| s.generated_tokens()).sum();
+        let per_sample: Vec<bool> = samples.iter().map(|(i, s)| self.is_right(*i, s.answer.as_ref())).collect();
+        let measured = Measured {
+            accuracy: share(&right),
+            tokens_per_answer: tokens as f64 / n,
+            ms_per_answer: 1e3 * reasoned.seconds / n,
+            unparsed: reasoned.outcomes.iter().filter(|o| o.verdict.answer.is_none()).count(),
+            samples_per_question: Some(samples.len() as f64 / n),
+            accuracy_per_sample: Some(share(&per_sample)),
+            tokens_per_sample: Some(tokens as f64 / samples.len().max(1) as f64),
+        };
+        (measured, right)
+    }
+}
+
+fn share(right: &[bool]) -> f64 {
+    right.iter().filter(|r| **r).count() as f64 / right.len().max(1) as f64
+}
+
+/// System 1 and System 2 alone, before there is an adapter: accuracy of both.
+pub fn compare_systems(task: &Task, questions: &[Question], system1: &DirectAnswers, system2: &Reasoned) -> (Measured, Measured) {
+    let judge = Judge::new(task, questions, system2);
+    (judge.direct(system1).0, judge.reasoned(system2).0)
+}
+
+/// Puts the three ways of answering beside each other. `threshold` is the confidence from which the
+/// distilled model's direct answer is taken.
+pub fn evaluate(
+    task: &Task,
+    questions: &[Question],
+    system1: &DirectAnswers,
+    system2: &Reasoned,
+    distilled: &DirectAnswers,
+    threshold: Option<f64>,
+) -> Evaluation {
+    let judge = Judge::new(task, questions, system2);
+    let (one, one_right) = judge.direct(system1);
+    let (two, two_right) = judge.reasoned(system2);
+    let (learned, learned_right) = judge.direct(distilled);
+    let fallback = threshold.map(|threshold| {
+        let n = questions.len().max(1) as f64;
+        let direct: Vec<bool> =
+            distilled.answers.iter().map(|a| a.answer.is_some() && f64::from(a.probability) >= threshold).collect();
+        let right: Vec<bool> =
+            direct.iter().enumerate().map(|(i, d)| if *d { learned_right[i] } else { two_right[i] }).collect();
+        let tokens: usize = direct
+            .iter()
+            .enumerate()
+            .map(|(i, d)| {
+                let slow: usize = system2.outcomes[i].samples.iter().map(Sample::generated_tokens).sum();
+                distilled.answers[i].generated_tokens + if *d { 0 } else { slow }
+            })
+            .sum();
+        Fallback { threshold, coverage: share(&direct), accuracy: share(&right), tokens_per_answer: tokens as f64 / n }
+    });
+    Evaluation {
+        n: questions.len(),
+        against: judge.against.into(),
+        system1: one,
+        system2: two,
+        distilled: learned,
+        mcnemar_p: mcnemar_exact(&one_right, &learned_right),
+        fallback,
+    }
+}
+
+/// The lowest confidence from which direct answers agree with the pseudo-labels at least `wanted` of
+/// the time; `None` with nothing to calibrate on. Above 1 means: always reason.
+pub fn calibrate(task: &Task, direct: &DirectAnswers, labels: &[Answer], wanted: f64) -> Option<f64> {
+    if labels.is_empty() {
+        return None;
+    }
+    let mut judged: Vec<(f64, bool)> = direct
+        .answers
+        .iter()
+        .zip(labels)
+        .map(|(d, label)| {
+            let truth = std::slice::from_ref(&label.text);
+            let right = d.answer.as_ref().is_some_and(|a| task.answer.is_correct(a, truth));
+            (f64::from(d.probability), right)
+        })
+        .collect();
+    judged.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let mut threshold = 1.01;
+    let mut right = 0usize;
+    for (i, (probability, is_right)) in judged.iter().enumerate() {
+        right += usize::from(*is_right);
+        if right as f64 >= wanted * (i + 1) as f64 {
+            threshold = *probability;
+        }
+    }
+    Some(threshold)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn task() -> Task {
+        Task::load("coin-flip").unwrap()
+    }
+
+    fn direct(rows: &[(&str, f32)]) -> DirectAnswers {
+        let answers = rows
+            .iter()
+            .enumerate()
+            .map(|(i, (text, probability))| Direct {
+                question: i.to_string(),
+                text: text.to_string(),
+                answer: task().extract1(text),
+                probability: *probability,
+                prompt_tokens: 10,
+                generated_tokens: 2,
+            })
+            .collect();
+        DirectAnswers { answers, seconds: 1.0 }
+    }
+
+    fn label(text: &str) -> Answer {
+        task().extract1(text).unwrap()
+    }
+
+    #[test]
+    fn the_threshold_is_the_lowest_confidence_that_is_right_often_enough() {
+        let asked = direct(&[("yes", 0.99), ("no", 0.9), ("yes", 0.8), ("no", 0.6)]);
+        let labels = [label("yes"), label("no"), label("no"), label("no")];
+        assert_eq!(calibrate(&task(), &asked, &labels, 0.95), Some(f64::from(0.9f32)));
+        assert_eq!(calibrate(&task(), &asked, &labels, 0.75), Some(f64::from(0.6f32)));
+        assert_eq!(calibrate(&task(), &direct(&[("no", 0.9)]), &[label("yes")], 0.95), Some(1.01));
+        assert_eq!(calibrate(&task(), &direct(&[]), &[], 0.95), None);
+    }
+
+    #[test]
+    fn accuracy_counts_unreadable_answers_as_wrong() {
+        let questions: Vec<_> = (0..2).map(|i| Question::new(i.to_string(), "?", vec!["yes".into()])).collect();
+        let (one, _) = compare_systems(&task(), &questions, &direct(&[("yes", 1.0), ("?!", 1.0)]), &Reasoned::default());
+        assert_eq!((one.accuracy, one.unparsed, one.tokens_per_answer), (0.5, 1, 2.0));
+    }
+}

@@ -1,0 +1,107 @@
+//! The trainer's forward pass against llama.cpp's, on random models, prompts of unequal length.
+
+use super::batch::{Batch, Example};
+use super::lora::Layout;
+use super::model::{Model, Tape};
+use super::model_tests::random_model::RandomModel;
+use super::ops::testing::random;
+use super::spec::Module;
+use crate::engine::{Decoder, Llama, LlamaOptions};
+use crate::tensor::{Gguf, GgufWriter, QuantType, quantize_for_tests};
+
+fn write(model: &RandomModel, ty: QuantType, path: &std::path::Path) {
+    let mut w = GgufWriter::new();
+    model.write(&mut w, &|values, cols| {
+        // A type whose blocks do not fit a row falls back, as llama.cpp's own quantizer does.
+        let ty = if cols % ty.block_len() == 0 { ty } else { QuantType::Q8_0 };
+        (ty, quantize_for_tests(ty, values, cols))
+    });
+    w.write(path).unwrap();
+}
+
+fn examples() -> Vec<Example> {
+    let example = |prompt: &[i32], target: &[i32]| Example { prompt: prompt.to_vec(), target: target.to_vec() };
+    vec![
+        example(&[5, 6, 7, 8, 9, 33, 21, 90, 4, 4, 61], &[20, 3, 0]),
+        example(&[5, 6, 7], &[21, 22, 0]),
+        example(&[5, 6, 7, 8, 1], &[23]),
+        example(&[70], &[43, 0]),
+    ]
+}
+
+/// Root mean square difference over the standard deviation of the logits.
+fn relative_rms(a: &[f32], b: &[f32]) -> f64 {
+    let mean = a.iter().map(|x| f64::from(*x)).sum::<f64>() / a.len() as f64;
+    let spread: f64 = a.iter().map(|x| (f64::from(*x) - mean).powi(2)).sum();
+    let square: f64 = a.iter().zip(b).map(|(x, y)| f64::from(x - y).powi(2)).sum();
+    (square / spread).sqrt()
+}
+
+fn compare(spec: &RandomModel, ty: QuantType) -> f64 {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("m.gguf");
+    write(spec, ty, &path);
+    let model = Model::open(&Gguf::open(&path).unwrap()).unwrap();
+    let layout = Layout::new(&model.spec, 4, 8.0, &Module::ALL);
+    let params: Vec<f32> = random(layout.len(), 3).iter().map(|x| x * 0.3).collect();
+    let adapter = dir.path().join("a.gguf");
+    crate::adapter::write(&adapter, &model, &layout, &params, &[]).unwrap();
+    let options = LlamaOptions { slots: 1, context: Some(256), f32_kv: true, ..LlamaOptions::default() };
+    let mut llama = Llama::load(&path, &options).unwrap();
+    llama.set_adapter(Some(&adapter)).unwrap();
+
+    // All examples in one batch with shared prefixes here, one by one there.
+    let all = examples();
+    let batch = Batch::pack(&all, true);
+    let logits = model.logits(&layout, &params, &batch, &mut Tape::default()).unwrap();
+    let v = spec.n_vocab;
+    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    for example in &all {
+        let alone = Batch::pack([example], false);
+        let reference = llama.logits_for(&alone.tokens).unwrap();
+        let logits_alone = model.logits(&layout, &params, &alone, &mut Tape::default()).unwrap();
+        for (row, token) in alone.loss_tokens.iter().enumerate() {
+            ours.extend_from_slice(&logits_alone[row * v..(row + 1) * v]);
+            theirs.extend_from_slice(&reference[*token]);
+        }
+    }
+    // The shared batch has the same rows in another order: every one must occur among them.
+    for row in logits.chunks_exact(v) {
+        let best = ours.chunks_exact(v).map(|r| relative_rms(r, row)).fold(f64::INFINITY, f64::min);
+        assert!(best < 1e-5, "a row of the shared batch matches no row of the plain ones: {best}");
+    }
+    relative_rms(&ours, &theirs)
+}
+
+#[test]
+fn logits_equal_llama_cpp_on_f32_weights_with_and_without_biases_ties_and_shared_heads() {
+    for spec in [
+        RandomModel::new("llama"),
+        RandomModel { bias: true, ..RandomModel::new("llama") },
+        RandomModel { tied: true, n_head_kv: 4, ..RandomModel::new("llama") },
+        RandomModel::new("qwen2"),
+        RandomModel { tied: true, n_head_kv: 1, ..RandomModel::new("qwen2") },
+    ] {
+        let error = compare(&spec, QuantType::F32);
+        // Both sides are f32 throughout: only the order of sums differs.
+        assert!(error < 1e-4, "{spec:?}: relative rms {error}");
+    }
+}
+
+#[test]
+fn logits_equal_llama_cpp_on_every_kind_of_weights_within_its_8_bit_activations() {
+    let mut unread = Vec::new();
+    for id in 0..64 {
+        let Some(ty) = QuantType::from_id(id).filter(|t| t.is_readable() && t.is_weight_type()) else { continue };
+        {
+            let spec = RandomModel { n_embd: 256, n_head: 4, n_ff: 256, n_layer: 1, n_vocab: 80, ..RandomModel::new("llama") };
+            let error = compare(&spec, ty);
+            // llama.cpp rounds activations to 8 bits (f16, bf16 for those weights): about 1% of
+            // their spread. Wrong weights would be off by 100%.
+            if !(error < 0.04) {
+                unread.push(format!("{}: {error}", ty.name()));
+            }
+        }
+    }
+    assert!(unread.is_empty(), "{unread:#?}");
+}
