@@ -231,14 +231,14 @@ fn real_model_files_that_are_not_models_give_one_clear_line() {
         assert!(!error.contains('\n'), "{error}");
         error
     };
-    assert!(fail(&dir.path().join("missing.gguf")).starts_with("cannot read "));
-    assert!(fail(&file("empty.gguf", b"")).contains("not a GGUF file (it is empty"));
-    let text = fail(&file("text.gguf", b"version https"));
-    assert!(text.contains("not a GGUF file (starts with \"vers\", expected \"GGUF\")"), "{text}");
+    assert!(fail(&dir.path().join("missing.gguf")).starts_with("cannot open "));
+    assert!(fail(&file("empty.gguf", b"")).contains("not a GGUF file (0 bytes"));
+    let text = fail(&file("text.gguf", b"version https://example.org/spec/v1"));
+    assert!(text.contains("not a GGUF file"), "{text}");
     let Some(path) = model(SMOL) else { return };
     let bytes = std::fs::read(path).unwrap();
     let cut = fail(&file("cut.gguf", &bytes[..bytes.len() / 2]));
-    assert!(cut.contains("not within the file bounds"), "{cut}");
+    assert!(cut.contains("truncated"), "{cut}");
     // An adapter that is a model.
     let mut llama = load(SMOL, 1).unwrap();
     let whole = model(SMOL).unwrap();
