@@ -6,12 +6,15 @@ mod progress;
 
 pub mod adapter;
 pub mod answer;
+pub mod bench;
+mod capi;
 pub mod curate;
 pub mod demo;
 pub mod distill;
 pub mod engine;
 pub mod evaluate;
 pub mod inspect;
+mod model;
 pub mod report;
 pub mod run;
 pub mod task;
@@ -20,4 +23,5 @@ pub mod train;
 pub mod vote;
 
 pub use error::{Error, Result};
+pub use model::Model;
 pub use progress::{Cancel, Progress, Silent, Stage, Update};

@@ -14,7 +14,6 @@ pub const NUL_TERMINATED: usize = usize::MAX;
 /// The body of an entry point.
 ///
 /// `entry!(err => body)` is a call that can fail: the body gives `Result<(), Failure>`.
-/// `entry!(err, handle.poison => body)` is one on a handle that a panic makes unusable.
 /// `entry!(or value => body)` cannot fail; `value` is what a panic gives.
 macro_rules! entry {
     (or $otherwise:expr => $body:expr) => {
@@ -25,9 +24,6 @@ macro_rules! entry {
         // SAFETY: by its own contract, the entry point was given an `err` that is NULL or writable.
         unsafe { $crate::capi::boundary::call($err, body) }
     }};
-    ($err:expr, $poison:expr => $body:expr) => {
-        $crate::capi::boundary::entry!($err => $poison.guard(|| $body))
-    };
 }
 pub(super) use entry;
 
@@ -194,10 +190,10 @@ mod tests {
     fn a_panic_poisons_the_handle_it_happened_on() {
         let poison = Poison::default();
         let no_err = std::ptr::null_mut();
-        assert_eq!(entry!(no_err, poison => Ok(())), sn_status::Ok);
-        assert_eq!(entry!(no_err, poison => panic!("once")), sn_status::Internal);
+        assert_eq!(entry!(no_err => poison.guard(|| Ok(()))), sn_status::Ok);
+        assert_eq!(entry!(no_err => poison.guard(|| panic!("once"))), sn_status::Internal);
         let mut err = std::ptr::null_mut();
-        assert_eq!(entry!(&raw mut err, poison => Ok(())), sn_status::Internal);
+        assert_eq!(entry!(&raw mut err => poison.guard(|| Ok(()))), sn_status::Internal);
         assert!(take(err).message.contains("open it again"));
     }
 

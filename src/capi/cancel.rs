@@ -28,12 +28,9 @@ pub extern "C" fn sn_cancel_new() -> *mut sn_cancel {
 /// Another reference to the same request, for another thread to use and to free. NULL for NULL.
 ///
 /// Ownership: the caller's; free it with sn_cancel_free(). Since 0.1.
-///
-/// # Safety
-/// `cancel` is NULL or not yet freed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sn_cancel_share(cancel: *const sn_cancel) -> *mut sn_cancel {
-    // SAFETY: by this function's contract.
+    // SAFETY: by the header's rules.
     entry!(or std::ptr::null_mut() => match unsafe { cancel.as_ref() } {
         Some(cancel) => give(cancel.0.clone()),
         None => std::ptr::null_mut(),
@@ -43,12 +40,9 @@ pub unsafe extern "C" fn sn_cancel_share(cancel: *const sn_cancel) -> *mut sn_ca
 /// Asks the work to stop; cannot be taken back. Does nothing for NULL.
 ///
 /// Safe to call from a signal handler. Since 0.1.
-///
-/// # Safety
-/// `cancel` is NULL or not yet freed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sn_cancel_request(cancel: *const sn_cancel) {
-    // SAFETY: by this function's contract.
+    // SAFETY: by the header's rules.
     entry!(or () => if let Some(cancel) = unsafe { cancel.as_ref() } {
         cancel.0.cancel();
     })
@@ -56,13 +50,10 @@ pub unsafe extern "C" fn sn_cancel_request(cancel: *const sn_cancel) {
 
 /// Frees a reference. Work that holds one of its own is not disturbed. Does nothing for NULL.
 /// Since 0.1.
-///
-/// # Safety
-/// `cancel` is NULL or not yet freed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sn_cancel_free(cancel: *mut sn_cancel) {
     entry!(or () => if !cancel.is_null() {
-        // SAFETY: made by `Box::into_raw` and not yet freed, by this function's contract.
+        // SAFETY: made by `Box::into_raw` and not yet freed, by the header's rules.
         drop(unsafe { Box::from_raw(cancel) })
     })
 }

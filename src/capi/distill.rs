@@ -5,7 +5,7 @@ use std::mem::{offset_of, size_of};
 use std::path::PathBuf;
 use std::sync::Mutex;
 
-use super::boundary::{Failure, NUL_TERMINATED, entry, required, text};
+use super::boundary::{Failure, NUL_TERMINATED, entry, optional_text, required, text};
 use super::cancel::sn_cancel;
 use super::error::sn_error;
 use super::model::sn_model;
@@ -13,7 +13,9 @@ use super::progress::{Host, sn_progress_fn};
 use super::status::sn_status;
 use super::string;
 use crate::task::{Task, read_questions};
-use crate::{Cancel, CurateOptions, EngineOptions, EvaluateOptions, Options, Setup, TrainOptions};
+use crate::Cancel;
+use crate::distill::{CurateOptions, EngineOptions, Options, Setup, distill};
+use crate::train::TrainOptions;
 
 /// What sn_distill() is to do.
 ///
@@ -34,7 +36,8 @@ pub struct sn_distill_params {
     /// Required: path of the questions to learn from, one a line, as JSON or plain text.
     pub questions: *const c_char,
     pub questions_len: usize,
-    /// Required: path of held-out questions to measure on, with answers if there are any.
+    /// Path of held-out questions to measure on, with answers if there are any. NULL: nothing is
+    /// measured.
     pub eval: *const c_char,
     pub eval_len: usize,
     /// Required: the run directory. A new one is created; the same run in it is resumed. Gets
@@ -155,8 +158,7 @@ impl sn_distill_params {
                 threads,
                 ..defaults
             },
-            curate: CurateOptions { engine: engine.clone(), ..CurateOptions::default() },
-            evaluate: EvaluateOptions { engine, ..EvaluateOptions::default() },
+            curate: CurateOptions { engine, ..CurateOptions::default() },
             force: self.force != 0,
         })
     }
@@ -165,16 +167,13 @@ impl sn_distill_params {
 /// Fills `params` with the defaults. `struct_size` is `sizeof *params`. Does nothing for NULL.
 ///
 /// Since 0.1.
-///
-/// # Safety
-/// `params` is NULL or points to `struct_size` writable bytes.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sn_distill_params_init(params: *mut sn_distill_params, struct_size: usize) {
     entry!(or () => if !params.is_null() {
         let defaults = sn_distill_params { struct_size, ..sn_distill_params::DEFAULT };
         let known = struct_size.min(size_of::<sn_distill_params>());
         let bytes = params.cast::<u8>();
-        // SAFETY: `struct_size` writable bytes, by this function's contract, of which the first
+        // SAFETY: `struct_size` writable bytes, by the header's rules, of which the first
         // `known` are copied from as many, and the rest is zeroed.
         unsafe {
             std::ptr::copy_nonoverlapping((&raw const defaults).cast::<u8>(), bytes, known);
@@ -198,10 +197,6 @@ pub unsafe extern "C" fn sn_distill_params_init(params: *mut sn_distill_params, 
 ///
 /// Ownership: free `*report_json` with sn_string_free(). Threads: several calls may run at once on
 /// one model, each in its own `out_dir`. Since 0.1.
-///
-/// # Safety
-/// `model` and `params` are NULL or valid during the call, the members of `params` as its
-/// documentation says; `report_json`, `report_json_len` and `err` are each NULL or writable.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sn_distill(
     model: *const sn_model,
@@ -211,24 +206,24 @@ pub unsafe extern "C" fn sn_distill(
     err: *mut *mut sn_error,
 ) -> sn_status {
     entry!(err => {
-        // SAFETY: by this function's contract.
+        // SAFETY: by the header's rules.
         let handle = unsafe { required("model", model) }?;
         handle.poison.guard(|| {
-            // SAFETY: by this function's contract.
+            // SAFETY: by the header's rules.
             let params = unsafe { sn_distill_params::read(params) }?;
-            // SAFETY: by this function's contract.
+            // SAFETY: by the header's rules.
             let setup = unsafe { params.setup(handle.model.path.clone()) }?;
-            // SAFETY: by this function's contract.
-            let eval = unsafe { text("params.eval", params.eval, params.eval_len) }?;
-            let eval = read_questions(eval.as_ref())?;
-            // SAFETY: by this function's contract.
+            // SAFETY: by the header's rules.
+            let eval = unsafe { optional_text("params.eval", params.eval, params.eval_len) }?;
+            let eval = eval.map_or(Ok(Vec::new()), |path| read_questions(path.as_ref()))?;
+            // SAFETY: by the header's rules.
             let cancel = unsafe { params.cancel.as_ref() }.map_or_else(Cancel::new, |cancel| cancel.0.clone());
             let host = Host { callback: params.progress, user_data: Mutex::new(params.progress_user_data) };
-            let report = crate::distill(&setup, &eval, &params.options()?, &host, &cancel)?;
+            let report = distill(&setup, &eval, &params.options()?, &host, &cancel)?;
             let json = serde_json::to_string_pretty(&report).map_err(|error| crate::Error::Internal(error.to_string()))?;
             let len = json.len();
             if !report_json.is_null() {
-                // SAFETY: not NULL, so writable, by this function's contract.
+                // SAFETY: not NULL, so writable, by the header's rules.
                 unsafe { report_json.write(string::give(json)?) };
             }
             if !report_json_len.is_null() {

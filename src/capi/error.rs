@@ -61,12 +61,9 @@ impl sn_error {
 /// The status that the failed call returned; SN_STATUS_OK for NULL.
 ///
 /// Since 0.1.
-///
-/// # Safety
-/// `error` is NULL or not yet freed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sn_error_code(error: *const sn_error) -> sn_status {
-    // SAFETY: by this function's contract.
+    // SAFETY: by the header's rules.
     entry!(or sn_status::Internal => unsafe { error.as_ref() }.map_or(sn_status::Ok, |error| error.status))
 }
 
@@ -74,12 +71,9 @@ pub unsafe extern "C" fn sn_error_code(error: *const sn_error) -> sn_status {
 ///
 /// Returns UTF-8 of `*len` bytes, followed by a NUL; `len` may be NULL. NULL for NULL.
 /// Ownership: the error's; valid until it is freed. Since 0.1.
-///
-/// # Safety
-/// `error` is NULL or not yet freed; `len` is NULL or writable.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sn_error_message(error: *const sn_error, len: *mut usize) -> *const c_char {
-    // SAFETY: by this function's contract.
+    // SAFETY: by the header's rules.
     entry!(or std::ptr::null() => unsafe { lend(error.as_ref().map(|error| &error.message), len) })
 }
 
@@ -88,27 +82,21 @@ pub unsafe extern "C" fn sn_error_message(error: *const sn_error, len: *mut usiz
 ///
 /// Returns UTF-8 of `*len` bytes, followed by a NUL; `len` may be NULL.
 /// Ownership: the error's; valid until it is freed. Since 0.1.
-///
-/// # Safety
-/// `error` is NULL or not yet freed; `len` is NULL or writable.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sn_error_cause(
     error: *const sn_error,
     index: usize,
     len: *mut usize,
 ) -> *const c_char {
-    // SAFETY: by this function's contract.
+    // SAFETY: by the header's rules.
     entry!(or std::ptr::null() => unsafe { lend(error.as_ref().and_then(|error| error.causes.get(index)), len) })
 }
 
 /// Frees an error. Does nothing for NULL. Since 0.1.
-///
-/// # Safety
-/// `error` is NULL or not yet freed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sn_error_free(error: *mut sn_error) {
     entry!(or () => if !error.is_null() {
-        // SAFETY: made by `Box::into_raw` and not yet freed, by this function's contract.
+        // SAFETY: made by `Box::into_raw` and not yet freed, by the header's rules.
         drop(unsafe { Box::from_raw(error) })
     })
 }

@@ -4,6 +4,10 @@
 //! they speak to a C programmer. Every entry point passes through [`boundary::entry`]: NULL is an
 //! error and never undefined, a panic becomes `SN_STATUS_INTERNAL`, outputs are untouched on
 //! failure, and errors are objects that the caller owns, not hidden thread state.
+//!
+//! `// SAFETY: by the header's rules` stands for the contract that every entry point has with its C
+//! caller: a pointer is NULL or points to what its type says for the whole call, and nothing freed
+//! is used again.
 #![allow(non_camel_case_types)]
 
 mod boundary;
@@ -15,12 +19,3 @@ mod progress;
 mod status;
 mod string;
 mod version;
-
-pub use cancel::*;
-pub use distill::*;
-pub use error::*;
-pub use model::*;
-pub use progress::*;
-pub use status::*;
-pub use string::*;
-pub use version::*;

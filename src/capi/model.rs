@@ -27,10 +27,6 @@ pub struct sn_model {
 /// Errors: SN_STATUS_IO when the file cannot be read, SN_STATUS_MODEL when it is no well-formed
 /// GGUF, SN_STATUS_UNSUPPORTED for an architecture or tensor type that cannot be trained,
 /// SN_STATUS_INVALID_ARGUMENT. Since 0.1.
-///
-/// # Safety
-/// `path` points to `path_len` bytes or, as said, a string; `out` is NULL or writable; `err` is
-/// NULL or writable.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sn_model_open(
     path: *const c_char,
@@ -39,7 +35,7 @@ pub unsafe extern "C" fn sn_model_open(
     err: *mut *mut sn_error,
 ) -> sn_status {
     entry!(err => {
-        // SAFETY: by this function's contract.
+        // SAFETY: by the header's rules.
         let path = unsafe { text("path", path, path_len) }?;
         let out = place("out", out)?;
         let model = Model::open(path)?;
@@ -49,7 +45,7 @@ pub unsafe extern "C" fn sn_model_open(
             poison: Poison::default(),
             model,
         };
-        // SAFETY: not NULL, so writable, by this function's contract.
+        // SAFETY: not NULL, so writable, by the header's rules.
         unsafe { out.write(Box::into_raw(Box::new(handle))) };
         Ok(())
     })
@@ -59,12 +55,9 @@ pub unsafe extern "C" fn sn_model_open(
 ///
 /// Returns UTF-8 of `*len` bytes, followed by a NUL; `len` may be NULL. NULL for NULL.
 /// Ownership: the model's; valid until it is freed. Since 0.1.
-///
-/// # Safety
-/// `model` is NULL or not yet freed; `len` is NULL or writable.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sn_model_name(model: *const sn_model, len: *mut usize) -> *const c_char {
-    // SAFETY: by this function's contract.
+    // SAFETY: by the header's rules.
     entry!(or std::ptr::null() => unsafe { lend(model.as_ref().map(|model| &model.name), len) })
 }
 
@@ -72,33 +65,24 @@ pub unsafe extern "C" fn sn_model_name(model: *const sn_model, len: *mut usize) 
 ///
 /// Returns UTF-8 of `*len` bytes, followed by a NUL; `len` may be NULL. NULL for NULL.
 /// Ownership: the model's; valid until it is freed. Since 0.1.
-///
-/// # Safety
-/// `model` is NULL or not yet freed; `len` is NULL or writable.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sn_model_architecture(model: *const sn_model, len: *mut usize) -> *const c_char {
-    // SAFETY: by this function's contract.
+    // SAFETY: by the header's rules.
     entry!(or std::ptr::null() => unsafe { lend(model.as_ref().map(|model| &model.architecture), len) })
 }
 
 /// The number of parameters of the model; 0 for NULL. Since 0.1.
-///
-/// # Safety
-/// `model` is NULL or not yet freed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sn_model_parameters(model: *const sn_model) -> u64 {
-    // SAFETY: by this function's contract.
+    // SAFETY: by the header's rules.
     entry!(or 0 => unsafe { model.as_ref() }.map_or(0, |model| model.model.parameters))
 }
 
 /// Frees a model. Does nothing for NULL. Since 0.1.
-///
-/// # Safety
-/// `model` is NULL or not yet freed, and no call is using it.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sn_model_free(model: *mut sn_model) {
     entry!(or () => if !model.is_null() {
-        // SAFETY: made by `Box::into_raw` and not yet freed, by this function's contract.
+        // SAFETY: made by `Box::into_raw` and not yet freed, by the header's rules.
         drop(unsafe { Box::from_raw(model) })
     })
 }

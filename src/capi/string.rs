@@ -11,13 +11,10 @@ pub(super) fn give(text: String) -> Result<*mut c_char, Failure> {
 }
 
 /// Frees text that a call handed over. Does nothing for NULL. Since 0.1.
-///
-/// # Safety
-/// `string` is NULL, or was handed over by this library and is not yet freed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sn_string_free(string: *mut c_char) {
     entry!(or () => if !string.is_null() {
-        // SAFETY: made by `CString::into_raw` in `give`, by this function's contract.
+        // SAFETY: made by `CString::into_raw` in `give`, by the header's rules.
         drop(unsafe { CString::from_raw(string) })
     })
 }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use secondnature::Result;
+use secondnature::answer::{Answered, Route, answer};
 use secondnature::task::{Question, Task};
 
 use super::knobs::Sampling;
@@ -28,9 +29,9 @@ pub struct Answer {
     /// A built-in task (see `secondnature tasks`) or a JSON file.
     #[arg(long, value_name = "TASK")]
     task: String,
-    /// Answer directly at or above this probability, in 0..=1 [default: the adapter's].
-    #[arg(long, value_name = "P")]
-    threshold: Option<f32>,
+    /// Answer directly at or above this probability, in 0..=1; the report says what suits a run.
+    #[arg(long, value_name = "P", default_value_t = 0.9)]
+    threshold: f64,
     /// Print answer, confidence, route and tokens as JSON.
     #[arg(long)]
     json: bool,
@@ -42,7 +43,7 @@ impl Answer {
     pub fn run(&self, context: &Context) -> Result<()> {
         let task = Task::load(&self.task)?;
         let question = Question::new("question", &self.question, Vec::new());
-        let answered = secondnature::answer(
+        let answered = answer(
             &self.model,
             self.adapter.as_deref(),
             &task,
@@ -55,8 +56,16 @@ impl Answer {
             return output::print_json(&answered);
         }
         if !context.quiet {
-            output::say(&answered.to_string());
+            output::say(&how(&answered));
         }
-        output::print(&answered.answer)
+        output::print(answered.answer.as_deref().unwrap_or("(no answer)"))
     }
+}
+
+fn how(answered: &Answered) -> String {
+    let route = match answered.route {
+        Route::Direct => "direct",
+        Route::Reasoned => "reasoned",
+    };
+    format!("{route}, confidence {:.2}, {} tokens", answered.confidence, answered.tokens)
 }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use secondnature::Result;
+use secondnature::inspect::{Inspection, inspect};
 
 use super::output;
 
@@ -20,15 +21,16 @@ pub struct Inspect {
 
 impl Inspect {
     pub fn run(&self) -> Result<()> {
-        let facts = secondnature::inspect(&self.file)?;
+        let Inspection { kind, facts } = inspect(&self.file)?;
+        let facts: Vec<(String, String)> = std::iter::once(("kind".to_string(), kind)).chain(facts).collect();
         if self.json {
             let object: serde_json::Map<_, _> =
-                facts.into_iter().map(|(key, value)| (key, value.into())).collect();
+                facts.into_iter().map(|(name, value)| (name, value.into())).collect();
             return output::print_json(&object);
         }
-        let width = facts.iter().map(|(key, _)| key.chars().count()).max().unwrap_or(0);
+        let width = facts.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
         let one_line = |text: &str| text.replace('\n', "\\n");
-        let lines = facts.iter().map(|(key, value)| format!("{key:<width$}  {}\n", one_line(value)));
+        let lines = facts.iter().map(|(name, value)| format!("{name:<width$}  {}\n", one_line(value)));
         output::print(&lines.collect::<String>())
     }
 }

@@ -2,7 +2,9 @@
 
 use clap::Args;
 use secondnature::train::spec::Module;
-use secondnature::{CurateOptions, EngineOptions, Error, EvaluateOptions, Result, TrainOptions};
+use secondnature::distill::{CurateOptions, EngineOptions};
+use secondnature::train::TrainOptions;
+use secondnature::{Error, Result};
 
 /// Where and how answers are sampled.
 #[derive(Debug, Args)]
@@ -36,12 +38,8 @@ pub struct Voting {
 }
 
 impl Voting {
-    pub fn curate(&self, engine: EngineOptions) -> CurateOptions {
+    pub fn options(&self, engine: EngineOptions) -> CurateOptions {
         CurateOptions { engine, samples: self.samples, threshold: self.threshold }
-    }
-
-    pub fn evaluate(&self, engine: EngineOptions) -> EvaluateOptions {
-        EvaluateOptions { engine, samples: self.samples, threshold: self.threshold }
     }
 }
 

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 use secondnature::task::{Task, read_questions};
-use secondnature::{Options, Result, Run, Setup};
+use secondnature::Result;
+use secondnature::distill::{Options, Run, Setup, distill};
 
 use super::Context;
 use super::knobs::{Sampling, Training, Voting};
@@ -25,7 +26,7 @@ pub struct Demo {
 impl Demo {
     pub fn run(&self, context: &Context) -> Result<()> {
         let progress = progress::new(context.quiet);
-        let report = secondnature::demo(&self.out, &*progress, &context.cancel)?;
+        let report = secondnature::demo::demo(&self.out, &*progress, &context.cancel)?;
         drop(progress);
         print_report(&report, self.json)
     }
@@ -74,9 +75,10 @@ impl About {
 pub struct Distill {
     #[command(flatten)]
     about: About,
-    /// Held-out questions to measure on; with answers if there are any.
+    /// Held-out questions to measure on, with answers if there are any; without the file, nothing
+    /// is measured.
     #[arg(long, value_name = "FILE")]
-    eval: PathBuf,
+    eval: Option<PathBuf>,
     /// Go on where distilling does not seem to pay.
     #[arg(long)]
     force: bool,
@@ -93,17 +95,16 @@ pub struct Distill {
 
 impl Distill {
     pub fn run(&self, context: &Context) -> Result<()> {
-        let eval = read_questions(&self.eval)?;
+        let eval = self.eval.as_deref().map_or(Ok(Vec::new()), read_questions)?;
         let engine = self.sampling.engine();
         let options = Options {
+            curate: self.voting.options(engine),
             train: self.training.options(self.about.seed, engine.threads)?,
-            curate: self.voting.curate(engine.clone()),
-            evaluate: self.voting.evaluate(engine),
             force: self.force,
         };
         let progress = progress::new(context.quiet);
         let setup = self.about.setup()?;
-        let report = secondnature::distill(&setup, &eval, &options, &*progress, &context.cancel)?;
+        let report = distill(&setup, &eval, &options, &*progress, &context.cancel)?;
         drop(progress);
         print_report(&report, self.json)
     }
@@ -128,11 +129,11 @@ pub struct Curate {
 impl Curate {
     pub fn run(&self, context: &Context) -> Result<()> {
         let run = Run::create(&self.about.setup()?, &context.cancel)?;
-        let options = self.voting.curate(self.sampling.engine());
+        let options = self.voting.options(self.sampling.engine());
         let progress = progress::new(context.quiet);
         let curation = run.curate(&options, &*progress, &context.cancel)?;
         drop(progress);
-        if self.json { output::print_json(&curation) } else { print_report(&run.report()?, false) }
+        if self.json { output::print_json(&curation) } else { print_report(&run.write_report()?, false) }
     }
 }
 
@@ -179,7 +180,7 @@ impl Train {
         let progress = progress::new(context.quiet);
         let training = run.train(&options, &*progress, &context.cancel)?;
         drop(progress);
-        if self.json { output::print_json(&training) } else { print_report(&run.report()?, false) }
+        if self.json { output::print_json(&training) } else { print_report(&run.write_report()?, false) }
     }
 }
 
@@ -205,11 +206,11 @@ impl Evaluate {
     pub fn run(&self, context: &Context) -> Result<()> {
         let questions = read_questions(&self.eval)?;
         let run = self.run.open(context)?;
-        let options = self.voting.evaluate(self.sampling.engine());
+        let options = self.voting.options(self.sampling.engine());
         let progress = progress::new(context.quiet);
         let evaluation = run.evaluate(&questions, &options, &*progress, &context.cancel)?;
         drop(progress);
-        if self.json { output::print_json(&evaluation) } else { print_report(&run.report()?, false) }
+        if self.json { output::print_json(&evaluation) } else { print_report(&run.write_report()?, false) }
     }
 }
 

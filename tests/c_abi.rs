@@ -1,0 +1,192 @@
+//! The shared library as a C or C++ program, or a host that loads it at run time, meets it.
+
+use std::ffi::{CStr, CString, c_char, c_void};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use secondnature::task::{Question, Split, generate};
+
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+const STRICT: [&str; 4] = ["-Wall", "-Wextra", "-pedantic", "-Werror"];
+
+/// The library that cargo built together with this test.
+fn library() -> PathBuf {
+    let here = std::env::current_exe().unwrap();
+    let name = libloading::library_filename("secondnature");
+    let path = here.parent().unwrap().join(name);
+    assert!(path.exists(), "{} is missing", path.display());
+    path
+}
+
+fn run(command: &mut Command) -> Output {
+    let output = command.output().unwrap_or_else(|e| panic!("{command:?}: {e}"));
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    assert!(output.status.success(), "{command:?}\n{}{}", text(&output.stdout), text(&output.stderr));
+    output
+}
+
+fn compiler(variable: &str, default: &str) -> Command {
+    let name = std::env::var(variable).unwrap_or_else(|_| default.into());
+    let mut command = Command::new(name);
+    command.args(STRICT).arg(format!("-I{ROOT}/include")).arg(format!("-I{ROOT}/bindings/cpp"));
+    command
+}
+
+fn cc(std: &str) -> Command {
+    let mut command = compiler("CC", "cc");
+    command.arg(format!("-std={std}"));
+    command
+}
+
+fn cxx(std: &str) -> Command {
+    let mut command = compiler("CXX", "c++");
+    command.arg(format!("-std={std}"));
+    command
+}
+
+/// Compiles a program against the library, the way `make install` lays it out.
+fn build(mut compiler: Command, source: &Path, dir: &Path) -> PathBuf {
+    let version = (env!("CARGO_PKG_VERSION_MAJOR"), env!("CARGO_PKG_VERSION_MINOR"));
+    let soname = dir.join(format!("libsecondnature.so.{}.{}", version.0, version.1));
+    if !soname.exists() {
+        std::os::unix::fs::symlink(library(), &soname).unwrap();
+    }
+    let program = dir.join(source.file_stem().unwrap());
+    run(compiler
+        .arg(source)
+        .arg("-o")
+        .arg(&program)
+        .arg(soname)
+        .arg(format!("-Wl,-rpath,{}", dir.display())));
+    program
+}
+
+fn source(name: &str) -> PathBuf {
+    Path::new(ROOT).join("tests").join(name)
+}
+
+fn fixture() -> PathBuf {
+    Path::new(ROOT).join("fixtures/coin-flip-tiny-q8_0.gguf")
+}
+
+fn write_questions(path: &Path, n: usize, split: Split) {
+    let questions = generate("coin-flip", n, 3, split).unwrap();
+    let lines = |q: &Question| q.to_json_line() + "\n";
+    std::fs::write(path, questions.iter().map(lines).collect::<String>()).unwrap();
+}
+
+#[test]
+fn the_header_compiles_alone_and_twice_in_every_dialect() {
+    let dir = tempfile::tempdir().unwrap();
+    for times in [1, 2] {
+        let text = "#include <secondnature.h>\n".repeat(times);
+        for (mut compiler, name) in [
+            (cc("c99"), "a.c"),
+            (cc("c11"), "b.c"),
+            (cxx("c++11"), "c.cpp"),
+            (cxx("c++17"), "d.cpp"),
+        ] {
+            let path = dir.path().join(name);
+            std::fs::write(&path, &text).unwrap();
+            run(compiler.arg("-fsyntax-only").arg(path));
+        }
+    }
+}
+
+#[test]
+fn a_c_program_gets_errors_and_facts() {
+    let dir = tempfile::tempdir().unwrap();
+    let program = build(cc("c99"), &source("c/boundary.c"), dir.path());
+    run(Command::new(program).arg(fixture()).current_dir(&dir));
+}
+
+#[test]
+fn a_c_program_cancels_and_resumes_a_whole_distillation() {
+    let dir = tempfile::tempdir().unwrap();
+    let (train, eval) = (dir.path().join("train.jsonl"), dir.path().join("eval.jsonl"));
+    write_questions(&train, 24, Split::Train);
+    write_questions(&eval, 8, Split::Test);
+    let program = build(cc("c99"), &source("c/distill.c"), dir.path());
+    let out = dir.path().join("run");
+    run(Command::new(program).arg(fixture()).args([&train, &eval, &out]));
+    assert!(out.join("report.json").exists());
+}
+
+#[test]
+fn a_cpp_program_catches_what_went_wrong() {
+    let dir = tempfile::tempdir().unwrap();
+    let train = dir.path().join("train.jsonl");
+    write_questions(&train, 8, Split::Train);
+    let program = build(cxx("c++17"), &source("cpp/wrapper.cpp"), dir.path());
+    run(Command::new(program).arg(fixture()).args([&train, &dir.path().join("run")]).current_dir(&dir));
+}
+
+/// The first block of C in the README is a whole program.
+#[test]
+fn the_example_in_the_readme_compiles_and_reports_a_missing_model() {
+    let readme = std::fs::read_to_string(Path::new(ROOT).join("README.md")).unwrap();
+    let (_, rest) = readme.split_once("```c\n").expect("the README has a C example");
+    let (example, _) = rest.split_once("```").unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("example.c");
+    std::fs::write(&path, example).unwrap();
+    let program = build(cc("c99"), &path, dir.path());
+    let output = Command::new(program).current_dir(&dir).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("base.gguf"));
+}
+
+#[test]
+fn the_library_exports_its_own_functions_and_nothing_else() {
+    let output = run(Command::new("nm").args(["-D", "--defined-only"]).arg(library()));
+    let symbols = String::from_utf8(output.stdout).unwrap();
+    let names: Vec<&str> = symbols.lines().filter_map(|line| line.split_whitespace().last()).collect();
+    let header = std::fs::read_to_string(Path::new(ROOT).join("include/secondnature.h")).unwrap();
+    assert!(names.len() > 10);
+    for name in names {
+        assert!(name.starts_with("sn_"), "{name} is exported");
+        assert!(header.contains(&format!("{name}(")), "{name} is not in the header");
+    }
+}
+
+/// As a plugin host does: open, look up, call from several threads, close.
+#[test]
+fn a_host_loads_the_library_at_run_time() {
+    type Open =
+        unsafe extern "C" fn(*const c_char, usize, *mut *mut c_void, *mut *mut c_void) -> i32;
+    type Message = unsafe extern "C" fn(*const c_void, *mut usize) -> *const c_char;
+    type Version = unsafe extern "C" fn() -> *const c_char;
+    type Free = unsafe extern "C" fn(*mut c_void);
+
+    // SAFETY: the library has no initialisers of its own; the types above are those of the header.
+    unsafe {
+        let library = libloading::Library::new(library()).unwrap();
+        let version = library.get::<Version>(b"sn_version").unwrap();
+        assert_eq!(CStr::from_ptr(version()).to_str().unwrap(), env!("CARGO_PKG_VERSION"));
+
+        let open = library.get::<Open>(b"sn_model_open").unwrap();
+        let message = library.get::<Message>(b"sn_error_message").unwrap();
+        let error_free = library.get::<Free>(b"sn_error_free").unwrap();
+        let model_free = library.get::<Free>(b"sn_model_free").unwrap();
+        let path = CString::new(fixture().display().to_string()).unwrap();
+        std::thread::scope(|scope| {
+            for i in 0..8 {
+                let (open, message, error_free, model_free, path) =
+                    (&open, &message, &error_free, &model_free, &path);
+                scope.spawn(move || {
+                    let (mut model, mut error) = (std::ptr::null_mut(), std::ptr::null_mut());
+                    if i % 2 == 0 {
+                        assert_eq!(open(path.as_ptr(), usize::MAX, &mut model, &mut error), 0);
+                        model_free(model);
+                    } else {
+                        let missing = format!("missing-{i}.gguf");
+                        assert_eq!(open(missing.as_ptr().cast(), missing.len(), &mut model, &mut error), 2);
+                        let text = CStr::from_ptr(message(error, std::ptr::null_mut()));
+                        assert!(text.to_str().unwrap().contains(&missing));
+                        error_free(error);
+                    }
+                });
+            }
+        });
+    }
+}
