@@ -103,8 +103,7 @@ impl Drop for Context {
 impl Context {
     pub fn new(model: &Model, facts: &ModelFacts, options: &LlamaOptions) -> Option<Context> {
         let cells = options.context.unwrap_or_else(|| default_context(model, facts, options));
-        let cores = std::thread::available_parallelism().map_or(1, |n| n.get() as u32);
-        let threads = options.threads.unwrap_or(cores).clamp(1, 512) as i32;
+        let threads = options.threads.unwrap_or_else(|| default_threads(facts)).clamp(1, 512) as i32;
         // SAFETY: fills a plain struct.
         let mut params = unsafe { sys::llama_context_default_params() };
         params.n_ctx = cells;
@@ -225,4 +224,14 @@ pub unsafe fn copy_text(text: *const c_char) -> Option<String> {
     }
     // SAFETY: the caller's promise.
     Some(unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned())
+}
+
+/// One thread for each core; a single one for a tiny model, whose operations are over before a
+/// second thread has joined them (and on a busy machine would wait for it by spinning).
+fn default_threads(facts: &ModelFacts) -> u32 {
+    const TINY: u64 = 10_000_000;
+    if facts.n_params < TINY {
+        return 1;
+    }
+    std::thread::available_parallelism().map_or(1, |n| n.get() as u32)
 }

@@ -25,7 +25,7 @@ use crate::{Error, Result};
 /// How to load a model.
 #[derive(Debug, Clone)]
 pub struct LlamaOptions {
-    /// Threads that compute; default: one for each core this process may use.
+    /// Threads that compute; default: one for each core this process may use, one for a tiny model.
     pub threads: Option<u32>,
     /// Sequences that may be live at once, 1..=256.
     pub slots: u32,
