@@ -31,7 +31,7 @@ pub fn demo(out: &Path, progress: &dyn Progress, cancel: &Cancel) -> Result<Repo
     };
     let eval = generate("coin-flip", EVAL_QUESTIONS, 2, Split::Test)?;
     // A model this small learns at a rate that would wreck a large one.
-    let train = TrainOptions { lr: 4e-3, epochs: 12, patience: 4, ..TrainOptions::default() };
+    let train = TrainOptions { lr: 2e-3, epochs: 16, patience: 4, ..TrainOptions::default() };
     let report = distill(&setup, &eval, &Options { train, ..Options::default() }, progress, cancel)?;
     let path = out.join("report.json");
     let json = serde_json::to_vec_pretty(&report).map_err(|e| Error::Internal(e.to_string()))?;

@@ -238,8 +238,7 @@ pub fn distill(setup: &Setup, eval: &[Question], options: &Options, progress: &d
     }
     run.train(&options.train, progress, cancel)?;
     if !eval.is_empty() {
-        let evaluation = run.evaluate(eval, &options.curate, progress, cancel)?;
-        run.save("decision.json", &stages::decide(&evaluation))?;
+        run.evaluate(eval, &options.curate, progress, cancel)?;
     } else {
         let why = "the labels agree, but without held-out questions (--eval) nothing was measured".into();
         run.save("decision.json", &Decision { distil: true, why })?;

@@ -268,6 +268,7 @@ impl Run {
         let threshold = evaluate::calibrate(&task, &direct, &labels, FALLBACK_AGREEMENT);
         let evaluation = evaluate::evaluate(&task, eval, &one, &two, &distilled, threshold);
         self.save("evaluation.json", &evaluation)?;
+        self.save("decision.json", &decide(&evaluation))?;
         Ok(evaluation)
     }
 
@@ -324,7 +325,7 @@ fn stage_name(stage: Stage) -> &'static str {
 }
 
 /// Whether distilling paid, from the measured figures.
-pub fn decide(e: &Evaluation) -> Decision {
+fn decide(e: &Evaluation) -> Decision {
     let distil = e.distilled.accuracy > e.system1.accuracy;
     let times = e.system2.tokens_per_sample.unwrap_or(0.0) / e.distilled.tokens_per_answer.max(1e-9);
     let why = format!(
