@@ -97,12 +97,7 @@ impl ChatTemplate {
     /// gets the system text at the head of the first user message.
     ///
     /// Errors: [`Error::Unsupported`] when the template fails on these messages.
-    pub fn render(
-        &self,
-        messages: &[Message],
-        generation_prompt: bool,
-        thinking: bool,
-    ) -> Result<String> {
+    pub fn render(&self, messages: &[Message], generation_prompt: bool, thinking: bool) -> Result<String> {
         let Some(environment) = &self.environment else {
             return Ok(messages.iter().flat_map(|m| [m.content.as_str(), "\n"]).collect());
         };
@@ -136,8 +131,7 @@ impl ChatTemplate {
 
 /// Moves the system text to the head of the first user message.
 fn fold_system(messages: &[Message]) -> Vec<Message> {
-    let (system, mut rest): (Vec<_>, Vec<_>) =
-        messages.iter().cloned().partition(|m| m.role == Role::System);
+    let (system, mut rest): (Vec<_>, Vec<_>) = messages.iter().cloned().partition(|m| m.role == Role::System);
     let head = system.into_iter().map(|m| m.content).collect::<Vec<_>>().join("\n\n");
     match rest.iter_mut().find(|m| m.role == Role::User) {
         Some(user) => user.content = format!("{head}\n\n{}", user.content),
@@ -268,8 +262,7 @@ fn strftime(format: &str, seconds: u64) -> String {
         "November",
         "December",
     ];
-    const DAYS: [&str; 7] =
-        ["Thursday", "Friday", "Saturday", "Sunday", "Monday", "Tuesday", "Wednesday"];
+    const DAYS: [&str; 7] = ["Thursday", "Friday", "Saturday", "Sunday", "Monday", "Tuesday", "Wednesday"];
     let (days, second) = (seconds / 86_400, seconds % 86_400);
     let (year, month, day) = civil_date(days);
     let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
@@ -390,8 +383,7 @@ mod tests {
         assert!(!error.contains('\n'), "{error}");
         let endless = "{% for a in range(9999) %}{% for b in range(9999) %}{{ b }}{% endfor %}\
              {% endfor %}";
-        for source in [endless, "{{ messages[7].content.nothing }}", "{{ raise_exception('no') }}"]
-        {
+        for source in [endless, "{{ messages[7].content.nothing }}", "{{ raise_exception('no') }}"] {
             let template = ChatTemplate::new(Some(source), "", "").unwrap();
             let error = template.render(&conversation(), true, false).unwrap_err().to_string();
             assert!(error.starts_with("the model's chat template cannot be used"), "{error}");

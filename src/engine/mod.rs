@@ -174,11 +174,7 @@ pub trait Engine {
 /// Completes `requests` and returns the completions in their order.
 ///
 /// Errors: the engine's, and [`crate::Error::Cancelled`].
-pub fn complete(
-    engine: &mut dyn Engine,
-    requests: Vec<Request>,
-    cancel: &Cancel,
-) -> Result<Vec<Completion>> {
+pub fn complete(engine: &mut dyn Engine, requests: Vec<Request>, cancel: &Cancel) -> Result<Vec<Completion>> {
     /// Hands out the requests under their index as id, whatever ids the caller gave them.
     struct List {
         ids: Vec<u64>,

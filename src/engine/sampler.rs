@@ -32,14 +32,7 @@ pub struct Sampling {
 
 impl Default for Sampling {
     fn default() -> Sampling {
-        Sampling {
-            temperature: 1.0,
-            top_p: 1.0,
-            top_k: 0,
-            min_p: 0.0,
-            max_tokens: 256,
-            stop: Vec::new(),
-        }
+        Sampling { temperature: 1.0, top_p: 1.0, top_k: 0, min_p: 0.0, max_tokens: 256, stop: Vec::new() }
     }
 }
 
@@ -77,9 +70,8 @@ pub(super) fn choose(logits: &[f32], sampling: &Sampling, uniform: f64) -> Optio
     let heated_total = blocks.iter().map(|&sum| f64::from(sum)).sum();
     let total = if heated.slope == 1.0 { heated_total } else { row.total() };
 
-    let truncated = (sampling.top_k > 0 && sampling.top_k < logits.len())
-        || sampling.top_p < 1.0
-        || sampling.min_p > 0.0;
+    let truncated =
+        (sampling.top_k > 0 && sampling.top_k < logits.len()) || sampling.top_p < 1.0 || sampling.min_p > 0.0;
     let index = if truncated {
         heated.draw_truncated(sampling, heated_total, uniform)?
     } else {
@@ -100,6 +92,46 @@ fn scramble(x: u64) -> u64 {
     let x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     x ^ (x >> 31)
+}
+
+/// A row to sample from.
+pub(super) struct Draw<'a> {
+    pub logits: &'a [f32],
+    pub sampling: &'a Sampling,
+    pub uniform: f64,
+}
+
+impl Draw<'_> {
+    fn choose(&self) -> Option<Choice> {
+        choose(self.logits, self.sampling, self.uniform)
+    }
+}
+
+/// Starting a thread costs as much as sampling from some tens of thousands of logits.
+const LOGITS_PER_THREAD: usize = 500_000;
+
+/// Chooses a token for each row, on several threads if that pays.
+pub(super) fn choose_all(draws: &[Draw]) -> Vec<Option<Choice>> {
+    let logits: usize = draws.iter().map(|draw| draw.logits.len()).sum();
+    let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
+    let threads = (logits / LOGITS_PER_THREAD).clamp(1, cores).min(draws.len().max(1));
+    if threads == 1 {
+        return draws.iter().map(Draw::choose).collect();
+    }
+    let mut shares = draws.chunks(draws.len().div_ceil(threads));
+    let own = shares.next().unwrap_or(&[]);
+    std::thread::scope(|scope| {
+        let others: Vec<_> =
+            shares.map(|share| scope.spawn(|| share.iter().map(Draw::choose).collect::<Vec<_>>())).collect();
+        let mut choices: Vec<_> = own.iter().map(Draw::choose).collect();
+        for other in others {
+            match other.join() {
+                Ok(more) => choices.extend(more),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        }
+        choices
+    })
 }
 
 /// Values handled at once: two AVX-512 or four AVX2 registers.
@@ -404,7 +436,7 @@ mod tests {
                 }
             }
             if rest.1 >= 5.0 {
-                chi += (rest.0 - rest.1 as f64).powi(2) / rest.1;
+                chi += (rest.0 - rest.1).powi(2) / rest.1;
                 cells += 1;
             }
             let freedom = cells.saturating_sub(1) as f64;
@@ -478,13 +510,8 @@ mod tests {
         let logits = row(100, 2);
         for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, -1.0, 0.0, 1e-30, 1e30] {
             for top_k in [0, 1, 100, usize::MAX] {
-                let sampling = Sampling {
-                    temperature: value,
-                    top_p: value,
-                    min_p: value,
-                    top_k,
-                    ..Sampling::default()
-                };
+                let sampling =
+                    Sampling { temperature: value, top_p: value, min_p: value, top_k, ..Sampling::default() };
                 assert!(choose(&logits, &sampling, 0.5).is_some(), "{sampling:?}");
                 let warm = Sampling { temperature: 1.0, ..sampling };
                 assert!(choose(&logits, &warm, 0.5).is_some(), "{warm:?}");

@@ -1,20 +1,23 @@
 //! The built-in [`Decoder`]: llama.cpp in this process, on the CPU.
 //!
-//! This file speaks to llama.cpp's C API itself. The safe wrapper ties a context to a borrowed
+//! These files speak to llama.cpp's C API itself. The safe wrapper ties a context to a borrowed
 //! model and frees an adapter only with its model; a [`Llama`] owns all three and swaps adapters
 //! while it lives.
 //!
 //! llama.cpp answers many mistakes with `GGML_ASSERT`, which ends the process. So everything it
 //! asserts about batches, sequences and tokens is checked here first and becomes an [`Error`].
 
-use std::collections::VecDeque;
-use std::ffi::{CStr, CString, c_char, c_void};
+mod handles;
+mod log;
+
+use std::ffi::CString;
 use std::path::Path;
 use std::ptr::NonNull;
-use std::sync::{Mutex, OnceLock, PoisonError};
 
-use llama_cpp_2::llama_backend::LlamaBackend;
 use llama_cpp_sys_2 as sys;
+
+use handles::{Adapter, Batch, Context, Model, copy_text, max_outputs};
+use log::start_loading;
 
 use super::{ChatTemplate, Decoder, Row, SeqId, Token};
 use crate::{Error, Result};
@@ -22,7 +25,7 @@ use crate::{Error, Result};
 /// How to load a model.
 #[derive(Debug, Clone)]
 pub struct LlamaOptions {
-    /// Threads that compute; default: one for each core this process may use.
+    /// Threads that compute; default: one for each core this process may use, one for a tiny model.
     pub threads: Option<u32>,
     /// Sequences that may be live at once, 1..=256.
     pub slots: u32,
@@ -104,7 +107,7 @@ impl Llama {
         crate::tensor::Gguf::open(path)?;
         let c_path = c_path(path)?;
 
-        let (_loading, log) = start_loading()?;
+        let (_loading, log) = start_loading();
         // SAFETY: fills a plain struct.
         let mut params = unsafe { sys::llama_model_default_params() };
         params.n_gpu_layers = 0;
@@ -117,8 +120,8 @@ impl Llama {
 
         // SAFETY: the model is live; the vocabulary belongs to it and lives as long.
         let vocab = unsafe { sys::llama_model_get_vocab(model.0.as_ptr()) };
-        let vocab = NonNull::new(vocab.cast_mut())
-            .ok_or_else(|| Error::model(path, "it has no vocabulary"))?;
+        let vocab =
+            NonNull::new(vocab.cast_mut()).ok_or_else(|| Error::model(path, "it has no vocabulary"))?;
         let context = Context::new(&model, &facts, options)
             .ok_or_else(|| Error::model(path, format!("no context for it: {}", log.why())))?;
 
@@ -171,6 +174,10 @@ impl Llama {
     ///
     /// Errors: [`Error::Engine`] if they do not fit into the context.
     pub fn logits_for(&mut self, tokens: &[Token]) -> Result<Vec<Vec<f32>>> {
+        if tokens.len() > self.sequence_limit() {
+            let (n, limit) = (tokens.len(), self.sequence_limit());
+            return Err(Error::Engine(format!("{n} tokens do not fit into a context of {limit}")));
+        }
         self.clear();
         let mut logits = Vec::with_capacity(tokens.len());
         let step = self.max_outputs.min(self.max_batch());
@@ -211,9 +218,7 @@ impl Llama {
             if row.pos != *expected || row.pos as usize >= self.sequence_limit() {
                 let limit = self.sequence_limit();
                 let (seq, pos) = (row.seq.0, row.pos);
-                return fail(format!(
-                    "sequence {seq} continues at {expected} (limit {limit}), not at {pos}"
-                ));
+                return fail(format!("sequence {seq} continues at {expected} (limit {limit}), not at {pos}"));
             }
             if row.token < 0 || row.token as usize >= self.n_vocab {
                 return fail(format!("token {} of {}", row.token, self.n_vocab));
@@ -389,12 +394,7 @@ impl Decoder for Llama {
             sys::llama_set_adapters_lora(context, std::ptr::null_mut(), 0, std::ptr::null_mut());
             if let Some(adapter) = &adapter {
                 let (mut adapters, mut scales) = ([adapter.0.as_ptr()], [1.0]);
-                sys::llama_set_adapters_lora(
-                    context,
-                    adapters.as_mut_ptr(),
-                    1,
-                    scales.as_mut_ptr(),
-                );
+                sys::llama_set_adapters_lora(context, adapters.as_mut_ptr(), 1, scales.as_mut_ptr());
             }
         }
         self.adapter = adapter;
@@ -407,294 +407,17 @@ impl Llama {
     fn load_adapter(&mut self, path: &Path) -> Result<Adapter> {
         crate::tensor::Gguf::open(path)?;
         let c_path = c_path(path)?;
-        let (_loading, log) = start_loading()?;
+        let (_loading, log) = start_loading();
         // SAFETY: the model is live and the path NUL-terminated.
-        let adapter =
-            unsafe { sys::llama_adapter_lora_init(self.model.0.as_ptr(), c_path.as_ptr()) };
+        let adapter = unsafe { sys::llama_adapter_lora_init(self.model.0.as_ptr(), c_path.as_ptr()) };
         NonNull::new(adapter).map(Adapter).ok_or_else(|| Error::model(path, log.why()))
     }
 }
 
-/// Rows with logits that one decode call may have. Reserving for fewer than the whole batch saves
-/// hundreds of megabytes on wide vocabularies.
-fn max_outputs(options: &LlamaOptions) -> u32 {
-    options.slots.max(32)
-}
-
-struct Model(NonNull<sys::llama_model>);
-
-impl Drop for Model {
-    fn drop(&mut self) {
-        // SAFETY: owned; contexts and adapters are dropped before it.
-        unsafe { sys::llama_model_free(self.0.as_ptr()) }
-    }
-}
-
-impl Model {
-    fn check_supported(&self, path: &Path) -> Result<()> {
-        let model = self.0.as_ptr();
-        // SAFETY: the model is live; these only read.
-        let obstacles = unsafe {
-            let vocab = sys::llama_model_get_vocab(model);
-            let no_vocab =
-                vocab.is_null() || sys::llama_vocab_type(vocab) == sys::LLAMA_VOCAB_TYPE_NONE;
-            [
-                (no_vocab, "a model without a vocabulary"),
-                (sys::llama_model_is_recurrent(model), "a recurrent model"),
-                (sys::llama_model_is_hybrid(model), "a hybrid (partly recurrent) model"),
-                (sys::llama_model_is_diffusion(model), "a diffusion model"),
-                (sys::llama_model_has_encoder(model), "an encoder-decoder model"),
-                (!sys::llama_model_has_decoder(model), "a model that cannot generate"),
-            ]
-        };
-        match obstacles.iter().find(|(found, _)| *found) {
-            Some((_, what)) => Err(Error::Unsupported(format!(
-                "{}: {what} (architecture {}); text generation needs a decoder-only transformer",
-                path.display(),
-                self.meta("general.architecture"),
-            ))),
-            None => Ok(()),
-        }
-    }
-
-    fn facts(&self) -> ModelFacts {
-        let model = self.0.as_ptr();
-        // SAFETY: the model is live; these only read.
-        unsafe {
-            ModelFacts {
-                name: self.meta("general.name"),
-                arch: self.meta("general.architecture"),
-                n_params: sys::llama_model_n_params(model),
-                size: sys::llama_model_size(model),
-                n_layer: sys::llama_model_n_layer(model).max(0) as u32,
-                n_ctx_train: sys::llama_model_n_ctx_train(model).max(0) as u32,
-            }
-        }
-    }
-
-    /// A metadata value as text; empty if absent.
-    fn meta(&self, key: &str) -> String {
-        let Ok(key) = CString::new(key) else {
-            return String::new();
-        };
-        let mut buffer = vec![0u8; 1024];
-        // SAFETY: live model, NUL-terminated key, buffer of the given size.
-        let n = unsafe {
-            let out = buffer.as_mut_ptr().cast::<c_char>();
-            sys::llama_model_meta_val_str(self.0.as_ptr(), key.as_ptr(), out, buffer.len())
-        };
-        buffer.truncate(n.clamp(0, 1023) as usize);
-        String::from_utf8_lossy(&buffer).into_owned()
-    }
-}
-
-struct Adapter(NonNull<sys::llama_adapter_lora>);
-
-impl Drop for Adapter {
-    fn drop(&mut self) {
-        // SAFETY: owned; detached from the context or dropped after it, and before the model.
-        unsafe { sys::llama_adapter_lora_free(self.0.as_ptr()) }
-    }
-}
-
-struct Context(NonNull<sys::llama_context>);
-
-impl Drop for Context {
-    fn drop(&mut self) {
-        // SAFETY: owned; its model outlives it.
-        unsafe { sys::llama_free(self.0.as_ptr()) }
-    }
-}
-
-impl Context {
-    fn new(model: &Model, facts: &ModelFacts, options: &LlamaOptions) -> Option<Context> {
-        let cells = options.context.unwrap_or_else(|| default_context(model, facts, options));
-        let cores = std::thread::available_parallelism().map_or(1, |n| n.get() as u32);
-        let threads = options.threads.unwrap_or(cores).clamp(1, 512) as i32;
-        // SAFETY: fills a plain struct.
-        let mut params = unsafe { sys::llama_context_default_params() };
-        params.n_ctx = cells;
-        params.n_batch = options.batch.min(cells);
-        params.n_ubatch = params.n_batch;
-        params.n_seq_max = options.slots;
-        // Must not be below n_seq_max: llama.cpp asserts it.
-        params.n_outputs_max = max_outputs(options);
-        params.n_threads = threads;
-        params.n_threads_batch = threads;
-        params.kv_unified = true;
-        // A sliding-window cache forgets what a shared prefix needs.
-        params.swa_full = true;
-        params.offload_kqv = false;
-        params.op_offload = false;
-        params.no_perf = true;
-        if options.f32_kv {
-            params.type_k = sys::GGML_TYPE_F32;
-            params.type_v = sys::GGML_TYPE_F32;
-            params.flash_attn_type = sys::LLAMA_FLASH_ATTN_TYPE_DISABLED;
-        }
-        // SAFETY: the model is live and outlives the context (see the fields of `Llama`).
-        let context = unsafe { sys::llama_init_from_model(model.0.as_ptr(), params) };
-        let context = Context(NonNull::new(context)?);
-        (!context.memory().is_null()).then_some(context)
-    }
-
-    fn memory(&self) -> sys::llama_memory_t {
-        // SAFETY: the context is live; its memory lives as long.
-        unsafe { sys::llama_get_memory(self.0.as_ptr()) }
-    }
-
-    fn n_ctx(&self) -> usize {
-        // SAFETY: the context is live.
-        unsafe { sys::llama_n_ctx(self.0.as_ptr()) as usize }
-    }
-
-    fn n_batch(&self) -> usize {
-        // SAFETY: the context is live.
-        unsafe { sys::llama_n_batch(self.0.as_ptr()) as usize }
-    }
-}
-
-fn default_context(model: &Model, facts: &ModelFacts, options: &LlamaOptions) -> u32 {
-    const BUDGET: u64 = 1 << 30;
-    let model = model.0.as_ptr();
-    // SAFETY: the model is live; these only read.
-    let (width, heads, kv_heads) = unsafe {
-        (
-            sys::llama_model_n_embd(model).max(1) as u64,
-            sys::llama_model_n_head(model).max(1) as u64,
-            sys::llama_model_n_head_kv(model).max(1) as u64,
-        )
-    };
-    let bytes = if options.f32_kv { 4 } else { 2 };
-    let cell = 2 * u64::from(facts.n_layer.max(1)) * (width / heads).max(1) * kv_heads * bytes;
-    let wanted = (u64::from(options.slots) * 512).max(2048);
-    wanted.min(BUDGET / cell).max(512) as u32
-}
-
-/// The arrays behind a `llama_batch`, kept between calls.
-struct Batch {
-    tokens: Vec<Token>,
-    positions: Vec<i32>,
-    sequences: Vec<i32>,
-    sequence_counts: Vec<i32>,
-    sequence_pointers: Vec<*mut i32>,
-    wants: Vec<i8>,
-}
-
-impl Batch {
-    fn with_capacity(n: usize) -> Batch {
-        Batch {
-            tokens: Vec::with_capacity(n),
-            positions: Vec::with_capacity(n),
-            sequences: Vec::with_capacity(n),
-            sequence_counts: Vec::with_capacity(n),
-            sequence_pointers: Vec::with_capacity(n),
-            wants: Vec::with_capacity(n),
-        }
-    }
-
-    fn fill(&mut self, rows: &[Row]) {
-        self.tokens.clear();
-        self.tokens.extend(rows.iter().map(|row| row.token));
-        self.positions.clear();
-        self.positions.extend(rows.iter().map(|row| row.pos as i32));
-        self.sequences.clear();
-        self.sequences.extend(rows.iter().map(|row| row.seq.0 as i32));
-        self.sequence_counts.clear();
-        self.sequence_counts.resize(rows.len(), 1);
-        self.sequence_pointers.clear();
-        self.sequence_pointers.extend(self.sequences.iter_mut().map(std::ptr::from_mut));
-        self.wants.clear();
-        self.wants.extend(rows.iter().map(|row| i8::from(row.logits)));
-    }
-
-    fn as_llama(&mut self) -> sys::llama_batch {
-        sys::llama_batch {
-            n_tokens: self.tokens.len() as i32,
-            token: self.tokens.as_mut_ptr(),
-            embd: std::ptr::null_mut(),
-            pos: self.positions.as_mut_ptr(),
-            n_seq_id: self.sequence_counts.as_mut_ptr(),
-            seq_id: self.sequence_pointers.as_mut_ptr(),
-            logits: self.wants.as_mut_ptr(),
-        }
-    }
-}
 fn c_path(path: &Path) -> Result<CString> {
     CString::new(path.as_os_str().as_encoded_bytes())
         .map_err(|_| Error::model(path, "the path contains a NUL byte"))
 }
 
-/// # Safety
-/// `text` is NULL or NUL-terminated.
-unsafe fn copy_text(text: *const c_char) -> Option<String> {
-    if text.is_null() {
-        return None;
-    }
-    // SAFETY: the caller's promise.
-    Some(unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned())
-}
-
-/// The last warnings and errors that llama.cpp wrote; everything else is dropped.
-static LOG: Mutex<VecDeque<(bool, String)>> = Mutex::new(VecDeque::new());
-
-unsafe extern "C" fn keep_line(level: sys::ggml_log_level, text: *const c_char, _: *mut c_void) {
-    let is_error = level == sys::GGML_LOG_LEVEL_ERROR;
-    if !is_error && level != sys::GGML_LOG_LEVEL_WARN {
-        return;
-    }
-    // SAFETY: llama.cpp passes NUL-terminated text.
-    let Some(line) = (unsafe { copy_text(text) }) else {
-        return;
-    };
-    let mut log = LOG.lock().unwrap_or_else(PoisonError::into_inner);
-    if log.len() == 32 {
-        log.pop_front();
-    }
-    log.push_back((is_error, line.trim().replace('\n', " ")));
-}
-
-/// Starts llama.cpp once for the process and takes over its log.
-fn start_backend() -> Result<()> {
-    static BACKEND: OnceLock<Option<LlamaBackend>> = OnceLock::new();
-    BACKEND.get_or_init(|| {
-        // SAFETY: the callback is a plain function and needs no data.
-        unsafe { sys::llama_log_set(Some(keep_line), std::ptr::null_mut()) };
-        // An error means that the host already started it, which serves as well.
-        LlamaBackend::init().ok()
-    });
-    Ok(())
-}
-
-/// What llama.cpp logged since loading began.
-struct LoadLog;
-
-impl LoadLog {
-    /// The reason of a failure in one line: the first error, since later ones only repeat that
-    /// loading failed, without the name of the C++ function in front.
-    fn why(&self) -> String {
-        let log = LOG.lock().unwrap_or_else(PoisonError::into_inner);
-        let first = log.iter().find(|(is_error, _)| *is_error).or_else(|| log.back());
-        let Some((_, line)) = first else {
-            return "llama.cpp refused it without a reason".to_string();
-        };
-        let is_name = |s: &str| s.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
-        match line.split_once(": ") {
-            Some((function, why)) if is_name(function) => why.to_string(),
-            _ => line.clone(),
-        }
-    }
-}
-
-/// One load at a time, so that the logged lines belong to it.
-fn start_loading() -> Result<(std::sync::MutexGuard<'static, ()>, LoadLog)> {
-    static LOADING: Mutex<()> = Mutex::new(());
-    start_backend()?;
-    let guard = LOADING.lock().unwrap_or_else(PoisonError::into_inner);
-    LOG.lock().unwrap_or_else(PoisonError::into_inner).clear();
-    Ok((guard, LoadLog))
-}
-
 #[cfg(test)]
-#[path = "llama_tests.rs"]
 mod tests;

@@ -10,15 +10,17 @@
 //! neighbours, or on being dropped half-way for lack of room and started again. (Up to the rounding
 //! of a decoder that computes differently for different batch shapes.)
 
+mod place;
+
 use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::cells::{Cell, Cells};
-use super::sampler::{self, Choice};
-use super::text::GrowingText;
-use super::{Completion, Decoder, Engine, Finish, Request, Row, Sampling, SeqId, Source, Token};
+use crate::engine::cells::{Cell, Cells};
+use crate::engine::sampler::{self, Choice, Draw};
+use crate::engine::text::GrowingText;
+use crate::engine::{Completion, Decoder, Engine, Finish, Request, Row, SeqId, Source, Token};
 use crate::{Cancel, Error, Result};
 
 /// What a scheduler has done so far.
@@ -87,10 +89,6 @@ struct Job {
     started: Instant,
 }
 
-/// Waiting for another slot's prompt delays a request by a decode call or more; for fewer tokens
-/// than this, feeding them again is cheaper.
-const WORTH_WAITING_FOR: usize = 8;
-
 /// Room set aside for what a request may generate. Few use up `max_tokens`; those that do not find
 /// room later are started again.
 const EXPECTED_TOKENS: usize = 128;
@@ -100,14 +98,7 @@ impl<D: Decoder> Scheduler<D> {
     pub fn new(decoder: D) -> Scheduler<D> {
         let slots = (0..decoder.max_sequences()).map(|_| Slot::default()).collect();
         let cells = Cells::new(decoder.context_size());
-        Scheduler {
-            decoder,
-            slots,
-            cells,
-            waiting: VecDeque::new(),
-            admitted: 0,
-            stats: Stats::default(),
-        }
+        Scheduler { decoder, slots, cells, waiting: VecDeque::new(), admitted: 0, stats: Stats::default() }
     }
 
     /// The decoder.
@@ -160,208 +151,6 @@ impl<D: Decoder> Scheduler<D> {
     }
 }
 
-// Admission: from requests to slots.
-impl<D: Decoder> Scheduler<D> {
-    /// Starts requests while there are slots and room.
-    fn admit(&mut self, source: &mut dyn Source) -> Result<()> {
-        while self.slots.iter().any(|slot| slot.job.is_none()) {
-            let Some(arrival) = self.next_arrival(source)? else {
-                return Ok(());
-            };
-            if arrival.request.sampling.max_tokens == 0 {
-                source.finished(nothing_asked(&arrival))?;
-                continue;
-            }
-            if !self.make_room(&arrival) {
-                self.waiting.push_front(arrival);
-                return Ok(());
-            }
-            self.start(arrival);
-        }
-        Ok(())
-    }
-
-    fn next_arrival(&mut self, source: &mut dyn Source) -> Result<Option<Arrival>> {
-        while let Some(arrival) = self.waiting.pop_front() {
-            if source.wanted(arrival.request.id) {
-                return Ok(Some(arrival));
-            }
-        }
-        let Some(request) = source.next() else {
-            return Ok(None);
-        };
-        let prompt: Arc<[Token]> = self.decoder.prompt(&request.messages, request.thinking)?.into();
-        let (id, tokens, limit) = (request.id, prompt.len(), self.decoder.sequence_limit());
-        if prompt.is_empty() {
-            return Err(Error::Engine(format!("request {id}: its prompt has no tokens")));
-        }
-        if tokens >= limit {
-            return Err(Error::Engine(format!(
-                "request {id}: its prompt has {tokens} tokens, and with one more for the answer \
-                 at most {limit} fit; shorten the prompt or raise the context size"
-            )));
-        }
-        Ok(Some(Arrival { request, prompt, restarted: false }))
-    }
-
-    /// Whether `arrival` fits beside what the running requests are expected to need, after
-    /// dropping leftovers if need be.
-    fn make_room(&mut self, arrival: &Arrival) -> bool {
-        let promised: usize = self.slots.iter().filter_map(Slot::expected).sum();
-        loop {
-            let shared = self.longest_prefix(&arrival.prompt, None).map_or(0, |(_, len)| len);
-            let needed = arrival.expected() - shared;
-            if needed + promised <= self.cells.free() {
-                return true;
-            }
-            if !self.drop_leftover() {
-                // Alone, anything whose prompt fits may run.
-                return promised == 0 && self.slots.iter().all(|slot| slot.job.is_none());
-            }
-        }
-    }
-
-    fn start(&mut self, arrival: Arrival) {
-        let is_free = |slot: &Slot| slot.job.is_none();
-        // A leftover that begins like this prompt is used in place unless a running slot serves
-        // as well; otherwise an empty slot, otherwise the oldest leftover.
-        let best = self.longest_prefix(&arrival.prompt, None).map(|(index, _)| index);
-        let oldest = || {
-            let free = self.slots.iter().enumerate().filter(|(_, slot)| is_free(slot));
-            free.min_by_key(|(_, slot)| (!slot.tokens.is_empty(), slot.left)).map(|(i, _)| i)
-        };
-        let Some(index) = best.filter(|&i| is_free(&self.slots[i])).or_else(oldest) else {
-            self.waiting.push_front(arrival);
-            return;
-        };
-        self.admitted += 1;
-        let room = self.decoder.sequence_limit() - arrival.prompt.len();
-        self.slots[index].job = Some(Job {
-            order: self.admitted,
-            placed: false,
-            next: None,
-            generated: 0,
-            limit: arrival.request.sampling.max_tokens.min(room),
-            text: GrowingText::default(),
-            log_probability: 0.0,
-            started: Instant::now(),
-            arrival,
-        });
-    }
-
-    /// Drops the oldest leftover KV cells; `false` if there are none.
-    fn drop_leftover(&mut self) -> bool {
-        let free = self.slots.iter().enumerate();
-        let leftover = free.filter(|(_, slot)| slot.job.is_none() && !slot.tokens.is_empty());
-        match leftover.min_by_key(|(_, slot)| slot.left).map(|(index, _)| index) {
-            Some(index) => {
-                self.truncate(index, 0);
-                true
-            }
-            None => false,
-        }
-    }
-}
-
-// Placement: each job starts from the longest prefix there is.
-impl<D: Decoder> Scheduler<D> {
-    fn place(&mut self) {
-        let mut unplaced: Vec<(u64, usize)> = Vec::new();
-        for (index, slot) in self.slots.iter().enumerate() {
-            if let Some(job) = slot.job.as_ref().filter(|job| !job.placed) {
-                unplaced.push((job.order, index));
-            }
-        }
-        unplaced.sort_unstable();
-        for (order, index) in unplaced {
-            let Some(job) = &self.slots[index].job else {
-                continue;
-            };
-            let prompt = job.arrival.prompt.clone();
-            let own = shared_prefix(&prompt, &self.slots[index].tokens);
-            let other = self.longest_prefix(&prompt, Some(index));
-            let ready = own.max(other.map_or(0, |(_, len)| len));
-            if self.longest_promise(&prompt, order) >= ready + WORTH_WAITING_FOR {
-                continue;
-            }
-            match other {
-                Some((from, len)) if len > own => {
-                    self.truncate(index, 0);
-                    self.copy_prefix(from, index, len);
-                }
-                _ => self.truncate(index, own),
-            }
-            self.stats.reused_tokens += ready as u64;
-            if let Some(job) = &mut self.slots[index].job {
-                job.placed = true;
-            }
-        }
-    }
-
-    /// The slot, other than `except`, that holds the longest prefix of `prompt`, and its length.
-    /// Running slots win ties: their cells are in use anyway.
-    fn longest_prefix(&self, prompt: &[Token], except: Option<usize>) -> Option<(usize, usize)> {
-        let others = self.slots.iter().enumerate().filter(|(index, _)| Some(*index) != except);
-        let shared = others.map(|(index, slot)| (index, shared_prefix(prompt, &slot.tokens)));
-        shared
-            .filter(|&(_, len)| len > 0)
-            .max_by_key(|&(index, len)| (len, self.slots[index].job.is_some()))
-    }
-
-    /// The longest prefix of `prompt` that a job admitted before `order` is going to hold.
-    fn longest_promise(&self, prompt: &[Token], order: u64) -> usize {
-        let jobs = self.slots.iter().filter_map(|slot| Some((slot, slot.job.as_ref()?)));
-        let earlier = jobs.filter(|(_, job)| job.order < order);
-        let feeding = earlier.filter(|(slot, job)| slot.unfed(job) > 0);
-        feeding.map(|(_, job)| shared_prefix(prompt, &job.arrival.prompt)).max().unwrap_or(0)
-    }
-
-    fn copy_prefix(&mut self, from: usize, to: usize, len: usize) {
-        self.decoder.copy_prefix(SeqId(from as u32), SeqId(to as u32), len as u32);
-        let tokens = self.slots[from].tokens[..len].to_vec();
-        let cells = self.slots[from].cells[..len].to_vec();
-        self.cells.share(&cells);
-        self.slots[to].tokens = tokens;
-        self.slots[to].cells = cells;
-    }
-
-    fn truncate(&mut self, index: usize, len: usize) {
-        let slot = &mut self.slots[index];
-        if len < slot.tokens.len() {
-            self.decoder.truncate(SeqId(index as u32), len as u32);
-            slot.tokens.truncate(len);
-            self.cells.release(slot.cells.drain(len..));
-        }
-    }
-
-    /// Ends the job in `index` and keeps its prompt for others, unless another slot has it too.
-    fn vacate(&mut self, index: usize) {
-        let Some(job) = self.slots[index].job.take() else {
-            return;
-        };
-        self.truncate(index, job.arrival.prompt.len());
-        self.admitted += 1;
-        self.slots[index].left = self.admitted;
-        let held = self.slots[index].tokens.len();
-        let elsewhere = self.longest_prefix(&self.slots[index].tokens, Some(index));
-        // One that is held elsewhere to all but the last token is worth nothing: that token is
-        // fed again anyway.
-        if elsewhere.is_some_and(|(_, len)| len + 1 >= held) {
-            self.truncate(index, 0);
-        }
-        // Leftovers cost attention over their cells in each decode call, so few are kept.
-        let budget = self.decoder.context_size() / 8;
-        loop {
-            let left = self.slots.iter().filter(|s| s.job.is_none() && !s.tokens.is_empty());
-            let unshared = left.clone().map(|slot| self.cells.unshared(&slot.cells));
-            if left.clone().count() <= 1 || unshared.sum::<usize>() <= budget {
-                return;
-            }
-            self.drop_leftover();
-        }
-    }
-}
-
 // Decoding and sampling.
 impl<D: Decoder> Scheduler<D> {
     /// The rows of the next decode call: one for each generating job, then prompts while there is
@@ -382,20 +171,17 @@ impl<D: Decoder> Scheduler<D> {
                 let Some(job) = slot.job.as_ref().filter(|job| job.placed) else {
                     continue;
                 };
-                let mut wanted = job.arrival.prompt
-                    [slot.tokens.len().min(job.arrival.prompt.len())..]
-                    .iter()
-                    .chain(&job.next)
-                    .copied()
-                    .zip(slot.tokens.len() as u32..)
-                    .peekable();
-                while rows.len() < batch.min(room)
-                    && let Some((token, pos)) = wanted.next()
-                {
-                    let logits = wanted.peek().is_none();
+                let pending = job.pending(slot.tokens.len());
+                let mut n = pending.len().min(batch.min(room).saturating_sub(rows.len()));
+                if self.is_alone() && pending.len() > 1 {
+                    n = n.min(pending.len() - 1);
+                }
+                for (offset, &token) in pending[..n].iter().enumerate() {
+                    let pos = (slot.tokens.len() + offset) as u32;
+                    let logits = offset + 1 == pending.len();
                     rows.push(Row { token, pos, seq: SeqId(index as u32), logits });
                 }
-                short |= wanted.peek().is_some() && rows.len() < batch;
+                short |= n < pending.len() && rows.len() < batch;
             }
             // A prompt may go on in the next call, but a generating job must not miss one for
             // lack of room, and something must be fed.
@@ -465,7 +251,7 @@ impl<D: Decoder> Scheduler<D> {
                 });
             }
         }
-        let choices = choose_all(&wanted);
+        let choices = sampler::choose_all(&wanted);
         self.stats.sample_seconds += start.elapsed().as_secs_f64();
 
         let sampled = rows.iter().filter(|row| row.logits).map(|row| row.seq.0 as usize);
@@ -548,6 +334,16 @@ impl<D: Decoder> Engine for Scheduler<D> {
     }
 }
 
+impl Job {
+    /// The tokens to feed next, where the slot holds `fed` already.
+    fn pending(&self, fed: usize) -> &[Token] {
+        match &self.next {
+            Some(token) => std::slice::from_ref(token),
+            None => self.arrival.prompt.get(fed..).unwrap_or_default(),
+        }
+    }
+}
+
 impl Slot {
     /// Prompt tokens not fed yet.
     fn unfed(&self, job: &Job) -> usize {
@@ -570,64 +366,5 @@ impl Arrival {
     }
 }
 
-fn nothing_asked(arrival: &Arrival) -> Completion {
-    Completion {
-        id: arrival.request.id,
-        text: String::new(),
-        prompt_tokens: arrival.prompt.len(),
-        generated_tokens: 0,
-        finish: Finish::Length,
-        probability: 1.0,
-        seconds: 0.0,
-    }
-}
-
-/// How much of `prompt` the KV cells of `held` can stand for. Its last token is always fed again:
-/// the logits after it are needed.
-fn shared_prefix(prompt: &[Token], held: &[Token]) -> usize {
-    let usable = &prompt[..prompt.len().saturating_sub(1)];
-    usable.iter().zip(held).take_while(|(a, b)| a == b).count()
-}
-
-struct Draw<'a> {
-    logits: &'a [f32],
-    sampling: &'a Sampling,
-    uniform: f64,
-}
-
-impl Draw<'_> {
-    fn choose(&self) -> Option<Choice> {
-        sampler::choose(self.logits, self.sampling, self.uniform)
-    }
-}
-
-/// Starting a thread costs as much as sampling from some tens of thousands of logits.
-const LOGITS_PER_THREAD: usize = 500_000;
-
-fn choose_all(draws: &[Draw]) -> Vec<Option<Choice>> {
-    let logits: usize = draws.iter().map(|draw| draw.logits.len()).sum();
-    let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
-    let threads = (logits / LOGITS_PER_THREAD).clamp(1, cores).min(draws.len().max(1));
-    if threads == 1 {
-        return draws.iter().map(Draw::choose).collect();
-    }
-    let mut shares = draws.chunks(draws.len().div_ceil(threads));
-    let own = shares.next().unwrap_or(&[]);
-    std::thread::scope(|scope| {
-        let others: Vec<_> = shares
-            .map(|share| scope.spawn(|| share.iter().map(Draw::choose).collect::<Vec<_>>()))
-            .collect();
-        let mut choices: Vec<_> = own.iter().map(Draw::choose).collect();
-        for other in others {
-            match other.join() {
-                Ok(more) => choices.extend(more),
-                Err(panic) => std::panic::resume_unwind(panic),
-            }
-        }
-        choices
-    })
-}
-
 #[cfg(test)]
-#[path = "scheduler_tests.rs"]
 mod tests;
