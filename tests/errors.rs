@@ -28,7 +28,9 @@ impl Bench {
     fn new() -> Bench {
         let bench = Bench(tempfile::tempdir().unwrap());
         let ask = |name: &str, i: usize| {
-            format!("{{\"question\": \"A coin is heads up. {name} flips the coin. {i} Is the coin still heads up?\"}}\n")
+            format!(
+                "{{\"question\": \"A coin is heads up. {name} flips the coin. {i} Is the coin still heads up?\"}}\n"
+            )
         };
         bench.write("train.jsonl", (0..6).map(|i| ask("Mia", i)).collect::<String>());
         bench.write("eval.jsonl", (0..3).map(|i| ask("Tom", i)).collect::<String>());
@@ -57,14 +59,31 @@ impl Bench {
 
     fn distill(&self, model: &str, task: &str, questions: &str) -> Command {
         self.command(&[
-            "distill", "--model", model, "--task", task, "--questions", questions, "--eval", "eval.jsonl",
-            "--out", "run",
+            "distill",
+            "--model",
+            model,
+            "--task",
+            task,
+            "--questions",
+            questions,
+            "--eval",
+            "eval.jsonl",
+            "--out",
+            "run",
         ])
     }
 
     fn curate(&self, model: &str) -> Command {
         self.command(&[
-            "curate", "--model", model, "--task", "quick.json", "--questions", "train.jsonl", "--out", "run",
+            "curate",
+            "--model",
+            model,
+            "--task",
+            "quick.json",
+            "--questions",
+            "train.jsonl",
+            "--out",
+            "run",
         ])
     }
 }
@@ -276,7 +295,9 @@ fn a_full_disk_loses_nothing_that_was_finished() {
     limit_files(&mut full, 20_000);
     fail(full, &["too large"]);
     assert!(!b.path("run/adapter.gguf").exists());
-    for entry in std::fs::read_dir(b.path("run")).unwrap().chain(std::fs::read_dir(b.path("run/train")).unwrap()) {
+    for entry in
+        std::fs::read_dir(b.path("run")).unwrap().chain(std::fs::read_dir(b.path("run/train")).unwrap())
+    {
         let name = entry.unwrap().file_name().into_string().unwrap();
         assert!(!name.starts_with(".writing"), "{name} is left behind");
     }
@@ -306,7 +327,15 @@ fn ctrl_c_stops_keeps_and_says_how_to_resume() {
     b.write("train.jsonl", succeed(b.command(&questions)).stdout);
     let curate = || {
         b.command(&[
-            "curate", "--model", "model.gguf", "--task", "coin-flip", "--questions", "train.jsonl", "--out", "run",
+            "curate",
+            "--model",
+            "model.gguf",
+            "--task",
+            "coin-flip",
+            "--questions",
+            "train.jsonl",
+            "--out",
+            "run",
             "--quiet",
         ])
     };
