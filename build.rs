@@ -9,9 +9,9 @@ fn main() {
     let (major, minor) = (part("MAJOR"), part("MINOR"));
     let abi = if major == "0" { format!("{major}.{minor}") } else { major };
     match std::env::var("CARGO_CFG_TARGET_OS").as_deref() {
-        Ok("macos") => println!(
-            "cargo:rustc-cdylib-link-arg=-Wl,-install_name,@rpath/libsecondnature.{abi}.dylib"
-        ),
+        Ok("macos") => {
+            println!("cargo:rustc-cdylib-link-arg=-Wl,-install_name,@rpath/libsecondnature.{abi}.dylib")
+        }
         Ok("linux" | "android" | "freebsd" | "netbsd" | "openbsd") => {
             println!("cargo:rustc-cdylib-link-arg=-Wl,-soname,libsecondnature.so.{abi}")
         }

@@ -91,7 +91,12 @@ impl std::fmt::Display for TrainFigures {
         writeln!(
             f,
             "{rows}×{row_tokens} tokens, rank {rank}, {} threads: {:.0} tokens/s, {:.1} examples/s, peak {:.0} MB, loss {:.3} → {:.3}",
-            self.threads_used, self.tokens_per_s, self.examples_per_s, self.peak_rss_mb, self.loss[0], self.loss[1]
+            self.threads_used,
+            self.tokens_per_s,
+            self.examples_per_s,
+            self.peak_rss_mb,
+            self.loss[0],
+            self.loss[1]
         )
     }
 }
@@ -106,7 +111,9 @@ pub fn train(model: &Path, options: &TrainBench, cancel: &Cancel) -> Result<Trai
     if rows == 0 || steps == 0 || rank == 0 || target_tokens == 0 || row_tokens < target_tokens {
         return Err(Error::input(
             "bench train",
-            format!("{rows} rows of {row_tokens} tokens, {target_tokens} with a loss, rank {rank}, {steps} steps: each must be at least 1, and no row has more losses than tokens"),
+            format!(
+                "{rows} rows of {row_tokens} tokens, {target_tokens} with a loss, rank {rank}, {steps} steps: each must be at least 1, and no row has more losses than tokens"
+            ),
         ));
     }
     let model = Model::open(&Gguf::open(model)?)?;
@@ -131,9 +138,8 @@ pub fn train(model: &Path, options: &TrainBench, cancel: &Cancel) -> Result<Trai
         AdamW::default().step(&mut params, &grads, 1.0, 1e-4, &mut moments);
         Ok((begin.elapsed().as_secs_f64(), loss))
     };
-    let measured = pool.install(|| {
-        (0..=steps).map(|_| cancel.check().and_then(|()| step())).collect::<Result<Vec<_>>>()
-    })?;
+    let measured = pool
+        .install(|| (0..=steps).map(|_| cancel.check().and_then(|()| step())).collect::<Result<Vec<_>>>())?;
     let step_seconds: Vec<f64> = measured[1..].iter().map(|(seconds, _)| *seconds).collect();
     let seconds = median(&step_seconds);
     Ok(TrainFigures {

@@ -80,12 +80,9 @@ fn the_header_compiles_alone_and_twice_in_every_dialect() {
     let dir = tempfile::tempdir().unwrap();
     for times in [1, 2] {
         let text = "#include <secondnature.h>\n".repeat(times);
-        for (mut compiler, name) in [
-            (cc("c99"), "a.c"),
-            (cc("c11"), "b.c"),
-            (cxx("c++11"), "c.cpp"),
-            (cxx("c++17"), "d.cpp"),
-        ] {
+        for (mut compiler, name) in
+            [(cc("c99"), "a.c"), (cc("c11"), "b.c"), (cxx("c++11"), "c.cpp"), (cxx("c++17"), "d.cpp")]
+        {
             let path = dir.path().join(name);
             std::fs::write(&path, &text).unwrap();
             run(compiler.arg("-fsyntax-only").arg(path));
@@ -152,8 +149,7 @@ fn the_library_exports_its_own_functions_and_nothing_else() {
 /// As a plugin host does: open, look up, call from several threads, close.
 #[test]
 fn a_host_loads_the_library_at_run_time() {
-    type Open =
-        unsafe extern "C" fn(*const c_char, usize, *mut *mut c_void, *mut *mut c_void) -> i32;
+    type Open = unsafe extern "C" fn(*const c_char, usize, *mut *mut c_void, *mut *mut c_void) -> i32;
     type Message = unsafe extern "C" fn(*const c_void, *mut usize) -> *const c_char;
     type Version = unsafe extern "C" fn() -> *const c_char;
     type Free = unsafe extern "C" fn(*mut c_void);

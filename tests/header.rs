@@ -5,8 +5,7 @@ use std::path::Path;
 use cbindgen::{Builder, Config};
 
 /// The files in header order: what every call needs, then the calls, then what only some use.
-const SOURCES: [&str; 8] =
-    ["version", "status", "error", "model", "progress", "distill", "cancel", "string"];
+const SOURCES: [&str; 8] = ["version", "status", "error", "model", "progress", "distill", "cancel", "string"];
 
 fn generate(root: &Path) -> String {
     let config = Config::from_file(root.join("cbindgen.toml")).expect("cbindgen.toml is readable");
@@ -27,7 +26,10 @@ fn the_committed_header_is_what_the_source_says() {
         std::fs::write(&path, &wanted).unwrap();
     }
     let found = std::fs::read_to_string(&path).unwrap();
-    assert!(found == wanted, "include/secondnature.h has drifted from src/capi; run `make header` and commit it");
+    assert!(
+        found == wanted,
+        "include/secondnature.h has drifted from src/capi; run `make header` and commit it"
+    );
 }
 
 #[test]

@@ -68,8 +68,9 @@ impl From<Error> for Failure {
 /// `err` is NULL or writable.
 pub unsafe fn call(err: *mut *mut sn_error, body: impl FnOnce() -> Result<(), Failure>) -> sn_status {
     // What a panic leaves behind is reachable only through handles, and those are poisoned.
-    let outcome = catch_unwind(AssertUnwindSafe(body))
-        .unwrap_or_else(|panic| Err(Failure::internal(format!("internal error (please report it): {}", text_of(&*panic)))));
+    let outcome = catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|panic| {
+        Err(Failure::internal(format!("internal error (please report it): {}", text_of(&*panic))))
+    });
     let Err(failure) = outcome else { return sn_status::Ok };
     let status = failure.status;
     if !err.is_null() {

@@ -12,9 +12,9 @@ use super::model::sn_model;
 use super::progress::{Host, sn_progress_fn};
 use super::status::sn_status;
 use super::string;
-use crate::task::{Task, read_questions};
 use crate::Cancel;
 use crate::distill::{CurateOptions, EngineOptions, Options, Setup, distill};
+use crate::task::{Task, read_questions};
 use crate::train::TrainOptions;
 
 /// What sn_distill() is to do.
@@ -100,14 +100,20 @@ impl sn_distill_params {
         // SAFETY: by this function's contract.
         let size = *unsafe { required("params", params.cast::<usize>()) }?;
         if !(FIRST_SIZE..=1 << 16).contains(&size) {
-            let why = format!("has struct_size {size}, expected {}; call sn_distill_params_init() first", size_of::<Self>());
+            let why = format!(
+                "has struct_size {size}, expected {}; call sn_distill_params_init() first",
+                size_of::<Self>()
+            );
             return Err(Failure::argument("params", why));
         }
         // SAFETY: `size` readable bytes, by this function's contract.
         let given = unsafe { std::slice::from_raw_parts(params.cast::<u8>(), size) };
         let (known, newer) = given.split_at(size.min(size_of::<Self>()));
         if newer.iter().any(|byte| *byte != 0) {
-            let why = format!("sets a field that version {} does not know; use the library that belongs to the header", env!("CARGO_PKG_VERSION"));
+            let why = format!(
+                "sets a field that version {} does not know; use the library that belongs to the header",
+                env!("CARGO_PKG_VERSION")
+            );
             return Err(Failure::argument("params", why));
         }
         let mut read = Self::DEFAULT;
@@ -142,7 +148,8 @@ impl sn_distill_params {
             return Err(Failure::argument("params.reserved", "must be 0"));
         }
         if self.threads > 1024 || self.slots > 256 {
-            let why = format!("and params.slots are {} and {}; at most 1024 and 256", self.threads, self.slots);
+            let why =
+                format!("and params.slots are {} and {}; at most 1024 and 256", self.threads, self.slots);
             return Err(Failure::argument("params.threads", why));
         }
         let defaults = TrainOptions::default();

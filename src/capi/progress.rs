@@ -40,8 +40,7 @@ pub struct sn_progress {
 ///
 /// Threads: called by one thread at a time, not always the one that made the call. Must return
 /// normally: no exception or longjmp may leave it. Since 0.1.
-pub type sn_progress_fn =
-    Option<unsafe extern "C" fn(progress: *const sn_progress, user_data: *mut c_void)>;
+pub type sn_progress_fn = Option<unsafe extern "C" fn(progress: *const sn_progress, user_data: *mut c_void)>;
 
 /// The host's callback as the library knows it.
 pub(super) struct Host {

@@ -31,7 +31,9 @@ impl Bench {
 
 /// Measure training steps on rows of random tokens that share nothing.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  secondnature bench train --model base.gguf --rows 16 --row-tokens 64 --json")]
+#[command(
+    after_help = "Example:\n  secondnature bench train --model base.gguf --rows 16 --row-tokens 64 --json"
+)]
 struct Train {
     /// The model, a GGUF file.
     #[arg(long, value_name = "FILE")]

@@ -1,9 +1,9 @@
 //! Options that several subcommands share, and the library options they become.
 
 use clap::Args;
-use secondnature::train::spec::Module;
 use secondnature::distill::{CurateOptions, EngineOptions};
 use secondnature::train::TrainOptions;
+use secondnature::train::spec::Module;
 use secondnature::{Error, Result};
 
 /// Where and how answers are sampled.

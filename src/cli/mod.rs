@@ -107,7 +107,11 @@ impl Command {
     fn resumes(&self) -> bool {
         matches!(
             self,
-            Command::Demo(_) | Command::Distill(_) | Command::Curate(_) | Command::Train(_) | Command::Evaluate(_)
+            Command::Demo(_)
+                | Command::Distill(_)
+                | Command::Curate(_)
+                | Command::Train(_)
+                | Command::Evaluate(_)
         )
     }
 }

@@ -75,21 +75,25 @@ fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
-/// A log is read later: a line every few seconds is enough, and none for what is over sooner.
-struct Lines(Mutex<Instant>);
+/// A log is read later: a line every few seconds is enough, fewer when it takes long, and none for
+/// what is over sooner.
+struct Lines {
+    begin: Instant,
+    last: Mutex<Instant>,
+}
 
-const BETWEEN_LINES: Duration = Duration::from_secs(5);
+const LEAST_BETWEEN_LINES: Duration = Duration::from_secs(5);
 
 impl Default for Lines {
     fn default() -> Self {
-        Lines(Mutex::new(Instant::now()))
+        Lines { begin: Instant::now(), last: Mutex::new(Instant::now()) }
     }
 }
 
 impl Progress for Lines {
     fn update(&self, update: &Update) {
-        let Ok(mut last) = self.0.lock() else { return };
-        if last.elapsed() >= BETWEEN_LINES {
+        let Ok(mut last) = self.last.lock() else { return };
+        if last.elapsed() >= LEAST_BETWEEN_LINES.max(self.begin.elapsed() / 20) {
             *last = Instant::now();
             output::say(&line(update));
         }

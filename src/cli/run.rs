@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use secondnature::task::{Task, read_questions};
 use secondnature::Result;
 use secondnature::distill::{Options, Run, Setup, distill};
+use secondnature::task::{Task, read_questions};
 
 use super::Context;
 use super::knobs::{Sampling, Training, Voting};

@@ -65,8 +65,8 @@ mod tests {
             "unexpected argument '--nn' found; a similar argument exists: '--n'; see secondnature questions --help"
         );
         assert_eq!(
-            complaint(&["distill", "--model", "m.gguf", "--out", "run", "--task", "coin-flip"]),
-            "the following required arguments were not provided: --questions <FILE> --eval <FILE>; \
+            complaint(&["distill", "--model", "m.gguf", "--out", "run"]),
+            "the following required arguments were not provided: --task <TASK> --questions <FILE>; \
              see secondnature distill --help"
         );
         assert!(complaint(&["bench", "train", "--rows", "x"]).ends_with("; see secondnature --help"));

@@ -30,7 +30,7 @@ fn engine() -> impl Engine {
         let answer = match text {
             t if t.starts_with("Think:") => "a thought",
             t if t.starts_with("sure after a thought") => "yes",
-            t if t.starts_with("torn") && request.seed % 2 == 0 => "no",
+            t if t.starts_with("torn") && request.seed.is_multiple_of(2) => "no",
             t if t.starts_with("torn") => "yes",
             _ => "hmm",
         };

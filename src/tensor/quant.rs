@@ -55,7 +55,7 @@ impl QuantType {
     /// Bytes of a row of `n` weights; `None` where `n` is not whole blocks or the size overflows.
     pub fn row_bytes(self, n: usize) -> Option<usize> {
         let block = self.block_len();
-        if n % block == 0 { (n / block).checked_mul(self.block_bytes()) } else { None }
+        if n.is_multiple_of(block) { (n / block).checked_mul(self.block_bytes()) } else { None }
     }
 
     /// Whether rows of this type can be read as `f32`.

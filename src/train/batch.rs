@@ -173,8 +173,11 @@ mod tests {
         Example { prompt: prompt.to_vec(), target: target.to_vec() }
     }
 
+    /// The tokens before a prediction, and what is predicted how often.
+    type Prediction = (Vec<Token>, Vec<(Token, u32)>);
+
     /// Every example's tokens, read back through the segments of a batch.
-    fn read_back(batch: &Batch) -> Vec<(Vec<Token>, Vec<(Token, u32)>)> {
+    fn read_back(batch: &Batch) -> Vec<Prediction> {
         let mut paths = Vec::new();
         for segment in &batch.segments {
             for index in segment.start..segment.start + segment.len {
@@ -211,7 +214,7 @@ mod tests {
         assert_eq!(shared.tokens.len(), 3 + 3 + 2 + 4);
         assert_eq!(shared.tokens_unshared, plain.tokens_unshared);
         assert_eq!(shared.target_count(), plain.target_count());
-        let mut merged: Vec<(Vec<Token>, Vec<(Token, u32)>)> = Vec::new();
+        let mut merged: Vec<Prediction> = Vec::new();
         for (path, targets) in read_back(&plain) {
             match merged.iter_mut().find(|(p, _)| *p == path) {
                 Some((_, all)) => {

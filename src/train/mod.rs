@@ -250,7 +250,7 @@ impl<'a> Trainer<'a> {
                     cursor.held_out_curve.last().map_or(String::new(), |l| format!(", held-out loss {l:.3}"))
                 ),
             });
-            if self.state.cursor.step as usize % per_epoch == 0 {
+            if (self.state.cursor.step as usize).is_multiple_of(per_epoch) {
                 let begin = Instant::now();
                 self.judge_epoch(self.state.cursor.step as f64 / per_epoch as f64)?;
                 self.state.cursor.seconds += begin.elapsed().as_secs_f64();

@@ -3,6 +3,9 @@
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
+/// `(values, row length) -> (type, bytes)`
+pub type Encode<'a> = dyn Fn(&[f32], usize) -> (super::gguf::QuantType, Vec<u8>) + 'a;
+
 /// What to vary. Widths are multiples of 32, so that every 32-block type fits.
 #[derive(Clone, Debug)]
 pub struct RandomModel {
@@ -34,8 +37,8 @@ impl RandomModel {
         }
     }
 
-    /// The model, its matrices stored by `encode(values, row length) -> (dims' type, bytes)`.
-    pub fn write(&self, w: &mut super::gguf::GgufWriter, encode: &dyn Fn(&[f32], usize) -> (super::gguf::QuantType, Vec<u8>)) {
+    /// The model, its matrices stored as `encode` gives.
+    pub fn write(&self, w: &mut super::gguf::GgufWriter, encode: &Encode<'_>) {
         let a = self.arch;
         let head = self.n_embd / self.n_head;
         w.str("general.architecture", a);
