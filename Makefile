@@ -56,7 +56,14 @@ install: ## Install the built program, library, headers, pkg-config and CMake fi
 test-install: build ## Install under target/ and build C and C++ programs against that, both ways
 	@.ci/test-install "$(CURDIR)/target/prefix"
 
+test-stock: demo ## Give the demo's adapter to a prebuilt llama.cpp that knows nothing of this project
+	@.ci/setup python
+	test -x $(TARGET)/stock/bin/python || python3 -m venv $(TARGET)/stock
+	$(TARGET)/stock/bin/python -m pip install --quiet --disable-pip-version-check xllamacpp
+	$(TARGET)/release/secondnature questions coin-flip --n 200 --seed 2 --split test > $(TARGET)/demo-eval.jsonl
+	$(TARGET)/stock/bin/python tests/stock_llama.py target/demo/run $(TARGET)/demo-eval.jsonl
+
 clean-run: ## Forget the demo's run, so that the next one starts anew
 	rm -rf target/demo
 
-.PHONY: help setup build demo models test check header install test-install clean-run
+.PHONY: help setup build demo models test check header install test-install test-stock clean-run

@@ -105,3 +105,23 @@ fn logits_equal_llama_cpp_on_every_kind_of_weights_within_its_8_bit_activations(
     }
     assert!(unread.is_empty(), "{unread:#?}");
 }
+
+#[test]
+fn an_adapter_that_llama_cpp_reads_differently_is_rejected() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, adapter) = (dir.path().join("m.gguf"), dir.path().join("a.gguf"));
+    write(&RandomModel::new("llama"), QuantType::Q8_0, &path);
+    let model = Model::open(&Gguf::open(&path).unwrap()).unwrap();
+    let layout = Layout::new(&model.spec, 4, 8.0, &Module::ALL);
+    let params: Vec<f32> = random(layout.len(), 3).iter().map(|x| x * 0.3).collect();
+    let all = examples();
+    let verify = |written: &Layout| {
+        crate::adapter::write(&adapter, &model, written, &params, &[]).unwrap();
+        let examples: Vec<&Example> = all.iter().collect();
+        crate::adapter::verify(&path, &adapter, &model, &layout, &params, &examples, Some(1))
+    };
+    let parity = verify(&layout).unwrap();
+    assert!(parity.relative_rms < 0.05, "{parity:?}");
+    let message = verify(&Layout { alpha: 10.0, ..layout.clone() }).unwrap_err().to_string();
+    assert!(message.contains("differ from the trainer's"), "{message}");
+}
