@@ -94,11 +94,13 @@ impl Run {
             return Err(Error::input("questions", "there is no question; expected at least one"));
         }
         Spec::of(&Gguf::open(&setup.model)?)?;
+        // Absolute, so that later stages find it from whichever directory they are run in.
+        let model = std::path::absolute(&setup.model).map_err(Error::io("find", &setup.model))?;
         let task_json = setup.task.to_json();
         let questions: String = setup.questions.iter().map(|q| q.to_json_line() + "\n").collect();
         let manifest = Manifest {
             version: env!("CARGO_PKG_VERSION").into(),
-            model: setup.model.display().to_string(),
+            model: model.display().to_string(),
             model_sha256: sha256_file(&setup.model, cancel)?,
             task: setup.task.name.clone(),
             task_sha256: sha256(task_json.as_bytes()),
@@ -110,20 +112,17 @@ impl Run {
             let path = dir.file(name);
             write_atomically(&path, |f| f.write_all(text.as_bytes())).map_err(Error::io("write", &path))?;
         }
-        Ok(Run {
-            dir,
-            manifest,
-            model: setup.model.clone(),
-            task: setup.task.clone(),
-            questions: setup.questions.clone(),
-        })
+        Ok(Run { dir, manifest, model, task: setup.task.clone(), questions: setup.questions.clone() })
     }
 
     /// Opens an existing run directory. `model` overrides where the model is, if it has moved; its
     /// contents must be the same.
     pub fn open(out: &Path, model: Option<&Path>, cancel: &Cancel) -> Result<Run> {
         if !out.join("run.json").exists() {
-            return Err(Error::run(out, "is not a run directory (no run.json in it); start one with `secondnature distill` or `curate`"));
+            return Err(Error::run(
+                out,
+                "is not a run directory (no run.json in it); start one with `secondnature distill` or `curate`",
+            ));
         }
         let manifest = read_manifest(out)?;
         let model = model.map_or_else(|| PathBuf::from(&manifest.model), Path::to_path_buf);
@@ -131,7 +130,10 @@ impl Run {
         if found != manifest.model_sha256 {
             return Err(Error::run(
                 out,
-                format!("was made with another model than {} now is; pass the original with --model", model.display()),
+                format!(
+                    "was made with another model than {} now is; pass the original with --model",
+                    model.display()
+                ),
             ));
         }
         let dir = RunDir::open(out, &manifest)?;
@@ -182,17 +184,23 @@ impl Run {
     fn saved<T: serde::de::DeserializeOwned>(&self, name: &str) -> Result<Option<T>> {
         let path = self.dir.file(name);
         match std::fs::read(&path) {
-            Ok(bytes) => serde_json::from_slice(&bytes)
-                .map(Some)
-                .map_err(|e| Error::run(self.dir.path(), format!("{name} is damaged ({e}); delete it and run again"))),
+            Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|e| {
+                Error::run(self.dir.path(), format!("{name} is damaged ({e}); delete it and run again"))
+            }),
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(e) => Err(Error::io("read", &path)(e)),
         }
     }
 
     fn engine(&self, options: &EngineOptions, progress: &dyn Progress) -> Result<Scheduler<Llama>> {
-        progress.update(&Update { stage: Stage::Load, done: 0, total: 0, note: self.model.display().to_string() });
-        let options = LlamaOptions { threads: options.threads, slots: options.slots, ..LlamaOptions::default() };
+        progress.update(&Update {
+            stage: Stage::Load,
+            done: 0,
+            total: 0,
+            note: self.model.display().to_string(),
+        });
+        let options =
+            LlamaOptions { threads: options.threads, slots: options.slots, ..LlamaOptions::default() };
         Ok(Scheduler::new(Llama::load(&self.model, &options)?))
     }
 
@@ -222,7 +230,13 @@ impl Run {
 /// # Errors
 /// Those of the stages; [`Error::Refused`] where distilling does not look worthwhile and
 /// `options.force` is not set. Whatever finished is kept, and repeating the call resumes.
-pub fn distill(setup: &Setup, eval: &[Question], options: &Options, progress: &dyn Progress, cancel: &Cancel) -> Result<Report> {
+pub fn distill(
+    setup: &Setup,
+    eval: &[Question],
+    options: &Options,
+    progress: &dyn Progress,
+    cancel: &Cancel,
+) -> Result<Report> {
     options.train.check()?;
     refuse_shared_questions(&setup.questions, eval)?;
     let run = Run::create(setup, cancel)?;
@@ -253,7 +267,10 @@ fn refuse_shared_questions(train: &[Question], eval: &[Question]) -> Result<()> 
         None => Ok(()),
         Some(q) => Err(Error::input(
             "--eval",
-            format!("question \"{}\" is also among the training questions; held-out questions must be others", q.id),
+            format!(
+                "question \"{}\" is also among the training questions; held-out questions must be others",
+                q.id
+            ),
         )),
     }
 }

@@ -45,7 +45,10 @@ pub fn inspect(path: &Path) -> Result<Inspection> {
         let types: Vec<String> = types.iter().map(|(ty, n)| format!("{ty} ×{n}")).collect();
         add("weights", Some(types.join(", ")));
         add("license", text("general.license"));
-        add("chat template", Some(if gguf.str("tokenizer.chat_template").is_some() { "yes" } else { "none" }.into()));
+        add(
+            "chat template",
+            Some(if gguf.str("tokenizer.chat_template").is_some() { "yes" } else { "none" }.into()),
+        );
         add(
             "trainable",
             Some(match Spec::of(&gguf) {

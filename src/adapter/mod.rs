@@ -16,7 +16,13 @@ use crate::train::model::{Model, Tape};
 use crate::{Error, Result};
 
 /// Writes the adapter and returns its size in bytes. `provenance` are keys below `secondnature.`.
-pub fn write(path: &Path, model: &Model, layout: &Layout, params: &[f32], provenance: &[(&str, String)]) -> Result<u64> {
+pub fn write(
+    path: &Path,
+    model: &Model,
+    layout: &Layout,
+    params: &[f32],
+    provenance: &[(&str, String)],
+) -> Result<u64> {
     let mut w = GgufWriter::new();
     w.str("general.type", "adapter");
     w.str("general.architecture", model.spec.arch.name);
@@ -102,7 +108,13 @@ struct Difference {
     relative: f64,
 }
 
-fn compare(llama: &mut Llama, model: &Model, layout: &Layout, params: &[f32], examples: &[&Example]) -> Result<Difference> {
+fn compare(
+    llama: &mut Llama,
+    model: &Model,
+    layout: &Layout,
+    params: &[f32],
+    examples: &[&Example],
+) -> Result<Difference> {
     let v = model.spec.n_vocab;
     let (mut square, mut spread, mut max_abs) = (0.0f64, 0.0f64, 0.0f64);
     for example in examples {

@@ -51,7 +51,8 @@ impl<'a> Driver<'a> {
         earlier: Vec<Sample>,
         observer: &'a mut dyn Observer,
     ) -> Result<Self> {
-        let index: HashMap<&str, usize> = questions.iter().enumerate().map(|(i, q)| (q.id.as_str(), i)).collect();
+        let index: HashMap<&str, usize> =
+            questions.iter().enumerate().map(|(i, q)| (q.id.as_str(), i)).collect();
         let mut open: Vec<Open> = questions
             .iter()
             .map(|question| Open {
@@ -92,7 +93,9 @@ impl<'a> Driver<'a> {
         }
         self.open
             .into_iter()
-            .map(|q| q.outcome.ok_or_else(|| Error::Internal(format!("question {} was left open", q.question.id))))
+            .map(|q| {
+                q.outcome.ok_or_else(|| Error::Internal(format!("question {} was left open", q.question.id)))
+            })
             .collect()
     }
 
@@ -122,7 +125,9 @@ impl<'a> Driver<'a> {
         let leader = tally.leader().map(|(answer, _)| answer);
         let leader = leader.unwrap_or_else(|| crate::task::Answer { key: "?".into(), text: "?".into() });
         let mut wanted = 0;
-        while stop(rule, &tally).is_none_or(|reason| reason == StopReason::Abandoned) && tally.n() < rule.samples {
+        while stop(rule, &tally).is_none_or(|reason| reason == StopReason::Abandoned)
+            && tally.n() < rule.samples
+        {
             tally.add(Some(&leader));
             wanted += 1;
         }

@@ -111,7 +111,10 @@ pub fn messages(step: &Step, question: &Question, outputs: &[(String, String)]) 
     let messages = step.render(question, outputs)?;
     Ok(messages
         .into_iter()
-        .map(|(role, content)| Message { role: if role == "system" { Role::System } else { Role::User }, content })
+        .map(|(role, content)| Message {
+            role: if role == "system" { Role::System } else { Role::User },
+            content,
+        })
         .collect())
 }
 

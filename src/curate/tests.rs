@@ -96,9 +96,8 @@ fn an_interrupted_run_resumes_to_the_same_verdicts_without_repeating_samples() {
 
 #[test]
 fn seeds_differ_between_samples_steps_and_questions() {
-    let mut seeds: Vec<u64> = (0..4)
-        .flat_map(|i| (0..2).flat_map(move |s| ["a", "b"].map(|q| sample_seed(1, q, i, s))))
-        .collect();
+    let mut seeds: Vec<u64> =
+        (0..4).flat_map(|i| (0..2).flat_map(move |s| ["a", "b"].map(|q| sample_seed(1, q, i, s)))).collect();
     seeds.sort();
     seeds.dedup();
     assert_eq!(seeds.len(), 16);
@@ -120,5 +119,10 @@ fn labels_that_collapse_or_do_not_exist_are_refused_with_figures() {
     let message = check_worth(&all_yes.iter().collect::<Vec<_>>()).unwrap_err().to_string();
     assert!(message.contains("30 of 30 kept answers are \"yes\""), "{message}");
     let none = [verdict("yes", false)];
-    assert!(check_worth(&none.iter().collect::<Vec<_>>()).unwrap_err().to_string().contains("no question was kept"));
+    assert!(
+        check_worth(&none.iter().collect::<Vec<_>>())
+            .unwrap_err()
+            .to_string()
+            .contains("no question was kept")
+    );
 }

@@ -92,7 +92,14 @@ mod tests {
     }
 
     fn set(n: usize, answer: impl Fn(usize) -> String) -> (Vec<Question>, Vec<Verdict>) {
-        (0..n).map(|i| (Question::new(format!("q{i}"), format!("{i}?"), vec![]), verdict(&format!("q{i}"), &answer(i)))).unzip()
+        (0..n)
+            .map(|i| {
+                (
+                    Question::new(format!("q{i}"), format!("{i}?"), vec![]),
+                    verdict(&format!("q{i}"), &answer(i)),
+                )
+            })
+            .unzip()
     }
 
     #[test]

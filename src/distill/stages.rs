@@ -34,10 +34,23 @@ struct TrainedFrom {
 impl Run {
     /// Samples every training question until its vote is settled. Writes `samples.jsonl`,
     /// `verdicts.jsonl` and `curation.json`.
-    pub fn curate(&self, options: &CurateOptions, progress: &dyn Progress, cancel: &Cancel) -> Result<Curation> {
+    pub fn curate(
+        &self,
+        options: &CurateOptions,
+        progress: &dyn Progress,
+        cancel: &Cancel,
+    ) -> Result<Curation> {
         let task = self.task_with(options)?;
-        let (outcomes, seconds) =
-            self.sample("samples.jsonl", Stage::Curate, &task, &self.questions, None, options, progress, cancel)?;
+        let (outcomes, seconds) = self.sample(
+            "samples.jsonl",
+            Stage::Curate,
+            &task,
+            &self.questions,
+            None,
+            options,
+            progress,
+            cancel,
+        )?;
         let verdicts: Vec<&Verdict> = outcomes.iter().map(|o| &o.verdict).collect();
         let lines: String = verdicts
             .iter()
@@ -45,7 +58,8 @@ impl Run {
             .collect::<std::result::Result<_, _>>()
             .map_err(|e| Error::Internal(e.to_string()))?;
         let path = self.dir.file("verdicts.jsonl");
-        crate::run::write_atomically(&path, |f| f.write_all(lines.as_bytes())).map_err(Error::io("write", &path))?;
+        crate::run::write_atomically(&path, |f| f.write_all(lines.as_bytes()))
+            .map_err(Error::io("write", &path))?;
 
         let samples = || outcomes.iter().flat_map(|o| &o.samples);
         let judged: Vec<bool> = self
@@ -123,20 +137,31 @@ impl Run {
         }
         let (_, verdicts) = Journal::<Verdict>::open(&path)?;
         if verdicts.len() != self.questions.len() {
-            return Err(Error::run(self.path(), "curation is not finished; run `secondnature curate` to resume it"));
+            return Err(Error::run(
+                self.path(),
+                "curation is not finished; run `secondnature curate` to resume it",
+            ));
         }
         Ok(verdicts)
     }
 
     /// Trains the adapter on the kept verdicts, writes `adapter.gguf` and compares it with llama.cpp.
-    pub fn train(&self, options: &TrainOptions, progress: &dyn Progress, cancel: &Cancel) -> Result<Training> {
+    pub fn train(
+        &self,
+        options: &TrainOptions,
+        progress: &dyn Progress,
+        cancel: &Cancel,
+    ) -> Result<Training> {
         options.check()?;
         let verdicts = self.verdicts()?;
-        let from = TrainedFrom { verdicts: sha256(format!("{verdicts:?}").as_bytes()), options: options.clone() };
+        let from =
+            TrainedFrom { verdicts: sha256(format!("{verdicts:?}").as_bytes()), options: options.clone() };
         let done: Option<TrainedFrom> = self.saved("train/from.json")?;
-        if let (Some(training), true, true) =
-            (self.saved("training.json")?, done.as_ref() == Some(&from), self.dir.file("adapter.gguf").exists())
-        {
+        if let (Some(training), true, true) = (
+            self.saved("training.json")?,
+            done.as_ref() == Some(&from),
+            self.dir.file("adapter.gguf").exists(),
+        ) {
             return Ok(training);
         }
         let divided = divide(&self.questions, &verdicts, options.held_out);
@@ -148,13 +173,36 @@ impl Run {
         let model = Model::open(&gguf)?;
         let trained = train(&model, &learn, &held_out, options, &self.dir.file("train"), progress, cancel)?;
 
-        progress.update(&Update { stage: Stage::Export, done: 0, total: 2, note: "writing adapter.gguf".into() });
+        progress.update(&Update {
+            stage: Stage::Export,
+            done: 0,
+            total: 2,
+            note: "writing adapter.gguf".into(),
+        });
         let path = self.dir.file("adapter.gguf");
-        let bytes = adapter::write(&path, &model, &trained.layout, &trained.params, &self.provenance(&verdicts, &trained.summary))?;
-        progress.update(&Update { stage: Stage::Export, done: 1, total: 2, note: "comparing with llama.cpp".into() });
+        let bytes = adapter::write(
+            &path,
+            &model,
+            &trained.layout,
+            &trained.params,
+            &self.provenance(&verdicts, &trained.summary),
+        )?;
+        progress.update(&Update {
+            stage: Stage::Export,
+            done: 1,
+            total: 2,
+            note: "comparing with llama.cpp".into(),
+        });
         let shown: Vec<_> = held_out.iter().chain(&learn).take(PARITY_EXAMPLES).collect();
-        let parity =
-            adapter::verify(&self.model, &path, &model, &trained.layout, &trained.params, &shown, options.threads);
+        let parity = adapter::verify(
+            &self.model,
+            &path,
+            &model,
+            &trained.layout,
+            &trained.params,
+            &shown,
+            options.threads,
+        );
         let parity = parity.inspect_err(|_| {
             // An adapter that llama.cpp reads differently must not be picked up by accident.
             let _ = std::fs::rename(&path, self.dir.file("adapter.rejected.gguf"));
@@ -170,7 +218,8 @@ impl Run {
         self.save("adapter.json", &facts)?;
         self.save("training.json", &trained.summary)?;
         self.save("train/from.json", &from)?;
-        let note = format!("equal within {:.4} (relative rms {:.4})", parity.max_abs_diff, parity.relative_rms);
+        let note =
+            format!("equal within {:.4} (relative rms {:.4})", parity.max_abs_diff, parity.relative_rms);
         progress.update(&Update { stage: Stage::Export, done: 2, total: 2, note });
         Ok(trained.summary)
     }
@@ -184,7 +233,10 @@ impl Run {
         let engine = super::EngineOptions { threads: options.threads, slots: 1 };
         let engine = self.engine(&engine, progress)?;
         let encode = |pairs: &[(Question, crate::task::Answer)]| {
-            pairs.iter().map(|(q, a)| example(engine.decoder() as &dyn Decoder, &self.task, q, a)).collect::<Result<Vec<_>>>()
+            pairs
+                .iter()
+                .map(|(q, a)| example(engine.decoder() as &dyn Decoder, &self.task, q, a))
+                .collect::<Result<Vec<_>>>()
         };
         Ok((encode(&divided.learn)?, encode(&divided.held_out)?))
     }
@@ -195,7 +247,10 @@ impl Run {
         vec![
             ("version", m.version.clone()),
             ("base.sha256", m.model_sha256.clone()),
-            ("base.file", self.model.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned())),
+            (
+                "base.file",
+                self.model.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned()),
+            ),
             ("task", m.task.clone()),
             ("task.sha256", m.task_sha256.clone()),
             ("task.json", self.task.to_json()),
@@ -222,7 +277,7 @@ impl Run {
         let task = self.task_with(options)?;
         let (one, two) = self.base_answers(eval, &task, options, progress, cancel)?;
         let (system1, system2) = evaluate::compare_systems(&task, eval, &one, &two);
-        let settled = two.outcomes.iter().filter(|o| o.verdict.kept).count();
+        let settled = two.outcomes.iter().filter(|o| o.verdict.agreement >= task.vote.threshold).count();
         let gold = eval.iter().all(|q| !q.gold.is_empty());
         let figures = format!(
             "on {} held-out questions System 1 is right {:.1}% of the time, the System 2 vote {:.1}%",
@@ -231,7 +286,9 @@ impl Run {
             100.0 * system2.accuracy
         );
         let (distil, why) = match gold {
-            true if system2.accuracy <= system1.accuracy => (false, format!("reasoning does not help: {figures}")),
+            true if system2.accuracy <= system1.accuracy => {
+                (false, format!("reasoning does not help: {figures}"))
+            }
             true => (true, figures),
             false if settled * 10 < eval.len() => {
                 (false, format!("only {settled} of {} held-out questions reach agreement", eval.len()))
@@ -262,7 +319,8 @@ impl Run {
         let distilled = evaluate::ask_directly(&mut engine, &task, eval, self.manifest.seed, cancel)?;
         self.save("evaluation/distilled.json", &distilled)?;
         let from: Option<TrainedFrom> = self.saved("train/from.json")?;
-        let held_out = divide(&self.questions, &self.verdicts()?, from.map_or(0.0, |f| f.options.held_out)).held_out;
+        let held_out =
+            divide(&self.questions, &self.verdicts()?, from.map_or(0.0, |f| f.options.held_out)).held_out;
         let (questions, labels): (Vec<_>, Vec<_>) = held_out.into_iter().unzip();
         let direct = evaluate::ask_directly(&mut engine, &task, &questions, self.manifest.seed, cancel)?;
         let threshold = evaluate::calibrate(&task, &direct, &labels, FALLBACK_AGREEMENT);
@@ -294,10 +352,19 @@ impl Run {
             self.save("evaluation/of.json", &identity)?;
         }
         let mut engine = self.engine(&options.engine, progress)?;
+        // A vote is measured to its end: giving up on a question that cannot reach the threshold
+        // saves work when labels are wanted, but would leave its answer to fewer samples.
+        let mut to_the_end = task.clone();
+        to_the_end.vote.threshold = f32::MIN_POSITIVE;
         let one = match self.saved("evaluation/system1.json")? {
             Some(one) => one,
             None => {
-                progress.update(&Update { stage: Stage::Evaluate, done: 0, total: 0, note: "System 1".into() });
+                progress.update(&Update {
+                    stage: Stage::Evaluate,
+                    done: 0,
+                    total: 0,
+                    note: "System 1".into(),
+                });
                 let one = evaluate::ask_directly(&mut engine, task, eval, self.manifest.seed, cancel)?;
                 self.save("evaluation/system1.json", &one)?;
                 one
@@ -306,7 +373,7 @@ impl Run {
         let (outcomes, seconds) = self.sample(
             "evaluation/system2.jsonl",
             Stage::Evaluate,
-            task,
+            &to_the_end,
             eval,
             Some(&mut engine),
             options,
@@ -358,7 +425,12 @@ impl Watch<'_> {
             Stage::Evaluate => format!("System 2, {} samples", self.journal.appended()),
             _ => format!("{} kept, {} samples", self.kept, self.journal.appended()),
         };
-        self.progress.update(&Update { stage: self.stage, done: self.settled as u64, total: self.total as u64, note });
+        self.progress.update(&Update {
+            stage: self.stage,
+            done: self.settled as u64,
+            total: self.total as u64,
+            note,
+        });
     }
 }
 

@@ -132,10 +132,15 @@ impl<'a> Judge<'a> {
             .enumerate()
             .map(|(i, o)| self.is_right(i, o.verdict.answer.as_ref()))
             .collect();
-        let samples: Vec<(usize, &Sample)> =
-            reasoned.outcomes.iter().enumerate().flat_map(|(i, o)| o.samples.iter().map(move |s| (i, s))).collect();
+        let samples: Vec<(usize, &Sample)> = reasoned
+            .outcomes
+            .iter()
+            .enumerate()
+            .flat_map(|(i, o)| o.samples.iter().map(move |s| (i, s)))
+            .collect();
         let tokens: usize = samples.iter().map(|(_, s)| s.generated_tokens()).sum();
-        let per_sample: Vec<bool> = samples.iter().map(|(i, s)| self.is_right(*i, s.answer.as_ref())).collect();
+        let per_sample: Vec<bool> =
+            samples.iter().map(|(i, s)| self.is_right(*i, s.answer.as_ref())).collect();
         let measured = Measured {
             accuracy: share(&right),
             tokens_per_answer: tokens as f64 / n,
@@ -154,7 +159,12 @@ fn share(right: &[bool]) -> f64 {
 }
 
 /// System 1 and System 2 alone, before there is an adapter: accuracy of both.
-pub fn compare_systems(task: &Task, questions: &[Question], system1: &DirectAnswers, system2: &Reasoned) -> (Measured, Measured) {
+pub fn compare_systems(
+    task: &Task,
+    questions: &[Question],
+    system1: &DirectAnswers,
+    system2: &Reasoned,
+) -> (Measured, Measured) {
     let judge = Judge::new(task, questions, system2);
     (judge.direct(system1).0, judge.reasoned(system2).0)
 }
@@ -175,10 +185,16 @@ pub fn evaluate(
     let (learned, learned_right) = judge.direct(distilled);
     let fallback = threshold.map(|threshold| {
         let n = questions.len().max(1) as f64;
-        let direct: Vec<bool> =
-            distilled.answers.iter().map(|a| a.answer.is_some() && f64::from(a.probability) >= threshold).collect();
-        let right: Vec<bool> =
-            direct.iter().enumerate().map(|(i, d)| if *d { learned_right[i] } else { two_right[i] }).collect();
+        let direct: Vec<bool> = distilled
+            .answers
+            .iter()
+            .map(|a| a.answer.is_some() && f64::from(a.probability) >= threshold)
+            .collect();
+        let right: Vec<bool> = direct
+            .iter()
+            .enumerate()
+            .map(|(i, d)| if *d { learned_right[i] } else { two_right[i] })
+            .collect();
         let tokens: usize = direct
             .iter()
             .enumerate()
@@ -187,7 +203,12 @@ pub fn evaluate(
                 distilled.answers[i].generated_tokens + if *d { 0 } else { slow }
             })
             .sum();
-        Fallback { threshold, coverage: share(&direct), accuracy: share(&right), tokens_per_answer: tokens as f64 / n }
+        Fallback {
+            threshold,
+            coverage: share(&direct),
+            accuracy: share(&right),
+            tokens_per_answer: tokens as f64 / n,
+        }
     });
     Evaluation {
         n: questions.len(),
@@ -268,8 +289,10 @@ mod tests {
 
     #[test]
     fn accuracy_counts_unreadable_answers_as_wrong() {
-        let questions: Vec<_> = (0..2).map(|i| Question::new(i.to_string(), "?", vec!["yes".into()])).collect();
-        let (one, _) = compare_systems(&task(), &questions, &direct(&[("yes", 1.0), ("?!", 1.0)]), &Reasoned::default());
+        let questions: Vec<_> =
+            (0..2).map(|i| Question::new(i.to_string(), "?", vec!["yes".into()])).collect();
+        let (one, _) =
+            compare_systems(&task(), &questions, &direct(&[("yes", 1.0), ("?!", 1.0)]), &Reasoned::default());
         assert_eq!((one.accuracy, one.unparsed, one.tokens_per_answer), (0.5, 1, 2.0));
     }
 }

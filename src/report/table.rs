@@ -14,7 +14,11 @@ pub fn table(report: &Report) -> String {
 fn write_table(out: &mut String, report: &Report) -> std::fmt::Result {
     writeln!(out, "{} · task {}", report.model.name, report.task)?;
     if let Some(c) = &report.curation {
-        write!(out, "curated   {} of {} questions kept, {} samples, {:.0} s", c.kept, c.questions, c.samples, c.seconds)?;
+        write!(
+            out,
+            "curated   {} of {} questions kept, {} samples, {:.0} s",
+            c.kept, c.questions, c.samples, c.seconds
+        )?;
         match c.precision {
             Some(p) => writeln!(out, "; kept labels right: {:.1}%", 100.0 * p)?,
             None => writeln!(out)?,
@@ -24,7 +28,14 @@ fn write_table(out: &mut String, report: &Report) -> std::fmt::Result {
         writeln!(
             out,
             "trained   {} examples, {:.1} epochs, {} steps, {:.0} s, {:.0} tokens/s, loss {:.3} → {:.3}, peak {:.0} MB",
-            t.examples, t.epochs, t.steps, t.seconds, t.tokens_per_s, t.loss_first, t.loss_last, t.peak_rss_mb
+            t.examples,
+            t.epochs,
+            t.steps,
+            t.seconds,
+            t.tokens_per_s,
+            t.loss_first,
+            t.loss_last,
+            t.peak_rss_mb
         )?;
     }
     if let Some(a) = &report.adapter {
@@ -39,7 +50,13 @@ fn write_table(out: &mut String, report: &Report) -> std::fmt::Result {
     }
     if let Some(e) = &report.evaluation {
         let of = if e.against == "gold" { "accuracy" } else { "agreement" };
-        writeln!(out, "\n{:<34}{of:>9}{:>16}{:>12}", format!("{} held-out questions", e.n), "tokens/answer", "ms/answer")?;
+        writeln!(
+            out,
+            "\n{:<34}{of:>9}{:>16}{:>12}",
+            format!("{} held-out questions", e.n),
+            "tokens/answer",
+            "ms/answer"
+        )?;
         let mut row = |name: &str, accuracy: f64, tokens: f64, ms: Option<f64>| {
             let ms = ms.map_or(String::new(), |ms| format!("{ms:.1}"));
             writeln!(out, "{name:<34}{:>8.1}%{tokens:>16.1}{ms:>12}", 100.0 * accuracy)
@@ -56,7 +73,12 @@ fn write_table(out: &mut String, report: &Report) -> std::fmt::Result {
         let (a, t, ms) = plain(&e.distilled);
         row("distilled (asked directly)", a, t, ms)?;
         if let Some(f) = &e.fallback {
-            row(&format!("distilled, reasoning when < {:.2}", f.threshold), f.accuracy, f.tokens_per_answer, None)?;
+            row(
+                &format!("distilled, reasoning when < {:.2}", f.threshold),
+                f.accuracy,
+                f.tokens_per_answer,
+                None,
+            )?;
         }
     }
     if let Some(d) = &report.decision {

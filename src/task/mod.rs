@@ -88,10 +88,7 @@ impl Task {
             },
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(Error::input(
                 format!("task {name_or_path:?}"),
-                format!(
-                    "no such built-in task or file; built-in tasks: {}",
-                    BUILTIN_NAMES.join(", ")
-                ),
+                format!("no such built-in task or file; built-in tasks: {}", BUILTIN_NAMES.join(", ")),
             )),
             Err(error) => Err(Error::io("read", name_or_path)(error)),
         }

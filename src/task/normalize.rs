@@ -48,13 +48,11 @@ fn classify(c: char, before: Option<char>, after: Option<char>) -> Class {
     let is_word = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
     match c {
         '.' if is_digit(before) && is_digit(after) => Class::Keep('.'),
-        '\'' | '.' | '`' | '’' | '‘' | 'ʼ' | 'ʻ' | '¿' | '¡' | '\u{200b}' | '\u{feff}' => {
-            Class::Drop
-        }
+        '\'' | '.' | '`' | '’' | '‘' | 'ʼ' | 'ʻ' | '¿' | '¡' | '\u{200b}' | '\u{feff}' => Class::Drop,
         '-' | '−' if is_digit(after) && !is_word(before) => Class::Keep('-'),
         '#' if !is_word(before) && !is_word(after) => Class::Space,
-        '-' | '−' | '‐' | '‑' | '–' | '—' | '_' | '*' | ',' | ';' | ':' | '!' | '?' | '(' | ')'
-        | '[' | ']' | '{' | '}' | '"' | '“' | '”' | '„' | '«' | '»' | '…' | '。' | '，' | '、' => {
+        '-' | '−' | '‐' | '‑' | '–' | '—' | '_' | '*' | ',' | ';' | ':' | '!' | '?' | '(' | ')' | '['
+        | ']' | '{' | '}' | '"' | '“' | '”' | '„' | '«' | '»' | '…' | '。' | '，' | '、' => {
             Class::Space
         }
         c if c.is_whitespace() || c.is_control() => Class::Space,

@@ -89,8 +89,7 @@ fn parse_questions(bytes: &[u8], origin: &str) -> Result<Vec<Question>> {
             parse_line(line, default_id).map_err(refuse)?
         } else if questions.is_empty() && is_json_array(bytes) {
             return Err(refuse(
-                "found a JSON array, expected one JSON object a line (jq -c '.[]' makes it so)"
-                    .into(),
+                "found a JSON array, expected one JSON object a line (jq -c '.[]' makes it so)".into(),
             ));
         } else {
             Question::new(default_id, line, Vec::new())
@@ -98,9 +97,7 @@ fn parse_questions(bytes: &[u8], origin: &str) -> Result<Vec<Question>> {
         match first_use.entry(question.id.clone()) {
             Entry::Occupied(first) => {
                 let (id, first) = (&question.id, first.get());
-                return Err(refuse(format!(
-                    "id {id:?} is already used on line {first}; ids must be unique"
-                )));
+                return Err(refuse(format!("id {id:?} is already used on line {first}; ids must be unique")));
             }
             Entry::Vacant(entry) => entry.insert(number),
         };
@@ -118,16 +115,14 @@ fn is_json_array(bytes: &[u8]) -> bool {
 }
 
 fn parse_line(line: &str, default_id: String) -> std::result::Result<Question, String> {
-    let value: Value = serde_json::from_str(line)
-        .map_err(|error| format!("not a JSON object: {}", reason(&error)))?;
+    let value: Value =
+        serde_json::from_str(line).map_err(|error| format!("not a JSON object: {}", reason(&error)))?;
     let Value::Object(object) = value else {
         return Err(format!("expected a JSON object {{…}}, found {}", kind(&value)));
     };
     let id = match object.get("id") {
         None | Some(Value::Null) => default_id,
-        Some(id) => {
-            as_text(id).ok_or_else(|| format!("\"id\" must be text, found {}", kind(id)))?
-        }
+        Some(id) => as_text(id).ok_or_else(|| format!("\"id\" must be text, found {}", kind(id)))?,
     };
     if id.trim().is_empty() {
         return Err("\"id\" is empty; leave it out or give each question its own".into());
@@ -135,9 +130,7 @@ fn parse_line(line: &str, default_id: String) -> std::result::Result<Question, S
     Ok(Question { id, fields: parse_fields(&object)?, gold: parse_gold(&object)? })
 }
 
-fn parse_fields(
-    object: &Map<String, Value>,
-) -> std::result::Result<BTreeMap<String, String>, String> {
+fn parse_fields(object: &Map<String, Value>) -> std::result::Result<BTreeMap<String, String>, String> {
     let mut fields = BTreeMap::new();
     match object.get("fields") {
         None | Some(Value::Null) => {}
@@ -160,32 +153,25 @@ fn parse_fields(
         }
         Some(Value::String(text)) => match fields.insert("question".into(), text.clone()) {
             Some(other) if other != *text => {
-                return Err(
-                    "\"question\" and \"fields\" give two different questions; keep one".into()
-                );
+                return Err("\"question\" and \"fields\" give two different questions; keep one".into());
             }
             _ => {}
         },
         Some(other) => return Err(format!("\"question\" must be text, found {}", kind(other))),
     }
     if fields.is_empty() {
-        return Err(
-            "field \"question\" is missing; each line needs \"question\" or \"fields\"".into()
-        );
+        return Err("field \"question\" is missing; each line needs \"question\" or \"fields\"".into());
     }
     Ok(fields)
 }
 
 fn parse_gold(object: &Map<String, Value>) -> std::result::Result<Vec<String>, String> {
-    let expected =
-        |found| format!("\"answer\" must be text or a list of accepted texts, found {found}");
+    let expected = |found| format!("\"answer\" must be text or a list of accepted texts, found {found}");
     match object.get("answer") {
         None | Some(Value::Null) => Ok(Vec::new()),
         Some(Value::Array(answers)) => answers
             .iter()
-            .map(|answer| {
-                as_text(answer).ok_or_else(|| expected(format!("{} in the list", kind(answer))))
-            })
+            .map(|answer| as_text(answer).ok_or_else(|| expected(format!("{} in the list", kind(answer)))))
             .collect(),
         Some(answer) => Ok(vec![as_text(answer).ok_or_else(|| expected(kind(answer).into()))?]),
     }
@@ -240,10 +226,7 @@ mod tests {
         ))
         .unwrap();
         assert_eq!(questions[0], Question::new("a", "Why?", vec!["because".into()]));
-        assert_eq!(
-            questions[1],
-            Question::new("L3", "How many?", vec!["3".into(), "three".into()])
-        );
+        assert_eq!(questions[1], Question::new("L3", "How many?", vec!["3".into(), "three".into()]));
         assert_eq!((questions[2].id.as_str(), questions[2].text()), ("7", ""));
         assert_eq!(questions[2].fields["b"], "2");
         assert!(questions[2].gold.is_empty());
@@ -258,19 +241,13 @@ mod tests {
 
     #[test]
     fn a_written_line_reads_back_unchanged() {
-        let fields = BTreeMap::from([
-            ("a".to_string(), "1\n2".to_string()),
-            ("question".into(), "\"ü\"?".into()),
-        ]);
+        let fields =
+            BTreeMap::from([("a".to_string(), "1\n2".to_string()), ("question".into(), "\"ü\"?".into())]);
         for question in [
             Question::new("x", "y", vec![]),
             Question::new("x", "y", vec!["z".into()]),
             Question { id: "q".into(), fields: fields.clone(), gold: vec!["1".into(), "2".into()] },
-            Question {
-                id: "q".into(),
-                fields: BTreeMap::from([("a".into(), String::new())]),
-                gold: vec![],
-            },
+            Question { id: "q".into(), fields: BTreeMap::from([("a".into(), String::new())]), gold: vec![] },
         ] {
             let line = question.to_json_line();
             assert!(!line.contains('\n'));
@@ -285,10 +262,7 @@ mod tests {
                 "{\"question\": \"a\"}\n{\"question\": }",
                 "q.jsonl:2: not a JSON object: expected value at column 14",
             ),
-            (
-                "{\"question\": \"a\"}\nplain",
-                "q.jsonl:2: not a JSON object: expected value at column 1",
-            ),
+            ("{\"question\": \"a\"}\nplain", "q.jsonl:2: not a JSON object: expected value at column 1"),
             ("{\"question\": \"a\"}\n[1]", "q.jsonl:2: expected a JSON object {…}, found a list"),
             (
                 "\n{\"id\": \"x\"}",
@@ -297,10 +271,7 @@ mod tests {
             ("{\"question\": \"  \"}", "q.jsonl:1: \"question\" is empty"),
             ("{\"question\": 4}", "q.jsonl:1: \"question\" must be text, found a number"),
             ("{\"fields\": []}", "q.jsonl:1: \"fields\" must be an object of texts, found a list"),
-            (
-                "{\"fields\": {\"a\": []}}",
-                "q.jsonl:1: field \"a\" of \"fields\" must be text, found a list",
-            ),
+            ("{\"fields\": {\"a\": []}}", "q.jsonl:1: field \"a\" of \"fields\" must be text, found a list"),
             (
                 "{\"question\": \"a\", \"fields\": {\"question\": \"b\"}}",
                 "q.jsonl:1: \"question\" and \"fields\" give two different questions; keep one",
@@ -321,14 +292,8 @@ mod tests {
                 "[{\"question\": \"a\"}]",
                 "q.jsonl:1: found a JSON array, expected one JSON object a line (jq -c '.[]' makes it so)",
             ),
-            (
-                "",
-                "q.jsonl: the file holds no question; expected one a line, as JSON or as plain text",
-            ),
-            (
-                "\n \r\n",
-                "q.jsonl: the file holds no question; expected one a line, as JSON or as plain text",
-            ),
+            ("", "q.jsonl: the file holds no question; expected one a line, as JSON or as plain text"),
+            ("\n \r\n", "q.jsonl: the file holds no question; expected one a line, as JSON or as plain text"),
         ] {
             assert_eq!(refusal(text.as_bytes()), message);
         }

@@ -62,8 +62,7 @@ const SYSTEM2: Defaults = Defaults { name: "answer", max_tokens: 256, temperatur
 
 /// Parses and checks; the error is one line without the origin.
 pub(super) fn parse(text: &str) -> Result<Task, String> {
-    let raw: RawTask =
-        serde_json::from_str(text).map_err(|error| format!("not a task: {error}"))?;
+    let raw: RawTask = serde_json::from_str(text).map_err(|error| format!("not a task: {error}"))?;
     check_name("task", &raw.name, "-_.")?;
     if raw.system2.is_empty() {
         return Err("\"system2\" is empty; it needs at least one step".into());
@@ -81,9 +80,7 @@ pub(super) fn parse(text: &str) -> Result<Task, String> {
             .map(|(index, raw)| {
                 let at = format!("\"system2\" step {}", index + 1);
                 if several && raw.name.is_none() {
-                    return Err(format!(
-                        "{at}: \"name\" is missing; a program of several steps names each"
-                    ));
+                    return Err(format!("{at}: \"name\" is missing; a program of several steps names each"));
                 }
                 step(raw, &SYSTEM2).map_err(|why| format!("{at}: {why}"))
             })
@@ -146,15 +143,11 @@ fn check_program(task: &Task) -> Result<(), String> {
         // The last step's name is free for a field: nothing can refer to its output.
         let ahead = &names[index..names.len() - 1];
         if let Some(name) = step.names_used().iter().find(|name| ahead.contains(&name.as_str())) {
-            return Err(format!(
-                "{at}: the template uses {name:?}, which only exists after that step"
-            ));
+            return Err(format!("{at}: the template uses {name:?}, which only exists after that step"));
         }
     }
     let earlier = &names[..names.len() - 1];
-    if let Some(name) =
-        task.system1.names_used().iter().find(|name| earlier.contains(&name.as_str()))
-    {
+    if let Some(name) = task.system1.names_used().iter().find(|name| earlier.contains(&name.as_str())) {
         return Err(format!(
             "\"system1\": the template uses {name:?}, a \"system2\" step; it sees only fields"
         ));
@@ -165,9 +158,7 @@ fn check_program(task: &Task) -> Result<(), String> {
 fn check_vote(rule: &VoteRule) -> Result<(), String> {
     check(rule.samples, "samples", "1 to 1000", |n| (1..=MAX_SAMPLES).contains(&n))?;
     check(rule.threshold, "threshold", "above 0, at most 1", |p| p > 0.0 && p <= 1.0)?;
-    check(rule.min_samples, "min_samples", "1 to \"samples\"", |n| {
-        (1..=rule.samples).contains(&n)
-    })?;
+    check(rule.min_samples, "min_samples", "1 to \"samples\"", |n| (1..=rule.samples).contains(&n))?;
     check(rule.confidence, "confidence", "above 0.5, at most 1", |p| p > 0.5 && p <= 1.0)
 }
 

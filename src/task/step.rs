@@ -60,9 +60,7 @@ impl Step {
         for (name, output) in outputs {
             let text = without_thinking(output).unwrap_or("").trim();
             if values.insert(name, text).is_some() {
-                return Err(refuse(format!(
-                    "its field {name:?} has the name of a step; rename one of them"
-                )));
+                return Err(refuse(format!("its field {name:?} has the name of a step; rename one of them")));
             }
         }
         let environment = environment();
@@ -175,16 +173,14 @@ impl TryFrom<String> for Marker {
     fn try_from(text: String) -> std::result::Result<Self, String> {
         let trimmed = text.trim();
         if trimmed.is_empty() {
-            return Err(
-                "\"marker\" is empty; leave it out or give a text such as \"Answer:\"".into()
-            );
+            return Err("\"marker\" is empty; leave it out or give a text such as \"Answer:\"".into());
         }
         let (word, colon) = match trimmed.strip_suffix(':') {
             Some(word) => (word.trim_end(), r"[\s*_`]*[:：]"),
             None => (trimmed, ""),
         };
-        let regex = Regex::new(&format!("(?i){}{colon}", regex::escape(word)))
-            .map_err(|error| error.to_string())?;
+        let regex =
+            Regex::new(&format!("(?i){}{colon}", regex::escape(word))).map_err(|error| error.to_string())?;
         Ok(Marker { text: trimmed.to_string(), regex })
     }
 }
@@ -233,17 +229,13 @@ mod tests {
     #[test]
     fn a_field_that_looks_like_a_template_is_only_text() {
         let question = Question::new("q", "{{ secret }} {% raw %}", vec![]);
-        assert_eq!(
-            step("{{ question }}").render(&question, &[]).unwrap()[0].1,
-            "{{ secret }} {% raw %}"
-        );
+        assert_eq!(step("{{ question }}").render(&question, &[]).unwrap()[0].1, "{{ secret }} {% raw %}");
     }
 
     #[test]
     fn a_missing_field_is_named_with_those_there_are() {
-        let error = step("{{ a }} {{ question }}")
-            .render(&Question::new("q7", "?", vec![]), &[])
-            .unwrap_err();
+        let error =
+            step("{{ a }} {{ question }}").render(&Question::new("q7", "?", vec![]), &[]).unwrap_err();
         assert_eq!(
             error.to_string(),
             "question \"q7\": the prompt of step \"answer\" uses a field that the question does not have (a); \
@@ -254,21 +246,16 @@ mod tests {
     #[test]
     fn a_field_may_not_hide_behind_a_step() {
         let outputs = [("question".to_string(), "x".to_string())];
-        let error =
-            step("{{ question }}").render(&Question::new("q", "?", vec![]), &outputs).unwrap_err();
+        let error = step("{{ question }}").render(&Question::new("q", "?", vec![]), &outputs).unwrap_err();
         assert!(error.to_string().contains("has the name of a step"), "{error}");
     }
 
     #[test]
     fn a_marker_is_found_in_any_dress_and_the_last_one_counts() {
         let marker = marker("Answer:");
-        for text in [
-            "answer: x",
-            "So **Answer:** y. ANSWER: x",
-            "**Answer**: x",
-            "Final answer : x",
-            "Answer： x",
-        ] {
+        for text in
+            ["answer: x", "So **Answer:** y. ANSWER: x", "**Answer**: x", "Final answer : x", "Answer： x"]
+        {
             assert_eq!(marker.after(text).map(str::trim), Some("x"), "{text}");
         }
         for text in ["", "The answer is x", "answer", "Ans: x"] {
@@ -282,11 +269,7 @@ mod tests {
     fn thinking_is_left_out_and_unfinished_thinking_is_no_text() {
         assert_eq!(without_thinking("plain"), Some("plain"));
         assert_eq!(without_thinking("<think>\nno</think>yes"), Some("yes"));
-        assert_eq!(
-            without_thinking("no</think>yes"),
-            Some("yes"),
-            "templates may open the block themselves"
-        );
+        assert_eq!(without_thinking("no</think>yes"), Some("yes"), "templates may open the block themselves");
         assert_eq!(without_thinking(" <think>no"), None);
     }
 }

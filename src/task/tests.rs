@@ -56,22 +56,13 @@ fn number_and_text_rules_read_back_unchanged() {
 fn the_coin_flip_prompts_are_those_the_fixture_model_knows() {
     let task = Task::load("coin-flip").unwrap();
     let question = Question::new("q", "Is it?", vec![]);
-    assert_eq!(
-        task.system1.render(&question, &[]).unwrap(),
-        [("user", "Is it? Answer yes or no.".into())]
-    );
+    assert_eq!(task.system1.render(&question, &[]).unwrap(), [("user", "Is it? Answer yes or no.".into())]);
     assert_eq!(
         task.system2[0].render(&question, &[]).unwrap(),
-        [(
-            "user",
-            "Is it? Think step by step, then write \"Answer: yes\" or \"Answer: no\".".into()
-        )]
+        [("user", "Is it? Think step by step, then write \"Answer: yes\" or \"Answer: no\".".into())]
     );
     assert_eq!(task.system1.marker, None);
-    assert_eq!(
-        (task.vote.samples, task.vote.threshold, task.system2[0].temperature),
-        (8, 0.75, 0.8)
-    );
+    assert_eq!((task.vote.samples, task.vote.threshold, task.system2[0].temperature), (8, 0.75, 0.8));
     assert_eq!(task.extract1("Yes").unwrap().key, "yes");
     assert_eq!(task.extract2("Yes"), None);
 }
@@ -95,10 +86,7 @@ fn each_fault_of_a_task_is_refused_with_its_place_and_cure() {
             changed(r#""name": "t","#, r#""name": "t", "vots": {},"#),
             "unknown field `vots`, expected one of `name`",
         ),
-        (
-            changed(r#""name": "t""#, r#""name": "a/b""#),
-            "task name \"a/b\" must start with a letter",
-        ),
+        (changed(r#""name": "t""#, r#""name": "a/b""#), "task name \"a/b\" must start with a letter"),
         (
             changed(r#"{"prompt": "{{ question }}"}"#, r#"{"prompt": "{{ question }"}"#),
             "\"system1\": the template does not compile: ",
@@ -112,21 +100,12 @@ fn each_fault_of_a_task_is_refused_with_its_place_and_cure() {
             "\"system1\": the template uses \"a\", a \"system2\" step; it sees only fields",
         ),
         (
-            changed(
-                r#""name": "a", "prompt": "{{ question }}""#,
-                r#""name": "a", "prompt": "{{ a }}""#,
-            ),
+            changed(r#""name": "a", "prompt": "{{ question }}""#, r#""name": "a", "prompt": "{{ a }}""#),
             "\"system2\" step 1: the template uses \"a\", which only exists after that step",
         ),
-        (
-            changed(r#""name": "b""#, r#""name": "a""#),
-            "\"system2\" step 2: the name \"a\" is taken",
-        ),
+        (changed(r#""name": "b""#, r#""name": "a""#), "\"system2\" step 2: the name \"a\" is taken"),
         (changed(r#""name": "b", "#, ""), "\"system2\" step 2: \"name\" is missing"),
-        (
-            changed(r#""name": "b""#, r#""name": "b c""#),
-            "step name \"b c\" must start with a letter",
-        ),
+        (changed(r#""name": "b""#, r#""name": "b c""#), "step name \"b c\" must start with a letter"),
         (
             changed(r#""name": "b""#, r#""name": "b", "temperature": -1"#),
             "\"system2\" step 2: \"temperature\" must be 0 to 10, found -1",
@@ -139,10 +118,7 @@ fn each_fault_of_a_task_is_refused_with_its_place_and_cure() {
             changed(r#""name": "b""#, r#""name": "b", "top_p": 0"#),
             "\"top_p\" must be above 0, at most 1, found 0",
         ),
-        (
-            changed(r#""name": "b""#, r#""name": "b", "min_p": 1"#),
-            "\"min_p\" must be 0 to below 1, found 1",
-        ),
+        (changed(r#""name": "b""#, r#""name": "b", "min_p": 1"#), "\"min_p\" must be 0 to below 1, found 1"),
         (changed(r#""name": "b""#, r#""name": "b", "stop": [""]"#), "\"stop\" holds an empty text"),
         (changed(r#""name": "b""#, r#""name": "b", "marker": " ""#), "\"marker\" is empty"),
         (changed(r#""name": "b""#, r#""name": "b", "heat": 1"#), "unknown field `heat`"),
@@ -153,10 +129,7 @@ fn each_fault_of_a_task_is_refused_with_its_place_and_cure() {
             changed(r#"["yes", "no"]"#, r#"["yes", "no"], "aliases": {"nay": "not"}"#),
             "alias \"nay\" stands for \"not\", which is not one of the choices",
         ),
-        (
-            changed(r#""kind": "choice""#, r#""kind": "guess""#),
-            "unknown variant `guess`, expected one of",
-        ),
+        (changed(r#""kind": "choice""#, r#""kind": "guess""#), "unknown variant `guess`, expected one of"),
         (
             changed(r#""choice", "choices": ["yes", "no"]"#, r#""text", "patterns": ["("]"#),
             "pattern \"(\" is not a regular expression: ",
@@ -193,10 +166,7 @@ fn each_fault_of_a_task_is_refused_with_its_place_and_cure() {
         ),
     ] {
         let message = refusal(&text);
-        assert!(
-            message.starts_with("t.json: ") && message.contains(part),
-            "{message}\nshould say\n{part}"
-        );
+        assert!(message.starts_with("t.json: ") && message.contains(part), "{message}\nshould say\n{part}");
     }
     let no_steps =
         r#"{"name": "t", "system1": {"prompt": "x"}, "system2": [], "answer": {"kind": "number"}}"#;
@@ -219,10 +189,5 @@ fn a_task_file_is_loaded_by_its_path() {
     assert_eq!(Task::load(path.to_str().unwrap()).unwrap(), Task::from_json(MINIMAL, "").unwrap());
     std::fs::write(&path, b"\xff").unwrap();
     assert!(Task::load(path.to_str().unwrap()).unwrap_err().to_string().contains("not UTF-8"));
-    assert!(
-        Task::load(dir.path().to_str().unwrap())
-            .unwrap_err()
-            .to_string()
-            .starts_with("cannot read")
-    );
+    assert!(Task::load(dir.path().to_str().unwrap()).unwrap_err().to_string().starts_with("cannot read"));
 }

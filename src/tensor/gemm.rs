@@ -267,7 +267,11 @@ unsafe impl Sync for Shared {}
 /// If the shapes do not fit.
 pub fn product(out: Out, terms: &[(&Left, Right)], accumulate: bool) {
     for (left, right) in terms {
-        assert_eq!((left.rows, left.depth, right.cols()), (out.rows, right.depth(), out.cols), "product shapes");
+        assert_eq!(
+            (left.rows, left.depth, right.cols()),
+            (out.rows, right.depth(), out.cols),
+            "product shapes"
+        );
     }
     if out.rows == 0 || out.cols == 0 {
         return;
@@ -328,7 +332,15 @@ fn chunk_width(cols: usize, granule: usize, threads: usize) -> usize {
 ///
 /// # Safety
 /// `c` must be valid for `height` rows of `width` values, `stride` apart.
-unsafe fn tile_product(a: &[f32], b: &[f32], c: *mut f32, stride: usize, height: usize, width: usize, overwrite: bool) {
+unsafe fn tile_product(
+    a: &[f32],
+    b: &[f32],
+    c: *mut f32,
+    stride: usize,
+    height: usize,
+    width: usize,
+    overwrite: bool,
+) {
     debug_assert_eq!(a.len() / MR, b.len() / NR);
     if height == MR && width == NR {
         // SAFETY: the whole tile is valid.
@@ -449,7 +461,8 @@ mod tests {
         let mut c = vec![0.0; a.rows * b.cols];
         for i in 0..a.rows {
             for j in 0..b.cols {
-                c[i * b.cols + j] = (0..a.cols).map(|k| f64::from(a.at(i, k)) * f64::from(b.at(k, j))).sum::<f64>() as f32;
+                c[i * b.cols + j] =
+                    (0..a.cols).map(|k| f64::from(a.at(i, k)) * f64::from(b.at(k, j))).sum::<f64>() as f32;
             }
         }
         c
@@ -466,7 +479,9 @@ mod tests {
 
     #[test]
     fn dense_products_of_any_shape_equal_the_naive_sum() {
-        for (m, n, k) in [(1, 1, 1), (6, 16, 8), (7, 17, 5), (13, 300, 257), (200, 33, 700), (1, 530, 64), (65, 1, 31)] {
+        for (m, n, k) in
+            [(1, 1, 1), (6, 16, 8), (7, 17, 5), (13, 300, 257), (200, 33, 700), (1, 530, 64), (65, 1, 31)]
+        {
             let (a, b) = (random(m * k, 1), random(k * n, 2));
             let (a, b) = (View::new(&a, m, k), View::new(&b, k, n));
             let mut c = vec![9.0; m * n];

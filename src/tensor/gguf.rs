@@ -335,8 +335,9 @@ impl<'a> Cursor<'a> {
             dims.push(d as usize);
         }
         let id = self.u32()?;
-        let ty = QuantType::from_id(id)
-            .ok_or_else(|| format!("tensor \"{name}\" has type {id}, which this build of ggml does not know"))?;
+        let ty = QuantType::from_id(id).ok_or_else(|| {
+            format!("tensor \"{name}\" has type {id}, which this build of ggml does not know")
+        })?;
         let offset = self.u64()?;
         if offset % alignment != 0 {
             return Err(format!("tensor \"{name}\" lies at offset {offset}, not aligned to {alignment}"));
@@ -419,7 +420,10 @@ impl<'a> Cursor<'a> {
     fn take(&mut self, n: usize) -> Parse<&'a [u8]> {
         let end = self.at.checked_add(n).filter(|end| *end <= self.bytes.len());
         let end = end.ok_or_else(|| {
-            format!("truncated: the header runs past the end of the file ({} bytes); download it again", self.bytes.len())
+            format!(
+                "truncated: the header runs past the end of the file ({} bytes); download it again",
+                self.bytes.len()
+            )
         })?;
         let out = &self.bytes[self.at..end];
         self.at = end;
@@ -490,7 +494,10 @@ mod tests {
     #[test]
     fn messages_say_what_was_expected_and_found() {
         let text = |bytes: &[u8]| open(bytes).unwrap_err().to_string();
-        assert!(text(b"PK\x03\x04 this is a zip file, not a model").contains("starts with \"PK\\x03\\x04\", expected \"GGUF\""));
+        assert!(
+            text(b"PK\x03\x04 this is a zip file, not a model")
+                .contains("starts with \"PK\\x03\\x04\", expected \"GGUF\"")
+        );
         assert!(text(b"GG").contains("not a GGUF file (2 bytes"));
         assert!(text(&sample()[..200]).contains("truncated"));
     }

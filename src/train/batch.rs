@@ -69,7 +69,10 @@ impl Batch {
         let mut trie = Trie::default();
         let mut tokens_unshared = 0;
         for example in examples {
-            assert!(!example.prompt.is_empty() && !example.target.is_empty(), "an example has a prompt and a target");
+            assert!(
+                !example.prompt.is_empty() && !example.target.is_empty(),
+                "an example has a prompt and a target"
+            );
             tokens_unshared += example.prompt.len() + example.target.len() - 1;
             trie.insert(example, share);
         }
@@ -100,7 +103,11 @@ impl Batch {
                 if !node.targets.is_empty() {
                     let row = self.loss_tokens.len();
                     self.loss_tokens.push(index);
-                    self.targets.extend(node.targets.iter().map(|&(token, count)| Target { row, token, count }));
+                    self.targets.extend(node.targets.iter().map(|&(token, count)| Target {
+                        row,
+                        token,
+                        count,
+                    }));
                 }
                 match node.children[..] {
                     [only] => at = only,

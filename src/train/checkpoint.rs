@@ -76,7 +76,8 @@ fn parse(bytes: &[u8], n: usize) -> Option<Checkpoint> {
     let (len, rest) = rest.split_first_chunk::<8>()?;
     let (json, rest) = rest.split_at_checked(usize::try_from(u64::from_le_bytes(*len)).ok()?)?;
     let cursor: Cursor = serde_json::from_slice(json).ok()?;
-    let values: Vec<f32> = rest.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+    let values: Vec<f32> =
+        rest.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
     if values.len() != 3 * n && values.len() != 4 * n {
         return None;
     }

@@ -12,7 +12,16 @@ fn examples() -> Vec<Example> {
 }
 
 fn options() -> TrainOptions {
-    TrainOptions { lr: 1e-2, epochs: 6, batch: 5, rank: 4, threads: Some(2), max_tokens: 16, patience: 0, ..TrainOptions::default() }
+    TrainOptions {
+        lr: 1e-2,
+        epochs: 6,
+        batch: 5,
+        rank: 4,
+        threads: Some(2),
+        max_tokens: 16,
+        patience: 0,
+        ..TrainOptions::default()
+    }
 }
 
 /// Cancels after so many steps.
@@ -31,7 +40,8 @@ fn the_loss_falls_and_an_interrupted_run_ends_with_the_same_bytes() {
     let model = open(&RandomModel::new("llama"));
     let (all, dir) = (examples(), tempfile::tempdir().unwrap());
     let (learn, held) = all.split_at(20);
-    let whole = train(&model, learn, held, &options(), &dir.path().join("a"), &Silent, &Cancel::new()).unwrap();
+    let whole =
+        train(&model, learn, held, &options(), &dir.path().join("a"), &Silent, &Cancel::new()).unwrap();
     assert!(whole.summary.loss_last < 0.5 * whole.summary.loss_first, "{:?}", whole.summary.loss_curve);
     assert!(whole.summary.tokens_computed < whole.summary.tokens);
 
@@ -54,7 +64,9 @@ fn the_loss_falls_and_an_interrupted_run_ends_with_the_same_bytes() {
 fn a_damaged_checkpoint_and_one_of_another_run_start_over() {
     let model = open(&RandomModel::new("llama"));
     let (all, dir) = (examples(), tempfile::tempdir().unwrap());
-    let run = |options: &TrainOptions| train(&model, &all, &[], options, dir.path(), &Silent, &Cancel::new()).unwrap();
+    let run = |options: &TrainOptions| {
+        train(&model, &all, &[], options, dir.path(), &Silent, &Cancel::new()).unwrap()
+    };
     let first = run(&options());
     let file = dir.path().join("checkpoint.bin");
     let mut bytes = std::fs::read(&file).unwrap();

@@ -64,20 +64,31 @@ impl Layout {
     /// Every pair with its place: layer, module, range of A `[r, n_in]`, range of Bᵀ `[r, n_out]`.
     pub fn pairs(&self) -> impl Iterator<Item = (usize, Module, Range<usize>, Range<usize>)> + '_ {
         self.slots.iter().enumerate().flat_map(|(layer, slots)| {
-            Module::ALL.into_iter().zip(slots).filter_map(move |(m, slot)| {
-                slot.as_ref().map(|s| (layer, m, s.a.clone(), s.bt.clone()))
-            })
+            Module::ALL
+                .into_iter()
+                .zip(slots)
+                .filter_map(move |(m, slot)| slot.as_ref().map(|s| (layer, m, s.a.clone(), s.bt.clone())))
         })
     }
 
     /// The pair of one module, with values from `params`.
     pub fn pair<'a>(&self, params: &'a [f32], layer: usize, module: Module) -> Option<Pair<'a>> {
         let slot = self.slots[layer][module as usize].as_ref()?;
-        Some(Pair { a: &params[slot.a.clone()], bt: &params[slot.bt.clone()], rank: self.rank, scale: self.scale() })
+        Some(Pair {
+            a: &params[slot.a.clone()],
+            bt: &params[slot.bt.clone()],
+            rank: self.rank,
+            scale: self.scale(),
+        })
     }
 
     /// The gradients of one module's A and Bᵀ within `grads`.
-    pub fn grads<'a>(&self, grads: &'a mut [f32], layer: usize, module: Module) -> Option<(&'a mut [f32], &'a mut [f32])> {
+    pub fn grads<'a>(
+        &self,
+        grads: &'a mut [f32],
+        layer: usize,
+        module: Module,
+    ) -> Option<(&'a mut [f32], &'a mut [f32])> {
         let slot = self.slots[layer][module as usize].as_ref()?;
         let both = &mut grads[slot.a.start..slot.bt.end];
         Some(both.split_at_mut(slot.a.len()))

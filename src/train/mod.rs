@@ -21,8 +21,8 @@ pub mod spec;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use rand::seq::SliceRandom;
 use rand::SeedableRng;
+use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
@@ -196,8 +196,9 @@ impl<'a> Trainer<'a> {
     ) -> Result<Self> {
         std::fs::create_dir_all(dir).map_err(Error::io("create", dir))?;
         let layout = Layout::new(&model.spec, options.rank, options.alpha, &options.modules);
-        let identity = serde_json::to_vec(&(options, examples, held_out, &model.spec.arch.name, layout.len()))
-            .map_err(|e| Error::Internal(e.to_string()))?;
+        let identity =
+            serde_json::to_vec(&(options, examples, held_out, &model.spec.arch.name, layout.len()))
+                .map_err(|e| Error::Internal(e.to_string()))?;
         let identity = crate::run::sha256(&identity);
         let file = dir.join("checkpoint.bin");
         let state = match Checkpoint::load(&file, &identity, layout.len())? {
@@ -233,8 +234,10 @@ impl<'a> Trainer<'a> {
             let step = self.state.cursor.step;
             let order = self.order(step as usize / per_epoch);
             let from = step as usize % per_epoch * self.options.batch;
-            let chosen: Vec<&Example> =
-                order[from..order.len().min(from + self.options.batch)].iter().map(|i| &self.examples[*i]).collect();
+            let chosen: Vec<&Example> = order[from..order.len().min(from + self.options.batch)]
+                .iter()
+                .map(|i| &self.examples[*i])
+                .collect();
             let loss = self.step(&chosen, step, total)?;
             let cursor = &mut self.state.cursor;
             cursor.step += 1;
@@ -320,7 +323,13 @@ impl<'a> Trainer<'a> {
         let count: usize = self.held_out.iter().map(|e| e.target.len()).sum();
         let mut loss = 0.0;
         for batch in batches(&self.held_out.iter().collect::<Vec<_>>(), self.options.max_tokens) {
-            loss += self.model.loss(&self.layout, &self.state.params, &batch, 1.0 / count as f32, &mut self.tape)?;
+            loss += self.model.loss(
+                &self.layout,
+                &self.state.params,
+                &batch,
+                1.0 / count as f32,
+                &mut self.tape,
+            )?;
         }
         let best = cursor.held_out_curve.iter().copied().skip(1).fold(f64::INFINITY, f64::min);
         cursor.held_out_curve.push(loss);

@@ -97,7 +97,13 @@ impl Model {
     }
 
     /// The logits `[loss tokens, v]` that predict the targets of `batch`.
-    pub fn logits(&self, layout: &Layout, params: &[f32], batch: &Batch, tape: &mut Tape) -> Result<Vec<f32>> {
+    pub fn logits(
+        &self,
+        layout: &Layout,
+        params: &[f32],
+        batch: &Batch,
+        tape: &mut Tape,
+    ) -> Result<Vec<f32>> {
         let plan = self.plan(batch)?;
         self.forward(layout, params, batch, &plan, tape);
         let m = batch.loss_tokens.len();
@@ -126,7 +132,14 @@ impl Model {
     }
 
     /// The loss of `batch`, `weight` per target token.
-    pub fn loss(&self, layout: &Layout, params: &[f32], batch: &Batch, weight: f32, tape: &mut Tape) -> Result<f64> {
+    pub fn loss(
+        &self,
+        layout: &Layout,
+        params: &[f32],
+        batch: &Batch,
+        weight: f32,
+        tape: &mut Tape,
+    ) -> Result<f64> {
         let plan = self.plan(batch)?;
         self.forward(layout, params, batch, &plan, tape);
         Ok(self.head(batch, weight, tape, false))
@@ -136,7 +149,10 @@ impl Model {
         let outside = |t: &Token| *t < 0 || *t as usize >= self.spec.n_vocab;
         let unknown = batch.tokens.iter().copied().chain(batch.targets.iter().map(|t| t.token)).find(outside);
         if let Some(t) = unknown {
-            return Err(Error::Training(format!("token {t} is outside the vocabulary of {}", self.spec.n_vocab)));
+            return Err(Error::Training(format!(
+                "token {t} is outside the vocabulary of {}",
+                self.spec.n_vocab
+            )));
         }
         let freqs = &self.spec.rope_freqs;
         Ok(Plan {
@@ -162,7 +178,11 @@ impl Model {
     }
 
     fn reach<'a>(&self, plan: &'a Plan, layer: usize) -> (&'a Reach, &'a Angles) {
-        if layer + 1 == self.spec.n_layer { (&plan.last, &plan.last_angles) } else { (&plan.all, &plan.angles) }
+        if layer + 1 == self.spec.n_layer {
+            (&plan.last, &plan.last_angles)
+        } else {
+            (&plan.all, &plan.angles)
+        }
     }
 
     /// Leaves the residual stream of the loss tokens in `tape.x`.
@@ -195,10 +215,9 @@ impl Model {
         norm::forward(&saved.x, self.weights.attn_norm(layer), eps, normed, fit(&mut saved.rho, n));
         s.left.pack(View::new(normed, n, d), 1.0);
         let kv = heads.g * e;
-        for (module, t, rotation, out) in [
-            (Module::K, tk, Some((&plan.angles, pairs)), &mut saved.k),
-            (Module::V, tv, None, &mut saved.v),
-        ] {
+        for (module, t, rotation, out) in
+            [(Module::K, tk, Some((&plan.angles, pairs)), &mut saved.k), (Module::V, tv, None, &mut saved.v)]
+        {
             let y = fit(&mut s.wide, n * kv);
             linear(module).forward(&s.left, n, y, false, t, &mut s.low_rank);
             rope::split_heads(y, n, e, rotation, fit(out, n * kv));
@@ -234,7 +253,11 @@ impl Model {
 
     fn output(&self, normed: &[f32], m: usize, logits: &mut [f32]) {
         let left = Left::of(View::new(normed, m, self.spec.n_embd));
-        product(Out::new(logits, m, self.spec.n_vocab), &[(&left, Right::Forward(self.weights.output()))], false);
+        product(
+            Out::new(logits, m, self.spec.n_vocab),
+            &[(&left, Right::Forward(self.weights.output()))],
+            false,
+        );
     }
 
     /// The loss from `tape.x`; with `differentiate`, its gradient with respect to it in `tape.dx`.
@@ -276,7 +299,15 @@ impl Model {
     }
 
     /// Turns `tape.dx`, the gradient of the layer's output, into the gradient of its input.
-    fn layer_backward(&self, layout: &Layout, params: &[f32], layer: usize, plan: &Plan, tape: &mut Tape, grads: &mut [f32]) {
+    fn layer_backward(
+        &self,
+        layout: &Layout,
+        params: &[f32],
+        layer: usize,
+        plan: &Plan,
+        tape: &mut Tape,
+        grads: &mut [f32],
+    ) {
         let Spec { n_embd: d, n_ff: f, head_dim: e, .. } = self.spec;
         let pairs = self.spec.arch.rope_pairs;
         let (reach, angles) = self.reach(plan, layer);
@@ -315,7 +346,8 @@ impl Model {
         rope::split_heads(joined, m, e, None, d_heads);
         let qkv = (&saved.q[..], &saved.k[..], &saved.v[..]);
         attention::backward(heads, reach, qkv, &saved.o, &saved.lse, d_heads, &mut s.attention);
-        let (dq, dk, dv) = (fit(&mut s.dq, m * q_width), fit(&mut s.dk, n * kv_width), fit(&mut s.dv, n * kv_width));
+        let (dq, dk, dv) =
+            (fit(&mut s.dq, m * q_width), fit(&mut s.dk, n * kv_width), fit(&mut s.dv, n * kv_width));
         rope::join_heads(&s.attention.dq, m, e, Some((angles, pairs)), dq);
         rope::join_heads(&s.attention.dk, n, e, Some((&plan.angles, pairs)), dk);
         rope::join_heads(&s.attention.dv, n, e, None, dv);

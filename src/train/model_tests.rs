@@ -24,7 +24,8 @@ pub fn open(model: &RandomModel) -> Model {
 }
 
 fn examples() -> Vec<Example> {
-    let example = |prompt: &[i32], target: &[i32]| Example { prompt: prompt.to_vec(), target: target.to_vec() };
+    let example =
+        |prompt: &[i32], target: &[i32]| Example { prompt: prompt.to_vec(), target: target.to_vec() };
     vec![
         example(&[5, 6, 7, 8, 9], &[20, 0]),
         example(&[5, 6, 7, 8, 10], &[21, 22, 0]),
@@ -66,8 +67,11 @@ fn the_gradient_of_every_tensor_of_every_layer_equals_finite_differences() {
                 let g = &grads[range.clone()];
                 let norm = g.iter().map(|x| x * x).sum::<f32>().sqrt();
                 assert!(norm > 0.0, "layer {layer} {module:?} {name}: the gradient is zero");
-                let direction: Vec<f32> =
-                    g.iter().zip(random(g.len(), 9)).map(|(g, r)| g / norm + r / (g.abs() + 1.0) / (range.len() as f32).sqrt()).collect();
+                let direction: Vec<f32> = g
+                    .iter()
+                    .zip(random(g.len(), 9))
+                    .map(|(g, r)| g / norm + r / (g.abs() + 1.0) / (range.len() as f32).sqrt())
+                    .collect();
                 let along = |step: f32| {
                     let mut moved = params.clone();
                     for (p, d) in moved[range.clone()].iter_mut().zip(&direction) {
@@ -99,7 +103,8 @@ fn shared_prefixes_give_the_loss_and_gradient_of_the_plain_batch() {
             let batch = Batch::pack(&examples(), share);
             let mut grads = vec![0.0; layout.len()];
             let weight = 1.0 / batch.target_count() as f32;
-            let loss = model.loss_and_gradient(&layout, &params, &batch, weight, &mut Tape::default(), &mut grads);
+            let loss =
+                model.loss_and_gradient(&layout, &params, &batch, weight, &mut Tape::default(), &mut grads);
             (loss.unwrap(), grads)
         };
         let ((shared, gs), (plain, gp)) = (run(true), run(false));
@@ -119,7 +124,8 @@ fn a_used_tape_gives_the_same_result_as_a_fresh_one() {
     let all = examples();
     let run = |tape: &mut Tape, examples: &[Example]| {
         let mut grads = vec![0.0; layout.len()];
-        let loss = model.loss_and_gradient(&layout, &params, &Batch::pack(examples, true), 0.1, tape, &mut grads);
+        let loss =
+            model.loss_and_gradient(&layout, &params, &Batch::pack(examples, true), 0.1, tape, &mut grads);
         (loss.unwrap(), grads)
     };
     let fresh = run(&mut Tape::default(), &all[..2]);

@@ -20,7 +20,8 @@ fn write(model: &RandomModel, ty: QuantType, path: &std::path::Path) {
 }
 
 fn examples() -> Vec<Example> {
-    let example = |prompt: &[i32], target: &[i32]| Example { prompt: prompt.to_vec(), target: target.to_vec() };
+    let example =
+        |prompt: &[i32], target: &[i32]| Example { prompt: prompt.to_vec(), target: target.to_vec() };
     vec![
         example(&[5, 6, 7, 8, 9, 33, 21, 90, 4, 4, 61], &[20, 3, 0]),
         example(&[5, 6, 7], &[21, 22, 0]),
@@ -92,9 +93,18 @@ fn logits_equal_llama_cpp_on_f32_weights_with_and_without_biases_ties_and_shared
 fn logits_equal_llama_cpp_on_every_kind_of_weights_within_its_8_bit_activations() {
     let mut unread = Vec::new();
     for id in 0..64 {
-        let Some(ty) = QuantType::from_id(id).filter(|t| t.is_readable() && t.is_weight_type()) else { continue };
+        let Some(ty) = QuantType::from_id(id).filter(|t| t.is_readable() && t.is_weight_type()) else {
+            continue;
+        };
         {
-            let spec = RandomModel { n_embd: 256, n_head: 4, n_ff: 256, n_layer: 1, n_vocab: 80, ..RandomModel::new("llama") };
+            let spec = RandomModel {
+                n_embd: 256,
+                n_head: 4,
+                n_ff: 256,
+                n_layer: 1,
+                n_vocab: 80,
+                ..RandomModel::new("llama")
+            };
             let error = compare(&spec, ty);
             // llama.cpp rounds activations to 8 bits (f16, bf16 for those weights): about 1% of
             // their spread. Wrong weights would be off by 100%.
@@ -124,4 +134,29 @@ fn an_adapter_that_llama_cpp_reads_differently_is_rejected() {
     assert!(parity.relative_rms < 0.05, "{parity:?}");
     let message = verify(&Layout { alpha: 10.0, ..layout.clone() }).unwrap_err().to_string();
     assert!(message.contains("differ from the trainer's"), "{message}");
+}
+
+#[test]
+fn real_model_logits_equal_llama_cpp_with_a_random_adapter() {
+    let Some(models) = std::env::var_os("SN_TEST_MODELS").map(std::path::PathBuf::from) else { return };
+    for name in ["smollm2-135m-instruct-q4_1.gguf", "qwen2.5-coder-0.5b-instruct-q4_k_m.gguf"] {
+        let path = models.join(name);
+        let model = Model::open(&Gguf::open(&path).unwrap()).unwrap();
+        let layout = Layout::new(&model.spec, 8, 16.0, &Module::ALL);
+        let params: Vec<f32> = random(layout.len(), 5).iter().map(|x| x * 0.02).collect();
+        let dir = tempfile::tempdir().unwrap();
+        let adapter = dir.path().join("a.gguf");
+        crate::adapter::write(&adapter, &model, &layout, &params, &[]).unwrap();
+        let llama = Llama::load(&path, &LlamaOptions { slots: 1, ..LlamaOptions::default() }).unwrap();
+        let tokens = |text: &str| llama.tokenize(text, true).unwrap();
+        let prompt =
+            tokens("<|im_start|>user\nWhat is the capital of France?<|im_end|>\n<|im_start|>assistant\n");
+        let example = Example { prompt, target: tokens("The capital of France is Paris.<|im_end|>") };
+        drop(llama);
+        let parity =
+            crate::adapter::verify(&path, &adapter, &model, &layout, &params, &[&example], None).unwrap();
+        // Both models have quantized weights, so llama.cpp rounds activations to 8 bits: a few
+        // percent of the logits' spread after 24 and 30 layers.
+        assert!(parity.relative_rms < 0.06, "{name}: {parity:?}");
+    }
 }

@@ -159,15 +159,15 @@ impl Reader<'_> {
     }
 
     fn need(&self, key: &str) -> Result<usize> {
-        self.size(key)?
-            .ok_or_else(|| self.bad(format!("metadata \"{}.{key}\" is missing; the model is incomplete", self.arch)))
+        self.size(key)?.ok_or_else(|| {
+            self.bad(format!("metadata \"{}.{key}\" is missing; the model is incomplete", self.arch))
+        })
     }
 
     fn spec(mut self) -> Result<Spec> {
-        let name = self
-            .gguf
-            .str("general.architecture")
-            .ok_or_else(|| self.bad("metadata \"general.architecture\" is missing; this GGUF holds no model"))?;
+        let name = self.gguf.str("general.architecture").ok_or_else(|| {
+            self.bad("metadata \"general.architecture\" is missing; this GGUF holds no model")
+        })?;
         self.arch = name;
         let arch = ARCHITECTURES.iter().find(|a| a.name == name).ok_or_else(|| {
             let known: Vec<_> = ARCHITECTURES.iter().map(|a| a.name).collect();
@@ -199,7 +199,8 @@ impl Reader<'_> {
         let rms_eps = self
             .gguf
             .float(&format!("{name}.attention.layer_norm_rms_epsilon"))
-            .ok_or_else(|| self.bad("the RMSNorm epsilon is missing; the model is incomplete"))? as f32;
+            .ok_or_else(|| self.bad("the RMSNorm epsilon is missing; the model is incomplete"))?
+            as f32;
         let embedding = self.tensor("token_embd.weight")?;
         let spec = Spec {
             arch,
@@ -244,7 +245,13 @@ impl Reader<'_> {
         let factors = match self.gguf.tensor("rope_freqs.weight") {
             None => vec![1.0; dims / 2],
             Some(t) if t.elements() == dims / 2 => self.gguf.read_f32(t),
-            Some(t) => return Err(self.bad(format!("rope_freqs has {} values, expected {}", t.elements(), dims / 2))),
+            Some(t) => {
+                return Err(self.bad(format!(
+                    "rope_freqs has {} values, expected {}",
+                    t.elements(),
+                    dims / 2
+                )));
+            }
         };
         Ok((0..dims / 2).map(|i| base.powf(-2.0 * i as f32 / dims as f32) / linear / factors[i]).collect())
     }

@@ -64,9 +64,7 @@ pub struct Verdict {
 /// *Let's Sample Step by Step: Adaptive-Consistency*, 2023.
 pub fn stop(rule: &VoteRule, tally: &Tally) -> Option<StopReason> {
     let (n, votes) = (tally.n(), tally.leader_votes());
-    if n >= rule.min_samples
-        && chance_of_majority(votes, tally.runner_up()) >= f64::from(rule.confidence)
-    {
+    if n >= rule.min_samples && chance_of_majority(votes, tally.runner_up()) >= f64::from(rule.confidence) {
         return Some(StopReason::Settled);
     }
     if n >= rule.samples {
@@ -91,14 +89,12 @@ pub fn decide(rule: &VoteRule, question_id: &str, tally: &Tally, stop: StopReaso
         Some(_) if votes == tally.runner_up() => {
             Some(format!("a tie: several answers have {votes} of {n} samples"))
         }
-        Some(_) if stop == StopReason::Abandoned => Some(format!(
-            "{votes} of {n} samples agree; {} cannot be reached",
-            percent(rule.threshold)
-        )),
-        Some(_) if !meets(rule, votes, n) => Some(format!(
-            "{votes} of {n} samples agree, under the threshold of {}",
-            percent(rule.threshold)
-        )),
+        Some(_) if stop == StopReason::Abandoned => {
+            Some(format!("{votes} of {n} samples agree; {} cannot be reached", percent(rule.threshold)))
+        }
+        Some(_) if !meets(rule, votes, n) => {
+            Some(format!("{votes} of {n} samples agree, under the threshold of {}", percent(rule.threshold)))
+        }
         Some(_) => None,
     };
     Verdict {

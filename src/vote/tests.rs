@@ -80,16 +80,9 @@ fn no_abandoned_question_could_have_been_kept() {
                             continue;
                         }
                         for more in 0..=samples - a - b - unparsed {
-                            let verdict = decide(
-                                &rule,
-                                "q",
-                                &tally(a + more, b, unparsed),
-                                StopReason::Budget,
-                            );
-                            assert!(
-                                !verdict.kept,
-                                "{a} {b} {unparsed} + {more} of {samples} at {threshold}"
-                            );
+                            let verdict =
+                                decide(&rule, "q", &tally(a + more, b, unparsed), StopReason::Budget);
+                            assert!(!verdict.kept, "{a} {b} {unparsed} + {more} of {samples} at {threshold}");
                         }
                     }
                 }
@@ -125,12 +118,7 @@ fn a_threshold_is_met_exactly_in_spite_of_rounding() {
             decide(&rule(n, threshold), "q", &tally(votes, 0, n - votes), StopReason::Budget).kept,
             "{threshold}"
         );
-        let fewer = decide(
-            &rule(n, threshold),
-            "q",
-            &tally(votes - 1, 0, n - votes + 1),
-            StopReason::Budget,
-        );
+        let fewer = decide(&rule(n, threshold), "q", &tally(votes - 1, 0, n - votes + 1), StopReason::Budget);
         assert!(!fewer.kept, "{threshold}");
     }
 }

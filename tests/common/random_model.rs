@@ -57,7 +57,8 @@ impl RandomModel {
         }
         w.f32(&format!("{a}.attention.layer_norm_rms_epsilon"), 1e-5);
         w.f32(&format!("{a}.rope.freq_base"), 10_000.0);
-        let tokens: Vec<String> = (0..self.n_vocab).map(|i| if i == 0 { "<end>".into() } else { format!("t{i}") }).collect();
+        let tokens: Vec<String> =
+            (0..self.n_vocab).map(|i| if i == 0 { "<end>".into() } else { format!("t{i}") }).collect();
         let types: Vec<i32> = (0..self.n_vocab).map(|i| if i == 0 { 3 } else { 1 }).collect();
         w.str("tokenizer.ggml.model", "gpt2");
         w.str("tokenizer.ggml.pre", "gpt-2");
@@ -72,10 +73,11 @@ impl RandomModel {
         let mut random = |n: usize, scale: f32, around: f32| -> Vec<f32> {
             (0..n).map(|_| around + scale * (rng.random::<f32>() * 2.0 - 1.0)).collect()
         };
-        let mut matrix = |w: &mut super::gguf::GgufWriter, name: String, n_in: usize, n_out: usize, scale: f32| {
-            let (ty, bytes) = encode(&random(n_in * n_out, scale, 0.0), n_in);
-            w.tensor(&name, &[n_in, n_out], ty, bytes);
-        };
+        let mut matrix =
+            |w: &mut super::gguf::GgufWriter, name: String, n_in: usize, n_out: usize, scale: f32| {
+                let (ty, bytes) = encode(&random(n_in * n_out, scale, 0.0), n_in);
+                w.tensor(&name, &[n_in, n_out], ty, bytes);
+            };
         let (d, kv, f) = (self.n_embd, self.n_head_kv * head, self.n_ff);
         matrix(w, "token_embd.weight".into(), d, self.n_vocab, 1.0);
         if !self.tied {

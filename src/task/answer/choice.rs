@@ -52,10 +52,8 @@ impl ChoiceRule {
         let Some((phrase, _)) = self.leading(text, &key, marked) else { return false };
         let ended = key.len() > phrase.len()
             || text.ends_with(|c: char| !c.is_alphanumeric() && !"'’-‐‑".contains(c));
-        let may_grow = self
-            .phrases
-            .iter()
-            .any(|(longer, _)| longer.len() > key.len() && longer.starts_with(&key));
+        let may_grow =
+            self.phrases.iter().any(|(longer, _)| longer.len() > key.len() && longer.starts_with(&key));
         let alone = marked || !is_letter(phrase) || !text.ends_with([' ', '\t']);
         ended && !may_grow && alone
     }
@@ -72,8 +70,7 @@ impl ChoiceRule {
 
     /// The longest phrase that the text begins with.
     fn leading(&self, text: &str, key: &str, marked: bool) -> Option<(&str, usize)> {
-        let (phrase, choice) =
-            self.phrases.iter().find(|(phrase, _)| starts_with_words(key, phrase))?;
+        let (phrase, choice) = self.phrases.iter().find(|(phrase, _)| starts_with_words(key, phrase))?;
         (marked || !is_letter(phrase) || stands_alone(text, &self.choices[*choice]))
             .then_some((phrase, *choice))
     }
@@ -81,18 +78,14 @@ impl ChoiceRule {
     /// Whether the text goes on with "or" and a different choice: an echo of the instruction.
     fn offers_another(&self, rest: &str, choice: usize) -> bool {
         rest.strip_prefix(" or ").is_some_and(|rest| {
-            self.phrases
-                .iter()
-                .any(|(phrase, other)| *other != choice && starts_with_words(rest, phrase))
+            self.phrases.iter().any(|(phrase, other)| *other != choice && starts_with_words(rest, phrase))
         })
     }
 
     fn only_one_named(&self, text: &str, key: &str, marked: bool) -> Option<usize> {
         let mut named = self.phrases.iter().filter(|(phrase, choice)| {
             if is_letter(phrase) && !marked {
-                return text
-                    .split(|c: char| !c.is_alphanumeric())
-                    .any(|word| word == self.choices[*choice]);
+                return text.split(|c: char| !c.is_alphanumeric()).any(|word| word == self.choices[*choice]);
             }
             contains_words(key, phrase)
         });
@@ -142,9 +135,7 @@ impl TryFrom<Raw> for ChoiceRule {
             }
             match phrases.iter().find(|(known, _)| *known == phrase) {
                 Some((_, other)) if *other == choice => Ok(()),
-                Some(_) => Err(format!(
-                    "choice {text:?} is there twice (case and punctuation do not count)"
-                )),
+                Some(_) => Err(format!("choice {text:?} is there twice (case and punctuation do not count)")),
                 None => {
                     phrases.push((phrase, choice));
                     Ok(())

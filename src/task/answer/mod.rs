@@ -76,9 +76,7 @@ impl AnswerRule {
     /// plain digits, the text as it was read.
     pub fn target(&self, answer: &Answer) -> String {
         match self {
-            AnswerRule::Choice(rule) => {
-                rule.spelling(&answer.key).unwrap_or(&answer.text).to_string()
-            }
+            AnswerRule::Choice(rule) => rule.spelling(&answer.key).unwrap_or(&answer.text).to_string(),
             AnswerRule::Number(_) => answer.key.clone(),
             AnswerRule::Text(_) => answer.text.clone(),
         }

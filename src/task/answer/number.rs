@@ -24,11 +24,7 @@ struct Raw {}
 impl NumberRule {
     pub(super) fn extract(&self, text: &str, marked: bool) -> Option<Answer> {
         let (line, _) = first_line(text)?;
-        let found = if marked || self.begins(line) {
-            self.in_line(line)
-        } else {
-            self.numbers(text).last()
-        };
+        let found = if marked || self.begins(line) { self.in_line(line) } else { self.numbers(text).last() };
         let key = canonical(found?);
         Some(Answer { text: key.clone(), key })
     }
@@ -86,9 +82,8 @@ impl TryFrom<Raw> for NumberRule {
 
     fn try_from(_: Raw) -> Result<Self, String> {
         // `\B`: a sign counts only where no word runs into it ("5-3" holds 5 and 3).
-        let regex = Regex::new(
-            r"(?:\B[-−])?\$?(?:(?:[0-9]{1,3}(?:,[0-9]{3})+\b|[0-9]+)(?:\.[0-9]+)?|\.[0-9]+)",
-        );
+        let regex =
+            Regex::new(r"(?:\B[-−])?\$?(?:(?:[0-9]{1,3}(?:,[0-9]{3})+\b|[0-9]+)(?:\.[0-9]+)?|\.[0-9]+)");
         Ok(NumberRule { regex: regex.map_err(|error| error.to_string())? })
     }
 }

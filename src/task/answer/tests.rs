@@ -67,9 +67,7 @@ fn odd_and_huge_completions_are_read_without_harm() {
         for task in [task(answer, None), task(answer, Some("Answer:"))] {
             for text in odd() {
                 let read = task.extract2(&text);
-                assert!(
-                    read.is_none_or(|answer| !answer.key.is_empty() && !answer.text.is_empty())
-                );
+                assert!(read.is_none_or(|answer| !answer.key.is_empty() && !answer.text.is_empty()));
                 task.complete2(&text);
             }
         }
@@ -157,10 +155,8 @@ fn sampling_stops_once_a_choice_cannot_change() {
 
 #[test]
 fn a_choice_that_another_begins_with_waits_for_more() {
-    let task =
-        task(r#"{"kind": "choice", "choices": ["not", "not sure", "not sure at all"]}"#, None);
-    for (text, answer) in
-        [("Not.", "not"), ("not sure", "not sure"), ("Not sure at all!", "not sure at all")]
+    let task = task(r#"{"kind": "choice", "choices": ["not", "not sure", "not sure at all"]}"#, None);
+    for (text, answer) in [("Not.", "not"), ("not sure", "not sure"), ("Not sure at all!", "not sure at all")]
     {
         assert_eq!(text2(&task, text).as_deref(), Some(answer));
     }
@@ -226,9 +222,7 @@ fn numbers_are_compared_by_value_without_rounding() {
     assert!(task.answer.is_correct(&answer, &["1000".into()]));
     assert!(!task.answer.is_correct(&answer, &["100".into(), "10000".into(), "many".into()]));
     assert!(
-        task.complete2("Answer: 3\n")
-            && !task.complete2("Answer: 3")
-            && !task.complete2("Answer: 3 + 4 ")
+        task.complete2("Answer: 3\n") && !task.complete2("Answer: 3") && !task.complete2("Answer: 3 + 4 ")
     );
 }
 

@@ -50,10 +50,7 @@ impl TextRule {
         let line_ended = match found {
             Some((_, end)) => text[end..].contains('\n'),
             // An unmarked text may still come to its point on a later line.
-            None => {
-                (marked || self.patterns.is_empty())
-                    && first_line(text).is_some_and(|(_, ended)| ended)
-            }
+            None => (marked || self.patterns.is_empty()) && first_line(text).is_some_and(|(_, ended)| ended),
         };
         line_ended && self.extract(text).is_some()
     }
@@ -134,9 +131,7 @@ impl TryFrom<String> for Pattern {
         })?;
         match regex.captures_len() - 1 {
             1 => Ok(Pattern(regex)),
-            groups => Err(format!(
-                "pattern {text:?} has {groups} groups; it needs one, around the answer"
-            )),
+            groups => Err(format!("pattern {text:?} has {groups} groups; it needs one, around the answer")),
         }
     }
 }

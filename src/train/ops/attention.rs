@@ -59,29 +59,33 @@ pub struct Heads {
 /// `o[h, m, e]` and `lse[h, m]` from `q[h, m, e]`, `k[g, n, e]`, `v[g, n, e]`; m queries.
 pub fn forward(s: Heads, reach: &Reach, q: &[f32], k: &[f32], v: &[f32], o: &mut [f32], lse: &mut [f32]) {
     let (m, e) = (reach.queries.len(), s.e);
-    o.par_chunks_mut(m * e).zip(lse.par_chunks_mut(m)).enumerate().for_each_init(Vec::new, |scores, (head, (o, lse))| {
-        let group = head / (s.h / s.g);
-        let (k, v) = (&k[group * s.n * e..][..s.n * e], &v[group * s.n * e..][..s.n * e]);
-        let q = &q[head * m * e..][..m * e];
-        for (i, runs) in reach.runs.iter().enumerate() {
-            let q = &q[i * e..][..e];
-            scores.clear();
-            for &(start, len) in runs {
-                scores.extend(k[start * e..(start + len) * e].chunks_exact(e).map(|k| s.scale * dot(q, k)));
-            }
-            let top = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-            let sum: f32 = scores.iter().map(|x| (x - top).exp()).sum();
-            lse[i] = top + sum.ln();
-            let o = &mut o[i * e..][..e];
-            o.fill(0.0);
-            let mut score = scores.iter();
-            for &(start, len) in runs {
-                for (v, x) in v[start * e..(start + len) * e].chunks_exact(e).zip(score.by_ref()) {
-                    axpy((x - lse[i]).exp(), v, o);
+    o.par_chunks_mut(m * e).zip(lse.par_chunks_mut(m)).enumerate().for_each_init(
+        Vec::new,
+        |scores, (head, (o, lse))| {
+            let group = head / (s.h / s.g);
+            let (k, v) = (&k[group * s.n * e..][..s.n * e], &v[group * s.n * e..][..s.n * e]);
+            let q = &q[head * m * e..][..m * e];
+            for (i, runs) in reach.runs.iter().enumerate() {
+                let q = &q[i * e..][..e];
+                scores.clear();
+                for &(start, len) in runs {
+                    scores
+                        .extend(k[start * e..(start + len) * e].chunks_exact(e).map(|k| s.scale * dot(q, k)));
+                }
+                let top = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+                let sum: f32 = scores.iter().map(|x| (x - top).exp()).sum();
+                lse[i] = top + sum.ln();
+                let o = &mut o[i * e..][..e];
+                o.fill(0.0);
+                let mut score = scores.iter();
+                for &(start, len) in runs {
+                    for (v, x) in v[start * e..(start + len) * e].chunks_exact(e).zip(score.by_ref()) {
+                        axpy((x - lse[i]).exp(), v, o);
+                    }
                 }
             }
-        }
-    });
+        },
+    );
 }
 
 /// What [`backward`] writes: gradients per *query* head, so that heads run in parallel.
@@ -110,33 +114,37 @@ pub fn backward(
     let (m, e, n) = (reach.queries.len(), s.e, s.n);
     let dq = super::fit(&mut out.dq, s.h * m * e);
     let per_head = super::fit(&mut out.per_head, s.h * 2 * n * e);
-    dq.par_chunks_mut(m * e).zip(per_head.par_chunks_mut(2 * n * e)).enumerate().for_each(|(head, (dq, dkv))| {
-        let group = head / (s.h / s.g);
-        let (k, v) = (&k[group * n * e..][..n * e], &v[group * n * e..][..n * e]);
-        let of_head = head * m * e..(head + 1) * m * e;
-        let (q, o, dout) = (&q[of_head.clone()], &o[of_head.clone()], &dout[of_head]);
-        let lse = &lse[head * m..][..m];
-        dkv.fill(0.0);
-        dq.fill(0.0);
-        let (dk, dv) = dkv.split_at_mut(n * e);
-        for (i, runs) in reach.runs.iter().enumerate() {
-            let row = i * e..(i + 1) * e;
-            let (q, o, dout, dq) = (&q[row.clone()], &o[row.clone()], &dout[row.clone()], &mut dq[row]);
-            let mean = dot(dout, o);
-            for t in runs.iter().flat_map(|&(start, len)| start..start + len) {
-                let at = t * e..(t + 1) * e;
-                let p = (s.scale * dot(q, &k[at.clone()]) - lse[i]).exp();
-                let ds = s.scale * p * (dot(dout, &v[at.clone()]) - mean);
-                axpy(p, dout, &mut dv[at.clone()]);
-                axpy(ds, q, &mut dk[at.clone()]);
-                axpy(ds, &k[at], dq);
+    dq.par_chunks_mut(m * e).zip(per_head.par_chunks_mut(2 * n * e)).enumerate().for_each(
+        |(head, (dq, dkv))| {
+            let group = head / (s.h / s.g);
+            let (k, v) = (&k[group * n * e..][..n * e], &v[group * n * e..][..n * e]);
+            let of_head = head * m * e..(head + 1) * m * e;
+            let (q, o, dout) = (&q[of_head.clone()], &o[of_head.clone()], &dout[of_head]);
+            let lse = &lse[head * m..][..m];
+            dkv.fill(0.0);
+            dq.fill(0.0);
+            let (dk, dv) = dkv.split_at_mut(n * e);
+            for (i, runs) in reach.runs.iter().enumerate() {
+                let row = i * e..(i + 1) * e;
+                let (q, o, dout, dq) = (&q[row.clone()], &o[row.clone()], &dout[row.clone()], &mut dq[row]);
+                let mean = dot(dout, o);
+                for t in runs.iter().flat_map(|&(start, len)| start..start + len) {
+                    let at = t * e..(t + 1) * e;
+                    let p = (s.scale * dot(q, &k[at.clone()]) - lse[i]).exp();
+                    let ds = s.scale * p * (dot(dout, &v[at.clone()]) - mean);
+                    axpy(p, dout, &mut dv[at.clone()]);
+                    axpy(ds, q, &mut dk[at.clone()]);
+                    axpy(ds, &k[at], dq);
+                }
             }
-        }
-    });
+        },
+    );
     let per_group = s.h / s.g;
     let (dk, dv) = (super::fit(&mut out.dk, s.g * n * e), super::fit(&mut out.dv, s.g * n * e));
-    dk.par_chunks_mut(n * e).zip(dv.par_chunks_mut(n * e)).zip(per_head.par_chunks(per_group * 2 * n * e)).for_each(
-        |((dk, dv), heads)| {
+    dk.par_chunks_mut(n * e)
+        .zip(dv.par_chunks_mut(n * e))
+        .zip(per_head.par_chunks(per_group * 2 * n * e))
+        .for_each(|((dk, dv), heads)| {
             for (i, head) in heads.chunks_exact(2 * n * e).enumerate() {
                 if i == 0 {
                     dk.copy_from_slice(&head[..n * e]);
@@ -146,8 +154,7 @@ pub fn backward(
                     axpy(1.0, &head[n * e..], dv);
                 }
             }
-        },
-    );
+        });
 }
 
 #[cfg(test)]
@@ -170,7 +177,8 @@ mod tests {
         for queries in [(0..9).collect::<Vec<_>>(), vec![2, 4, 6, 8]] {
             let reach = Reach::new(&forest(), queries);
             let m = reach.queries.len();
-            let (q, k, v) = (random(s.h * m * s.e, 1), random(s.g * s.n * s.e, 2), random(s.g * s.n * s.e, 3));
+            let (q, k, v) =
+                (random(s.h * m * s.e, 1), random(s.g * s.n * s.e, 2), random(s.g * s.n * s.e, 3));
             let w = random(s.h * m * s.e, 4);
             let run = |q: &[f32], k: &[f32], v: &[f32]| {
                 let (mut o, mut lse) = (vec![0.0; s.h * m * s.e], vec![0.0; s.h * m]);

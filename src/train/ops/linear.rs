@@ -44,7 +44,15 @@ pub struct Packs {
 
 impl Linear<'_> {
     /// `y[n, n_out] =` (or `+=`) the layer applied to the packed `x[n, n_in]`; keeps `t[n, r]`.
-    pub fn forward(&self, x: &Left, n: usize, y: &mut [f32], accumulate: bool, t: &mut Vec<f32>, pack: &mut Left) {
+    pub fn forward(
+        &self,
+        x: &Left,
+        n: usize,
+        y: &mut [f32],
+        accumulate: bool,
+        t: &mut Vec<f32>,
+        pack: &mut Left,
+    ) {
         let n_out = self.weight.rows;
         let mut accumulate = accumulate;
         if !self.bias.is_empty() {
@@ -66,7 +74,15 @@ impl Linear<'_> {
 
     /// Adds this layer's share to `da[r, n_in]` and `dbt[r, n_out]` and packs what
     /// [`Linear::dx_terms`] multiplies. `x[n, n_in]` and `t[n, r]` are those of the forward pass.
-    pub fn backward(&self, n: usize, x: &[f32], t: &[f32], dy: &[f32], grads: Option<(&mut [f32], &mut [f32])>, packs: &mut Packs) {
+    pub fn backward(
+        &self,
+        n: usize,
+        x: &[f32],
+        t: &[f32],
+        dy: &[f32],
+        grads: Option<(&mut [f32], &mut [f32])>,
+        packs: &mut Packs,
+    ) {
         let (n_in, n_out) = (self.weight.cols, self.weight.rows);
         packs.dy.pack(View::new(dy, n, n_out), 1.0);
         let (Some(p), Some((da, dbt))) = (self.pair, grads) else { return };
@@ -103,7 +119,8 @@ mod tests {
         let weight = random(n_in * n_out, 1);
         let bytes: Vec<u8> = weight.iter().flat_map(|x| x.to_le_bytes()).collect();
         let bias = random(n_out, 2);
-        let (x, a, bt, dy) = (random(n * n_in, 3), random(rank * n_in, 4), random(rank * n_out, 5), random(n * n_out, 6));
+        let (x, a, bt, dy) =
+            (random(n * n_in, 3), random(rank * n_in, 4), random(rank * n_out, 5), random(n * n_out, 6));
         let layer = |a: &'static [f32], bt: &'static [f32]| Linear {
             weight: Rows { ty: QuantType::F32, data: Vec::leak(bytes.clone()), rows: n_out, cols: n_in },
             bias: Vec::leak(bias.clone()),

@@ -9,7 +9,13 @@ use crate::train::batch::Target;
 /// Turns `logits[m, v]` into its gradient and returns the loss, `weight` per target token.
 ///
 /// `targets` are those of rows `0..m`, in order of their rows.
-pub fn forward_backward(logits: &mut [f32], m: usize, targets: &[Target], first_row: usize, weight: f32) -> f64 {
+pub fn forward_backward(
+    logits: &mut [f32],
+    m: usize,
+    targets: &[Target],
+    first_row: usize,
+    weight: f32,
+) -> f64 {
     let v = logits.len() / m;
     logits
         .par_chunks_mut(v)

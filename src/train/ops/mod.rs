@@ -66,7 +66,11 @@ pub mod testing {
             let down = f(&moved);
             let want = ((up - down) / (2.0 * f64::from(step))) as f32;
             let error = (gradient[i] - want).abs();
-            assert!(error <= 5e-3 * scale, "{name}[{i}]: gradient {} but difference quotient {want}", gradient[i]);
+            assert!(
+                error <= 5e-3 * scale,
+                "{name}[{i}]: gradient {} but difference quotient {want}",
+                gradient[i]
+            );
         }
     }
 

@@ -9,10 +9,12 @@ use super::dot;
 /// `y[n, d]` from `x[n, d]` and `w[d]`; keeps `rho[n]`.
 pub fn forward(x: &[f32], w: &[f32], eps: f32, y: &mut [f32], rho: &mut [f32]) {
     let d = w.len();
-    y.par_chunks_mut(d).zip(x.par_chunks(d)).zip(rho.par_iter_mut()).with_min_len(16).for_each(|((y, x), rho)| {
-        *rho = 1.0 / (dot(x, x) / d as f32 + eps).sqrt();
-        scale(x, w, *rho, y);
-    });
+    y.par_chunks_mut(d).zip(x.par_chunks(d)).zip(rho.par_iter_mut()).with_min_len(16).for_each(
+        |((y, x), rho)| {
+            *rho = 1.0 / (dot(x, x) / d as f32 + eps).sqrt();
+            scale(x, w, *rho, y);
+        },
+    );
 }
 
 /// `y[n, d]` again, from the kept `rho[n]`.
@@ -39,9 +41,12 @@ pub fn backward(dy: &[f32], x: &[f32], w: &[f32], rho: &[f32], dx: &mut [f32]) {
         .zip(x.par_chunks(d).zip(rho.par_iter()))
         .with_min_len(16)
         .for_each(|((dx, dy), (x, rho))| {
-            let zx: f32 = dy.chunks(8).zip(w.chunks(8)).zip(x.chunks(8)).map(|((a, b), c)| {
-                a.iter().zip(b).zip(c).map(|((a, b), c)| a * b * c).sum::<f32>()
-            }).sum();
+            let zx: f32 = dy
+                .chunks(8)
+                .zip(w.chunks(8))
+                .zip(x.chunks(8))
+                .map(|((a, b), c)| a.iter().zip(b).zip(c).map(|((a, b), c)| a * b * c).sum::<f32>())
+                .sum();
             let back = rho * rho * rho * zx / d as f32;
             for (((dx, dy), x), w) in dx.iter_mut().zip(dy).zip(x).zip(w) {
                 *dx += rho * w * dy - x * back;

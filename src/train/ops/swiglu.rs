@@ -12,19 +12,19 @@ fn sigmoid(z: f32) -> f32 {
 
 /// `y` from `gate` and `up`, all of one length.
 pub fn forward(gate: &[f32], up: &[f32], y: &mut [f32]) {
-    y.par_chunks_mut(CHUNK).zip(gate.par_chunks(CHUNK)).zip(up.par_chunks(CHUNK)).for_each(|((y, gate), up)| {
-        for ((y, z), u) in y.iter_mut().zip(gate).zip(up) {
-            *y = z * sigmoid(*z) * u;
-        }
-    });
+    y.par_chunks_mut(CHUNK).zip(gate.par_chunks(CHUNK)).zip(up.par_chunks(CHUNK)).for_each(
+        |((y, gate), up)| {
+            for ((y, z), u) in y.iter_mut().zip(gate).zip(up) {
+                *y = z * sigmoid(*z) * u;
+            }
+        },
+    );
 }
 
 /// Turns `gate` into its gradient and `up` into its gradient, given `dy`; returns `y` in `dy`'s place.
 pub fn backward(dy: &mut [f32], gate: &mut [f32], up: &mut [f32]) {
-    dy.par_chunks_mut(CHUNK)
-        .zip(gate.par_chunks_mut(CHUNK))
-        .zip(up.par_chunks_mut(CHUNK))
-        .for_each(|((dy, gate), up)| {
+    dy.par_chunks_mut(CHUNK).zip(gate.par_chunks_mut(CHUNK)).zip(up.par_chunks_mut(CHUNK)).for_each(
+        |((dy, gate), up)| {
             for ((dy, z), u) in dy.iter_mut().zip(gate).zip(up) {
                 let s = sigmoid(*z);
                 let silu = *z * s;
@@ -33,7 +33,8 @@ pub fn backward(dy: &mut [f32], gate: &mut [f32], up: &mut [f32]) {
                 *u = upstream * silu;
                 *dy = y;
             }
-        });
+        },
+    );
 }
 
 #[cfg(test)]
