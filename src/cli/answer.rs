@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use secondnature::Result;
 use secondnature::answer::{Answered, Route, answer};
 use secondnature::task::{Question, Task};
+use secondnature::{Error, Result};
 
 use super::knobs::Sampling;
 use super::{Context, output};
@@ -58,7 +58,10 @@ impl Answer {
         if !context.quiet {
             output::say(&how(&answered));
         }
-        output::print(answered.answer.as_deref().unwrap_or("(no answer)"))
+        match &answered.answer {
+            Some(answer) => output::print(answer),
+            None => Err(Error::Refused("no answer could be read from what the model wrote".into())),
+        }
     }
 }
 
