@@ -97,14 +97,8 @@ fn logits_equal_llama_cpp_on_every_kind_of_weights_within_its_8_bit_activations(
             continue;
         };
         {
-            let spec = RandomModel {
-                n_embd: 256,
-                n_head: 4,
-                n_ff: 256,
-                n_layer: 1,
-                n_vocab: 80,
-                ..RandomModel::new("llama")
-            };
+            let spec =
+                RandomModel { n_embd: 256, n_head: 4, n_ff: 256, n_layer: 1, ..RandomModel::new("llama") };
             let error = compare(&spec, ty);
             // llama.cpp rounds activations to 8 bits (f16, bf16 for those weights): about 1% of
             // their spread. Wrong weights would be off by 100%.
