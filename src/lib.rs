@@ -1,6 +1,6 @@
 //! Makes a model's slow answers second nature.
 //!
-//! Small models answer better when they reason first and vote, at a hundred times the tokens. This
+//! Small models answer better when they reason first and vote, at many times the tokens. This
 //! crate samples such reasoned ("System 2") answers from a quantized GGUF model through llama.cpp,
 //! keeps those on which the samples agree, and trains a LoRA adapter on *question → voted answer*
 //! against the same quantized weights. The adapter is a GGUF file that any llama.cpp loads; with
