@@ -4,13 +4,15 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::curate::{self, Observer, Sample};
+use crate::adapter::fallback_threshold;
+use crate::curate::{self, Observer, Outcome, Sample};
 use crate::distill::EngineOptions;
 use crate::engine::{Engine, Llama, LlamaOptions, Scheduler};
 use crate::evaluate::ask_directly;
 use crate::task::{Question, Task};
+use crate::tensor::Gguf;
 use crate::vote::Verdict;
-use crate::{Cancel, Result};
+use crate::{Cancel, Error, Result};
 
 /// Which way a question was answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,43 +37,72 @@ pub struct Answered {
     pub tokens: usize,
 }
 
-/// Answers `question` with `adapter` (or the base model alone), falling back to reasoning on the
-/// base model where the direct answer's probability is under `threshold`.
-pub fn answer(
-    model: &Path,
-    adapter: Option<&Path>,
-    task: &Task,
-    question: &Question,
-    options: &EngineOptions,
-    threshold: f64,
-    cancel: &Cancel,
-) -> Result<Answered> {
-    let options = LlamaOptions { threads: options.threads, slots: options.slots, ..LlamaOptions::default() };
-    let mut engine = Scheduler::new(Llama::load(model, &options)?);
-    engine.set_adapter(adapter)?;
-    let direct = ask_directly(&mut engine, task, std::slice::from_ref(question), 0, cancel)?;
-    let direct = &direct.answers[0];
-    if let Some(a) = &direct.answer
-        && f64::from(direct.probability) >= threshold
-    {
-        return Ok(Answered {
-            answer: Some(task.answer.target(a)),
-            confidence: direct.probability.into(),
-            route: Route::Direct,
-            tokens: direct.generated_tokens,
-        });
+/// Answers directly at or above this probability where nothing was calibrated.
+pub const DEFAULT_THRESHOLD: f64 = 0.9;
+
+/// What to answer with.
+#[derive(Debug, Clone, Copy)]
+pub struct Answerer<'a> {
+    /// The base model, a GGUF file.
+    pub model: &'a Path,
+    /// Its adapter; the base model alone without.
+    pub adapter: Option<&'a Path>,
+    /// The task; by default the one the adapter was trained on.
+    pub task: Option<&'a Task>,
+    /// Answer directly at or above this probability; by default what was calibrated after the
+    /// adapter was trained, or [`DEFAULT_THRESHOLD`].
+    pub threshold: Option<f64>,
+    /// How to sample.
+    pub engine: EngineOptions,
+}
+
+impl Answerer<'_> {
+    /// Answers `question`, falling back to reasoning on the base model where the direct answer's
+    /// probability is under the threshold.
+    ///
+    /// # Errors
+    /// Where no task is named and the adapter carries none; those of loading and sampling.
+    pub fn answer(&self, question: &Question, cancel: &Cancel) -> Result<Answered> {
+        let adapter = self.adapter.map(Gguf::open).transpose()?;
+        let task = match (self.task, adapter.as_ref().and_then(|a| a.str("secondnature.task.json"))) {
+            (Some(task), _) => task.clone(),
+            (None, Some(json)) => Task::from_json(json, "the adapter's task")?,
+            (None, None) => {
+                return Err(Error::input("--task", "is missing, and no adapter names its task; name one"));
+            }
+        };
+        let calibrated = adapter.as_ref().and_then(fallback_threshold);
+        let threshold = self.threshold.or(calibrated).unwrap_or(DEFAULT_THRESHOLD);
+
+        let EngineOptions { threads, slots } = self.engine;
+        let options = LlamaOptions { threads, slots, ..LlamaOptions::default() };
+        let mut engine = Scheduler::new(Llama::load(self.model, &options)?);
+        engine.set_adapter(self.adapter)?;
+        let questions = std::slice::from_ref(question);
+        let direct = ask_directly(&mut engine, &task, questions, 0, cancel)?.answers.remove(0);
+        if let Some(a) = &direct.answer
+            && f64::from(direct.probability) >= threshold
+        {
+            return Ok(Answered {
+                answer: Some(task.answer.target(a)),
+                confidence: direct.probability.into(),
+                route: Route::Direct,
+                tokens: direct.generated_tokens,
+            });
+        }
+        engine.set_adapter(None)?;
+        let engine = &mut engine;
+        let engine = move || Ok(engine);
+        let outcomes = curate::curate(engine, &task, questions, 0, Vec::new(), &mut Unobserved, cancel)?;
+        let Outcome { verdict, samples } = &outcomes[0];
+        let slow: usize = samples.iter().map(Sample::generated_tokens).sum();
+        Ok(Answered {
+            answer: verdict.answer.as_ref().map(|a| task.answer.target(a)),
+            confidence: verdict.agreement.into(),
+            route: Route::Reasoned,
+            tokens: direct.generated_tokens + slow,
+        })
     }
-    engine.set_adapter(None)?;
-    let questions = std::slice::from_ref(question);
-    let outcomes = curate::curate(&mut engine, task, questions, 0, Vec::new(), &mut Unobserved, cancel)?;
-    let outcome = &outcomes[0];
-    let slow: usize = outcome.samples.iter().map(Sample::generated_tokens).sum();
-    Ok(Answered {
-        answer: outcome.verdict.answer.as_ref().map(|a| task.answer.target(a)),
-        confidence: outcome.verdict.agreement.into(),
-        route: Route::Reasoned,
-        tokens: direct.generated_tokens + slow,
-    })
 }
 
 struct Unobserved;

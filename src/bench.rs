@@ -10,27 +10,15 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 
-use crate::tensor::Gguf;
+use crate::tensor::gemm::{Left, Out, Right, View, fma_gflops, product};
+use crate::tensor::{Gguf, Rows};
 use crate::train::adamw::{AdamW, Moments};
 use crate::train::batch::{Batch, Example};
-use crate::train::lora::Layout;
-use crate::train::model::{Model, Tape};
-use crate::train::peak_rss_mb;
+use crate::train::clock::{Seconds, Work};
+use crate::train::model::{Keep, Model, Tape};
 use crate::train::spec::Module;
+use crate::train::{Memory, TrainOptions, layout, peak_rss_mb};
 use crate::{Cancel, Error, Result};
-
-/// How much memory a step may take.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Memory {
-    /// All rows at once.
-    Fast,
-    /// A few rows at a time, their gradients added up: the same step in less memory.
-    Lean,
-}
-
-/// Tokens computed at once under [`Memory::Lean`].
-const LEAN_TOKENS: usize = 256;
 
 /// What to measure of training.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -79,10 +67,33 @@ pub struct TrainFigures {
     pub examples_per_s: f64,
     /// Seconds of every step.
     pub step_seconds: Vec<f64>,
+    /// Share of the measured steps' time by kind of work.
+    pub shares: Seconds,
+    /// Linear parameters of the model.
+    pub linear_parameters: usize,
+    /// Useful work of the linear layers: 4 × linear parameters × tokens per second, in 10⁹ FLOPS.
+    /// Forward and gradient of the input; a frozen weight has no gradient of its own.
+    pub linear_gflops: f64,
+    /// What the same machine reaches in the same process, in 10⁹ FLOPS: a loop of nothing but
+    /// fused multiply-adds, and products of as many tokens with one of the model's matrices.
+    pub machine: Machine,
+    /// `linear_gflops` over the multiply-add loop's.
+    pub utilisation: f64,
     /// Peak resident memory of the process, the file's mapped pages included, in 10⁶ bytes.
     pub peak_rss_mb: f64,
     /// Loss of the first and the last step: that it falls shows that the work was done.
     pub loss: [f64; 2],
+}
+
+/// What the machine reaches, in 10⁹ FLOPS.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Machine {
+    /// Fused multiply-adds on registers, all threads.
+    pub fma: f64,
+    /// y = W·x with the widest linear layer, read as it is stored.
+    pub forward: f64,
+    /// dx = Wᵀ·dy with the same.
+    pub backward: f64,
 }
 
 impl std::fmt::Display for TrainFigures {
@@ -97,6 +108,23 @@ impl std::fmt::Display for TrainFigures {
             self.peak_rss_mb,
             self.loss[0],
             self.loss[1]
+        )?;
+        let Seconds { linear, attention, elementwise, output, optimiser } = self.shares;
+        writeln!(
+            f,
+            "time: linear {:.0}%, attention {:.0}%, elementwise {:.0}%, output {:.0}%, optimiser {:.0}%",
+            100.0 * linear,
+            100.0 * attention,
+            100.0 * elementwise,
+            100.0 * output,
+            100.0 * optimiser
+        )?;
+        let Machine { fma, forward, backward } = self.machine;
+        writeln!(
+            f,
+            "linear layers at {:.0} GFLOPS of {fma:.0} ({:.0}%); one product alone: forward {forward:.0}, backward {backward:.0}",
+            self.linear_gflops,
+            100.0 * self.utilisation
         )
     }
 }
@@ -117,8 +145,9 @@ pub fn train(model: &Path, options: &TrainBench, cancel: &Cancel) -> Result<Trai
         ));
     }
     let model = Model::open(&Gguf::open(model)?)?;
-    let layout = Layout::new(&model.spec, rank, 2.0 * rank as f32, &Module::ALL);
-    let batches = batches(&model, options);
+    let options_of_training = TrainOptions { rank, ..TrainOptions::default() };
+    let layout = layout(&model, &options_of_training)?;
+    let batches = [batch(&model, options)];
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(options.threads.map_or(0, |threads| threads as usize))
         .build()
@@ -126,34 +155,51 @@ pub fn train(model: &Path, options: &TrainBench, cancel: &Cancel) -> Result<Trai
     let mut params = layout.init(&model.spec, 0);
     let mut moments = Moments::new(layout.len());
     let mut grads = vec![0.0; layout.len()];
-    let mut tape = Tape::default();
-    let mut step = || -> Result<(f64, f64)> {
+    let mut tape = Tape::new(if options.memory == Memory::Lean { Keep::Inputs } else { Keep::Activations });
+    let mut step = |tape: &mut Tape| -> Result<(f64, f64)> {
         let begin = Instant::now();
         let weight = 1.0 / (rows * target_tokens) as f32;
         grads.fill(0.0);
         let mut loss = 0.0;
         for batch in &batches {
-            loss += model.loss_and_gradient(&layout, &params, batch, weight, &mut tape, &mut grads)?;
+            loss += model.loss_and_gradient(&layout, &params, batch, weight, tape, &mut grads)?;
         }
-        AdamW::default().step(&mut params, &grads, 1.0, 1e-4, &mut moments);
+        AdamW::default().step(&mut params, &grads, 1.0, 1e-4, &layout.groups(1.0), &mut moments);
+        tape.clock().lap(Work::Optimiser);
         Ok((begin.elapsed().as_secs_f64(), loss))
     };
-    let measured = pool
-        .install(|| (0..=steps).map(|_| cancel.check().and_then(|()| step())).collect::<Result<Vec<_>>>())?;
+    let measured = pool.install(|| -> Result<Vec<(f64, f64)>> {
+        let first = step(&mut tape)?;
+        tape.clock().seconds = Seconds::default();
+        let rest = (0..steps).map(|_| cancel.check().and_then(|()| step(&mut tape)));
+        std::iter::once(Ok(first)).chain(rest).collect()
+    })?;
+    let shares = tape.clock().seconds.shares();
+    let peak_rss_mb = peak_rss_mb(); // Before the products below take memory of their own.
+    let machine = pool.install(|| machine(&model, rows * row_tokens));
     let step_seconds: Vec<f64> = measured[1..].iter().map(|(seconds, _)| *seconds).collect();
     let seconds = median(&step_seconds);
+    let tokens_per_s = (rows * row_tokens) as f64 / seconds;
+    let linear_parameters = model.spec.linear_parameters();
+    let linear_gflops = 4.0 * linear_parameters as f64 * tokens_per_s / 1e9;
     Ok(TrainFigures {
         options: options.clone(),
         threads_used: pool.current_num_threads(),
-        tokens_per_s: (rows * row_tokens) as f64 / seconds,
+        tokens_per_s,
         examples_per_s: rows as f64 / seconds,
+        shares,
+        linear_parameters,
+        linear_gflops,
+        machine,
+        utilisation: linear_gflops / machine.fma,
         step_seconds,
-        peak_rss_mb: peak_rss_mb(),
+        peak_rss_mb,
         loss: [measured[0].1, measured[steps].1],
     })
 }
 
-fn batches(model: &Model, options: &TrainBench) -> Vec<Batch> {
+/// Rows of random tokens, none of which begin alike.
+fn batch(model: &Model, options: &TrainBench) -> Batch {
     let mut rng = ChaCha8Rng::seed_from_u64(0);
     let mut tokens = |n: usize| (0..n).map(|_| rng.random_range(0..model.spec.n_vocab as i32)).collect();
     // The last target is predicted, not fed.
@@ -161,11 +207,32 @@ fn batches(model: &Model, options: &TrainBench) -> Vec<Batch> {
     let examples: Vec<Example> = (0..options.rows)
         .map(|_| Example { prompt: tokens(prompt_tokens), target: tokens(options.target_tokens) })
         .collect();
-    let rows_at_once = match options.memory {
-        Memory::Fast => options.rows,
-        Memory::Lean => (LEAN_TOKENS / options.row_tokens).max(1),
+    Batch::pack(&examples, false)
+}
+
+/// What this machine reaches on the model's widest linear layer, for `n` tokens.
+fn machine(model: &Model, n: usize) -> Machine {
+    let widest = model.spec.modules().iter().max_by_key(|m| model.spec.shape(**m).1);
+    let weight: Rows = model.weight(0, *widest.unwrap_or(&Module::Down));
+    let (x, mut y) = (vec![0.5; n * weight.cols], vec![0.5; n * weight.rows]);
+    let (left, flop) = (Left::of(View::new(&x, n, weight.cols)), (2 * n * weight.rows * weight.cols) as f64);
+    let rate = |work: &mut dyn FnMut()| {
+        let seconds: Vec<f64> = (0..7)
+            .map(|_| {
+                let begin = Instant::now();
+                work();
+                begin.elapsed().as_secs_f64()
+            })
+            .collect();
+        flop / median(&seconds) / 1e9
     };
-    examples.chunks(rows_at_once).map(|rows| Batch::pack(rows, false)).collect()
+    let forward =
+        rate(&mut || product(Out::new(&mut y, n, weight.rows), &[(&left, Right::Forward(weight))], false));
+    let left = Left::of(View::new(&y, n, weight.rows));
+    let mut dx = x.clone();
+    let backward =
+        rate(&mut || product(Out::new(&mut dx, n, weight.cols), &[(&left, Right::Backward(weight))], false));
+    Machine { fma: fma_gflops(), forward, backward }
 }
 
 fn median(seconds: &[f64]) -> f64 {

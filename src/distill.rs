@@ -3,21 +3,25 @@
 //! [`Run`] is a run directory with its stages as methods; each stage keeps what it finishes, so that
 //! repeating a stage resumes it. [`distill`] calls them in order.
 
+mod base;
+mod curation;
+mod evaluation;
 mod examples;
-mod stages;
+mod training;
 
 use std::path::{Path, PathBuf};
 
+use base::Base;
+pub use training::Mixture;
 use serde::{Deserialize, Serialize};
 
-use crate::engine::{Llama, LlamaOptions, Scheduler};
 use crate::report::{Decision, ModelFacts, Report};
-use crate::run::{Manifest, RunDir, read_manifest, sha256, sha256_file, write_atomically};
+use crate::run::{Manifest, RunDir, read_manifest, sha256, sha256_file};
 use crate::task::{Question, Task, read_questions};
 use crate::tensor::Gguf;
 use crate::train::TrainOptions;
 use crate::train::spec::Spec;
-use crate::{Cancel, Error, Progress, Result, Stage, Update};
+use crate::{Cancel, Error, Progress, Result};
 
 /// What a run is about.
 #[derive(Debug, Clone)]
@@ -67,6 +71,8 @@ pub struct Options {
     pub curate: CurateOptions,
     /// Training.
     pub train: TrainOptions,
+    /// What is trained on besides the answers.
+    pub mixture: Mixture,
     /// Go on where distilling does not look worthwhile.
     pub force: bool,
 }
@@ -76,7 +82,7 @@ pub struct Options {
 pub struct Run {
     dir: RunDir,
     manifest: Manifest,
-    model: PathBuf,
+    base: Base,
     /// The task.
     pub task: Task,
     /// The training questions.
@@ -109,10 +115,10 @@ impl Run {
         };
         let dir = RunDir::open(&setup.out, &manifest)?;
         for (name, text) in [("task.json", &task_json), ("questions.jsonl", &questions)] {
-            let path = dir.file(name);
-            write_atomically(&path, |f| f.write_all(text.as_bytes())).map_err(Error::io("write", &path))?;
+            dir.write(name, text.as_bytes())?;
         }
-        Ok(Run { dir, manifest, model, task: setup.task.clone(), questions: setup.questions.clone() })
+        let (task, questions) = (setup.task.clone(), setup.questions.clone());
+        Ok(Run { dir, manifest, base: Base::new(model), task, questions })
     }
 
     /// Opens an existing run directory. `model` overrides where the model is, if it has moved; its
@@ -139,7 +145,7 @@ impl Run {
         let dir = RunDir::open(out, &manifest)?;
         let task = Task::load(&dir.file("task.json").display().to_string())?;
         let questions = read_questions(&dir.file("questions.jsonl"))?;
-        Ok(Run { dir, manifest, model, task, questions })
+        Ok(Run { dir, manifest, base: Base::new(model), task, questions })
     }
 
     /// The directory.
@@ -149,59 +155,30 @@ impl Run {
 
     /// Everything the finished stages found.
     pub fn report(&self) -> Result<Report> {
-        let gguf = Gguf::open(&self.model)?;
+        let gguf = Gguf::open(self.base.path())?;
         let text = |key: &str| gguf.str(key).unwrap_or_default().to_string();
         Ok(Report {
             model: ModelFacts {
-                path: self.model.display().to_string(),
+                path: self.base.path().display().to_string(),
                 name: text("general.name"),
                 sha256: self.manifest.model_sha256.clone(),
                 architecture: text("general.architecture"),
                 parameters: gguf.tensors().map(|t| t.elements() as u64).sum(),
             },
             task: self.task.name.clone(),
-            curation: self.saved("curation.json")?,
-            training: self.saved("training.json")?,
-            evaluation: self.saved("evaluation.json")?,
-            adapter: self.saved("adapter.json")?,
-            decision: self.saved("decision.json")?,
+            curation: self.dir.saved("curation.json")?,
+            training: self.dir.saved("training.json")?,
+            evaluation: self.dir.saved("evaluation.json")?,
+            adapter: self.dir.saved("adapter.json")?,
+            decision: self.dir.saved("decision.json")?,
         })
     }
 
     /// Writes `report.json` and returns it.
     pub fn write_report(&self) -> Result<Report> {
         let report = self.report()?;
-        self.save("report.json", &report)?;
+        self.dir.save("report.json", &report)?;
         Ok(report)
-    }
-
-    fn save<T: Serialize>(&self, name: &str, value: &T) -> Result<()> {
-        let path = self.dir.file(name);
-        let json = serde_json::to_vec_pretty(value).map_err(|e| Error::Internal(e.to_string()))?;
-        write_atomically(&path, |f| f.write_all(&json)).map_err(Error::io("write", &path))
-    }
-
-    fn saved<T: serde::de::DeserializeOwned>(&self, name: &str) -> Result<Option<T>> {
-        let path = self.dir.file(name);
-        match std::fs::read(&path) {
-            Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|e| {
-                Error::run(self.dir.path(), format!("{name} is damaged ({e}); delete it and run again"))
-            }),
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(e) => Err(Error::io("read", &path)(e)),
-        }
-    }
-
-    fn engine(&self, options: &EngineOptions, progress: &dyn Progress) -> Result<Scheduler<Llama>> {
-        progress.update(&Update {
-            stage: Stage::Load,
-            done: 0,
-            total: 0,
-            note: self.model.display().to_string(),
-        });
-        let options =
-            LlamaOptions { threads: options.threads, slots: options.slots, ..LlamaOptions::default() };
-        Ok(Scheduler::new(Llama::load(&self.model, &options)?))
     }
 
     /// The task with the caller's own samples and threshold.
@@ -239,23 +216,23 @@ pub fn distill(
 ) -> Result<Report> {
     options.train.check()?;
     refuse_shared_questions(&setup.questions, eval)?;
-    let run = Run::create(setup, cancel)?;
+    let mut run = Run::create(setup, cancel)?;
     run.curate(&options.curate, progress, cancel)?;
     run.check_labels(options.force)?;
     if !eval.is_empty() {
         let gate = run.compare_systems(eval, &options.curate, progress, cancel)?;
-        run.save("decision.json", &gate)?;
+        run.dir.save("decision.json", &gate)?;
         if !gate.distil && !options.force {
             run.write_report()?;
             return Err(Error::Refused(format!("{}; pass --force to train all the same", gate.why)));
         }
     }
-    run.train(&options.train, progress, cancel)?;
+    run.train(&options.train, &options.mixture, progress, cancel)?;
     if !eval.is_empty() {
         run.evaluate(eval, &options.curate, progress, cancel)?;
     } else {
         let why = "the labels agree, but without held-out questions (--eval) nothing was measured".into();
-        run.save("decision.json", &Decision { distil: true, why })?;
+        run.dir.save("decision.json", &Decision { distil: true, why })?;
     }
     run.write_report()
 }

@@ -9,40 +9,116 @@
 use std::path::Path;
 
 use crate::engine::{Llama, LlamaOptions};
-use crate::tensor::GgufWriter;
+use crate::tensor::{Gguf, GgufWriter};
+use crate::train::Precision;
 use crate::train::batch::{Batch, Example};
-use crate::train::lora::Layout;
+use crate::train::lora::{Adapter, Layout};
 use crate::train::model::{Model, Tape};
+use crate::train::spec::{Module, Spec};
 use crate::{Error, Result};
 
-/// Writes the adapter and returns its size in bytes. `provenance` are keys below `secondnature.`.
+/// Writes the adapter of a model `spec` and returns its size in bytes. `provenance` are keys below
+/// `secondnature.`.
 pub fn write(
     path: &Path,
-    model: &Model,
-    layout: &Layout,
-    params: &[f32],
+    spec: &Spec,
+    adapter: &Adapter,
+    precision: Precision,
     provenance: &[(&str, String)],
 ) -> Result<u64> {
+    let Adapter { layout, params } = adapter;
     let mut w = GgufWriter::new();
     w.str("general.type", "adapter");
-    w.str("general.architecture", model.spec.arch.name);
+    w.str("general.architecture", spec.arch.name);
     w.str("general.name", "secondnature adapter");
     w.str("adapter.type", "lora");
     w.f32("adapter.lora.alpha", layout.alpha);
     for (key, value) in provenance {
         w.str(&format!("secondnature.{key}"), value);
     }
+    let mut tensor = |name: &str, dims: &[usize], data: &[f32]| match precision {
+        Precision::F32 => w.tensor_f32(name, dims, data),
+        Precision::F16 => w.tensor_f16(name, dims, data),
+    };
     let rank = layout.rank;
     for (layer, module, a, bt) in layout.pairs() {
-        let (n_in, n_out) = model.spec.shape(module);
+        let (n_in, n_out) = spec.shape(module);
         let name = format!("blk.{layer}.{}.weight", module.gguf_name());
-        w.tensor_f32(&format!("{name}.lora_a"), &[n_in, rank], &params[a]);
-        let bt = &params[bt];
-        let b: Vec<f32> = (0..n_out).flat_map(|o| (0..rank).map(move |r| bt[r * n_out + o])).collect();
-        w.tensor_f32(&format!("{name}.lora_b"), &[rank, n_out], &b);
+        tensor(&format!("{name}.lora_a"), &[n_in, rank], &params[a]);
+        tensor(&format!("{name}.lora_b"), &[rank, n_out], &transposed(&params[bt], n_out));
     }
     w.write(path)?;
     std::fs::metadata(path).map(|m| m.len()).map_err(Error::io("read", path))
+}
+
+/// Reads the adapter of a model `spec`.
+///
+/// # Errors
+/// [`Error::Model`] where it is no LoRA adapter, or one of another model.
+pub fn read(path: &Path, spec: &Spec) -> Result<Adapter> {
+    let gguf = Gguf::open(path)?;
+    let bad = |why: String| Error::model(path, why);
+    if (gguf.str("general.type"), gguf.str("adapter.type")) != (Some("adapter"), Some("lora")) {
+        return Err(bad("is not a LoRA adapter; expected general.type \"adapter\"".into()));
+    }
+    let arch = gguf.str("general.architecture").unwrap_or("");
+    if arch != spec.arch.name {
+        return Err(bad(format!("is an adapter for \"{arch}\", the model is \"{}\"", spec.arch.name)));
+    }
+    let alpha = gguf
+        .float("adapter.lora.alpha")
+        .filter(|a| a.is_finite() && *a > 0.0)
+        .ok_or_else(|| bad("states no positive adapter.lora.alpha".into()))? as f32;
+    let pair_of = |tensor: &str| {
+        let (layer, rest) = tensor.strip_prefix("blk.")?.split_once('.')?;
+        let (module, ab) = rest.split_once(".weight.lora_")?;
+        Some((layer.parse::<usize>().ok()?, Module::from_gguf_name(module)?, ab == "b"))
+    };
+    let (mut rank, mut modules) = (None, Vec::new());
+    for tensor in gguf.tensors() {
+        let Some((layer, module, is_b)) = pair_of(&tensor.name) else {
+            return Err(bad(format!("has a tensor \"{}\" that is no pair of a linear layer", tensor.name)));
+        };
+        let r = tensor.dims.get(usize::from(!is_b)).copied().unwrap_or(0);
+        let (n_in, n_out) = spec.shape(module);
+        let wanted = if is_b { [r, n_out] } else { [n_in, r] };
+        if layer >= spec.n_layer || tensor.dims != wanted || !tensor.ty.is_readable() {
+            return Err(bad(format!("tensor \"{}\" {:?} does not fit the model", tensor.name, tensor.dims)));
+        }
+        if *rank.get_or_insert(r) != r {
+            return Err(bad(format!("has pairs of rank {} and {r}; expected one rank", rank.unwrap_or(0))));
+        }
+        if !modules.contains(&module) {
+            modules.push(module);
+        }
+    }
+    let rank = rank.filter(|r| *r > 0).ok_or_else(|| bad("holds no pair".into()))?;
+    let layout = Layout::new(spec, rank, alpha, &modules);
+    let mut params = vec![0.0; layout.len()];
+    for (layer, module, a, bt) in layout.pairs() {
+        let name = format!("blk.{layer}.{}.weight", module.gguf_name());
+        match (gguf.tensor(&format!("{name}.lora_a")), gguf.tensor(&format!("{name}.lora_b"))) {
+            (Some(ta), Some(tb)) => {
+                params[a].copy_from_slice(&gguf.read_f32(ta));
+                params[bt].copy_from_slice(&transposed(&gguf.read_f32(tb), rank));
+            }
+            (None, None) => {} // A pair of zeros is no pair.
+            _ => return Err(bad(format!("has only half of the pair of \"{name}\""))),
+        }
+    }
+    Ok(Adapter { layout, params })
+}
+
+/// `[rows, cols]` → `[cols, rows]`.
+fn transposed(x: &[f32], cols: usize) -> Vec<f32> {
+    let rows = x.len() / cols;
+    (0..cols).flat_map(|c| (0..rows).map(move |r| x[r * cols + c])).collect()
+}
+
+/// The confidence from which this adapter's direct answers can be trusted, as it was found after
+/// training; `None` in adapters without one.
+pub fn fallback_threshold(adapter: &Gguf) -> Option<f64> {
+    adapter.str("secondnature.fallback.threshold")?.parse().ok()
 }
 
 /// How closely llama.cpp, with the adapter file loaded, reproduces the trainer's logits.
@@ -71,10 +147,9 @@ const BASE_LIMIT: f64 = 0.1;
 /// [`Error::Parity`] where they differ by more than rounding explains.
 pub fn verify(
     model_path: &Path,
-    adapter: &Path,
+    path: &Path,
     model: &Model,
-    layout: &Layout,
-    params: &[f32],
+    adapter: &Adapter,
     examples: &[&Example],
     threads: Option<u32>,
 ) -> Result<Parity> {
@@ -87,9 +162,9 @@ pub fn verify(
         ..LlamaOptions::default()
     };
     let mut llama = Llama::load(model_path, &options)?;
-    let without = vec![0.0; params.len()];
-    let base = compare(&mut llama, model, layout, &without, examples)?;
-    crate::engine::Decoder::set_adapter(&mut llama, Some(adapter))?;
+    let Adapter { layout, params } = adapter;
+    let base = compare(&mut llama, model, layout, &vec![0.0; params.len()], examples)?;
+    crate::engine::Decoder::set_adapter(&mut llama, Some(path))?;
     let with = compare(&mut llama, model, layout, params, examples)?;
     let parity =
         Parity { max_abs_diff: with.max_abs, relative_rms: with.relative, base_relative_rms: base.relative };

@@ -13,7 +13,7 @@ use super::progress::{Host, sn_progress_fn};
 use super::status::sn_status;
 use super::string;
 use crate::Cancel;
-use crate::distill::{CurateOptions, EngineOptions, Options, Setup, distill};
+use crate::distill::{CurateOptions, EngineOptions, Mixture, Options, Setup, distill};
 use crate::task::{Task, read_questions};
 use crate::train::TrainOptions;
 
@@ -166,6 +166,7 @@ impl sn_distill_params {
                 ..defaults
             },
             curate: CurateOptions { engine, ..CurateOptions::default() },
+            mixture: Mixture::default(),
             force: self.force != 0,
         })
     }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use secondnature::answer::{Answered, Route, answer};
+use secondnature::answer::{Answered, Answerer, DEFAULT_THRESHOLD, Route};
 use secondnature::task::{Question, Task};
 use secondnature::{Error, Result};
 
@@ -15,7 +15,7 @@ use super::{Context, output};
 /// Prints the answer; how it came about goes to standard error.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:
-  secondnature answer --model base.gguf --adapter run/adapter.gguf --task coin-flip \\
+  secondnature answer --model base.gguf --adapter run/adapter.gguf \\
     \"A coin is heads up. Ann flips the coin. Is the coin still heads up?\"")]
 pub struct Answer {
     /// The question.
@@ -26,12 +26,11 @@ pub struct Answer {
     /// The adapter that `distill` wrote for it.
     #[arg(long, value_name = "FILE")]
     adapter: Option<PathBuf>,
-    /// A built-in task (see `secondnature tasks`) or a JSON file.
+    /// A built-in task (see `secondnature tasks`) or a JSON file [default: the adapter's].
     #[arg(long, value_name = "TASK")]
-    task: String,
-    /// Answer directly at or above this probability, in 0..=1; the report says what suits a run.
-    #[arg(long, value_name = "P", default_value_t = 0.9)]
-    threshold: f64,
+    task: Option<String>,
+    #[arg(long, value_name = "P", help = threshold_help())]
+    threshold: Option<f64>,
     /// Print answer, confidence, route and tokens as JSON.
     #[arg(long)]
     json: bool,
@@ -41,17 +40,16 @@ pub struct Answer {
 
 impl Answer {
     pub fn run(&self, context: &Context) -> Result<()> {
-        let task = Task::load(&self.task)?;
+        let task = self.task.as_deref().map(Task::load).transpose()?;
         let question = Question::new("question", &self.question, Vec::new());
-        let answered = answer(
-            &self.model,
-            self.adapter.as_deref(),
-            &task,
-            &question,
-            &self.sampling.engine(),
-            self.threshold,
-            &context.cancel,
-        )?;
+        let answerer = Answerer {
+            model: &self.model,
+            adapter: self.adapter.as_deref(),
+            task: task.as_ref(),
+            threshold: self.threshold,
+            engine: self.sampling.engine(),
+        };
+        let answered = answerer.answer(&question, &context.cancel)?;
         if self.json {
             return output::print_json(&answered);
         }
@@ -63,6 +61,12 @@ impl Answer {
             None => Err(Error::Refused("no answer could be read from what the model wrote".into())),
         }
     }
+}
+
+fn threshold_help() -> String {
+    format!(
+        "Answer directly at or above this probability [default: as calibrated when the adapter was trained, else {DEFAULT_THRESHOLD}]"
+    )
 }
 
 fn how(answered: &Answered) -> String {

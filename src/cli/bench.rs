@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand};
 use secondnature::Result;
-use secondnature::bench::{self, Memory, TrainBench};
+use secondnature::bench::{self, TrainBench};
 
+use super::knobs::MemoryArg;
 use super::{Context, output};
 
 /// Measure how fast this machine does the work.
@@ -53,7 +54,7 @@ struct Train {
     /// Steps measured, after one that is not.
     #[arg(long, value_name = "N", default_value_t = TrainBench::default().steps)]
     steps: usize,
-    /// Compute a step at once, or in small pieces that take less memory.
+    /// What is kept for the backward pass: everything, or each layer's input.
     #[arg(long, value_enum, default_value = "fast")]
     memory: MemoryArg,
     /// Threads to compute with [default: all cores].
@@ -64,12 +65,6 @@ struct Train {
     json: bool,
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum MemoryArg {
-    Fast,
-    Lean,
-}
-
 impl Train {
     fn run(&self, context: &Context) -> Result<()> {
         let options = TrainBench {
@@ -78,10 +73,7 @@ impl Train {
             target_tokens: self.target_tokens,
             rank: self.rank,
             steps: self.steps,
-            memory: match self.memory {
-                MemoryArg::Fast => Memory::Fast,
-                MemoryArg::Lean => Memory::Lean,
-            },
+            memory: self.memory.into(),
             threads: self.threads,
         };
         let figures = bench::train(&self.model, &options, &context.cancel)?;

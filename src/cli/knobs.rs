@@ -1,9 +1,12 @@
 //! Options that several subcommands share, and the library options they become.
 
-use clap::Args;
-use secondnature::distill::{CurateOptions, EngineOptions};
-use secondnature::train::TrainOptions;
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use secondnature::distill::{CurateOptions, EngineOptions, Mixture};
+use secondnature::task::read_questions;
 use secondnature::train::spec::Module;
+use secondnature::train::{Memory, Precision, Schedule, TrainOptions};
 use secondnature::{Error, Result};
 
 /// Where and how answers are sampled.
@@ -53,12 +56,27 @@ pub struct Training {
     /// The adapter counts alpha/rank times.
     #[arg(long, value_name = "A", default_value_t = TrainOptions::default().alpha)]
     alpha: f32,
+    /// Count the adapter alpha/sqrt(rank) times (rsLoRA): for large ranks.
+    #[arg(long)]
+    rslora: bool,
+    /// Dropout of what the adapter reads, in 0..1.
+    #[arg(long, value_name = "P", default_value_t = TrainOptions::default().dropout)]
+    dropout: f32,
     /// Peak learning rate.
     #[arg(long, value_name = "RATE", default_value_t = TrainOptions::default().lr)]
     lr: f32,
+    /// How many times faster B learns than A (LoRA+); 16 is usual, 1 is plain LoRA.
+    #[arg(long, value_name = "RATIO", default_value_t = TrainOptions::default().lora_plus)]
+    lora_plus: f32,
+    /// How the learning rate falls after the warm-up.
+    #[arg(long, value_enum, default_value = "cosine")]
+    schedule: ScheduleArg,
     /// Most passes over the examples.
     #[arg(long, value_name = "N", default_value_t = TrainOptions::default().epochs)]
     epochs: usize,
+    /// Most optimiser steps [default: as many as the epochs have].
+    #[arg(long, value_name = "N")]
+    max_steps: Option<u64>,
     /// Examples per optimiser step.
     #[arg(long, value_name = "N", default_value_t = TrainOptions::default().batch)]
     batch: usize,
@@ -74,15 +92,54 @@ pub struct Training {
     /// Epochs without gain on held-out examples before training stops; 0 never stops early.
     #[arg(long, value_name = "N", default_value_t = TrainOptions::default().patience)]
     patience: usize,
-    /// Share of the kept questions held out to choose the best epoch.
+    /// Share of the kept questions held out to choose the best moment.
     #[arg(long, value_name = "SHARE", default_value_t = TrainOptions::default().held_out)]
     held_out: f32,
-    /// Modules that get an adapter, such as attn_q,attn_v [default: all seven linear ones].
+    /// How the adapter file stores its numbers.
+    #[arg(long, value_enum, default_value = "f32")]
+    precision: PrecisionArg,
+    /// Modules that get an adapter, such as attn_q,attn_v [default: all linear ones].
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     modules: Vec<String>,
-    /// Most tokens computed at once; less takes less memory.
+    /// What is kept for the backward pass: everything, each layer's input, or what fits.
+    #[arg(long, value_enum, default_value = "auto")]
+    memory: MemoryArg,
+    /// Most tokens computed at once; a larger step accumulates gradients. Less takes less memory.
     #[arg(long, value_name = "N", default_value_t = TrainOptions::default().max_tokens)]
     max_tokens: usize,
+}
+
+/// What is trained on besides a run's own answers.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Mixture")]
+pub struct Mixing {
+    /// An adapter of the same model to go on from.
+    #[arg(long, value_name = "ADAPTER")]
+    start: Option<PathBuf>,
+    /// Learn the kept answers of another run directory of the same model, too; may be repeated.
+    #[arg(long, value_name = "DIR")]
+    also: Vec<PathBuf>,
+    /// Unrelated prompts, one a line; the base model's own answers to them are mixed in, against
+    /// forgetting.
+    #[arg(long, value_name = "FILE")]
+    replay: Option<PathBuf>,
+    /// How many of those, as a share of the task's examples.
+    #[arg(long, value_name = "SHARE", default_value_t = 0.25)]
+    replay_share: f32,
+}
+
+impl Mixing {
+    pub fn read(&self) -> Result<Mixture> {
+        if !(0.0..=10.0).contains(&self.replay_share) {
+            return Err(Error::input("--replay-share", format!("{} is outside 0..=10", self.replay_share)));
+        }
+        Ok(Mixture {
+            start: self.start.clone(),
+            also: self.also.clone(),
+            replay: self.replay.as_deref().map_or(Ok(Vec::new()), read_questions)?,
+            replay_share: self.replay_share,
+        })
+    }
 }
 
 impl Training {
@@ -94,19 +151,80 @@ impl Training {
         Ok(TrainOptions {
             rank: self.rank,
             alpha: self.alpha,
+            rslora: self.rslora,
             modules,
+            dropout: self.dropout,
             lr: self.lr,
+            lora_plus: self.lora_plus,
+            schedule: self.schedule.into(),
             epochs: self.epochs,
+            max_steps: self.max_steps,
             batch: self.batch,
             warmup: self.warmup,
             clip: self.clip,
             weight_decay: self.weight_decay,
             patience: self.patience,
             held_out: self.held_out,
+            precision: match self.precision {
+                PrecisionArg::F32 => Precision::F32,
+                PrecisionArg::F16 => Precision::F16,
+            },
             seed,
             threads,
             max_tokens: self.max_tokens,
+            memory: self.memory.into(),
         })
+    }
+}
+
+/// [`Precision`], as an argument.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum PrecisionArg {
+    /// As trained.
+    F32,
+    /// Half the size.
+    F16,
+}
+
+/// [`Schedule`], as an argument.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum ScheduleArg {
+    /// Along half a cosine, to zero.
+    Cosine,
+    /// In a straight line, to zero.
+    Linear,
+    /// Not at all.
+    Constant,
+}
+
+impl From<ScheduleArg> for Schedule {
+    fn from(arg: ScheduleArg) -> Schedule {
+        match arg {
+            ScheduleArg::Cosine => Schedule::Cosine,
+            ScheduleArg::Linear => Schedule::Linear,
+            ScheduleArg::Constant => Schedule::Constant,
+        }
+    }
+}
+
+/// [`Memory`], as an argument.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum MemoryArg {
+    /// Everything that is expensive to compute again.
+    Fast,
+    /// The input of every layer; a third more work.
+    Lean,
+    /// Fast where that fits into half of the free memory.
+    Auto,
+}
+
+impl From<MemoryArg> for Memory {
+    fn from(arg: MemoryArg) -> Memory {
+        match arg {
+            MemoryArg::Fast => Memory::Fast,
+            MemoryArg::Lean => Memory::Lean,
+            MemoryArg::Auto => Memory::Auto,
+        }
     }
 }
 

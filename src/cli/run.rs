@@ -8,7 +8,7 @@ use secondnature::distill::{Options, Run, Setup, distill};
 use secondnature::task::{Task, read_questions};
 
 use super::Context;
-use super::knobs::{Sampling, Training, Voting};
+use super::knobs::{Mixing, Sampling, Training, Voting};
 use super::{output, progress};
 
 /// Show the whole pipeline on a tiny embedded model, in about a minute.
@@ -91,6 +91,8 @@ pub struct Distill {
     voting: Voting,
     #[command(flatten)]
     training: Training,
+    #[command(flatten)]
+    mixture: Mixing,
 }
 
 impl Distill {
@@ -100,6 +102,7 @@ impl Distill {
         let options = Options {
             curate: self.voting.options(engine),
             train: self.training.options(self.about.seed, engine.threads)?,
+            mixture: self.mixture.read()?,
             force: self.force,
         };
         let progress = progress::new(context.quiet);
@@ -128,7 +131,7 @@ pub struct Curate {
 
 impl Curate {
     pub fn run(&self, context: &Context) -> Result<()> {
-        let run = Run::create(&self.about.setup()?, &context.cancel)?;
+        let mut run = Run::create(&self.about.setup()?, &context.cancel)?;
         let options = self.voting.options(self.sampling.engine());
         let progress = progress::new(context.quiet);
         let curation = run.curate(&options, &*progress, &context.cancel)?;
@@ -171,14 +174,16 @@ pub struct Train {
     json: bool,
     #[command(flatten)]
     training: Training,
+    #[command(flatten)]
+    mixture: Mixing,
 }
 
 impl Train {
     pub fn run(&self, context: &Context) -> Result<()> {
         let options = self.training.options(self.seed, self.threads)?;
-        let run = self.run.open(context)?;
+        let mut run = self.run.open(context)?;
         let progress = progress::new(context.quiet);
-        let training = run.train(&options, &*progress, &context.cancel)?;
+        let training = run.train(&options, &self.mixture.read()?, &*progress, &context.cancel)?;
         drop(progress);
         if self.json { output::print_json(&training) } else { print_report(&run.write_report()?, false) }
     }
@@ -205,7 +210,7 @@ pub struct Evaluate {
 impl Evaluate {
     pub fn run(&self, context: &Context) -> Result<()> {
         let questions = read_questions(&self.eval)?;
-        let run = self.run.open(context)?;
+        let mut run = self.run.open(context)?;
         let options = self.voting.options(self.sampling.engine());
         let progress = progress::new(context.quiet);
         let evaluation = run.evaluate(&questions, &options, &*progress, &context.cancel)?;

@@ -87,6 +87,11 @@ impl<'a> Driver<'a> {
         Ok(driver)
     }
 
+    /// Whether no question needs a further sample.
+    pub fn is_settled(&self) -> bool {
+        self.open.iter().all(|q| q.outcome.is_some())
+    }
+
     pub fn outcomes(self) -> Result<Vec<Outcome>> {
         if let Some(error) = self.failed {
             return Err(error);

@@ -76,12 +76,13 @@ pub trait Observer {
 }
 
 /// Samples every question of `questions` by `task`'s program until its vote is settled. `earlier`
-/// are samples finished by an interrupted run. Returns the outcomes in the order of the questions.
+/// are samples finished by an interrupted run; `engine` is asked for only where they do not suffice.
+/// Returns the outcomes in the order of the questions.
 ///
 /// # Errors
 /// The engine's and the observer's; [`Error::Cancelled`]. What was observed before stays valid.
-pub fn curate(
-    engine: &mut dyn Engine,
+pub fn curate<'e, E: Engine + 'e>(
+    engine: impl FnOnce() -> Result<&'e mut E>,
     task: &Task,
     questions: &[Question],
     seed: u64,
@@ -90,7 +91,9 @@ pub fn curate(
     cancel: &Cancel,
 ) -> Result<Vec<Outcome>> {
     let mut driver = driver::Driver::new(task, questions, seed, earlier, observer)?;
-    engine.run(&mut driver, cancel)?;
+    if !driver.is_settled() {
+        engine()?.run(&mut driver, cancel)?;
+    }
     driver.outcomes()
 }
 

@@ -59,7 +59,8 @@ impl Observer for Log {
 
 fn run(earlier: Vec<Sample>, log: &mut Log) -> Result<Vec<Outcome>> {
     let cancel = log.2.as_ref().map_or_else(Cancel::new, |(_, c)| c.clone());
-    curate(&mut engine(), &task(), &questions(), 7, earlier, log, &cancel)
+    let engine = &mut engine();
+    curate(move || Ok(engine), &task(), &questions(), 7, earlier, log, &cancel)
 }
 
 #[test]

@@ -5,14 +5,17 @@ use std::collections::HashSet;
 use sha2::{Digest, Sha256};
 
 use crate::curate::messages;
-use crate::engine::Decoder;
+use crate::engine::{Decoder, Finish, Message, Request, Role, Sampling, Scheduler, complete};
 use crate::task::{Answer, Question, Task};
 use crate::train::batch::Example;
 use crate::vote::Verdict;
-use crate::{Error, Result};
+use crate::{Cancel, Error, Result};
 
 /// Fewer kept questions than this are all trained on.
 const LEAST_TO_SPLIT: usize = 20;
+
+/// Longest replayed answer: enough to keep the model's manner, not its essays.
+const REPLAYED_TOKENS: usize = 96;
 
 /// Kept questions with their voted answers, divided.
 #[derive(Debug, Default)]
@@ -71,6 +74,38 @@ pub fn example(decoder: &dyn Decoder, task: &Task, question: &Question, answer: 
     })?;
     target.push(end);
     Ok(Example { prompt, target })
+}
+
+/// The base model's own answers to `prompts`, as examples; those it did not finish end without an
+/// end of turn, and empty ones are left out.
+pub fn replayed<D: Decoder>(
+    engine: &mut Scheduler<D>,
+    prompts: &[&Question],
+    cancel: &Cancel,
+) -> Result<Vec<Example>> {
+    let message = |q: &Question| vec![Message { role: Role::User, content: q.text().into() }];
+    let sampling = Sampling { temperature: 0.0, max_tokens: REPLAYED_TOKENS, ..Sampling::default() };
+    let requests = prompts.iter().enumerate().map(|(i, q)| Request {
+        id: i as u64,
+        messages: message(q),
+        thinking: false,
+        sampling: sampling.clone(),
+        seed: 0,
+    });
+    let completions = complete(engine, requests.collect(), cancel)?;
+    let decoder = engine.decoder();
+    let mut examples = Vec::new();
+    for (question, completion) in prompts.iter().zip(completions) {
+        let prompt = decoder.prompt(&message(question), false)?;
+        let mut target = decoder.tokenize(&completion.text, false)?;
+        if completion.finish == Finish::EndOfTurn {
+            target.extend(decoder.end_of_turn()?);
+        }
+        if !completion.text.trim().is_empty() {
+            examples.push(Example { prompt, target });
+        }
+    }
+    Ok(examples)
 }
 
 #[cfg(test)]

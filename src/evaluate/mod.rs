@@ -1,17 +1,20 @@
 //! System 1 against System 2 against the distilled model, on questions nobody trained on.
 
+mod decision;
 mod statistics;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
 use crate::curate::{self, Outcome, Sample};
 use crate::engine::{Engine, Request, complete};
-use crate::report::{Evaluation, Fallback, Measured};
+use crate::report::{Constant, Evaluation, Fallback, Measured};
 use crate::task::{Answer, Question, Task};
 use crate::{Cancel, Result};
 
+pub use decision::{was_worth_it, worth_trying};
 pub use statistics::mcnemar_exact;
 
 /// One direct answer.
@@ -110,6 +113,20 @@ impl<'a> Judge<'a> {
         answer.is_some_and(|a| self.task.answer.is_correct(a, &self.truth[question]))
     }
 
+    /// The one answer that is right most often, and which questions it answers.
+    fn constant(&self) -> Option<(String, Vec<bool>)> {
+        let keys = |truth: &[String]| -> BTreeSet<String> {
+            truth.iter().filter_map(|t| self.task.answer.key(t)).collect()
+        };
+        let mut counts = BTreeMap::<String, usize>::new();
+        for key in self.truth.iter().flat_map(|t| keys(t)) {
+            *counts.entry(key).or_default() += 1;
+        }
+        let (best, _) = counts.into_iter().max_by_key(|(_, n)| *n)?;
+        let right = self.truth.iter().map(|t| keys(t).contains(&best)).collect();
+        Some((best, right))
+    }
+
     fn direct(&self, asked: &DirectAnswers) -> (Measured, Vec<bool>) {
         let n = asked.answers.len().max(1) as f64;
         let right: Vec<bool> =
@@ -156,17 +173,6 @@ impl<'a> Judge<'a> {
 
 fn share(right: &[bool]) -> f64 {
     right.iter().filter(|r| **r).count() as f64 / right.len().max(1) as f64
-}
-
-/// System 1 and System 2 alone, before there is an adapter: accuracy of both.
-pub fn compare_systems(
-    task: &Task,
-    questions: &[Question],
-    system1: &DirectAnswers,
-    system2: &Reasoned,
-) -> (Measured, Measured) {
-    let judge = Judge::new(task, questions, system2);
-    (judge.direct(system1).0, judge.reasoned(system2).0)
 }
 
 /// Puts the three ways of answering beside each other. `threshold` is the confidence from which the
@@ -217,6 +223,11 @@ pub fn evaluate(
         system2: two,
         distilled: learned,
         mcnemar_p: mcnemar_exact(&one_right, &learned_right),
+        constant: judge.constant().map(|(answer, right)| Constant {
+            answer,
+            accuracy: share(&right),
+            mcnemar_p: mcnemar_exact(&right, &learned_right),
+        }),
         fallback,
     }
 }
@@ -291,8 +302,8 @@ mod tests {
     fn accuracy_counts_unreadable_answers_as_wrong() {
         let questions: Vec<_> =
             (0..2).map(|i| Question::new(i.to_string(), "?", vec!["yes".into()])).collect();
-        let (one, _) =
-            compare_systems(&task(), &questions, &direct(&[("yes", 1.0), ("?!", 1.0)]), &Reasoned::default());
+        let asked = direct(&[("yes", 1.0), ("?!", 1.0)]);
+        let (one, _) = Judge::new(&task(), &questions, &Reasoned::default()).direct(&asked);
         assert_eq!((one.accuracy, one.unparsed, one.tokens_per_answer), (0.5, 1, 2.0));
     }
 }

@@ -52,6 +52,12 @@ pub struct Curation {
     pub questions: usize,
     /// Questions whose vote was kept.
     pub kept: usize,
+    /// Most samples a question could get.
+    #[serde(default)]
+    pub max_samples: usize,
+    /// Share of its samples that had to agree for a question to be kept.
+    #[serde(default)]
+    pub threshold: f32,
     /// Samples finished.
     pub samples: usize,
     /// Prompt tokens of all samples, as if none were shared.
@@ -96,7 +102,7 @@ pub struct Training {
     /// Loss per target token of every optimiser step.
     #[serde(default)]
     pub loss_curve: Vec<f64>,
-    /// Held-out loss after every epoch, the base model's first.
+    /// Held-out loss after every half epoch, the base model's first.
     #[serde(default)]
     pub held_out_curve: Vec<f64>,
 }
@@ -136,6 +142,17 @@ pub struct Fallback {
     pub tokens_per_answer: f64,
 }
 
+/// Always giving the one answer that is right most often.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Constant {
+    /// That answer.
+    pub answer: String,
+    /// Share of right answers.
+    pub accuracy: f64,
+    /// McNemar's exact two-sided p for the distilled model against it.
+    pub mcnemar_p: f64,
+}
+
 /// System 1, System 2 and the distilled model on held-out questions.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Evaluation {
@@ -151,6 +168,9 @@ pub struct Evaluation {
     pub distilled: Measured,
     /// McNemar's exact two-sided p for distilled against System 1.
     pub mcnemar_p: f64,
+    /// What always giving the same answer would score: the least an adapter must beat.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub constant: Option<Constant>,
     /// Falling back to System 2 when unsure.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fallback: Option<Fallback>,

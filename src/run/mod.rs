@@ -10,6 +10,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -82,6 +83,30 @@ impl RunDir {
     /// A file in it.
     pub fn file(&self, name: &str) -> PathBuf {
         self.path.join(name)
+    }
+
+    /// Writes `value` to the file `name`, as JSON and atomically.
+    pub fn save<T: Serialize>(&self, name: &str, value: &T) -> Result<()> {
+        let json = serde_json::to_vec_pretty(value).map_err(|e| Error::Internal(e.to_string()))?;
+        self.write(name, &json)
+    }
+
+    /// What [`RunDir::save`] wrote to the file `name`; `None` where there is no such file.
+    pub fn saved<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>> {
+        let path = self.file(name);
+        match std::fs::read(&path) {
+            Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|e| {
+                Error::run(&self.path, format!("{name} is damaged ({e}); delete it and run again"))
+            }),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(Error::io("read", &path)(e)),
+        }
+    }
+
+    /// Writes `bytes` to the file `name`, atomically.
+    pub fn write(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        let path = self.file(name);
+        write_atomically(&path, |f| f.write_all(bytes)).map_err(Error::io("write", &path))
     }
 }
 

@@ -440,6 +440,28 @@ unsafe fn kernel_portable(a: &[f32], b: &[f32], c: *mut f32, stride: usize, over
     }
 }
 
+/// What all threads of the current rayon pool reach together in 10⁹ FLOPS when they do nothing but
+/// the kernel's multiply-adds, on panels that stay in the first-level cache: the bound of any
+/// product here.
+pub fn fma_gflops() -> f64 {
+    const DEPTH: usize = 128;
+    const CALLS: usize = 40_000;
+    let threads = rayon::current_num_threads();
+    let begin = std::time::Instant::now();
+    let sums = rayon::broadcast(|_| {
+        let (a, b) = (vec![1e-3f32; MR * DEPTH], vec![1e-3f32; NR * DEPTH]);
+        let mut tile = [0.0f32; MR * NR];
+        for _ in 0..CALLS {
+            // SAFETY: `tile` is a whole tile.
+            unsafe { kernel(&a, &b, tile.as_mut_ptr(), NR, false) };
+        }
+        tile[0]
+    });
+    let seconds = begin.elapsed().as_secs_f64();
+    std::hint::black_box(sums);
+    (2 * MR * NR * DEPTH * CALLS * threads) as f64 / seconds / 1e9
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::quant::QuantType;

@@ -87,6 +87,12 @@ impl GgufWriter {
         self.tensor(name, dims, QuantType::F32, bytes);
     }
 
+    /// Adds a tensor of 16-bit floats, the nearest ones to `data`.
+    pub fn tensor_f16(&mut self, name: &str, dims: &[usize], data: &[f32]) {
+        let bytes = data.iter().flat_map(|x| half::f16::from_f32(*x).to_le_bytes()).collect();
+        self.tensor(name, dims, QuantType::F16, bytes);
+    }
+
     /// The file's bytes.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut out = Vec::new();

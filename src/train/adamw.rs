@@ -1,6 +1,8 @@
-//! AdamW with clipping by the global norm, and the learning-rate schedule.
+//! AdamW with clipping by the global norm.
 //!
 //! Loshchilov and Hutter 2019, arXiv 1711.05101; as PyTorch computes it, so that runs compare.
+
+use std::ops::Range;
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -47,26 +49,39 @@ impl Moments {
 
 impl AdamW {
     /// Takes one step at learning rate `lr`, with `grads` multiplied by `grad_scale` first.
-    pub fn step(&self, params: &mut [f32], grads: &[f32], grad_scale: f32, lr: f32, moments: &mut Moments) {
+    /// `groups` are runs of parameters, each with a factor of the learning rate; they cover all.
+    pub fn step(
+        &self,
+        params: &mut [f32],
+        grads: &[f32],
+        grad_scale: f32,
+        lr: f32,
+        groups: &[(Range<usize>, f32)],
+        moments: &mut Moments,
+    ) {
         moments.steps += 1;
         let t = moments.steps as i32;
         let correct1 = 1.0 - f64::from(self.beta1).powi(t);
         let correct2 = (1.0 - f64::from(self.beta2).powi(t)).sqrt();
-        let step = (f64::from(lr) / correct1) as f32;
         let correct2 = correct2 as f32;
-        let keep = 1.0 - lr * self.weight_decay;
-        params
-            .par_chunks_mut(CHUNK)
-            .zip(grads.par_chunks(CHUNK))
-            .zip(moments.mean.par_chunks_mut(CHUNK).zip(moments.square.par_chunks_mut(CHUNK)))
-            .for_each(|((params, grads), (mean, square))| {
-                for (((p, g), m), v) in params.iter_mut().zip(grads).zip(mean).zip(square) {
-                    let g = g * grad_scale;
-                    *m = self.beta1 * *m + (1.0 - self.beta1) * g;
-                    *v = self.beta2 * *v + (1.0 - self.beta2) * g * g;
-                    *p = *p * keep - step * *m / (v.sqrt() / correct2 + self.eps);
-                }
-            });
+        for (range, factor) in groups {
+            let lr = lr * factor;
+            let step = (f64::from(lr) / correct1) as f32;
+            let keep = 1.0 - lr * self.weight_decay;
+            let (mean, square) = (&mut moments.mean[range.clone()], &mut moments.square[range.clone()]);
+            params[range.clone()]
+                .par_chunks_mut(CHUNK)
+                .zip(grads[range.clone()].par_chunks(CHUNK))
+                .zip(mean.par_chunks_mut(CHUNK).zip(square.par_chunks_mut(CHUNK)))
+                .for_each(|((params, grads), (mean, square))| {
+                    for (((p, g), m), v) in params.iter_mut().zip(grads).zip(mean).zip(square) {
+                        let g = g * grad_scale;
+                        *m = self.beta1 * *m + (1.0 - self.beta1) * g;
+                        *v = self.beta2 * *v + (1.0 - self.beta2) * g * g;
+                        *p = *p * keep - step * *m / (v.sqrt() / correct2 + self.eps);
+                    }
+                });
+        }
     }
 }
 
@@ -75,15 +90,6 @@ pub fn global_norm(grads: &[f32]) -> f64 {
     let parts: Vec<f64> =
         grads.par_chunks(CHUNK).map(|c| c.iter().map(|g| f64::from(*g) * f64::from(*g)).sum()).collect();
     parts.iter().sum::<f64>().sqrt()
-}
-
-/// Linear warm-up over `warmup` steps, then a cosine from `peak` to zero at `total`.
-pub fn cosine_schedule(step: u64, warmup: u64, total: u64, peak: f32) -> f32 {
-    if step < warmup {
-        return peak * (step + 1) as f32 / (warmup + 1) as f32;
-    }
-    let done = (step - warmup) as f32 / (total.saturating_sub(warmup)).max(1) as f32;
-    peak * 0.5 * (1.0 + (std::f32::consts::PI * done.min(1.0)).cos())
 }
 
 #[cfg(test)]
@@ -100,7 +106,7 @@ mod tests {
         let mut moments = Moments::new(2);
         let (mut p, mut m, mut v) = ([1.0f64, -2.0], [0.0f64; 2], [0.0f64; 2]);
         for (t, g) in gradients.iter().enumerate() {
-            config.step(&mut params, g, 1.0, 0.1, &mut moments);
+            config.step(&mut params, g, 1.0, 0.1, &[(0..1, 1.0), (1..2, 1.0)], &mut moments);
             for i in 0..2 {
                 let g = f64::from(g[i]);
                 p[i] -= 0.1 * 0.01 * p[i];
@@ -114,13 +120,5 @@ mod tests {
         for i in 0..2 {
             assert!((f64::from(params[i]) - p[i]).abs() < 1e-5, "{} != {}", params[i], p[i]);
         }
-    }
-
-    #[test]
-    fn the_schedule_warms_up_to_its_peak_and_ends_at_zero() {
-        let at = |step| cosine_schedule(step, 4, 20, 1.0);
-        assert!(at(0) > 0.0 && at(0) < at(1) && at(3) < 1.0);
-        assert_eq!(at(4), 1.0);
-        assert!(at(12) < at(5) && at(20).abs() < 1e-6);
     }
 }

@@ -21,7 +21,7 @@ pub struct Cursor {
     pub step: u64,
     pub adam_steps: u64,
     pub finished: bool,
-    pub epochs_without_gain: usize,
+    pub judged_without_gain: usize,
     pub best_epochs: f64,
     pub tokens: u64,
     pub tokens_computed: u64,

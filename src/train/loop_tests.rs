@@ -4,7 +4,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::batch::Example;
 use super::model_tests::{open, random_model::RandomModel};
-use super::{TrainOptions, train};
+use super::spec::Module;
+use super::{Memory, Schedule, TrainOptions, train};
 use crate::{Cancel, Error, Progress, Silent, Update};
 
 fn examples() -> Vec<Example> {
@@ -41,7 +42,7 @@ fn the_loss_falls_and_an_interrupted_run_ends_with_the_same_bytes() {
     let (all, dir) = (examples(), tempfile::tempdir().unwrap());
     let (learn, held) = all.split_at(20);
     let whole =
-        train(&model, learn, held, &options(), &dir.path().join("a"), &Silent, &Cancel::new()).unwrap();
+        train(&model, learn, held, None, &options(), &dir.path().join("a"), &Silent, &Cancel::new()).unwrap();
     assert!(whole.summary.loss_last < 0.5 * whole.summary.loss_first, "{:?}", whole.summary.loss_curve);
     assert!(whole.summary.tokens_computed < whole.summary.tokens);
 
@@ -49,15 +50,68 @@ fn the_loss_falls_and_an_interrupted_run_ends_with_the_same_bytes() {
     let resumed = loop {
         let cancel = Cancel::new();
         let stop = StopAt(3, cancel.clone(), AtomicU64::new(0));
-        match train(&model, learn, held, &options(), &dir.path().join("b"), &stop, &cancel) {
+        match train(&model, learn, held, None, &options(), &dir.path().join("b"), &stop, &cancel) {
             Ok(trained) => break trained,
             Err(Error::Cancelled) => interruptions += 1,
             Err(e) => panic!("{e}"),
         }
     };
     assert!(interruptions >= 5, "only {interruptions} interruptions");
-    assert_eq!(whole.params, resumed.params);
+    assert_eq!(whole.adapter, resumed.adapter);
     assert_eq!(whole.summary.loss_curve, resumed.summary.loss_curve);
+}
+
+#[test]
+fn every_option_of_training_learns_and_memory_changes_no_bit() {
+    let model = open(&RandomModel::new("llama"));
+    let run = |options: &TrainOptions| {
+        let dir = tempfile::tempdir().unwrap();
+        let held = &examples()[20..];
+        train(&model, &examples()[..20], held, None, options, dir.path(), &Silent, &Cancel::new()).unwrap()
+    };
+    let base = run(&options());
+    assert_eq!(run(&TrainOptions { memory: Memory::Lean, ..options() }).adapter, base.adapter);
+    for (name, other) in [
+        ("rslora", TrainOptions { rslora: true, ..options() }),
+        ("dropout", TrainOptions { dropout: 0.1, ..options() }),
+        ("lora_plus", TrainOptions { lora_plus: 4.0, ..options() }),
+        ("linear", TrainOptions { schedule: Schedule::Linear, ..options() }),
+        ("constant", TrainOptions { schedule: Schedule::Constant, ..options() }),
+        ("modules", TrainOptions { modules: vec![Module::Q, Module::V], ..options() }),
+    ] {
+        let trained = run(&other);
+        let (first, last) = (trained.summary.loss_first, trained.summary.loss_last);
+        assert!(last < 0.8 * first, "{name}: {first} to {last}");
+        assert_ne!(trained.adapter, base.adapter, "{name} changed nothing");
+        if name == "dropout" {
+            let lean = run(&TrainOptions { memory: Memory::Lean, ..other });
+            assert_eq!(lean.adapter, trained.adapter, "dropout masks differ where a layer is run again");
+        }
+    }
+    assert_eq!(run(&TrainOptions { max_steps: Some(3), ..options() }).summary.steps, 3);
+}
+
+#[test]
+fn training_goes_on_from_an_adapter() {
+    let model = open(&RandomModel::new("llama"));
+    let run = |start| {
+        let dir = tempfile::tempdir().unwrap();
+        train(&model, &examples(), &[], start, &options(), dir.path(), &Silent, &Cancel::new()).unwrap()
+    };
+    let first = run(None);
+    let second = run(Some(first.adapter.params.clone()));
+    // The order of examples is the same, so the first step sees the same ones.
+    assert!(second.summary.loss_first < 0.5 * first.summary.loss_first);
+}
+
+#[test]
+fn modules_that_the_model_lacks_are_refused() {
+    let model = open(&RandomModel::new("phi3"));
+    let dir = tempfile::tempdir().unwrap();
+    let options = TrainOptions { modules: vec![Module::Gate], ..options() };
+    let error = train(&model, &examples(), &[], None, &options, dir.path(), &Silent, &Cancel::new());
+    let message = error.unwrap_err().to_string();
+    assert!(message.contains("attn_qkv"), "{message}");
 }
 
 #[test]
@@ -65,7 +119,7 @@ fn a_damaged_checkpoint_and_one_of_another_run_start_over() {
     let model = open(&RandomModel::new("llama"));
     let (all, dir) = (examples(), tempfile::tempdir().unwrap());
     let run = |options: &TrainOptions| {
-        train(&model, &all, &[], options, dir.path(), &Silent, &Cancel::new()).unwrap()
+        train(&model, &all, &[], None, options, dir.path(), &Silent, &Cancel::new()).unwrap()
     };
     let first = run(&options());
     let file = dir.path().join("checkpoint.bin");
@@ -73,9 +127,9 @@ fn a_damaged_checkpoint_and_one_of_another_run_start_over() {
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
     std::fs::write(&file, bytes).unwrap();
-    assert_eq!(run(&options()).params, first.params);
+    assert_eq!(run(&options()).adapter, first.adapter);
     let other = run(&TrainOptions { seed: 9, ..options() });
-    assert_ne!(other.params, first.params);
+    assert_ne!(other.adapter, first.adapter);
 }
 
 #[test]
@@ -83,7 +137,7 @@ fn a_learning_rate_that_diverges_is_one_clear_error() {
     let model = open(&RandomModel::new("llama"));
     let dir = tempfile::tempdir().unwrap();
     let wild = TrainOptions { lr: 0.99, epochs: 200, clip: 0.0, alpha: 3e38, rank: 1, ..options() };
-    match train(&model, &examples(), &[], &wild, dir.path(), &Silent, &Cancel::new()) {
+    match train(&model, &examples(), &[], None, &wild, dir.path(), &Silent, &Cancel::new()) {
         Err(Error::Training(why)) => assert!(why.contains("lower --lr"), "{why}"),
         other => panic!("trained to loss {:?}", other.map(|t| t.summary.loss_last)),
     }

@@ -9,6 +9,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::ops::linear::Pair;
 use super::spec::{Module, Spec};
+use crate::{Error, Result};
 
 /// Which low-rank pairs there are and where each lies in a flat vector.
 #[derive(Debug, Clone, PartialEq)]
@@ -17,7 +18,7 @@ pub struct Layout {
     pub rank: usize,
     /// α; the adapter's scale is α/r.
     pub alpha: f32,
-    slots: Vec<[Option<Slot>; 7]>,
+    slots: Vec<[Option<Slot>; Module::COUNT]>,
     len: usize,
 }
 
@@ -28,7 +29,7 @@ struct Slot {
 }
 
 impl Layout {
-    /// Pairs of `rank` on `modules` of every layer.
+    /// Pairs of `rank` on those of `modules` that the model has, in every layer.
     pub fn new(spec: &Spec, rank: usize, alpha: f32, modules: &[Module]) -> Layout {
         let mut len = 0;
         let mut take = |n: usize| {
@@ -39,7 +40,8 @@ impl Layout {
             .map(|_| {
                 Module::ALL.map(|m| {
                     let (n_in, n_out) = spec.shape(m);
-                    modules.contains(&m).then(|| Slot { a: take(rank * n_in), bt: take(rank * n_out) })
+                    let wanted = modules.contains(&m) && spec.modules().contains(&m);
+                    wanted.then(|| Slot { a: take(rank * n_in), bt: take(rank * n_out) })
                 })
             })
             .collect();
@@ -69,6 +71,14 @@ impl Layout {
                 .zip(slots)
                 .filter_map(move |(m, slot)| slot.as_ref().map(|s| (layer, m, s.a.clone(), s.bt.clone())))
         })
+    }
+
+    /// The parameters as runs that learn equally fast: A once, B `ratio` times as fast as A.
+    pub fn groups(&self, ratio: f32) -> Vec<(Range<usize>, f32)> {
+        if ratio == 1.0 {
+            return vec![(0..self.len, 1.0)];
+        }
+        self.pairs().flat_map(|(_, _, a, bt)| [(a, 1.0), (bt, ratio)]).collect()
     }
 
     /// The pair of one module, with values from `params`.
@@ -104,5 +114,45 @@ impl Layout {
             params[a].iter_mut().for_each(|x| *x = rng.random_range(-bound..bound));
         }
         params
+    }
+}
+
+/// An adapter's pairs in memory, as the trainer holds them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Adapter {
+    /// Where each pair lies in `params`.
+    pub layout: Layout,
+    /// The values.
+    pub params: Vec<f32>,
+}
+
+impl Adapter {
+    /// The same adapter with the pairs and the α of `layout`; pairs it does not have yet start as
+    /// in `fresh`.
+    ///
+    /// # Errors
+    /// [`Error::Input`] where `layout` has another rank, or leaves a pair out.
+    pub fn arranged(&self, layout: &Layout, mut fresh: Vec<f32>) -> Result<Vec<f32>> {
+        if self.layout.rank != layout.rank {
+            return Err(Error::input(
+                "--start",
+                format!("the adapter has rank {}, training {}; pass --rank {0}", self.layout.rank, layout.rank),
+            ));
+        }
+        let scale = self.layout.scale() / layout.scale();
+        for (layer, module, a, bt) in self.layout.pairs() {
+            let Some((to_a, to_bt)) = layout.grads(&mut fresh, layer, module) else {
+                let name = module.gguf_name();
+                return Err(Error::input("--start", format!("the adapter has {name}, --modules leaves it out")));
+            };
+            if self.params[a.clone()].iter().all(|x| *x == 0.0) {
+                continue;
+            }
+            to_a.copy_from_slice(&self.params[a]);
+            for (to, from) in to_bt.iter_mut().zip(&self.params[bt]) {
+                *to = scale * from;
+            }
+        }
+        Ok(fresh)
     }
 }

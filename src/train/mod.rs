@@ -11,12 +11,17 @@
 //! number of threads: interrupted and resumed, it ends with the same bytes.
 
 pub mod adamw;
+pub mod arch;
 pub mod batch;
 mod checkpoint;
+pub mod clock;
+mod layer;
 pub mod lora;
 pub mod model;
 pub mod ops;
+mod options;
 pub mod spec;
+mod weights;
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -24,119 +29,38 @@ use std::time::{Duration, Instant};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
-use serde::{Deserialize, Serialize};
 
-use adamw::{AdamW, Moments, cosine_schedule, global_norm};
+use adamw::{AdamW, Moments, global_norm};
 use batch::{Batch, Example};
 use checkpoint::{Checkpoint, Cursor};
-use lora::Layout;
-use model::{Model, Tape};
-use spec::Module;
+use lora::{Adapter, Layout};
+use model::{Keep, Model, Tape};
+use ops::linear::{Dropout, mix};
+pub use options::{Memory, Precision, Schedule, TrainOptions};
 
 use crate::{Cancel, Error, Progress, Result, Stage, Update};
-
-/// How to train. The defaults suit a few hundred short answers.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct TrainOptions {
-    /// Rank of every low-rank pair, 1..=256.
-    pub rank: usize,
-    /// α; the adapter counts α/rank times.
-    pub alpha: f32,
-    /// The modules that get a pair.
-    pub modules: Vec<Module>,
-    /// Peak learning rate.
-    pub lr: f32,
-    /// Most passes over the examples.
-    pub epochs: usize,
-    /// Examples per optimiser step.
-    pub batch: usize,
-    /// Share of the steps that warm up.
-    pub warmup: f32,
-    /// Largest norm of the gradient; 0 for no limit.
-    pub clip: f32,
-    /// AdamW's weight decay.
-    pub weight_decay: f32,
-    /// Stop after this many epochs without a lower held-out loss; 0 never stops early.
-    pub patience: usize,
-    /// Share of the kept questions held out to choose the best epoch.
-    pub held_out: f32,
-    /// Seed of the initial weights and the order of examples.
-    pub seed: u64,
-    /// Threads; all cores by default.
-    pub threads: Option<u32>,
-    /// Most tokens computed at once; a step with more is accumulated. Bounds memory.
-    pub max_tokens: usize,
-}
-
-impl Default for TrainOptions {
-    fn default() -> Self {
-        TrainOptions {
-            rank: 16,
-            alpha: 32.0,
-            modules: Module::ALL.to_vec(),
-            lr: 2e-4,
-            epochs: 4,
-            batch: 16,
-            warmup: 0.05,
-            clip: 1.0,
-            weight_decay: 0.0,
-            patience: 1,
-            held_out: 0.1,
-            seed: 0,
-            threads: None,
-            max_tokens: 1024,
-        }
-    }
-}
-
-impl TrainOptions {
-    /// Refuses values that cannot work, naming the option.
-    pub fn check(&self) -> Result<()> {
-        let bad = |option: &str, why: String| Err(Error::input(format!("--{option}"), why));
-        if !(1..=256).contains(&self.rank) {
-            return bad("rank", format!("{} is outside 1..=256", self.rank));
-        }
-        if !(self.alpha.is_finite() && self.alpha > 0.0) {
-            return bad("alpha", format!("{} is not a positive number", self.alpha));
-        }
-        if !(self.lr.is_finite() && self.lr > 0.0 && self.lr < 1.0) {
-            return bad("lr", format!("{} is outside 0..1; 2e-4 is usual", self.lr));
-        }
-        if self.epochs == 0 || self.batch == 0 {
-            return bad("epochs", "and --batch must be at least 1".into());
-        }
-        if !(0.0..=0.5).contains(&self.held_out) {
-            return bad("held-out", format!("{} is outside 0..=0.5", self.held_out));
-        }
-        if self.modules.is_empty() {
-            return bad("modules", "names no module; leave it out for all seven".into());
-        }
-        Ok(())
-    }
-}
 
 /// The outcome of training: the adapter and how it came about.
 #[derive(Debug)]
 pub struct Trained {
-    /// Where each pair lies in `params`.
-    pub layout: Layout,
     /// The adapter with the lowest held-out loss (the last one without held-out examples).
-    pub params: Vec<f32>,
+    pub adapter: Adapter,
     /// Figures for the report.
     pub summary: crate::report::Training,
 }
 
-/// Trains on `examples`, choosing the epoch by the loss on `held_out`. Resumes from, and saves to,
-/// `dir/checkpoint.bin`.
+/// Trains on `examples`, choosing the best moment by the loss on `held_out`. Begins with the adapter
+/// `start`, or a fresh one. Resumes from, and saves to, `dir/checkpoint.bin`.
 ///
 /// # Errors
 /// [`Error::Training`] when there is nothing to train on or the loss stops being a number;
 /// [`Error::Cancelled`] within one optimiser step of the request, with the checkpoint saved.
+#[allow(clippy::too_many_arguments)]
 pub fn train(
     model: &Model,
     examples: &[Example],
     held_out: &[Example],
+    start: Option<Vec<f32>>,
     options: &TrainOptions,
     dir: &Path,
     progress: &dyn Progress,
@@ -153,7 +77,7 @@ pub fn train(
         .thread_name(|i| format!("sn-train-{i}"))
         .build()
         .map_err(|e| Error::Internal(format!("cannot start threads: {e}")))?;
-    pool.install(|| Trainer::start(model, examples, held_out, options, dir)?.run(progress, cancel))
+    pool.install(|| Trainer::start(model, examples, held_out, start, options, dir)?.run(progress, cancel))
 }
 
 fn check_examples<'a>(model: &Model, examples: impl Iterator<Item = &'a Example>) -> Result<()> {
@@ -170,6 +94,48 @@ fn check_examples<'a>(model: &Model, examples: impl Iterator<Item = &'a Example>
         }
     }
     Ok(())
+}
+
+/// A few hundred short answers are learned within one epoch and overlearned in the next, so the best
+/// moment to stop may be between.
+const JUDGED_PER_EPOCH: usize = 2;
+
+/// Whether the held-out loss is measured after `step` steps.
+fn judged_after(step: u64, per_epoch: usize) -> bool {
+    let within = step as usize % per_epoch;
+    within == 0 || (1..JUDGED_PER_EPOCH).any(|part| within == per_epoch * part / JUDGED_PER_EPOCH)
+}
+
+/// The pairs that `options` ask of `model`.
+pub fn layout(model: &Model, options: &TrainOptions) -> Result<Layout> {
+    let layout = Layout::new(&model.spec, options.rank, options.effective_alpha(), &options.modules);
+    if layout.is_empty() {
+        let known: Vec<_> = model.spec.modules().iter().map(|m| m.gguf_name()).collect();
+        return Err(Error::input("--modules", format!("the model has none of them; it has {}", known.join(", "))));
+    }
+    Ok(layout)
+}
+
+/// What a tape keeps, where that may depend on the machine.
+fn keep(model: &Model, options: &TrainOptions) -> Keep {
+    match options.memory {
+        Memory::Fast => Keep::Activations,
+        Memory::Lean => Keep::Inputs,
+        Memory::Auto => {
+            let needed = model.spec.activation_bytes(options.rank) * options.max_tokens as u64;
+            match available_memory() {
+                Some(free) if needed > free / 2 => Keep::Inputs,
+                _ => Keep::Activations,
+            }
+        }
+    }
+}
+
+/// Memory that this machine can give out without swapping, in bytes, where it tells.
+fn available_memory() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    line.trim().strip_suffix(" kB")?.parse::<u64>().ok().map(|kib| kib * 1024)
 }
 
 const SAVE_EVERY: Duration = Duration::from_secs(30);
@@ -191,13 +157,14 @@ impl<'a> Trainer<'a> {
         model: &'a Model,
         examples: &'a [Example],
         held_out: &'a [Example],
+        start: Option<Vec<f32>>,
         options: &'a TrainOptions,
         dir: &Path,
     ) -> Result<Self> {
         std::fs::create_dir_all(dir).map_err(Error::io("create", dir))?;
-        let layout = Layout::new(&model.spec, options.rank, options.alpha, &options.modules);
+        let layout = layout(model, options)?;
         let identity =
-            serde_json::to_vec(&(options, examples, held_out, &model.spec.arch.name, layout.len()))
+            serde_json::to_vec(&(options, examples, held_out, &start, &model.spec.arch.name, layout.len()))
                 .map_err(|e| Error::Internal(e.to_string()))?;
         let identity = crate::run::sha256(&identity);
         let file = dir.join("checkpoint.bin");
@@ -205,13 +172,14 @@ impl<'a> Trainer<'a> {
             Some(state) => state,
             None => Checkpoint {
                 cursor: Cursor { identity, ..Cursor::default() },
-                params: layout.init(&model.spec, options.seed),
+                params: start.unwrap_or_else(|| layout.init(&model.spec, options.seed)),
                 moments: Moments::new(layout.len()),
                 best: Vec::new(),
             },
         };
         let grads = vec![0.0; layout.len()];
-        Ok(Trainer { model, examples, held_out, options, layout, state, file, tape: Tape::default(), grads })
+        let tape = Tape::new(keep(model, options));
+        Ok(Trainer { model, examples, held_out, options, layout, state, file, tape, grads })
     }
 
     fn steps_per_epoch(&self) -> usize {
@@ -220,10 +188,11 @@ impl<'a> Trainer<'a> {
 
     fn run(mut self, progress: &dyn Progress, cancel: &Cancel) -> Result<Trained> {
         let per_epoch = self.steps_per_epoch();
-        let total = (per_epoch * self.options.epochs) as u64;
+        let whole = (per_epoch * self.options.epochs) as u64;
+        let total = self.options.max_steps.map_or(whole, |most| most.min(whole));
         let mut saved = Instant::now();
         if self.state.cursor.held_out_curve.is_empty() {
-            self.judge_epoch(0.0)?;
+            self.judge(0.0)?;
         }
         while !self.state.cursor.finished {
             if cancel.is_cancelled() {
@@ -253,9 +222,9 @@ impl<'a> Trainer<'a> {
                     cursor.held_out_curve.last().map_or(String::new(), |l| format!(", held-out loss {l:.3}"))
                 ),
             });
-            if (self.state.cursor.step as usize).is_multiple_of(per_epoch) {
+            if judged_after(self.state.cursor.step, per_epoch) || self.state.cursor.step == total {
                 let begin = Instant::now();
-                self.judge_epoch(self.state.cursor.step as f64 / per_epoch as f64)?;
+                self.judge(self.state.cursor.step as f64 / per_epoch as f64)?;
                 self.state.cursor.seconds += begin.elapsed().as_secs_f64();
                 self.state.cursor.finished |= self.state.cursor.step >= total;
                 self.save()?;
@@ -283,7 +252,11 @@ impl<'a> Trainer<'a> {
         let weight = 1.0 / count as f32;
         self.grads.fill(0.0);
         let mut loss = 0.0;
-        for batch in batches(examples, self.options.max_tokens) {
+        for (part, batch) in batches(examples, self.options.max_tokens).into_iter().enumerate() {
+            self.tape.dropout = (self.options.dropout > 0.0).then(|| Dropout {
+                probability: self.options.dropout,
+                seed: mix(mix(self.options.seed ^ mix(step)) ^ part as u64),
+            });
             self.state.cursor.tokens += batch.tokens_unshared as u64;
             self.state.cursor.tokens_computed += batch.tokens.len() as u64;
             loss += self.model.loss_and_gradient(
@@ -295,26 +268,30 @@ impl<'a> Trainer<'a> {
                 &mut self.grads,
             )?;
         }
+        self.tape.dropout = None;
         let norm = global_norm(&self.grads);
         if !loss.is_finite() || !norm.is_finite() {
             self.save()?;
             return Err(Error::Training(format!(
-                "step {}: the loss is {loss} and the gradient's norm {norm}; the last good state is kept, lower --lr (now {})",
+                "step {}: the loss is {loss} and the gradient's norm {norm}; the last good state is kept; lower --lr (now {}) or --lora-plus (now {})",
                 step + 1,
-                self.options.lr
+                self.options.lr,
+                self.options.lora_plus
             )));
         }
         let clip = f64::from(self.options.clip);
         let scale = if clip > 0.0 && norm > clip { clip / norm } else { 1.0 };
         let warmup = (total as f32 * self.options.warmup).ceil() as u64;
-        let lr = cosine_schedule(step, warmup, total, self.options.lr);
+        let lr = self.options.schedule.rate(step, warmup, total, self.options.lr);
         let adamw = AdamW { weight_decay: self.options.weight_decay, ..AdamW::default() };
-        adamw.step(&mut self.state.params, &self.grads, scale as f32, lr, &mut self.state.moments);
+        let Checkpoint { params, moments, .. } = &mut self.state;
+        let faster = self.layout.groups(self.options.lora_plus);
+        adamw.step(params, &self.grads, scale as f32, lr, &faster, moments);
         Ok(loss)
     }
 
     /// Measures the held-out loss, keeps the adapter if it is the best, and decides whether to stop.
-    fn judge_epoch(&mut self, epochs: f64) -> Result<()> {
+    fn judge(&mut self, epochs: f64) -> Result<()> {
         let cursor = &mut self.state.cursor;
         if self.held_out.is_empty() {
             cursor.best_epochs = epochs;
@@ -335,12 +312,12 @@ impl<'a> Trainer<'a> {
         cursor.held_out_curve.push(loss);
         if epochs > 0.0 && loss < best {
             cursor.best_epochs = epochs;
-            cursor.epochs_without_gain = 0;
+            cursor.judged_without_gain = 0;
             self.state.best = self.state.params.clone();
         } else if epochs > 0.0 {
-            cursor.epochs_without_gain += 1;
-            let patience = self.options.patience;
-            cursor.finished |= patience > 0 && cursor.epochs_without_gain > patience;
+            cursor.judged_without_gain += 1;
+            let patience = self.options.patience * JUDGED_PER_EPOCH;
+            cursor.finished |= patience > 0 && cursor.judged_without_gain > patience;
         }
         Ok(())
     }
@@ -367,7 +344,8 @@ impl<'a> Trainer<'a> {
             loss_curve: cursor.loss_curve,
             held_out_curve: cursor.held_out_curve,
         };
-        Trained { layout: self.layout, params: if best.is_empty() { params } else { best }, summary }
+        let params = if best.is_empty() { params } else { best };
+        Trained { adapter: Adapter { layout: self.layout, params }, summary }
     }
 }
 

@@ -1,7 +1,9 @@
 //! The trainer's forward pass against llama.cpp's, on random models, prompts of unequal length.
 
+use super::arch::ARCHITECTURES;
 use super::batch::{Batch, Example};
-use super::lora::Layout;
+use super::Precision;
+use super::lora::{Adapter, Layout};
 use super::model::{Model, Tape};
 use super::model_tests::random_model::RandomModel;
 use super::ops::testing::random;
@@ -46,7 +48,8 @@ fn compare(spec: &RandomModel, ty: QuantType) -> f64 {
     let layout = Layout::new(&model.spec, 4, 8.0, &Module::ALL);
     let params: Vec<f32> = random(layout.len(), 3).iter().map(|x| x * 0.3).collect();
     let adapter = dir.path().join("a.gguf");
-    crate::adapter::write(&adapter, &model, &layout, &params, &[]).unwrap();
+    let trained = Adapter { layout: layout.clone(), params: params.clone() };
+    crate::adapter::write(&adapter, &model.spec, &trained, Precision::F32, &[]).unwrap();
     let options = LlamaOptions { slots: 1, context: Some(256), f32_kv: true, ..LlamaOptions::default() };
     let mut llama = Llama::load(&path, &options).unwrap();
     llama.set_adapter(Some(&adapter)).unwrap();
@@ -82,11 +85,26 @@ fn logits_equal_llama_cpp_on_f32_weights_with_and_without_biases_ties_and_shared
         RandomModel { tied: true, n_head_kv: 4, ..RandomModel::new("llama") },
         RandomModel::new("qwen2"),
         RandomModel { tied: true, n_head_kv: 1, ..RandomModel::new("qwen2") },
+        RandomModel { rope_factors: true, ..RandomModel::new("llama") },
     ] {
         let error = compare(&spec, QuantType::F32);
         // Both sides are f32 throughout: only the order of sums differs.
         assert!(error < 1e-4, "{spec:?}: relative rms {error}");
     }
+}
+
+#[test]
+fn logits_equal_llama_cpp_on_every_architecture() {
+    let tried: Vec<_> = ARCHITECTURES.iter().map(|a| (a.name, compare(&RandomModel::new(a.name), QuantType::F32))).collect();
+    let wrong: Vec<_> = tried
+        .iter()
+        .filter(|(name, error)| {
+            // f32 on both sides, but ggml looks GELU up in a table of 16-bit floats.
+            let tolerance = if name.starts_with("gemma") { 2e-3 } else { 1e-4 };
+            error.is_nan() || *error > tolerance
+        })
+        .collect();
+    assert!(wrong.is_empty(), "relative rms {wrong:?} of {tried:?}");
 }
 
 #[test]
@@ -119,15 +137,24 @@ fn an_adapter_that_llama_cpp_reads_differently_is_rejected() {
     let layout = Layout::new(&model.spec, 4, 8.0, &Module::ALL);
     let params: Vec<f32> = random(layout.len(), 3).iter().map(|x| x * 0.3).collect();
     let all = examples();
-    let verify = |written: &Layout| {
-        crate::adapter::write(&adapter, &model, written, &params, &[]).unwrap();
+    let verify = |written: &Layout, precision| {
+        let file = Adapter { layout: written.clone(), params: params.clone() };
+        crate::adapter::write(&adapter, &model.spec, &file, precision, &[]).unwrap();
         let examples: Vec<&Example> = all.iter().collect();
-        crate::adapter::verify(&path, &adapter, &model, &layout, &params, &examples, Some(1))
+        let ours = Adapter { layout: layout.clone(), params: params.clone() };
+        crate::adapter::verify(&path, &adapter, &model, &ours, &examples, Some(1))
     };
-    let parity = verify(&layout).unwrap();
-    assert!(parity.relative_rms < 0.05, "{parity:?}");
+    for precision in [Precision::F32, Precision::F16] {
+        let parity = verify(&layout, precision).unwrap();
+        assert!(parity.relative_rms < 0.05, "{parity:?}");
+        let read = crate::adapter::read(&adapter, &model.spec).unwrap();
+        assert_eq!(read.layout, layout);
+        let error = read.params.iter().zip(&params).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        // 11 bits of values under 0.15.
+        assert!(error <= if precision == Precision::F32 { 0.0 } else { 1e-4 }, "{error}");
+    }
     let other_scale = Layout::new(&model.spec, 4, 10.0, &Module::ALL);
-    let message = verify(&other_scale).unwrap_err().to_string();
+    let message = verify(&other_scale, Precision::F32).unwrap_err().to_string();
     assert!(message.contains("differ from the trainer's"), "{message}");
 }
 
@@ -141,7 +168,8 @@ fn real_model_logits_equal_llama_cpp_with_a_random_adapter() {
         let params: Vec<f32> = random(layout.len(), 5).iter().map(|x| x * 0.02).collect();
         let dir = tempfile::tempdir().unwrap();
         let adapter = dir.path().join("a.gguf");
-        crate::adapter::write(&adapter, &model, &layout, &params, &[]).unwrap();
+        let trained = Adapter { layout: layout.clone(), params: params.clone() };
+    crate::adapter::write(&adapter, &model.spec, &trained, Precision::F32, &[]).unwrap();
         let llama = Llama::load(&path, &LlamaOptions { slots: 1, ..LlamaOptions::default() }).unwrap();
         let tokens = |text: &str| llama.tokenize(text, true).unwrap();
         let prompt =
@@ -149,7 +177,7 @@ fn real_model_logits_equal_llama_cpp_with_a_random_adapter() {
         let example = Example { prompt, target: tokens("The capital of France is Paris.<|im_end|>") };
         drop(llama);
         let parity =
-            crate::adapter::verify(&path, &adapter, &model, &layout, &params, &[&example], None).unwrap();
+            crate::adapter::verify(&path, &adapter, &model, &trained, &[&example], None).unwrap();
         // Both models have quantized weights, so llama.cpp rounds activations to 8 bits: a few
         // percent of the logits' spread after 24 and 30 layers.
         assert!(parity.relative_rms < 0.06, "{name}: {parity:?}");

@@ -5,32 +5,9 @@
 
 use std::collections::HashSet;
 
-use crate::tensor::{Gguf, Rows, TensorInfo};
+use super::arch::{ARCHITECTURES, Arch, HeadNorm};
+use crate::tensor::{Gguf, TensorInfo, Value};
 use crate::{Error, Result};
-
-/// How RoPE pairs the dimensions of a head.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RopePairs {
-    /// Dimension 2i with 2i+1 (llama.cpp's "norm").
-    Adjacent,
-    /// Dimension i with i + half (llama.cpp's "neox").
-    Halves,
-}
-
-/// One architecture: everything that differs between the supported ones.
-#[derive(Debug)]
-pub struct Arch {
-    /// `general.architecture`.
-    pub name: &'static str,
-    /// How RoPE pairs dimensions.
-    pub rope_pairs: RopePairs,
-}
-
-/// The supported architectures.
-pub const ARCHITECTURES: &[Arch] = &[
-    Arch { name: "llama", rope_pairs: RopePairs::Adjacent },
-    Arch { name: "qwen2", rope_pairs: RopePairs::Halves },
-];
 
 /// A linear layer that carries a LoRA pair.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
@@ -44,13 +21,16 @@ pub enum Module {
     /// Value projection.
     #[serde(rename = "attn_v")]
     V,
+    /// The three above as one matrix.
+    #[serde(rename = "attn_qkv")]
+    Qkv,
     /// Attention output projection.
     #[serde(rename = "attn_output")]
     O,
     /// Feed-forward gate.
     #[serde(rename = "ffn_gate")]
     Gate,
-    /// Feed-forward up projection.
+    /// Feed-forward up projection; with the gate above it where an architecture fuses the two.
     #[serde(rename = "ffn_up")]
     Up,
     /// Feed-forward down projection.
@@ -59,9 +39,20 @@ pub enum Module {
 }
 
 impl Module {
-    /// All seven, in the order of the forward pass.
-    pub const ALL: [Module; 7] =
-        [Module::Q, Module::K, Module::V, Module::O, Module::Gate, Module::Up, Module::Down];
+    /// How many there are.
+    pub const COUNT: usize = 8;
+
+    /// All of them, in the order of the forward pass.
+    pub const ALL: [Module; Module::COUNT] = [
+        Module::Q,
+        Module::K,
+        Module::V,
+        Module::Qkv,
+        Module::O,
+        Module::Gate,
+        Module::Up,
+        Module::Down,
+    ];
 
     /// Its name in a GGUF, such as `attn_q`.
     pub fn gguf_name(self) -> &'static str {
@@ -69,6 +60,7 @@ impl Module {
             Module::Q => "attn_q",
             Module::K => "attn_k",
             Module::V => "attn_v",
+            Module::Qkv => "attn_qkv",
             Module::O => "attn_output",
             Module::Gate => "ffn_gate",
             Module::Up => "ffn_up",
@@ -79,6 +71,45 @@ impl Module {
     /// The module with this GGUF name.
     pub fn from_gguf_name(name: &str) -> Option<Module> {
         Module::ALL.into_iter().find(|m| m.gguf_name() == name)
+    }
+
+    /// Whether it may have a bias.
+    pub fn may_have_bias(self) -> bool {
+        matches!(self, Module::Q | Module::K | Module::V | Module::Qkv)
+    }
+}
+
+/// An RMSNorm of a layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Norm {
+    /// Of what attention reads.
+    Attention,
+    /// Of the queries.
+    Query,
+    /// Of the keys.
+    Key,
+    /// Of what attention adds.
+    AfterAttention,
+    /// Of what the feed-forward layer reads.
+    FeedForward,
+    /// Of what the feed-forward layer adds.
+    AfterFeedForward,
+}
+
+impl Norm {
+    /// How many there are.
+    pub const COUNT: usize = 6;
+
+    /// Its name in a GGUF, such as `attn_norm`.
+    pub fn gguf_name(self) -> &'static str {
+        match self {
+            Norm::Attention => "attn_norm",
+            Norm::Query => "attn_q_norm",
+            Norm::Key => "attn_k_norm",
+            Norm::AfterAttention => "post_attention_norm",
+            Norm::FeedForward => "ffn_norm",
+            Norm::AfterFeedForward => "post_ffw_norm",
+        }
     }
 }
 
@@ -105,8 +136,42 @@ pub struct Spec {
     pub n_ctx: usize,
     /// RMSNorm's ε.
     pub rms_eps: f32,
+    /// RoPE of the layers that see everything.
+    pub rope: Rope,
+    /// The layers that see only the last tokens, if there are any.
+    pub window: Option<Window>,
+    /// The embeddings' multiplier.
+    pub embedding_scale: f32,
+    /// The multiplier of what a layer adds to the residual stream.
+    pub residual_scale: f32,
+    /// The attention scores' multiplier.
+    pub score_scale: f32,
+    /// c of the scores' soft cap c·tanh(s/c); 0 for none.
+    pub score_cap: f32,
+    /// The logits' multiplier.
+    pub logit_scale: f32,
+    /// c of the logits' soft cap; 0 for none.
+    pub logit_cap: f32,
+}
+
+/// Rotary position embedding.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rope {
     /// Angle per position of each rotated pair, frequency scaling included.
-    pub rope_freqs: Vec<f32>,
+    pub freqs: Vec<f32>,
+    /// What rotated values are multiplied with.
+    pub magnitude: f32,
+}
+
+/// Sliding-window attention.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Window {
+    /// Tokens seen, oneself included.
+    pub len: usize,
+    /// Which layers have it.
+    pub layers: Vec<bool>,
+    /// Their RoPE.
+    pub rope: Rope,
 }
 
 impl Spec {
@@ -126,15 +191,56 @@ impl Spec {
         match module {
             Module::Q => (self.n_embd, q),
             Module::K | Module::V => (self.n_embd, kv),
+            Module::Qkv => (self.n_embd, q + 2 * kv),
             Module::O => (q, self.n_embd),
+            Module::Up if self.arch.fused => (self.n_embd, 2 * self.n_ff),
             Module::Gate | Module::Up => (self.n_embd, self.n_ff),
             Module::Down => (self.n_ff, self.n_embd),
         }
     }
 
+    /// The linear layers that every layer of this model has, in the order of the forward pass.
+    pub fn modules(&self) -> &'static [Module] {
+        use Module::*;
+        if self.arch.fused { &[Qkv, O, Up, Down] } else { &[Q, K, V, O, Gate, Up, Down] }
+    }
+
+    /// The norms that every layer of this model has, and their widths.
+    pub fn norms(&self) -> Vec<(Norm, usize)> {
+        let (d, e) = (self.n_embd, self.head_dim);
+        let mut norms = Vec::new();
+        if self.arch.pre_norms {
+            norms.extend([(Norm::Attention, d), (Norm::FeedForward, d)]);
+        }
+        if self.arch.post_norms {
+            norms.extend([(Norm::AfterAttention, d), (Norm::AfterFeedForward, d)]);
+        }
+        match self.arch.head_norm {
+            HeadNorm::None => {}
+            HeadNorm::EachHead => norms.extend([(Norm::Query, e), (Norm::Key, e)]),
+            HeadNorm::AllHeads => {
+                norms.extend([(Norm::Query, self.n_head * e), (Norm::Key, self.n_head_kv * e)]);
+            }
+        }
+        norms
+    }
+
+    /// Whether `layer` sees only the last tokens.
+    pub fn is_windowed(&self, layer: usize) -> bool {
+        self.window.as_ref().is_some_and(|w| w.layers[layer])
+    }
+
+    /// About how much of the forward pass is kept per token, all layers together.
+    pub fn activation_bytes(&self, rank: usize) -> u64 {
+        let Spec { n_embd: d, n_ff: f, head_dim: e, n_head: h, n_head_kv: g, .. } = *self;
+        let branches = if self.arch.post_norms { 2 * d } else { 0 };
+        let low_rank = rank * self.modules().len();
+        4 * (self.n_layer * (2 * d + 2 * (h + g) * e + 2 * f + branches + low_rank)) as u64
+    }
+
     /// Parameters of the linear layers, the measure of training work per token.
     pub fn linear_parameters(&self) -> usize {
-        let layer: usize = Module::ALL.iter().map(|m| self.shape(*m)).map(|(i, o)| i * o).sum();
+        let layer: usize = self.modules().iter().map(|m| self.shape(*m)).map(|(i, o)| i * o).sum();
         layer * self.n_layer
     }
 }
@@ -202,6 +308,16 @@ impl Reader<'_> {
             .ok_or_else(|| self.bad("the RMSNorm epsilon is missing; the model is incomplete"))?
             as f32;
         let embedding = self.tensor("token_embd.weight")?;
+        let n_ctx = self.need("context_length")?;
+        let scored_by = match arch.scale_by_width_at == Some(n_layer) {
+            true => n_embd / n_head,
+            false => head_dim,
+        };
+        let multiplier = |key: &str| self.multiplier(arch, key);
+        let cap = |key: &str, default: Option<f32>| match default {
+            Some(default) => self.number(key).map(|x| x.unwrap_or(default)),
+            None => Ok(0.0),
+        };
         let spec = Spec {
             arch,
             n_layer,
@@ -211,49 +327,131 @@ impl Reader<'_> {
             head_dim,
             n_ff: self.need("feed_forward_length")?,
             n_vocab: embedding.elements() / embedding.dims[0],
-            n_ctx: self.need("context_length")?,
+            n_ctx,
             rms_eps,
-            rope_freqs: self.rope_freqs(head_dim)?,
+            rope: self.rope(head_dim)?,
+            window: self.window(arch, n_layer, head_dim)?,
+            embedding_scale: match arch.scaled_embeddings {
+                true => (n_embd as f32).sqrt(),
+                false => multiplier("embedding_scale")?.unwrap_or(1.0),
+            },
+            residual_scale: multiplier("residual_scale")?.unwrap_or(1.0),
+            score_scale: multiplier("attention.scale")?.unwrap_or(1.0 / (scored_by as f32).sqrt()),
+            score_cap: cap("attn_logit_softcapping", arch.capped_scores.then_some(50.0))?,
+            logit_scale: 1.0 / multiplier("logit_scale")?.unwrap_or(1.0),
+            logit_cap: cap("final_logit_softcapping", arch.logit_cap)?,
         };
         self.check_tensors(&spec)?;
         Ok(spec)
     }
 
+    fn number(&self, key: &str) -> Result<Option<f32>> {
+        let full = format!("{}.{key}", self.arch);
+        match self.gguf.float(&full) {
+            Some(x) if x.is_finite() && x >= 0.0 => Ok(Some(x as f32)),
+            None if self.gguf.value(&full).is_none() => Ok(None),
+            _ => Err(self.bad(format!("{full} is not a number of at least zero"))),
+        }
+    }
+
+    /// One of Granite's multipliers; zero, as llama.cpp has it, means that there is none.
+    fn multiplier(&self, arch: &Arch, key: &str) -> Result<Option<f32>> {
+        if arch.multipliers { Ok(self.number(key)?.filter(|x| *x > 0.0)) } else { Ok(None) }
+    }
+
+    fn rope(&self, head_dim: usize) -> Result<Rope> {
+        let unsupported =
+            |why: String| Error::Unsupported(format!("{}: {why}", self.gguf.path().display()));
+        let scaling = self.gguf.str(&format!("{}.rope.scaling.type", self.arch)).unwrap_or("linear");
+        let scale = match scaling {
+            "none" => 1.0,
+            "linear" | "longrope" => match self.number("rope.scaling.factor")? {
+                Some(factor) => factor,
+                // `rope.scale_linear` is the key's old name.
+                None => self.number("rope.scale_linear")?.unwrap_or(1.0),
+            },
+            other => {
+                return Err(unsupported(format!(
+                    "RoPE scaling \"{other}\" is not supported; supported: none, linear, longrope, per-frequency factors"
+                )));
+            }
+        };
+        let scale = if scale == 0.0 { 1.0 } else { scale };
+        let finetuned = self.gguf.value(&format!("{}.rope.scaling.finetuned", self.arch));
+        if self.arch == "granite" && matches!(finetuned, Some(Value::Bool(false))) {
+            return Err(unsupported("a granite model without positions is not supported".into()));
+        }
+        // Long contexts have other factors than short ones; examples are short.
+        let factors = ["rope_freqs.weight", "rope_factors_short.weight"]
+            .into_iter()
+            .find_map(|name| self.gguf.tensor(name));
+        if self.gguf.tensor("rope_factors_short.weight").is_none()
+            && self.gguf.tensor("rope_factors_long.weight").is_some()
+        {
+            return Err(self.bad("RoPE factors for long contexts without those for short ones"));
+        }
+        let base = self.number("rope.freq_base")?.unwrap_or(10_000.0);
+        let freqs = self.rope_freqs(head_dim, base, scale, factors)?;
+        let magnitude = self.number("rope.scaling.attn_factor")?.unwrap_or(1.0);
+        Ok(Rope { freqs, magnitude })
+    }
+
     /// Radians per position of each rotated pair: base^(-2i/dims), scaled as llama.cpp scales it.
-    fn rope_freqs(&self, head_dim: usize) -> Result<Vec<f32>> {
-        let key = |k: &str| format!("{}.rope.{k}", self.arch);
+    fn rope_freqs(
+        &self,
+        head_dim: usize,
+        base: f32,
+        scale: f32,
+        factors: Option<&TensorInfo>,
+    ) -> Result<Vec<f32>> {
         let dims = self.size("rope.dimension_count")?.unwrap_or(head_dim);
         if dims % 2 != 0 || dims > head_dim {
             return Err(self.bad(format!("RoPE over {dims} of {head_dim} dimensions is impossible")));
         }
-        let base = self.gguf.float(&key("freq_base")).unwrap_or(10_000.0) as f32;
-        let linear = match self.gguf.str(&key("scaling.type")) {
-            None | Some("none") => 1.0,
-            Some("linear") => self.gguf.float(&key("scaling.factor")).unwrap_or(1.0) as f32,
-            Some(other) => {
-                return Err(Error::Unsupported(format!(
-                    "{}: RoPE scaling \"{other}\" is not supported; supported: none, linear, per-frequency factors",
-                    self.gguf.path().display()
-                )));
-            }
-        };
-        // `rope.scale_linear` is the key's old name.
-        let linear = self.gguf.float(&key("scale_linear")).map_or(linear, |x| x as f32);
-        if !(base.is_finite() && base > 0.0 && linear.is_finite() && linear > 0.0) {
-            return Err(self.bad(format!("RoPE base {base} and scale {linear} must be positive")));
+        if !(base > 0.0 && scale > 0.0) {
+            return Err(self.bad(format!("RoPE base {base} and scale {scale} must be positive")));
         }
-        let factors = match self.gguf.tensor("rope_freqs.weight") {
+        let factors = match factors {
             None => vec![1.0; dims / 2],
             Some(t) if t.elements() == dims / 2 => self.gguf.read_f32(t),
             Some(t) => {
-                return Err(self.bad(format!(
-                    "rope_freqs has {} values, expected {}",
-                    t.elements(),
-                    dims / 2
-                )));
+                let (name, n, want) = (&t.name, t.elements(), dims / 2);
+                return Err(self.bad(format!("{name} has {n} values, expected {want}")));
             }
         };
-        Ok((0..dims / 2).map(|i| base.powf(-2.0 * i as f32 / dims as f32) / linear / factors[i]).collect())
+        Ok((0..dims / 2).map(|i| base.powf(-2.0 * i as f32 / dims as f32) / scale / factors[i]).collect())
+    }
+
+    fn window(&self, arch: &Arch, n_layer: usize, head_dim: usize) -> Result<Option<Window>> {
+        let Some(kind) = arch.windowed else { return Ok(None) };
+        let key = format!("{}.attention.sliding_window", self.arch);
+        let len = match self.gguf.value(&key) {
+            None => kind.default_window.unwrap_or(0),
+            Some(_) => self.number("attention.sliding_window")?.unwrap_or(0.0) as usize,
+        };
+        if len == 0 {
+            return Ok(None);
+        }
+        let period = |p: usize| (0..n_layer).map(|l| p == 0 || l % p < p - 1).collect();
+        let layers = match self.gguf.value(&format!("{key}_pattern")) {
+            None => period(kind.period),
+            Some(Value::Array(pattern)) if pattern.len() >= n_layer => {
+                pattern[..n_layer].iter().map(|v| !matches!(v, Value::Bool(false) | Value::Int(0))).collect()
+            }
+            Some(Value::Array(pattern)) => {
+                let n = pattern.len();
+                return Err(self.bad(format!("{key}_pattern has {n} entries for {n_layer} layers")));
+            }
+            Some(_) => period(self.number("attention.sliding_window_pattern")?.unwrap_or(0.0) as usize),
+        };
+        let global = self.number("rope.freq_base")?.unwrap_or(10_000.0);
+        let base = self.number("rope.freq_base_swa")?.or(kind.rope_base).unwrap_or(global);
+        let scale = match kind.rope_scaled {
+            true => self.number("rope.scaling.factor")?.filter(|x| *x > 0.0).unwrap_or(1.0),
+            false => 1.0,
+        };
+        let freqs = self.rope_freqs(head_dim, base, scale, None)?;
+        Ok(Some(Window { len, layers, rope: Rope { freqs, magnitude: 1.0 } }))
     }
 
     fn tensor(&self, name: &str) -> Result<&TensorInfo> {
@@ -278,19 +476,19 @@ impl Reader<'_> {
             ("output.weight".into(), vec![spec.n_embd, spec.n_vocab], false),
         ];
         for layer in 0..spec.n_layer {
-            for norm in ["attn_norm", "ffn_norm"] {
-                wanted.push((format!("blk.{layer}.{norm}.weight"), vec![spec.n_embd], true));
+            for (norm, width) in spec.norms() {
+                wanted.push((format!("blk.{layer}.{}.weight", norm.gguf_name()), vec![width], true));
             }
-            for module in Module::ALL {
-                let (n_in, n_out) = spec.shape(module);
+            for module in spec.modules() {
+                let (n_in, n_out) = spec.shape(*module);
                 let name = module.gguf_name();
                 wanted.push((format!("blk.{layer}.{name}.weight"), vec![n_in, n_out], true));
-                if matches!(module, Module::Q | Module::K | Module::V) {
+                if module.may_have_bias() {
                     wanted.push((format!("blk.{layer}.{name}.bias"), vec![n_out], false));
                 }
             }
         }
-        let mut known: HashSet<&str> = HashSet::from(["rope_freqs.weight"]);
+        let mut known: HashSet<&str> = HashSet::from(["rope_freqs.weight", "rope_factors_short.weight", "rope_factors_long.weight"]);
         for (name, dims, required) in &wanted {
             known.insert(name);
             if !required && self.gguf.tensor(name).is_none() {
@@ -310,78 +508,5 @@ impl Reader<'_> {
                 spec.arch.name
             ))),
         }
-    }
-}
-
-/// The frozen weights, found by layer and module.
-#[derive(Debug, Clone)]
-pub struct Weights {
-    gguf: Gguf,
-    /// Per layer: attention norm, feed-forward norm; then the output norm.
-    norms: Vec<[Vec<f32>; 2]>,
-    output_norm: Vec<f32>,
-    /// Per layer: biases of Q, K and V, empty where there are none.
-    biases: Vec<[Vec<f32>; 3]>,
-}
-
-impl Weights {
-    /// The weights of `gguf`, which must have passed [`Spec::of`].
-    pub fn open(gguf: &Gguf, spec: &Spec) -> Weights {
-        let read = |name: String| gguf.tensor(&name).map_or_else(Vec::new, |t| gguf.read_f32(t));
-        let layers = 0..spec.n_layer;
-        Weights {
-            gguf: gguf.clone(),
-            norms: layers
-                .clone()
-                .map(|l| ["attn_norm", "ffn_norm"].map(|n| read(format!("blk.{l}.{n}.weight"))))
-                .collect(),
-            output_norm: read("output_norm.weight".into()),
-            biases: layers
-                .map(|l| ["attn_q", "attn_k", "attn_v"].map(|n| read(format!("blk.{l}.{n}.bias"))))
-                .collect(),
-        }
-    }
-
-    /// A module's weight, `n_out` rows of `n_in`.
-    pub fn linear(&self, layer: usize, module: Module) -> Rows<'_> {
-        self.rows(&format!("blk.{layer}.{}.weight", module.gguf_name()))
-    }
-
-    /// A module's bias; empty where it has none.
-    pub fn bias(&self, layer: usize, module: Module) -> &[f32] {
-        match module {
-            Module::Q | Module::K | Module::V => &self.biases[layer][module as usize],
-            _ => &[],
-        }
-    }
-
-    /// The norm before attention.
-    pub fn attn_norm(&self, layer: usize) -> &[f32] {
-        &self.norms[layer][0]
-    }
-
-    /// The norm before the feed-forward layer.
-    pub fn ffn_norm(&self, layer: usize) -> &[f32] {
-        &self.norms[layer][1]
-    }
-
-    /// The norm before the output layer.
-    pub fn output_norm(&self) -> &[f32] {
-        &self.output_norm
-    }
-
-    /// Token embeddings, `n_vocab` rows of `n_embd`.
-    pub fn embedding(&self) -> Rows<'_> {
-        self.rows("token_embd.weight")
-    }
-
-    /// The output layer; the embeddings where they are tied.
-    pub fn output(&self) -> Rows<'_> {
-        let tied = self.gguf.tensor("output.weight").is_none();
-        self.rows(if tied { "token_embd.weight" } else { "output.weight" })
-    }
-
-    fn rows(&self, name: &str) -> Rows<'_> {
-        self.gguf.rows(self.gguf.tensor(name).expect("checked by Spec::of"))
     }
 }

@@ -1,4 +1,7 @@
 //! Tiny random models as GGUF files, for comparing forward passes and gradients.
+//!
+//! Which tensors and keys each architecture has is spelled out here once more, from llama.cpp's
+//! `src/models/*.cpp`, and not taken from the trainer's own table.
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -14,10 +17,14 @@ pub struct RandomModel {
     pub n_embd: usize,
     pub n_head: usize,
     pub n_head_kv: usize,
+    /// Width of a head.
+    pub head: usize,
     pub n_ff: usize,
     pub n_vocab: usize,
     pub tied: bool,
     pub bias: bool,
+    /// Per-frequency RoPE factors, as Llama 3 has them.
+    pub rope_factors: bool,
     pub seed: u64,
 }
 
@@ -25,22 +32,111 @@ impl RandomModel {
     pub fn new(arch: &'static str) -> Self {
         RandomModel {
             arch,
-            n_layer: 3,
+            // Gemma 3 has a layer that sees everything as every sixth.
+            n_layer: if arch == "gemma3" { 7 } else { 3 },
             n_embd: 64,
             n_head: 4,
             n_head_kv: 2,
+            // These four may have heads of any width.
+            head: if matches!(arch, "qwen3" | "gemma2" | "gemma3") { 32 } else { 16 },
             n_ff: 96,
             n_vocab: 96,
-            tied: false,
+            tied: matches!(arch, "gemma2" | "gemma3"),
             bias: arch == "qwen2",
+            rope_factors: false,
             seed: 1,
         }
     }
 
     /// The model, its matrices stored as `encode` gives.
     pub fn write(&self, w: &mut super::gguf::GgufWriter, encode: &Encode<'_>) {
+        self.write_metadata(w);
+        let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
+        let mut random = |n: usize, scale: f32, around: f32| -> Vec<f32> {
+            (0..n).map(|_| around + scale * (rng.random::<f32>() * 2.0 - 1.0)).collect()
+        };
+        let mut matrix =
+            |w: &mut super::gguf::GgufWriter, name: String, n_in: usize, n_out: usize, scale: f32| {
+                let (ty, bytes) = encode(&random(n_in * n_out, scale, 0.0), n_in);
+                w.tensor(&name, &[n_in, n_out], ty, bytes);
+            };
+        let (d, q, kv, f) = (self.n_embd, self.n_head * self.head, self.n_head_kv * self.head, self.n_ff);
+        matrix(w, "token_embd.weight".into(), d, self.n_vocab, 1.0);
+        if !self.tied {
+            matrix(w, "output.weight".into(), d, self.n_vocab, 0.3);
+        }
+        let linear: &[(&str, usize, usize)] = match self.arch {
+            "phi3" => &[
+                ("attn_qkv", d, q + 2 * kv),
+                ("attn_output", q, d),
+                ("ffn_up", d, 2 * f),
+                ("ffn_down", f, d),
+            ],
+            _ => &[
+                ("attn_q", d, q),
+                ("attn_k", d, kv),
+                ("attn_v", d, kv),
+                ("attn_output", q, d),
+                ("ffn_gate", d, f),
+                ("ffn_up", d, f),
+                ("ffn_down", f, d),
+            ],
+        };
+        for l in 0..self.n_layer {
+            for (name, n_in, n_out) in linear {
+                let scale = 2.0 / (*n_in as f32).sqrt();
+                matrix(w, format!("blk.{l}.{name}.weight"), *n_in, *n_out, scale);
+            }
+        }
+        let norms: &[(&str, usize)] = match self.arch {
+            "qwen3" => &[("attn_norm", d), ("ffn_norm", d), ("attn_q_norm", 0), ("attn_k_norm", 0)],
+            "gemma2" => {
+                &[("attn_norm", d), ("ffn_norm", d), ("post_attention_norm", d), ("post_ffw_norm", d)]
+            }
+            "gemma3" => &[
+                ("attn_norm", d),
+                ("ffn_norm", d),
+                ("post_attention_norm", d),
+                ("post_ffw_norm", d),
+                ("attn_q_norm", 0),
+                ("attn_k_norm", 0),
+            ],
+            "olmo2" => &[
+                ("post_attention_norm", d),
+                ("post_ffw_norm", d),
+                ("attn_q_norm", q),
+                ("attn_k_norm", kv),
+            ],
+            _ => &[("attn_norm", d), ("ffn_norm", d)],
+        };
+        for l in 0..self.n_layer {
+            for (norm, width) in norms {
+                let width = if *width == 0 { self.head } else { *width };
+                w.tensor_f32(&format!("blk.{l}.{norm}.weight"), &[width], &random(width, 0.2, 1.0));
+            }
+            if self.bias {
+                for (name, n) in [("attn_q", q), ("attn_k", kv), ("attn_v", kv)] {
+                    w.tensor_f32(&format!("blk.{l}.{name}.bias"), &[n], &random(n, 0.3, 0.0));
+                }
+            }
+        }
+        if self.rope_factors {
+            w.tensor_f32("rope_freqs.weight", &[self.head / 2], &random(self.head / 2, 3.0, 5.0));
+        }
+        if self.arch == "phi3" {
+            for name in ["rope_factors_short", "rope_factors_long"] {
+                w.tensor_f32(
+                    &format!("{name}.weight"),
+                    &[self.head / 2],
+                    &random(self.head / 2, 0.5, 1.5),
+                );
+            }
+        }
+        w.tensor_f32("output_norm.weight", &[d], &random(d, 0.2, 1.0));
+    }
+
+    fn write_metadata(&self, w: &mut super::gguf::GgufWriter) {
         let a = self.arch;
-        let head = self.n_embd / self.n_head;
         w.str("general.architecture", a);
         w.str("general.name", "random");
         for (key, value) in [
@@ -50,13 +146,35 @@ impl RandomModel {
             ("feed_forward_length", self.n_ff),
             ("attention.head_count", self.n_head),
             ("attention.head_count_kv", self.n_head_kv),
-            ("rope.dimension_count", head),
+            ("attention.key_length", self.head),
+            ("attention.value_length", self.head),
+            ("rope.dimension_count", self.head),
             ("vocab_size", self.n_vocab),
         ] {
             w.u32(&format!("{a}.{key}"), value as u32);
         }
         w.f32(&format!("{a}.attention.layer_norm_rms_epsilon"), 1e-5);
-        w.f32(&format!("{a}.rope.freq_base"), 10_000.0);
+        w.f32(&format!("{a}.rope.freq_base"), if a == "gemma3" { 300.0 } else { 10_000.0 });
+        // Values that no default hides.
+        let floats: &[(&str, f32)] = match a {
+            "gemma2" => &[("attn_logit_softcapping", 2.0), ("final_logit_softcapping", 3.0)],
+            "gemma3" => &[("rope.scaling.factor", 8.0)],
+            "granite" => &[
+                ("logit_scale", 2.0),
+                ("residual_scale", 0.4),
+                ("embedding_scale", 3.0),
+                ("attention.scale", 0.15),
+            ],
+            "phi3" => &[("rope.scaling.attn_factor", 1.2)],
+            _ => &[],
+        };
+        for (key, value) in floats {
+            w.f32(&format!("{a}.{key}"), *value);
+        }
+        // Fewer tokens than the tests' longest example has.
+        if matches!(a, "gemma2" | "gemma3") {
+            w.u32(&format!("{a}.attention.sliding_window"), 4);
+        }
         let tokens: Vec<String> =
             (0..self.n_vocab).map(|i| if i == 0 { "<end>".into() } else { format!("t{i}") }).collect();
         let types: Vec<i32> = (0..self.n_vocab).map(|i| if i == 0 { 3 } else { 1 }).collect();
@@ -68,44 +186,5 @@ impl RandomModel {
         w.u32("tokenizer.ggml.eos_token_id", 0);
         w.u32("tokenizer.ggml.bos_token_id", 0);
         w.bool("tokenizer.ggml.add_bos_token", false);
-
-        let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
-        let mut random = |n: usize, scale: f32, around: f32| -> Vec<f32> {
-            (0..n).map(|_| around + scale * (rng.random::<f32>() * 2.0 - 1.0)).collect()
-        };
-        let mut matrix =
-            |w: &mut super::gguf::GgufWriter, name: String, n_in: usize, n_out: usize, scale: f32| {
-                let (ty, bytes) = encode(&random(n_in * n_out, scale, 0.0), n_in);
-                w.tensor(&name, &[n_in, n_out], ty, bytes);
-            };
-        let (d, kv, f) = (self.n_embd, self.n_head_kv * head, self.n_ff);
-        matrix(w, "token_embd.weight".into(), d, self.n_vocab, 1.0);
-        if !self.tied {
-            matrix(w, "output.weight".into(), d, self.n_vocab, 0.3);
-        }
-        for l in 0..self.n_layer {
-            for (name, n_in, n_out) in [
-                ("attn_q", d, d),
-                ("attn_k", d, kv),
-                ("attn_v", d, kv),
-                ("attn_output", d, d),
-                ("ffn_gate", d, f),
-                ("ffn_up", d, f),
-                ("ffn_down", f, d),
-            ] {
-                matrix(w, format!("blk.{l}.{name}.weight"), n_in, n_out, 2.0 / (n_in as f32).sqrt());
-            }
-        }
-        for l in 0..self.n_layer {
-            for norm in ["attn_norm", "ffn_norm"] {
-                w.tensor_f32(&format!("blk.{l}.{norm}.weight"), &[d], &random(d, 0.2, 1.0));
-            }
-            if self.bias {
-                for (name, n) in [("attn_q", d), ("attn_k", kv), ("attn_v", kv)] {
-                    w.tensor_f32(&format!("blk.{l}.{name}.bias"), &[n], &random(n, 0.3, 0.0));
-                }
-            }
-        }
-        w.tensor_f32("output_norm.weight", &[d], &random(d, 0.2, 1.0));
     }
 }

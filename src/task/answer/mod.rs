@@ -62,14 +62,16 @@ impl AnswerRule {
 
     /// Whether `answer` is one of the accepted answers. Gold is normalised like an answer.
     pub fn is_correct(&self, answer: &Answer, gold: &[String]) -> bool {
-        gold.iter().any(|gold| {
-            let key = match self {
-                AnswerRule::Choice(rule) => rule.key(gold),
-                AnswerRule::Number(rule) => rule.key(gold),
-                AnswerRule::Text(rule) => rule.key(gold),
-            };
-            key.is_some_and(|key| key == answer.key)
-        })
+        gold.iter().any(|gold| self.key(gold).is_some_and(|key| key == answer.key))
+    }
+
+    /// The key that an answer written like this has, or `None` where it is no possible answer.
+    pub fn key(&self, text: &str) -> Option<String> {
+        match self {
+            AnswerRule::Choice(rule) => rule.key(text),
+            AnswerRule::Number(rule) => rule.key(text),
+            AnswerRule::Text(rule) => rule.key(text),
+        }
     }
 
     /// What a distilled model is trained to write: the choice as the task spells it, the number in

@@ -4,7 +4,8 @@
 //! number per query, ℓ = log Σ exp(score); backward recomputes the probabilities from it, as in
 //! FlashAttention (Dao et al. 2022, arXiv 2205.14135, appendix B):
 //! p = exp(score − ℓ), D = ⟨do, o⟩, ds = p·(⟨do, v⟩ − D),
-//! dq = σ·Σ ds·k, dk = σ·Σ ds·q, dv = Σ p·do, with σ the score scale.
+//! dq = σ·Σ ds·k, dk = σ·Σ ds·q, dv = Σ p·do, with σ the score scale. Where scores are capped,
+//! s ↦ c·tanh(s/c) (Gemma 2, arXiv 2408.00118), ds is further multiplied by 1 − tanh².
 
 use rayon::prelude::*;
 
@@ -21,8 +22,13 @@ pub struct Reach {
 }
 
 impl Reach {
-    /// The reach of `queries` (ascending token indices) in a batch made of `segments`.
-    pub fn new(segments: &[Segment], queries: impl IntoIterator<Item = usize>) -> Reach {
+    /// The reach of `queries` (ascending token indices) in a batch made of `segments`; with
+    /// `window`, only the last so many tokens, oneself included.
+    pub fn new(
+        segments: &[Segment],
+        queries: impl IntoIterator<Item = usize>,
+        window: Option<usize>,
+    ) -> Reach {
         let queries: Vec<usize> = queries.into_iter().collect();
         let mut at = 0;
         let runs = queries
@@ -34,11 +40,26 @@ impl Reach {
                 let own = &segments[at];
                 let mut runs = own.history.clone();
                 runs.push((own.start, q - own.start + 1));
+                if let Some(window) = window {
+                    keep_last(&mut runs, window);
+                }
                 runs
             })
             .collect();
         Reach { queries, runs }
     }
+}
+
+/// Cuts `runs` down to their last `n` tokens.
+fn keep_last(runs: &mut Vec<(usize, usize)>, n: usize) {
+    let mut excess = runs.iter().map(|(_, len)| len).sum::<usize>().saturating_sub(n);
+    runs.retain_mut(|(start, len)| {
+        let cut = excess.min(*len);
+        excess -= cut;
+        *start += cut;
+        *len -= cut;
+        *len > 0
+    });
 }
 
 /// Shapes of one attention call: `h` query heads share `g` key heads of width `e`; `n` tokens.
@@ -54,6 +75,20 @@ pub struct Heads {
     pub n: usize,
     /// Scale of the scores.
     pub scale: f32,
+    /// Their soft cap; 0 for none.
+    pub cap: f32,
+}
+
+impl Heads {
+    /// The score of a query and a key, and its derivative by their inner product.
+    fn score(&self, q: &[f32], k: &[f32]) -> (f32, f32) {
+        let s = self.scale * dot(q, k);
+        if self.cap == 0.0 {
+            return (s, self.scale);
+        }
+        let t = (s / self.cap).tanh();
+        (self.cap * t, self.scale * (1.0 - t * t))
+    }
 }
 
 /// `o[h, m, e]` and `lse[h, m]` from `q[h, m, e]`, `k[g, n, e]`, `v[g, n, e]`; m queries.
@@ -69,8 +104,7 @@ pub fn forward(s: Heads, reach: &Reach, q: &[f32], k: &[f32], v: &[f32], o: &mut
                 let q = &q[i * e..][..e];
                 scores.clear();
                 for &(start, len) in runs {
-                    scores
-                        .extend(k[start * e..(start + len) * e].chunks_exact(e).map(|k| s.scale * dot(q, k)));
+                    scores.extend(k[start * e..(start + len) * e].chunks_exact(e).map(|k| s.score(q, k).0));
                 }
                 let top = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
                 let sum: f32 = scores.iter().map(|x| (x - top).exp()).sum();
@@ -130,8 +164,9 @@ pub fn backward(
                 let mean = dot(dout, o);
                 for t in runs.iter().flat_map(|&(start, len)| start..start + len) {
                     let at = t * e..(t + 1) * e;
-                    let p = (s.scale * dot(q, &k[at.clone()]) - lse[i]).exp();
-                    let ds = s.scale * p * (dot(dout, &v[at.clone()]) - mean);
+                    let (score, slope) = s.score(q, &k[at.clone()]);
+                    let p = (score - lse[i]).exp();
+                    let ds = slope * p * (dot(dout, &v[at.clone()]) - mean);
                     axpy(p, dout, &mut dv[at.clone()]);
                     axpy(ds, q, &mut dk[at.clone()]);
                     axpy(ds, &k[at], dq);
@@ -173,9 +208,14 @@ mod tests {
 
     #[test]
     fn the_gradients_equal_finite_differences_on_a_forest_with_shared_keys() {
-        let s = Heads { h: 4, g: 2, e: 4, n: 9, scale: 0.7 };
-        for queries in [(0..9).collect::<Vec<_>>(), vec![2, 4, 6, 8]] {
-            let reach = Reach::new(&forest(), queries);
+        for (queries, cap, window) in [
+            ((0..9).collect::<Vec<_>>(), 0.0, None),
+            (vec![2, 4, 6, 8], 0.0, None),
+            ((0..9).collect(), 0.3, None),
+            ((0..9).collect(), 0.0, Some(3)),
+        ] {
+            let s = Heads { h: 4, g: 2, e: 4, n: 9, scale: 0.7, cap };
+            let reach = Reach::new(&forest(), queries, window);
             let m = reach.queries.len();
             let (q, k, v) =
                 (random(s.h * m * s.e, 1), random(s.g * s.n * s.e, 2), random(s.g * s.n * s.e, 3));
@@ -196,7 +236,10 @@ mod tests {
 
     #[test]
     fn a_token_sees_its_history_and_itself_and_nothing_else() {
-        let reach = Reach::new(&forest(), [4, 6, 7]);
+        let reach = Reach::new(&forest(), [4, 6, 7], None);
         assert_eq!(reach.runs, [vec![(0, 3), (3, 2)], vec![(0, 3), (5, 2)], vec![(7, 1)]]);
+        let windowed = Reach::new(&forest(), [4, 6, 7], Some(3));
+        assert_eq!(windowed.runs, [vec![(2, 1), (3, 2)], vec![(2, 1), (5, 2)], vec![(7, 1)]]);
+        assert_eq!(Reach::new(&forest(), [4], Some(2)).runs, [vec![(3, 2)]]);
     }
 }

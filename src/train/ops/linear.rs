@@ -1,9 +1,14 @@
-//! A frozen linear layer with a low-rank adapter: y = W·x + b + s·B·(A·x). Hu et al. 2021,
-//! arXiv 2106.09685.
+//! A frozen linear layer with a low-rank adapter: y = W·x + b + s·B·(A·x̃). Hu et al. 2021,
+//! arXiv 2106.09685. x̃ is x, or x with dropout: each value zeroed with probability p, the others
+//! divided by 1 − p.
 //!
 //! B is kept transposed (`[r, n_out]`), so that both gradients are products with few rows whose
-//! right side needs no transposing. With t = A·x and dt = s·Bᵀ·dy:
-//! dx = Wᵀ·dy + Aᵀ·dt, dA = dt·xᵀ, dB = s·dy·tᵀ, summed over tokens.
+//! right side needs no transposing. With t = A·x̃ and dt = s·Bᵀ·dy:
+//! dx = Wᵀ·dy + mask ⊙ Aᵀ·dt, dA = dt·x̃ᵀ, dB = s·dy·tᵀ, summed over tokens.
+
+use std::borrow::Cow;
+
+use rayon::prelude::*;
 
 use super::fit;
 use crate::tensor::Rows;
@@ -22,6 +27,40 @@ pub struct Pair<'a> {
     pub scale: f32,
 }
 
+/// Dropout of what an adapter reads. The mask is a function of the seed and a value's place alone,
+/// so that the backward pass finds it again.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Dropout {
+    /// p
+    pub probability: f32,
+    /// Another one for every step, layer and module.
+    pub seed: u64,
+}
+
+impl Dropout {
+    /// Multiplies every value with its place's factor: 0 or 1/(1 − p).
+    fn apply(self, x: &mut [f32]) {
+        const CHUNK: usize = 4096;
+        let keep = 1.0 / (1.0 - self.probability);
+        let least = (f64::from(self.probability) * (1u64 << 32) as f64) as u64;
+        x.par_chunks_mut(CHUNK).enumerate().for_each(|(chunk, x)| {
+            for (i, x) in x.iter_mut().enumerate() {
+                let place = (chunk * CHUNK + i) as u64;
+                *x *= if mix(self.seed ^ mix(place)) >> 32 < least { 0.0 } else { keep };
+            }
+        });
+    }
+}
+
+/// SplitMix64's finalizer (Steele, Lea and Flood 2014): every bit of the result depends on every
+/// bit of `x`.
+pub fn mix(x: u64) -> u64 {
+    let x = x.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    x ^ (x >> 31)
+}
+
 /// One linear layer.
 #[derive(Debug, Clone, Copy)]
 pub struct Linear<'a> {
@@ -31,9 +70,21 @@ pub struct Linear<'a> {
     pub bias: &'a [f32],
     /// The adapter, unless this layer has none.
     pub pair: Option<Pair<'a>>,
+    /// Dropout of what the adapter reads.
+    pub dropout: Option<Dropout>,
 }
 
-/// Packed gradients that [`Linear::backward`] leaves for the product that makes dx.
+/// What a linear layer reads: `[n, n_in]`, plain and packed.
+#[derive(Debug, Clone, Copy)]
+pub struct Input<'a> {
+    /// Row after row.
+    pub values: &'a [f32],
+    /// The same, packed.
+    pub packed: &'a Left,
+}
+
+/// Buffers of the low-rank products, and packed gradients that [`Linear::backward`] leaves for
+/// [`gradient_of_input`].
 #[derive(Debug, Default)]
 pub struct Packs {
     dy: Left,
@@ -43,16 +94,8 @@ pub struct Packs {
 }
 
 impl Linear<'_> {
-    /// `y[n, n_out] =` (or `+=`) the layer applied to the packed `x[n, n_in]`; keeps `t[n, r]`.
-    pub fn forward(
-        &self,
-        x: &Left,
-        n: usize,
-        y: &mut [f32],
-        accumulate: bool,
-        t: &mut Vec<f32>,
-        pack: &mut Left,
-    ) {
+    /// `y[n, n_out] =` (or `+=`) the layer applied to `x`; keeps `t[n, r]`.
+    pub fn forward(&self, x: Input, n: usize, y: &mut [f32], accumulate: bool, t: &mut Vec<f32>, pack: &mut Left) {
         let n_out = self.weight.rows;
         let mut accumulate = accumulate;
         if !self.bias.is_empty() {
@@ -60,20 +103,35 @@ impl Linear<'_> {
             y.chunks_exact_mut(n_out).for_each(|row| row.copy_from_slice(self.bias));
             accumulate = true;
         }
-        let base = (x, Right::Forward(self.weight));
+        let base = (x.packed, Right::Forward(self.weight));
         let Some(p) = self.pair else {
             return product(Out::new(y, n, n_out), &[base], accumulate);
         };
         let t = fit(t, n * p.rank);
-        let a = View::new(p.a, p.rank, self.weight.cols);
-        product(Out::new(t, n, p.rank), &[(x, Right::Dense(a.t()))], false);
+        let a = Right::Dense(View::new(p.a, p.rank, self.weight.cols).t());
+        match self.read(x.values) {
+            Cow::Borrowed(_) => product(Out::new(t, n, p.rank), &[(x.packed, a)], false),
+            Cow::Owned(dropped) => {
+                pack.pack(View::new(&dropped, n, self.weight.cols), 1.0);
+                product(Out::new(t, n, p.rank), &[(pack, a)], false);
+            }
+        }
         pack.pack(View::new(t, n, p.rank), p.scale);
         let low_rank = (&*pack, Right::Dense(View::new(p.bt, p.rank, n_out)));
         product(Out::new(y, n, n_out), &[base, low_rank], accumulate);
     }
 
+    /// x̃: what the adapter reads.
+    fn read<'x>(&self, x: &'x [f32]) -> Cow<'x, [f32]> {
+        let mut x = Cow::Borrowed(x);
+        if let Some(dropout) = self.dropout {
+            dropout.apply(x.to_mut());
+        }
+        x
+    }
+
     /// Adds this layer's share to `da[r, n_in]` and `dbt[r, n_out]` and packs what
-    /// [`Linear::dx_terms`] multiplies. `x[n, n_in]` and `t[n, r]` are those of the forward pass.
+    /// [`gradient_of_input`] multiplies. `x[n, n_in]` and `t[n, r]` are those of the forward pass.
     pub fn backward(
         &self,
         n: usize,
@@ -92,18 +150,33 @@ impl Linear<'_> {
         dt.iter_mut().for_each(|x| *x *= p.scale);
         packs.dt.pack(View::new(dt, n, p.rank), 1.0);
         packs.small.pack(View::new(dt, n, p.rank).t(), 1.0);
-        product(Out::new(da, p.rank, n_in), &[(&packs.small, Right::Dense(View::new(x, n, n_in)))], true);
+        let x = self.read(x);
+        product(Out::new(da, p.rank, n_in), &[(&packs.small, Right::Dense(View::new(&x, n, n_in)))], true);
         packs.small.pack(View::new(t, n, p.rank).t(), p.scale);
         product(Out::new(dbt, p.rank, n_out), &[(&packs.small, Right::Dense(View::new(dy, n, n_out)))], true);
     }
+}
 
-    /// The products whose sum is dx.
-    pub fn dx_terms<'a>(&'a self, packs: &'a Packs) -> Vec<(&'a Left, Right<'a>)> {
-        let mut terms = vec![(&packs.dy, Right::Backward(self.weight))];
-        if let Some(p) = self.pair {
-            terms.push((&packs.dt, Right::Dense(View::new(p.a, p.rank, self.weight.cols))));
+/// `dx[n, n_in] =` the gradient of the input that all `layers` read, after their
+/// [`Linear::backward`]. One product for all, but for adapters with dropout.
+pub fn gradient_of_input(dx: &mut [f32], n: usize, layers: &[(&Linear, &Packs)]) {
+    let n_in = dx.len() / n;
+    let mut terms: Vec<(&Left, Right)> = Vec::new();
+    for (layer, packs) in layers {
+        terms.push((&packs.dy, Right::Backward(layer.weight)));
+        if let (Some(p), None) = (layer.pair, layer.dropout) {
+            terms.push((&packs.dt, Right::Dense(View::new(p.a, p.rank, n_in))));
         }
-        terms
+    }
+    product(Out::new(dx, n, n_in), &terms, false);
+    for (layer, packs) in layers {
+        if let (Some(p), Some(dropout)) = (layer.pair, layer.dropout) {
+            let mut masked = vec![0.0; dx.len()];
+            let a = Right::Dense(View::new(p.a, p.rank, n_in));
+            product(Out::new(&mut masked, n, n_in), &[(&packs.dt, a)], false);
+            dropout.apply(&mut masked);
+            super::axpy(1.0, &masked, dx);
+        }
     }
 }
 
@@ -115,6 +188,21 @@ mod tests {
 
     #[test]
     fn all_gradients_equal_finite_differences() {
+        check_gradients(None);
+        check_gradients(Some(Dropout { probability: 0.3, seed: 5 }));
+    }
+
+    #[test]
+    fn dropout_zeroes_the_asked_share_and_keeps_the_mean() {
+        let mut x = vec![1.0; 100_000];
+        Dropout { probability: 0.2, seed: 3 }.apply(&mut x);
+        let (zeros, mean) = (x.iter().filter(|x| **x == 0.0).count(), x.iter().sum::<f32>() / 1e5);
+        // Five standard deviations of a binomial count.
+        assert!((zeros as f64 - 20_000.0).abs() < 5.0 * (100_000.0f64 * 0.2 * 0.8).sqrt(), "{zeros}");
+        assert!((mean - 1.0).abs() < 0.01, "{mean}");
+    }
+
+    fn check_gradients(dropout: Option<Dropout>) {
         let (n, n_in, n_out, rank) = (5, 12, 9, 3);
         let weight = random(n_in * n_out, 1);
         let bytes: Vec<u8> = weight.iter().flat_map(|x| x.to_le_bytes()).collect();
@@ -125,11 +213,13 @@ mod tests {
             weight: Rows { ty: QuantType::F32, data: Vec::leak(bytes.clone()), rows: n_out, cols: n_in },
             bias: Vec::leak(bias.clone()),
             pair: Some(Pair { a, bt, rank, scale: 0.7 }),
+            dropout,
         };
         let run = |x: &[f32], a: &[f32], bt: &[f32]| {
             let (mut y, mut t) = (vec![0.0; n * n_out], Vec::new());
             let layer = layer(Vec::leak(a.to_vec()), Vec::leak(bt.to_vec()));
-            layer.forward(&Left::of(View::new(x, n, n_in)), n, &mut y, false, &mut t, &mut Left::default());
+            let input = Input { values: x, packed: &Left::of(View::new(x, n, n_in)) };
+            layer.forward(input, n, &mut y, false, &mut t, &mut Left::default());
             (y, t)
         };
         let (_, t) = run(&x, &a, &bt);
@@ -137,7 +227,7 @@ mod tests {
         let (mut da, mut dbt, mut dx) = (vec![0.0; a.len()], vec![0.0; bt.len()], vec![0.0; x.len()]);
         let mut packs = Packs::default();
         layer.backward(n, &x, &t, &dy, Some((&mut da, &mut dbt)), &mut packs);
-        product(Out::new(&mut dx, n, n_in), &layer.dx_terms(&packs), false);
+        gradient_of_input(&mut dx, n, &[(&layer, &packs)]);
         check_gradient("dx", &x, &dx, |x| weigh(&run(x, &a, &bt).0, &dy));
         check_gradient("da", &a, &da, |a| weigh(&run(&x, a, &bt).0, &dy));
         check_gradient("dbt", &bt, &dbt, |bt| weigh(&run(&x, &a, bt).0, &dy));

@@ -1,12 +1,44 @@
-//! Cross-entropy at the answer positions: loss = −Σ weight·count·log softmax(logits)[target].
+//! Cross-entropy at the answer positions: loss = −Σ weight·count·log softmax(z)[target], where the
+//! logits z = c·tanh(s·x/c) are those the output layer gave, x, scaled and capped (or z = s·x).
 //!
-//! Backward: dlogits = weight·Σ count·(softmax(logits) − onehot(target)).
+//! Backward: dz = weight·Σ count·(softmax(z) − onehot(target)), dx = s·(1 − (z/c)²)·dz.
 
 use rayon::prelude::*;
 
 use crate::train::batch::Target;
 
-/// Turns `logits[m, v]` into its gradient and returns the loss, `weight` per target token.
+/// What the output layer's values pass through to become logits.
+#[derive(Debug, Clone, Copy)]
+pub struct Shape {
+    /// s
+    pub scale: f32,
+    /// c; 0 for no cap.
+    pub cap: f32,
+}
+
+impl Shape {
+    fn is_plain(self) -> bool {
+        self.scale == 1.0 && self.cap == 0.0
+    }
+
+    /// x becomes z.
+    pub fn apply(self, x: &mut [f32]) {
+        x.iter_mut().for_each(|x| {
+            *x *= self.scale;
+            if self.cap != 0.0 {
+                *x = self.cap * (*x / self.cap).tanh();
+            }
+        });
+    }
+
+    /// dz/dx, given z.
+    fn slope(self, z: f32) -> f32 {
+        let t = if self.cap == 0.0 { 0.0 } else { z / self.cap };
+        self.scale * (1.0 - t * t)
+    }
+}
+
+/// Turns `logits[m, v]`, as the output layer gave them, into its gradient and returns the loss, `weight` per target token.
 ///
 /// `targets` are those of rows `0..m`, in order of their rows.
 pub fn forward_backward(
@@ -15,6 +47,7 @@ pub fn forward_backward(
     targets: &[Target],
     first_row: usize,
     weight: f32,
+    shape: Shape,
 ) -> f64 {
     let v = logits.len() / m;
     logits
@@ -23,6 +56,12 @@ pub fn forward_backward(
         .map(|(row, logits)| {
             let from = targets.partition_point(|t| t.row < first_row + row);
             let to = targets.partition_point(|t| t.row <= first_row + row);
+            let slopes: Vec<f32> = if shape.is_plain() {
+                Vec::new()
+            } else {
+                shape.apply(logits);
+                logits.iter().map(|z| shape.slope(*z)).collect()
+            };
             let top = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
             let mut sum = 0.0f64;
             for block in logits.chunks(1024) {
@@ -42,6 +81,9 @@ pub fn forward_backward(
             for t in &targets[from..to] {
                 logits[t.token as usize] -= weight * t.count as f32;
             }
+            for (x, slope) in logits.iter_mut().zip(&slopes) {
+                *x *= slope;
+            }
             f64::from(weight) * loss
         })
         .collect::<Vec<f64>>()
@@ -54,6 +96,8 @@ mod tests {
     use super::super::testing::*;
     use super::*;
 
+    const PLAIN: Shape = Shape { scale: 1.0, cap: 0.0 };
+
     #[test]
     fn the_gradient_equals_finite_differences_with_several_targets_a_row() {
         let (m, v) = (3, 7);
@@ -64,19 +108,21 @@ mod tests {
             Target { row: 5, token: 6, count: 1 },
             Target { row: 6, token: 3, count: 1 },
         ];
-        let run = |x: &[f32]| {
-            let mut x = x.to_vec();
-            let loss = forward_backward(&mut x, m, &targets, 4, 0.3);
-            (loss, x)
-        };
-        let (_, gradient) = run(&logits);
-        check_gradient("dlogits", &logits, &gradient, |x| run(x).0);
+        for shape in [PLAIN, Shape { scale: 2.0, cap: 0.0 }, Shape { scale: 1.5, cap: 0.6 }] {
+            let run = |x: &[f32]| {
+                let mut x = x.to_vec();
+                let loss = forward_backward(&mut x, m, &targets, 4, 0.3, shape);
+                (loss, x)
+            };
+            let (_, gradient) = run(&logits);
+            check_gradient("dlogits", &logits, &gradient, |x| run(x).0);
+        }
     }
 
     #[test]
     fn a_uniform_guess_costs_the_log_of_the_vocabulary() {
         let mut logits = vec![3.0; 50];
-        let loss = forward_backward(&mut logits, 1, &[Target { row: 0, token: 7, count: 1 }], 0, 1.0);
+        let loss = forward_backward(&mut logits, 1, &[Target { row: 0, token: 7, count: 1 }], 0, 1.0, PLAIN);
         assert!((loss - 50f64.ln()).abs() < 1e-6);
     }
 }

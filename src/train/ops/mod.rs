@@ -5,11 +5,11 @@
 //! d values. The gradient of the loss with respect to `x` is called `dx`.
 
 pub mod attention;
+pub mod glu;
 pub mod linear;
 pub mod loss;
 pub mod norm;
 pub mod rope;
-pub mod swiglu;
 
 /// `v` with `len` values, whose contents are unspecified; grows, never shrinks its memory.
 pub fn fit(v: &mut Vec<f32>, len: usize) -> &mut [f32] {

@@ -2,11 +2,12 @@
 //!
 //! The projections write `[n, h·e]`, token after token; attention reads `[h, n, e]`, head after
 //! head. Rotation by the angle position·frequency is orthogonal, so its backward pass is the
-//! rotation by the negative angle. Su et al. 2021, arXiv 2104.09864; pairing as in llama.cpp.
+//! rotation by the negative angle; a magnitude scales both alike. Su et al. 2021, arXiv 2104.09864; pairing as in llama.cpp.
 
 use rayon::prelude::*;
 
-use crate::train::spec::RopePairs;
+use crate::train::arch::RopePairs;
+use crate::train::spec::Rope;
 
 /// Cosines and sines of every token's angles.
 #[derive(Debug, Default)]
@@ -17,14 +18,14 @@ pub struct Angles {
 }
 
 impl Angles {
-    /// The angles of tokens at `positions`, for the model's frequencies per pair.
-    pub fn of(positions: impl IntoIterator<Item = usize>, freqs: &[f32]) -> Angles {
+    /// The angles of tokens at `positions`.
+    pub fn of(positions: impl IntoIterator<Item = usize>, rope: &Rope) -> Angles {
         let table = positions
             .into_iter()
-            .flat_map(|p| freqs.iter().map(move |f| (p as f32 * f).sin_cos()))
-            .map(|(s, c)| (c, s))
+            .flat_map(|p| rope.freqs.iter().map(move |f| (p as f32 * f).sin_cos()))
+            .map(|(s, c)| (rope.magnitude * c, rope.magnitude * s))
             .collect();
-        Angles { table, half: freqs.len() }
+        Angles { table, half: rope.freqs.len() }
     }
 
     fn of_token(&self, t: usize) -> &[(f32, f32)] {
@@ -80,7 +81,8 @@ mod tests {
     #[test]
     fn the_gradient_equals_finite_differences_for_both_pairings() {
         let (n, h, e) = (3, 2, 8);
-        let angles = Angles::of([0, 1, 7], &[1.0, 0.3, 0.02]);
+        let rope = Rope { freqs: vec![1.0, 0.3, 0.02], magnitude: 1.2 };
+        let angles = Angles::of([0, 1, 7], &rope);
         for pairs in [RopePairs::Adjacent, RopePairs::Halves] {
             let (x, w) = (random(n * h * e, 1), random(n * h * e, 2));
             let run = |x: &[f32]| {

@@ -1,0 +1,104 @@
+//! The last stage: System 1, System 2 and the distilled model on held-out questions.
+
+use super::curation::Sampling;
+use super::{CurateOptions, Run};
+use crate::evaluate::{self, DirectAnswers, Reasoned};
+use crate::report::{Decision, Evaluation};
+use crate::run::sha256;
+use crate::task::{Question, Task};
+use crate::tensor::Gguf;
+use crate::{Cancel, Error, Progress, Result, Stage, Update};
+
+impl Run {
+    /// System 1 and System 2 on held-out questions, before training; kept for [`Run::evaluate`].
+    pub fn compare_systems(
+        &mut self,
+        eval: &[Question],
+        options: &CurateOptions,
+        progress: &dyn Progress,
+        cancel: &Cancel,
+    ) -> Result<Decision> {
+        let task = self.task_with(options)?;
+        let (one, two) = self.base_answers(eval, &task, options, progress, cancel)?;
+        Ok(evaluate::worth_trying(&task, eval, &one, &two))
+    }
+
+    /// Measures System 1, System 2 and the distilled model on held-out questions. Writes
+    /// `evaluation.json`.
+    pub fn evaluate(
+        &mut self,
+        eval: &[Question],
+        options: &CurateOptions,
+        progress: &dyn Progress,
+        cancel: &Cancel,
+    ) -> Result<Evaluation> {
+        let task = self.task_with(options)?;
+        let adapter = self.dir.file("adapter.gguf");
+        if !adapter.exists() {
+            return Err(Error::run(self.path(), "holds no adapter yet; run `secondnature train` first"));
+        }
+        let (one, two) = self.base_answers(eval, &task, options, progress, cancel)?;
+        let engine = self.base.engine(Some(&adapter), &options.engine, progress)?;
+        progress.update(&Update { stage: Stage::Evaluate, done: 0, total: 0, note: "distilled".into() });
+        let distilled = evaluate::ask_directly(engine, &task, eval, self.manifest.seed, cancel)?;
+        self.dir.save("evaluation/distilled.json", &distilled)?;
+        let threshold = crate::adapter::fallback_threshold(&Gguf::open(&adapter)?);
+        let evaluation = evaluate::evaluate(&task, eval, &one, &two, &distilled, threshold);
+        self.dir.save("evaluation.json", &evaluation)?;
+        self.dir.save("decision.json", &evaluate::was_worth_it(&evaluation))?;
+        Ok(evaluation)
+    }
+
+    /// The base model's direct and reasoned answers to `eval`; resumed from `evaluation/` where the
+    /// questions are the same.
+    fn base_answers(
+        &mut self,
+        eval: &[Question],
+        task: &Task,
+        options: &CurateOptions,
+        progress: &dyn Progress,
+        cancel: &Cancel,
+    ) -> Result<(DirectAnswers, Reasoned)> {
+        self.keep_answers_of(eval, task)?;
+        let one = match self.dir.saved("evaluation/system1.json")? {
+            Some(one) => one,
+            None => {
+                let engine = self.base.engine(None, &options.engine, progress)?;
+                let note = "System 1".into();
+                progress.update(&Update { stage: Stage::Evaluate, done: 0, total: 0, note });
+                let one = evaluate::ask_directly(engine, task, eval, self.manifest.seed, cancel)?;
+                self.dir.save("evaluation/system1.json", &one)?;
+                one
+            }
+        };
+        // A vote is measured to its end: giving up on a question that cannot reach the threshold
+        // saves work when labels are wanted, but would leave its answer to fewer samples.
+        let mut to_the_end = task.clone();
+        to_the_end.vote.threshold = f32::MIN_POSITIVE;
+        let sampling = Sampling {
+            stage: Stage::Evaluate,
+            journal: "evaluation/system2.jsonl",
+            seconds: "evaluation/system2.seconds",
+            task: &to_the_end,
+            questions: eval,
+            seed: self.manifest.seed,
+        };
+        let (outcomes, seconds) = sampling.run(&self.dir, &mut self.base, options, progress, cancel)?;
+        Ok((one, Reasoned { outcomes, seconds }))
+    }
+
+    /// Forgets what `evaluation/` holds if it answers other questions, or another task.
+    fn keep_answers_of(&self, eval: &[Question], task: &Task) -> Result<()> {
+        let text: String = eval.iter().map(|q| q.to_json_line() + "\n").collect();
+        let identity = sha256(format!("{text}{}", task.to_json()).as_bytes());
+        let folder = self.dir.file("evaluation");
+        std::fs::create_dir_all(&folder).map_err(Error::io("create", &folder))?;
+        if self.dir.saved::<String>("evaluation/of.json")?.is_none_or(|of| of != identity) {
+            for old in ["system1.json", "system2.jsonl", "system2.seconds", "distilled.json", "of.json"] {
+                let _ = std::fs::remove_file(folder.join(old));
+            }
+            self.dir.save("evaluation/of.json", &identity)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,279 @@
+//! One transformer layer: attention and a gated feed-forward network, each adding to the residual
+//! stream. Forward and backward of each half stand in one file.
+
+mod attention;
+mod feed_forward;
+
+use super::arch::HeadNorm;
+use super::batch::Segment;
+use super::clock::{Clock, Work};
+use super::lora::Layout;
+use super::ops::attention::{Gradients, Heads, Reach};
+use super::ops::linear::{Dropout, Input, Linear, Packs, mix};
+use super::ops::rope::Angles;
+use super::ops::{axpy, fit, norm};
+use super::spec::{Module, Norm, Rope, Spec};
+use super::weights::Weights;
+use crate::tensor::gemm::Left;
+
+/// Who attends to whom and at which angles, for one kind of layer.
+#[derive(Debug)]
+pub struct Sight {
+    pub reach: Reach,
+    /// Of all tokens, for the keys.
+    pub keys: Angles,
+    /// Of the asking tokens, for the queries.
+    pub queries: Angles,
+}
+
+impl Sight {
+    /// What `queries` of a batch see.
+    pub fn new(
+        segments: &[Segment],
+        positions: &[usize],
+        queries: impl Iterator<Item = usize> + Clone,
+        window: Option<usize>,
+        rope: &Rope,
+    ) -> Sight {
+        Sight {
+            reach: Reach::new(segments, queries.clone(), window),
+            keys: Angles::of(positions.iter().copied(), rope),
+            queries: Angles::of(queries.map(|q| positions[q]), rope),
+        }
+    }
+}
+
+/// What one layer's backward pass needs of its forward pass; m queries of n tokens.
+#[derive(Debug, Default)]
+pub struct Saved {
+    /// `[n, d]` the layer's input; `[n]` its norm's factors.
+    pub x: Vec<f32>,
+    rho: Vec<f32>,
+    /// `[m, h·e]`, `[n, g·e]`: queries and keys before their norm, and its factors; only where
+    /// they are normalised.
+    raw: [Vec<f32>; 2],
+    raw_rho: [Vec<f32>; 2],
+    /// `[h, m, e]`, `[g, n, e]`, `[g, n, e]`, after RoPE.
+    q: Vec<f32>,
+    k: Vec<f32>,
+    v: Vec<f32>,
+    /// `[h, m, e]` and `[h, m]`.
+    o: Vec<f32>,
+    lse: Vec<f32>,
+    joined: Joined,
+    /// `[m, d]` the residual stream after attention; `[m]` its norm's factors.
+    x2: Vec<f32>,
+    rho2: Vec<f32>,
+    /// `[m, f]`
+    gate: Vec<f32>,
+    up: Vec<f32>,
+    joined2: Joined,
+    /// `[n or m, r]` A·x of every module.
+    t: [Vec<f32>; Module::COUNT],
+}
+
+/// What a half of a layer adds, before its norm, and the norm's factors; empty without such a norm.
+#[derive(Debug, Default)]
+struct Joined {
+    out: Vec<f32>,
+    rho: Vec<f32>,
+}
+
+/// Buffers whose contents nobody relies on from one layer to the next.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    wide: Vec<f32>,
+    normed: Vec<f32>,
+    gathered: Vec<f32>,
+    joined: Vec<f32>,
+    added: Vec<f32>,
+    d_heads: Vec<f32>,
+    /// Gradients of queries, keys and values; of the first two also before their norm.
+    d: [Vec<f32>; 3],
+    d_raw: Vec<f32>,
+    d_normed: Vec<f32>,
+    left: Left,
+    low_rank: Left,
+    packs: [Packs; 3],
+    attention: Gradients,
+    pub clock: Clock,
+}
+
+/// One layer: its frozen weights and its adapter.
+#[derive(Clone, Copy)]
+pub struct Layer<'a> {
+    pub spec: &'a Spec,
+    pub weights: &'a Weights,
+    pub layout: &'a Layout,
+    pub params: &'a [f32],
+    /// Dropout of this step; of each module it has another seed.
+    pub dropout: Option<Dropout>,
+    pub index: usize,
+}
+
+impl<'a> Layer<'a> {
+    /// Reads the residual stream `x[n, d]` and leaves there what the layer made of it: `[m, d]` for
+    /// the asking tokens.
+    pub fn forward(&self, sight: &Sight, x: &mut Vec<f32>, saved: &mut Saved, s: &mut Scratch) {
+        std::mem::swap(&mut saved.x, x);
+        self.attention_forward(sight, saved, s);
+        x.clear();
+        x.extend_from_slice(&saved.x2);
+        self.feed_forward_forward(x, saved, s);
+    }
+
+    /// Turns `dx`, the gradient of the layer's output, into the gradient of its input, and adds the
+    /// adapter's to `grads`. Uses `saved` up.
+    pub fn backward(
+        &self,
+        sight: &Sight,
+        dx: &mut Vec<f32>,
+        saved: &mut Saved,
+        s: &mut Scratch,
+        grads: &mut [f32],
+    ) {
+        self.feed_forward_backward(dx, saved, s, grads);
+        self.attention_backward(sight, dx, saved, s, grads);
+    }
+
+    fn linear(&self, module: Module) -> Linear<'a> {
+        Linear {
+            weight: self.weights.linear(self.index, module),
+            bias: self.weights.bias(self.index, module),
+            pair: self.layout.pair(self.params, self.index, module),
+            dropout: self.dropout.map(|d| {
+                let place = self.index * Module::COUNT + module as usize;
+                Dropout { seed: mix(d.seed ^ mix(place as u64)), ..d }
+            }),
+        }
+    }
+
+    fn grads<'g>(&self, grads: &'g mut [f32], module: Module) -> Option<(&'g mut [f32], &'g mut [f32])> {
+        self.layout.grads(grads, self.index, module)
+    }
+
+    fn norm(&self, norm: Norm) -> Option<&'a [f32]> {
+        self.weights.norm(self.index, norm)
+    }
+
+    fn heads(&self, n: usize) -> Heads {
+        let s = self.spec;
+        Heads { h: s.n_head, g: s.n_head_kv, e: s.head_dim, n, scale: s.score_scale, cap: s.score_cap }
+    }
+
+    fn normalises_heads(&self) -> bool {
+        self.spec.arch.head_norm != HeadNorm::None
+    }
+
+    /// What a half of the layer reads: the stream, normalised where the architecture does so.
+    fn read(&self, kind: Norm, x: &[f32], rho: &mut Vec<f32>, normed: &mut [f32]) {
+        match self.norm(kind) {
+            Some(w) => norm::forward(x, w, self.spec.rms_eps, normed, fit(rho, x.len() / w.len())),
+            None => normed.copy_from_slice(x),
+        }
+    }
+
+    /// The same again, from the factors kept.
+    fn reread(&self, kind: Norm, x: &[f32], rho: &[f32], normed: &mut [f32]) {
+        match self.norm(kind) {
+            Some(w) => norm::recompute(x, w, rho, normed),
+            None => normed.copy_from_slice(x),
+        }
+    }
+
+    /// `dx +=` the gradient through [`Layer::read`].
+    fn read_backward(&self, kind: Norm, d_normed: &[f32], x: &[f32], rho: &[f32], dx: &mut [f32]) {
+        match self.norm(kind) {
+            Some(w) => norm::backward(d_normed, x, w, rho, dx),
+            None => axpy(1.0, d_normed, dx),
+        }
+    }
+
+    fn adds_plainly(&self) -> bool {
+        !self.spec.arch.post_norms && self.spec.residual_scale == 1.0
+    }
+
+    /// Adds `module` of the packed input to the stream: through its norm and multiplier, if any.
+    #[allow(clippy::too_many_arguments)]
+    fn add(
+        &self,
+        (module, after): (Module, Norm),
+        input: Input,
+        rows: usize,
+        stream: &mut [f32],
+        kept: &mut Joined,
+        t: &mut Vec<f32>,
+        (added, low_rank): (&mut Vec<f32>, &mut Left),
+    ) {
+        let linear = self.linear(module);
+        if self.adds_plainly() {
+            return linear.forward(input, rows, stream, true, t, low_rank);
+        }
+        let out = fit(&mut kept.out, stream.len());
+        linear.forward(input, rows, out, false, t, low_rank);
+        match self.norm(after) {
+            None => axpy(self.spec.residual_scale, out, stream),
+            Some(w) => {
+                let added = fit(added, stream.len());
+                norm::forward(out, w, self.spec.rms_eps, added, fit(&mut kept.rho, rows));
+                axpy(self.spec.residual_scale, added, stream);
+            }
+        }
+    }
+
+    /// The gradient of what `module` put out, from that of the stream.
+    fn add_backward<'b>(
+        &self,
+        after: Norm,
+        dx: &'b [f32],
+        kept: &Joined,
+        (scaled, d_out): (&mut Vec<f32>, &'b mut Vec<f32>),
+    ) -> &'b [f32] {
+        if self.adds_plainly() {
+            return dx;
+        }
+        let out = fit(d_out, dx.len());
+        out.fill(0.0);
+        match self.norm(after) {
+            None => axpy(self.spec.residual_scale, dx, out),
+            Some(w) => {
+                let scaled = fit(scaled, dx.len());
+                scaled.fill(0.0);
+                axpy(self.spec.residual_scale, dx, scaled);
+                norm::backward(scaled, &kept.out, w, &kept.rho, out);
+            }
+        }
+        out
+    }
+}
+
+/// Rows `index` of `x[.., d]`, one after the other.
+fn gather(x: &[f32], d: usize, index: &[usize], out: &mut Vec<f32>) {
+    let out = fit(out, index.len() * d);
+    for (out, i) in out.chunks_exact_mut(d).zip(index) {
+        out.copy_from_slice(&x[i * d..][..d]);
+    }
+}
+
+/// `out[index] += x`, row by row.
+fn scatter_add(x: &[f32], d: usize, index: &[usize], out: &mut [f32]) {
+    for (x, i) in x.chunks_exact(d).zip(index) {
+        axpy(1.0, x, &mut out[i * d..][..d]);
+    }
+}
+
+/// Columns `from..from + y width` of `x[rows, width]`, as `y[rows, ..]`.
+fn take_columns(x: &[f32], width: usize, from: usize, rows: usize, y: &mut [f32]) {
+    let w = y.len() / rows;
+    for (y, x) in y.chunks_exact_mut(w).zip(x.chunks_exact(width)) {
+        y.copy_from_slice(&x[from..from + w]);
+    }
+}
+
+/// The reverse of [`take_columns`].
+fn put_columns(y: &[f32], rows: usize, x: &mut [f32], width: usize, from: usize) {
+    let w = y.len() / rows;
+    for (y, x) in y.chunks_exact(w).zip(x.chunks_exact_mut(width)) {
+        x[from..from + w].copy_from_slice(y);
+    }
+}
