@@ -33,6 +33,9 @@ pub struct TrainBench {
     pub rank: usize,
     /// Steps measured, after one that is not.
     pub steps: usize,
+    /// Examples to train on instead of random rows, `rows` a step; each is gone through once.
+    #[serde(skip)]
+    pub examples: Vec<Example>,
     /// How much memory a step may take.
     pub memory: Memory,
     /// Threads; all cores by default.
@@ -47,6 +50,7 @@ impl Default for TrainBench {
             target_tokens: 4,
             rank: 16,
             steps: 5,
+            examples: Vec::new(),
             memory: Memory::Fast,
             threads: None,
         }
@@ -61,9 +65,10 @@ pub struct TrainFigures {
     pub options: TrainBench,
     /// Threads used.
     pub threads_used: usize,
-    /// Tokens fed per second, forward, backward and optimiser, of the median step.
+    /// Tokens fed per second, forward, backward and optimiser: of the median step on random rows, of
+    /// all steps on examples.
     pub tokens_per_s: f64,
-    /// Examples per second of the median step.
+    /// Examples per second, likewise.
     pub examples_per_s: f64,
     /// Seconds of every step.
     pub step_seconds: Vec<f64>,
@@ -147,7 +152,9 @@ pub fn train(model: &Path, options: &TrainBench, cancel: &Cancel) -> Result<Trai
     let model = Model::open(&Gguf::open(model)?)?;
     let options_of_training = TrainOptions { rank, ..TrainOptions::default() };
     let layout = layout(&model, &options_of_training)?;
-    let batches = [batch(&model, options)];
+    let real = options.examples.chunks(rows).map(|part| Batch::pack(part, true)).collect::<Vec<_>>();
+    let random = if real.is_empty() { vec![random_rows(&model, options); steps] } else { Vec::new() };
+    let (batches, of_examples) = if real.is_empty() { (&random, rows * steps) } else { (&real, options.examples.len()) };
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(options.threads.map_or(0, |threads| threads as usize))
         .build()
@@ -156,37 +163,39 @@ pub fn train(model: &Path, options: &TrainBench, cancel: &Cancel) -> Result<Trai
     let mut moments = Moments::new(layout.len());
     let mut grads = vec![0.0; layout.len()];
     let mut tape = Tape::new(if options.memory == Memory::Lean { Keep::Inputs } else { Keep::Activations });
-    let mut step = |tape: &mut Tape| -> Result<(f64, f64)> {
+    let mut step = |tape: &mut Tape, batch: &Batch| -> Result<(f64, f64)> {
         let begin = Instant::now();
-        let weight = 1.0 / (rows * target_tokens) as f32;
+        let weight = 1.0 / batch.target_count() as f32;
         grads.fill(0.0);
-        let mut loss = 0.0;
-        for batch in &batches {
-            loss += model.loss_and_gradient(&layout, &params, batch, weight, tape, &mut grads)?;
-        }
+        let loss = model.loss_and_gradient(&layout, &params, batch, weight, tape, &mut grads)?;
         AdamW::default().step(&mut params, &grads, 1.0, 1e-4, &layout.groups(1.0), &mut moments);
         tape.clock().lap(Work::Optimiser);
         Ok((begin.elapsed().as_secs_f64(), loss))
     };
     let measured = pool.install(|| -> Result<Vec<(f64, f64)>> {
-        let first = step(&mut tape)?;
+        let first = step(&mut tape, &batches[0])?;
         tape.clock().seconds = Seconds::default();
-        let rest = (0..steps).map(|_| cancel.check().and_then(|()| step(&mut tape)));
+        let rest = batches.iter().map(|batch| cancel.check().and_then(|()| step(&mut tape, batch)));
         std::iter::once(Ok(first)).chain(rest).collect()
     })?;
     let shares = tape.clock().seconds.shares();
     let peak_rss_mb = peak_rss_mb(); // Before the products below take memory of their own.
     let machine = pool.install(|| machine(&model, rows * row_tokens));
     let step_seconds: Vec<f64> = measured[1..].iter().map(|(seconds, _)| *seconds).collect();
-    let seconds = median(&step_seconds);
-    let tokens_per_s = (rows * row_tokens) as f64 / seconds;
+    // Random steps are alike, so that their median says most; real ones are not.
+    let seconds = match real.is_empty() {
+        true => median(&step_seconds) * steps as f64,
+        false => step_seconds.iter().sum(),
+    };
+    let fed = batches.iter().map(|b| b.tokens_unshared).sum::<usize>() as f64;
+    let tokens_per_s = fed / seconds;
     let linear_parameters = model.spec.linear_parameters();
     let linear_gflops = 4.0 * linear_parameters as f64 * tokens_per_s / 1e9;
     Ok(TrainFigures {
         options: options.clone(),
         threads_used: pool.current_num_threads(),
         tokens_per_s,
-        examples_per_s: rows as f64 / seconds,
+        examples_per_s: of_examples as f64 / seconds,
         shares,
         linear_parameters,
         linear_gflops,
@@ -194,12 +203,12 @@ pub fn train(model: &Path, options: &TrainBench, cancel: &Cancel) -> Result<Trai
         utilisation: linear_gflops / machine.fma,
         step_seconds,
         peak_rss_mb,
-        loss: [measured[0].1, measured[steps].1],
+        loss: [measured[0].1, measured[measured.len() - 1].1],
     })
 }
 
 /// Rows of random tokens, none of which begin alike.
-fn batch(model: &Model, options: &TrainBench) -> Batch {
+fn random_rows(model: &Model, options: &TrainBench) -> Batch {
     let mut rng = ChaCha8Rng::seed_from_u64(0);
     let mut tokens = |n: usize| (0..n).map(|_| rng.random_range(0..model.spec.n_vocab as i32)).collect();
     // The last target is predicted, not fed.

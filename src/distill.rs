@@ -12,6 +12,7 @@ mod training;
 use std::path::{Path, PathBuf};
 
 use base::Base;
+pub use examples::read_examples;
 pub use training::Mixture;
 use serde::{Deserialize, Serialize};
 
@@ -229,7 +230,7 @@ pub fn distill(
     }
     run.train(&options.train, &options.mixture, progress, cancel)?;
     if !eval.is_empty() {
-        run.evaluate(eval, &options.curate, progress, cancel)?;
+        run.evaluate(eval, None, &options.curate, progress, cancel)?;
     } else {
         let why = "the labels agree, but without held-out questions (--eval) nothing was measured".into();
         run.dir.save("decision.json", &Decision { distil: true, why })?;

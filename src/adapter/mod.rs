@@ -6,6 +6,8 @@
 //! α/r. Where it came from travels with it as `secondnature.*` strings, which llama.cpp hands out
 //! through `llama_adapter_meta_val_str`.
 
+pub mod peft;
+
 use std::path::Path;
 
 use crate::engine::{Llama, LlamaOptions};

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use secondnature::Result;
 use secondnature::bench::{self, TrainBench};
+use secondnature::distill::read_examples;
 
 use super::knobs::MemoryArg;
 use super::{Context, output};
@@ -54,6 +55,9 @@ struct Train {
     /// Steps measured, after one that is not.
     #[arg(long, value_name = "N", default_value_t = TrainBench::default().steps)]
     steps: usize,
+    /// Examples to train on instead of random rows: a run's train/examples.jsonl.
+    #[arg(long, value_name = "FILE")]
+    examples: Option<PathBuf>,
     /// What is kept for the backward pass: everything, or each layer's input.
     #[arg(long, value_enum, default_value = "fast")]
     memory: MemoryArg,
@@ -73,6 +77,7 @@ impl Train {
             target_tokens: self.target_tokens,
             rank: self.rank,
             steps: self.steps,
+            examples: self.examples.as_deref().map_or(Ok(Vec::new()), read_examples)?,
             memory: self.memory.into(),
             threads: self.threads,
         };

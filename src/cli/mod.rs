@@ -5,6 +5,7 @@
 
 mod answer;
 mod bench;
+mod convert;
 mod inspect;
 mod knobs;
 mod output;
@@ -51,6 +52,7 @@ enum Command {
     Tasks(tasks::Tasks),
     Questions(questions::Questions),
     Inspect(inspect::Inspect),
+    Convert(convert::Convert),
     Bench(bench::Bench),
 }
 
@@ -99,6 +101,7 @@ impl Command {
             Command::Tasks(args) => args.run(),
             Command::Questions(args) => args.run(),
             Command::Inspect(args) => args.run(),
+            Command::Convert(args) => args.run(context),
             Command::Bench(args) => args.run(context),
         }
     }

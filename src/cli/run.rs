@@ -198,6 +198,9 @@ pub struct Evaluate {
     /// Held-out questions; with answers if there are any.
     #[arg(long, value_name = "FILE")]
     eval: PathBuf,
+    /// Measure this adapter [default: the run's own].
+    #[arg(long, value_name = "FILE")]
+    adapter: Option<PathBuf>,
     /// Print the figures of this stage as JSON.
     #[arg(long)]
     json: bool,
@@ -213,7 +216,7 @@ impl Evaluate {
         let mut run = self.run.open(context)?;
         let options = self.voting.options(self.sampling.engine());
         let progress = progress::new(context.quiet);
-        let evaluation = run.evaluate(&questions, &options, &*progress, &context.cancel)?;
+        let evaluation = run.evaluate(&questions, self.adapter.as_deref(), &options, &*progress, &context.cancel)?;
         drop(progress);
         if self.json { output::print_json(&evaluation) } else { print_report(&run.write_report()?, false) }
     }

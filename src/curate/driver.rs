@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use super::{Observer, Outcome, Sample, StepRecord, messages, sample_seed, sampling};
 use crate::engine::{Completion, Request, Source};
-use crate::task::{Question, Task};
+use crate::task::{Answer, Question, Task};
 use crate::vote::{StopReason, Tally, decide, stop};
 use crate::{Error, Result};
 
@@ -109,8 +109,14 @@ impl<'a> Driver<'a> {
         let q = &mut self.open[i];
         while q.outcome.is_none() {
             if let Some(reason) = stop(&self.task.vote, &q.tally) {
-                let verdict = decide(&self.task.vote, &q.question.id, &q.tally, reason);
-                let samples = q.finished.range(..q.counted).map(|(_, s)| s.clone()).collect();
+                let mut verdict = decide(&self.task.vote, &q.question.id, &q.tally, reason);
+                let samples: Vec<Sample> =
+                    q.finished.range(..q.counted).map(|(_, s)| s.clone()).collect();
+                verdict.completion = samples
+                    .iter()
+                    .find(|s| s.answer.is_some() && key(&s.answer) == key(&verdict.answer))
+                    .and_then(|s| s.steps.last())
+                    .map(|step| step.text.clone());
                 self.observer.settled(&verdict)?;
                 q.outcome = Some(Outcome { verdict, samples });
                 return Ok(());
@@ -128,7 +134,7 @@ impl<'a> Driver<'a> {
         let rule = &self.task.vote;
         let mut tally = q.tally.clone();
         let leader = tally.leader().map(|(answer, _)| answer);
-        let leader = leader.unwrap_or_else(|| crate::task::Answer { key: "?".into(), text: "?".into() });
+        let leader = leader.unwrap_or_else(|| Answer { key: "?".into(), text: "?".into() });
         let mut wanted = 0;
         while stop(rule, &tally).is_none_or(|reason| reason == StopReason::Abandoned)
             && tally.n() < rule.samples
@@ -168,6 +174,10 @@ impl<'a> Driver<'a> {
         self.running.insert(request.id, running);
         Ok(request)
     }
+}
+
+fn key(answer: &Option<Answer>) -> Option<&str> {
+    answer.as_ref().map(|a| a.key.as_str())
 }
 
 impl Source for Driver<'_> {

@@ -107,6 +107,7 @@ fn seeds_differ_between_samples_steps_and_questions() {
 #[test]
 fn labels_that_collapse_or_do_not_exist_are_refused_with_figures() {
     let verdict = |key: &str, kept| Verdict {
+        completion: None,
         question: "q".into(),
         answer: Some(crate::task::Answer { key: key.into(), text: key.into() }),
         votes: 4,

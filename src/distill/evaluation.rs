@@ -1,5 +1,7 @@
 //! The last stage: System 1, System 2 and the distilled model on held-out questions.
 
+use std::path::Path;
+
 use super::curation::Sampling;
 use super::{CurateOptions, Run};
 use crate::evaluate::{self, DirectAnswers, Reasoned};
@@ -24,18 +26,20 @@ impl Run {
     }
 
     /// Measures System 1, System 2 and the distilled model on held-out questions. Writes
-    /// `evaluation.json`.
+    /// `evaluation.json`. `adapter` is the run's own, or another one of the same model.
     pub fn evaluate(
         &mut self,
         eval: &[Question],
+        adapter: Option<&Path>,
         options: &CurateOptions,
         progress: &dyn Progress,
         cancel: &Cancel,
     ) -> Result<Evaluation> {
         let task = self.task_with(options)?;
-        let adapter = self.dir.file("adapter.gguf");
+        let adapter = adapter.map_or_else(|| self.dir.file("adapter.gguf"), Path::to_path_buf);
         if !adapter.exists() {
-            return Err(Error::run(self.path(), "holds no adapter yet; run `secondnature train` first"));
+            let missing = adapter.display();
+            return Err(Error::run(self.path(), format!("there is no {missing}; run `secondnature train` first")));
         }
         let (one, two) = self.base_answers(eval, &task, options, progress, cancel)?;
         let engine = self.base.engine(Some(&adapter), &options.engine, progress)?;

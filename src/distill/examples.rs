@@ -1,12 +1,14 @@
 //! Verdicts into training examples, some held out to choose the epoch and the fallback threshold.
 
 use std::collections::HashSet;
+use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
 use crate::curate::messages;
 use crate::engine::{Decoder, Finish, Message, Request, Role, Sampling, Scheduler, complete};
-use crate::task::{Answer, Question, Task};
+use crate::run::write_atomically;
+use crate::task::{Answer, Learn, Question, Task};
 use crate::train::batch::Example;
 use crate::vote::Verdict;
 use crate::{Cancel, Error, Result};
@@ -17,11 +19,20 @@ const LEAST_TO_SPLIT: usize = 20;
 /// Longest replayed answer: enough to keep the model's manner, not its essays.
 const REPLAYED_TOKENS: usize = 96;
 
+/// A kept question with its voted answer.
+#[derive(Debug, Clone)]
+pub struct Labelled {
+    pub question: Question,
+    pub answer: Answer,
+    /// How a sample put it.
+    completion: Option<String>,
+}
+
 /// Kept questions with their voted answers, divided.
 #[derive(Debug, Default)]
 pub struct Divided {
-    pub learn: Vec<(Question, Answer)>,
-    pub held_out: Vec<(Question, Answer)>,
+    pub learn: Vec<Labelled>,
+    pub held_out: Vec<Labelled>,
 }
 
 /// Divides the kept questions: about `share` of them held out.
@@ -29,18 +40,22 @@ pub struct Divided {
 /// Where answers are many (names, numbers), whole answers are held out, so that a held-out question
 /// asks for something never trained on; where they are few (yes, no), single questions are.
 pub fn divide(questions: &[Question], verdicts: &[Verdict], share: f32) -> Divided {
-    let kept: Vec<(Question, Answer)> = questions
+    let kept: Vec<Labelled> = questions
         .iter()
         .zip(verdicts)
         .filter(|(_, v)| v.kept)
-        .filter_map(|(q, v)| Some((q.clone(), v.answer.clone()?)))
+        .filter_map(|(q, v)| {
+            let (answer, completion) = (v.answer.clone()?, v.completion.clone());
+            Some(Labelled { question: q.clone(), answer, completion })
+        })
         .collect();
-    let answers: HashSet<&str> = kept.iter().map(|(_, a)| a.key.as_str()).collect();
+    let answers: HashSet<&str> = kept.iter().map(|l| l.answer.key.as_str()).collect();
     let by_answer = answers.len() * 10 >= kept.len();
     let wanted = if kept.len() < LEAST_TO_SPLIT { 0 } else { (share * kept.len() as f32).round() as usize };
+    let group = |l: &Labelled| if by_answer { l.answer.key.clone() } else { l.question.id.clone() };
     let mut groups: Vec<(u64, String)> = kept
         .iter()
-        .map(|(q, a)| if by_answer { a.key.clone() } else { q.id.clone() })
+        .map(group)
         .collect::<HashSet<_>>()
         .into_iter()
         .map(|name| (hash(&name), name))
@@ -52,11 +67,10 @@ pub fn divide(questions: &[Question], verdicts: &[Verdict], share: f32) -> Divid
         if count >= wanted {
             break;
         }
-        count += kept.iter().filter(|(q, a)| *(if by_answer { &a.key } else { &q.id }) == name).count();
+        count += kept.iter().filter(|l| group(l) == name).count();
         chosen.insert(name);
     }
-    let (held_out, learn) =
-        kept.into_iter().partition(|(q, a)| chosen.contains(if by_answer { &a.key } else { &q.id }));
+    let (held_out, learn) = kept.into_iter().partition(|l| chosen.contains(&group(l)));
     Divided { learn, held_out }
 }
 
@@ -66,14 +80,52 @@ fn hash(name: &str) -> u64 {
 }
 
 /// System 1 prompt → answer and end of turn, as tokens of the model.
-pub fn example(decoder: &dyn Decoder, task: &Task, question: &Question, answer: &Answer) -> Result<Example> {
-    let prompt = decoder.prompt(&messages(&task.system1, question, &[])?, false)?;
-    let mut target = decoder.tokenize(&task.answer.target(answer), false)?;
+pub fn example(decoder: &dyn Decoder, task: &Task, label: &Labelled) -> Result<Example> {
+    let prompt = decoder.prompt(&messages(&task.system1, &label.question, &[])?, false)?;
+    let text = match (task.learn, &label.completion) {
+        (Learn::Completion, Some(text)) => text.trim().to_string(),
+        _ => task.answer.target(&label.answer),
+    };
+    let mut target = decoder.tokenize(&text, false)?;
     let end = decoder.end_of_turn()?.ok_or_else(|| {
         Error::Unsupported("the model has no end-of-turn token, so an answer to learn has no end".into())
     })?;
     target.push(end);
     Ok(Example { prompt, target })
+}
+
+/// Writes what is trained on, an example a line, as tokens: to look at, and to measure trainers on.
+pub fn write_examples(path: &Path, examples: &[Example]) -> Result<()> {
+    let lines = examples
+        .iter()
+        .map(|e| serde_json::to_string(e).map(|line| line + "\n"))
+        .collect::<std::result::Result<String, _>>()
+        .map_err(|e| Error::Internal(e.to_string()))?;
+    let folder = path.parent().unwrap_or(Path::new("."));
+    std::fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
+    write_atomically(path, |f| f.write_all(lines.as_bytes())).map_err(Error::io("write", path))
+}
+
+/// Reads what a run trained on: its `train/examples.jsonl`.
+pub fn read_examples(path: &Path) -> Result<Vec<Example>> {
+    let text = std::fs::read_to_string(path).map_err(Error::io("read", path))?;
+    let examples = text
+        .lines()
+        .enumerate()
+        .map(|(i, line)| {
+            let bad = |why: String| Error::input(format!("{}:{}", path.display(), i + 1), why);
+            let example: Example = serde_json::from_str(line)
+                .map_err(|e| bad(format!("{e}; expected {{\"prompt\": [..], \"target\": [..]}} of tokens")))?;
+            match example.prompt.is_empty() || example.target.is_empty() {
+                true => Err(bad("the prompt or the target is empty".into())),
+                false => Ok(example),
+            }
+        })
+        .collect::<Result<Vec<_>>>()?;
+    if examples.is_empty() {
+        return Err(Error::input(path.display().to_string(), "holds no example"));
+    }
+    Ok(examples)
 }
 
 /// The base model's own answers to `prompts`, as examples; those it did not finish end without an
@@ -117,6 +169,7 @@ mod tests {
         Verdict {
             question: id.into(),
             answer: Some(Answer { key: answer.into(), text: answer.into() }),
+            completion: None,
             votes: 4,
             n: 4,
             agreement: 1.0,
@@ -142,8 +195,8 @@ mod tests {
         let (q, v) = set(100, |i| format!("city {}", i / 2));
         let d = divide(&q, &v, 0.1);
         assert!((10..=12).contains(&d.held_out.len()), "{}", d.held_out.len());
-        let learned: HashSet<_> = d.learn.iter().map(|(_, a)| &a.key).collect();
-        assert!(d.held_out.iter().all(|(_, a)| !learned.contains(&a.key)));
+        let learned: HashSet<_> = d.learn.iter().map(|l| &l.answer.key).collect();
+        assert!(d.held_out.iter().all(|l| !learned.contains(&l.answer.key)));
 
         let (q, v) = set(100, |i| if i % 2 == 0 { "yes" } else { "no" }.into());
         let d = divide(&q, &v, 0.1);

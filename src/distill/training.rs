@@ -5,13 +5,13 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::examples::{divide, example, replayed};
+use super::examples::{Labelled, divide, example, replayed, write_examples};
 use super::{EngineOptions, Run};
 use crate::adapter;
 use crate::evaluate;
 use crate::report::{AdapterFacts, Curation, Training};
 use crate::run::sha256;
-use crate::task::{Answer, Question};
+use crate::task::Question;
 use crate::tensor::Gguf;
 use crate::train::batch::Example;
 use crate::train::model::Model;
@@ -53,7 +53,7 @@ struct Material {
     learn: Vec<Example>,
     held_out: Vec<Example>,
     /// The run's own held-out questions, to calibrate on.
-    own_held_out: Vec<(Question, Answer)>,
+    own_held_out: Vec<Labelled>,
     /// Names of the other tasks in it.
     also: Vec<String>,
 }
@@ -94,6 +94,7 @@ impl Run {
         self.base.release(); // Training wants the memory.
         let folder = self.dir.file("train");
         let Material { learn, held_out, own_held_out, also } = &material;
+        write_examples(&folder.join("examples.jsonl"), learn)?;
         let trained = train(&model, learn, held_out, start, options, &folder, progress, cancel)?;
 
         let tell = |done, note: String| {
@@ -156,7 +157,7 @@ impl Run {
         let engine = self.base.engine(None, &engine, progress)?;
         let (mut learn, mut held_out) = (Vec::new(), Vec::new());
         for (task, divided) in &parts {
-            let encode = |(q, a): &(Question, Answer)| example(engine.decoder(), task, q, a);
+            let encode = |label: &Labelled| example(engine.decoder(), task, label);
             learn.extend(divided.learn.iter().map(encode).collect::<Result<Vec<_>>>()?);
             held_out.extend(divided.held_out.iter().map(encode).collect::<Result<Vec<_>>>()?);
         }
@@ -176,7 +177,7 @@ impl Run {
     /// trained on; `None` where there are none.
     fn calibrate(
         &mut self,
-        held_out: &[(Question, Answer)],
+        held_out: &[Labelled],
         threads: Option<u32>,
         progress: &dyn Progress,
         cancel: &Cancel,
@@ -187,7 +188,8 @@ impl Run {
         let options = EngineOptions { threads, ..EngineOptions::default() };
         let adapter = self.dir.file("adapter.gguf");
         let engine = self.base.engine(Some(&adapter), &options, progress)?;
-        let (questions, labels): (Vec<_>, Vec<_>) = held_out.iter().cloned().unzip();
+        let (questions, labels): (Vec<_>, Vec<_>) =
+            held_out.iter().map(|l| (l.question.clone(), l.answer.clone())).unzip();
         let direct = evaluate::ask_directly(engine, &self.task, &questions, self.manifest.seed, cancel)?;
         Ok(evaluate::calibrate(&self.task, &direct, &labels, FALLBACK_AGREEMENT))
     }

@@ -43,6 +43,20 @@ pub struct Task {
     pub answer: AnswerRule,
     /// How many samples vote, and what they must agree on.
     pub vote: VoteRule,
+    /// What the distilled model learns to write.
+    pub learn: Learn,
+}
+
+/// What a distilled model learns to write.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Learn {
+    /// The answer alone: fewest tokens.
+    #[default]
+    Answer,
+    /// The last step of a sample that gave the answer, word for word. For models too small to
+    /// recall a name without the sentence that leads to it.
+    Completion,
 }
 
 /// When the samples of one question have said enough, and whether their answer is kept.

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::{AnswerRule, Marker, Step, Task, VoteRule};
+use super::{AnswerRule, Learn, Marker, Step, Task, VoteRule};
 
 const MAX_SAMPLES: usize = 1000;
 const MAX_TOKENS: usize = 1 << 20;
@@ -20,6 +20,8 @@ struct RawTask {
     answer: AnswerRule,
     #[serde(default)]
     vote: VoteRule,
+    #[serde(default)]
+    learn: Learn,
 }
 
 #[derive(Deserialize)]
@@ -87,6 +89,7 @@ pub(super) fn parse(text: &str) -> Result<Task, String> {
             .collect::<Result<_, _>>()?,
         answer: raw.answer,
         vote: raw.vote,
+        learn: raw.learn,
     };
     if let AnswerRule::Text(rule) = &task.answer {
         check(rule.max_words, "max_words", "1 or more", |n| n > 0)

@@ -382,8 +382,10 @@ pub fn peak_rss_mb() -> f64 {
 }
 
 #[cfg(test)]
+mod golden_tests;
+#[cfg(test)]
 mod loop_tests;
 #[cfg(test)]
-mod model_tests;
+pub(crate) mod model_tests;
 #[cfg(test)]
 mod parity_tests;

@@ -14,12 +14,16 @@ mod gguf {
 pub mod random_model;
 use random_model::RandomModel;
 
+pub fn write_f32(model: &RandomModel, path: &std::path::Path) {
+    let mut w = GgufWriter::new();
+    model.write(&mut w, &|values, _| (QuantType::F32, values.iter().flat_map(|x| x.to_le_bytes()).collect()));
+    w.write(path).unwrap();
+}
+
 pub fn open(model: &RandomModel) -> Model {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("m.gguf");
-    let mut w = GgufWriter::new();
-    model.write(&mut w, &|values, _| (QuantType::F32, values.iter().flat_map(|x| x.to_le_bytes()).collect()));
-    w.write(&path).unwrap();
+    write_f32(model, &path);
     Model::open(&Gguf::open(&path).unwrap()).unwrap()
 }
 

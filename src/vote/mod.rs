@@ -42,6 +42,9 @@ pub struct Verdict {
     pub question: String,
     /// The answer with most votes; none where no sample held an answer.
     pub answer: Option<Answer>,
+    /// What the first sample that gave this answer wrote in its last step.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub completion: Option<String>,
     /// Its votes.
     pub votes: usize,
     /// Samples, those without an answer included.
@@ -100,6 +103,7 @@ pub fn decide(rule: &VoteRule, question_id: &str, tally: &Tally, stop: StopReaso
     Verdict {
         question: question_id.to_string(),
         answer,
+        completion: None,
         votes,
         n,
         agreement,

@@ -1,0 +1,56 @@
+//! `secondnature convert`: adapters to and from PEFT.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use secondnature::adapter::{self, peft};
+use secondnature::tensor::Gguf;
+use secondnature::train::Precision;
+use secondnature::train::spec::Spec;
+use secondnature::{Error, Result};
+
+use super::{Context, output};
+
+/// Convert an adapter to a PEFT directory, or a PEFT directory to an adapter.
+///
+/// A file FROM is a GGUF adapter and becomes the directory TO; a directory FROM, with
+/// adapter_config.json and adapter_model.safetensors in it, becomes the file TO.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  secondnature convert --model base.gguf run/adapter.gguf peft-adapter")]
+pub struct Convert {
+    /// The adapter's model, a GGUF file.
+    #[arg(long, value_name = "FILE")]
+    model: PathBuf,
+    /// What the PEFT configuration is to call the base model [default: the model's own name].
+    #[arg(long, value_name = "NAME")]
+    base_name: Option<String>,
+    /// The adapter as it is.
+    from: PathBuf,
+    /// Where to write the other one.
+    to: PathBuf,
+}
+
+impl Convert {
+    pub fn run(&self, context: &Context) -> Result<()> {
+        let model = Gguf::open(&self.model)?;
+        let spec = Spec::of(&model)?;
+        if self.to.is_dir() != self.from.is_file() && self.to.exists() {
+            return Err(Error::input(self.to.display().to_string(), "exists and is not what would be written there"));
+        }
+        let adapter = if self.from.is_dir() {
+            let adapter = peft::import(&self.from, &model)?;
+            adapter::write(&self.to, &spec, &adapter, Precision::F32, &[])?;
+            adapter
+        } else {
+            let adapter = adapter::read(&self.from, &spec)?;
+            let name = self.base_name.as_deref().or(model.str("general.name")).unwrap_or("");
+            peft::export(&adapter, &model, name, &self.to)?;
+            adapter
+        };
+        if !context.quiet {
+            let (pairs, rank) = (adapter.layout.pairs().count(), adapter.layout.rank);
+            output::say(&format!("{}: {pairs} pairs of rank {rank}", self.to.display()));
+        }
+        Ok(())
+    }
+}

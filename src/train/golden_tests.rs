@@ -1,0 +1,102 @@
+//! Against PyTorch + PEFT: the gradient of every LoRA tensor, and ten steps of training.
+//!
+//! The golden values, and the script that made them, are in `tests/goldens`.
+
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+use super::batch::{Batch, Example};
+use super::model::{Model, Tape};
+use super::{Schedule, TrainOptions, train};
+use crate::adapter::peft;
+use crate::tensor::Gguf;
+use crate::{Cancel, Silent};
+
+#[derive(Deserialize)]
+struct Golden {
+    examples: Vec<Example>,
+    loss: f64,
+    lr: f32,
+    steps: u64,
+    curve: Vec<f64>,
+}
+
+const ARCHITECTURES: [&str; 3] = ["llama", "qwen2", "gemma3"];
+
+fn folder() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/goldens")
+}
+
+fn golden(arch: &str) -> (Golden, Gguf) {
+    let text = std::fs::read_to_string(folder().join(format!("{arch}.json"))).unwrap();
+    (serde_json::from_str(&text).unwrap(), Gguf::open(folder().join(format!("{arch}.gguf"))).unwrap())
+}
+
+#[test]
+fn every_gradient_equals_pytorch_with_shared_prefixes_and_without() {
+    for arch in ARCHITECTURES {
+        let (golden, gguf) = golden(arch);
+        let model = Model::open(&gguf).unwrap();
+        let start = peft::import(&folder().join(arch).join("start"), &gguf).unwrap();
+        let want = peft::import(&folder().join(arch).join("gradient"), &gguf).unwrap();
+        for share in [true, false] {
+            let batch = Batch::pack(&golden.examples, share);
+            let weight = 1.0 / batch.target_count() as f32;
+            let mut grads = vec![0.0; start.layout.len()];
+            let loss = model
+                .loss_and_gradient(
+                    &start.layout,
+                    &start.params,
+                    &batch,
+                    weight,
+                    &mut Tape::default(),
+                    &mut grads,
+                )
+                .unwrap();
+            // f32 on both sides, sums in another order.
+            assert!((loss - golden.loss).abs() < 1e-5 * golden.loss, "{arch}: {loss} != {}", golden.loss);
+            for (layer, module, a, bt) in want.layout.pairs() {
+                for range in [a, bt] {
+                    let (ours, theirs) = (&grads[range.clone()], &want.params[range]);
+                    let top = theirs.iter().map(|x| x.abs()).fold(0.0, f32::max);
+                    assert!(top > 0.0, "{arch} layer {layer} {module:?}: the golden gradient is zero");
+                    let error = ours.iter().zip(theirs).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+                    // A wrong term shows as an error of the gradient's own size.
+                    assert!(error <= 1e-4 * top, "{arch} layer {layer} {module:?}: {error} of {top}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn ten_steps_of_training_follow_the_loss_curve_of_pytorch_and_peft() {
+    for arch in ARCHITECTURES {
+        let (golden, gguf) = golden(arch);
+        let model = Model::open(&gguf).unwrap();
+        let start = peft::import(&folder().join(arch).join("start"), &gguf).unwrap();
+        let options = TrainOptions {
+            rank: start.layout.rank,
+            alpha: start.layout.alpha,
+            lr: golden.lr,
+            schedule: Schedule::Constant,
+            warmup: 0.0,
+            clip: 0.0,
+            epochs: golden.steps as usize,
+            batch: golden.examples.len(),
+            ..TrainOptions::default()
+        };
+        let dir = tempfile::tempdir().unwrap();
+        let start = Some(start.params);
+        let trained =
+            train(&model, &golden.examples, &[], start, &options, dir.path(), &Silent, &Cancel::new()).unwrap();
+        let ours = &trained.summary.loss_curve;
+        assert_eq!(ours.len(), golden.curve.len());
+        assert!(golden.curve[9] < 0.7 * golden.curve[0], "{arch}: the golden curve shows no learning");
+        for (step, (a, b)) in ours.iter().zip(&golden.curve).enumerate() {
+            // AdamW divides by √v, so the rounding of tiny gradients grows over the steps.
+            assert!((a - b).abs() <= 1e-3 * golden.curve[0], "{arch} step {step}: {a} != {b}");
+        }
+    }
+}
