@@ -154,7 +154,8 @@ pub fn train(model: &Path, options: &TrainBench, cancel: &Cancel) -> Result<Trai
     let layout = layout(&model, &options_of_training)?;
     let real = options.examples.chunks(rows).map(|part| Batch::pack(part, true)).collect::<Vec<_>>();
     let random = if real.is_empty() { vec![random_rows(&model, options); steps] } else { Vec::new() };
-    let (batches, of_examples) = if real.is_empty() { (&random, rows * steps) } else { (&real, options.examples.len()) };
+    let (batches, of_examples) =
+        if real.is_empty() { (&random, rows * steps) } else { (&real, options.examples.len()) };
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(options.threads.map_or(0, |threads| threads as usize))
         .build()

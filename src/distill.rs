@@ -13,8 +13,8 @@ use std::path::{Path, PathBuf};
 
 use base::Base;
 pub use examples::read_examples;
-pub use training::Mixture;
 use serde::{Deserialize, Serialize};
+pub use training::Mixture;
 
 use crate::report::{Decision, ModelFacts, Report};
 use crate::run::{Manifest, RunDir, read_manifest, sha256, sha256_file};

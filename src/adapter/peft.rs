@@ -66,9 +66,7 @@ fn rows_there(spec: &Spec, module: Module) -> Vec<usize> {
     let n_out = spec.shape(module).1;
     let permuted = spec.arch.rope_pairs == RopePairs::Adjacent && matches!(module, Module::Q | Module::K);
     let (e, half) = (spec.head_dim, spec.head_dim / 2);
-    (0..n_out)
-        .map(|row| if permuted { row / e * e + row % 2 * half + row % e / 2 } else { row })
-        .collect()
+    (0..n_out).map(|row| if permuted { row / e * e + row % 2 * half + row % e / 2 } else { row }).collect()
 }
 
 /// Writes the adapter of `model` as a PEFT directory. `name` is what its configuration calls the base
@@ -145,7 +143,10 @@ pub fn import(dir: &Path, model: &Gguf) -> Result<Adapter> {
         return Err(Error::model(&config_path, "is not plain LoRA; other methods are not supported"));
     }
     if !config.rank_pattern.is_empty() || !config.alpha_pattern.is_empty() {
-        return Err(Error::model(&config_path, "gives modules ranks of their own; expected one rank and alpha"));
+        return Err(Error::model(
+            &config_path,
+            "gives modules ranks of their own; expected one rank and alpha",
+        ));
     }
     let path = dir.join(WEIGHTS);
     let bytes = std::fs::read(&path).map_err(Error::io("read", &path))?;
@@ -196,7 +197,9 @@ pub fn import(dir: &Path, model: &Gguf) -> Result<Adapter> {
                 }
             }
             (None, None) => {} // A pair of zeros is no pair.
-            _ => return Err(bad(format!("layer {layer} has only half of the pair of {}", module.gguf_name()))),
+            _ => {
+                return Err(bad(format!("layer {layer} has only half of the pair of {}", module.gguf_name())));
+            }
         }
     }
     Ok(Adapter { layout, params })
@@ -207,7 +210,9 @@ fn floats(tensor: &TensorView) -> Option<Vec<f32>> {
     Some(match tensor.dtype() {
         Dtype::F32 => data.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect(),
         Dtype::F16 => data.chunks_exact(2).map(|b| half::f16::from_le_bytes([b[0], b[1]]).to_f32()).collect(),
-        Dtype::BF16 => data.chunks_exact(2).map(|b| half::bf16::from_le_bytes([b[0], b[1]]).to_f32()).collect(),
+        Dtype::BF16 => {
+            data.chunks_exact(2).map(|b| half::bf16::from_le_bytes([b[0], b[1]]).to_f32()).collect()
+        }
         _ => return None,
     })
 }

@@ -35,7 +35,10 @@ impl Convert {
         let model = Gguf::open(&self.model)?;
         let spec = Spec::of(&model)?;
         if self.to.is_dir() != self.from.is_file() && self.to.exists() {
-            return Err(Error::input(self.to.display().to_string(), "exists and is not what would be written there"));
+            return Err(Error::input(
+                self.to.display().to_string(),
+                "exists and is not what would be written there",
+            ));
         }
         let adapter = if self.from.is_dir() {
             let adapter = peft::import(&self.from, &model)?;

@@ -216,7 +216,8 @@ impl Evaluate {
         let mut run = self.run.open(context)?;
         let options = self.voting.options(self.sampling.engine());
         let progress = progress::new(context.quiet);
-        let evaluation = run.evaluate(&questions, self.adapter.as_deref(), &options, &*progress, &context.cancel)?;
+        let evaluation =
+            run.evaluate(&questions, self.adapter.as_deref(), &options, &*progress, &context.cancel)?;
         drop(progress);
         if self.json { output::print_json(&evaluation) } else { print_report(&run.write_report()?, false) }
     }

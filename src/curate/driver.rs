@@ -110,8 +110,7 @@ impl<'a> Driver<'a> {
         while q.outcome.is_none() {
             if let Some(reason) = stop(&self.task.vote, &q.tally) {
                 let mut verdict = decide(&self.task.vote, &q.question.id, &q.tally, reason);
-                let samples: Vec<Sample> =
-                    q.finished.range(..q.counted).map(|(_, s)| s.clone()).collect();
+                let samples: Vec<Sample> = q.finished.range(..q.counted).map(|(_, s)| s.clone()).collect();
                 verdict.completion = samples
                     .iter()
                     .find(|s| s.answer.is_some() && key(&s.answer) == key(&verdict.answer))

@@ -39,7 +39,10 @@ impl Run {
         let adapter = adapter.map_or_else(|| self.dir.file("adapter.gguf"), Path::to_path_buf);
         if !adapter.exists() {
             let missing = adapter.display();
-            return Err(Error::run(self.path(), format!("there is no {missing}; run `secondnature train` first")));
+            return Err(Error::run(
+                self.path(),
+                format!("there is no {missing}; run `secondnature train` first"),
+            ));
         }
         let (one, two) = self.base_answers(eval, &task, options, progress, cancel)?;
         let engine = self.base.engine(Some(&adapter), &options.engine, progress)?;

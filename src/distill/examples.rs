@@ -53,13 +53,8 @@ pub fn divide(questions: &[Question], verdicts: &[Verdict], share: f32) -> Divid
     let by_answer = answers.len() * 10 >= kept.len();
     let wanted = if kept.len() < LEAST_TO_SPLIT { 0 } else { (share * kept.len() as f32).round() as usize };
     let group = |l: &Labelled| if by_answer { l.answer.key.clone() } else { l.question.id.clone() };
-    let mut groups: Vec<(u64, String)> = kept
-        .iter()
-        .map(group)
-        .collect::<HashSet<_>>()
-        .into_iter()
-        .map(|name| (hash(&name), name))
-        .collect();
+    let mut groups: Vec<(u64, String)> =
+        kept.iter().map(group).collect::<HashSet<_>>().into_iter().map(|name| (hash(&name), name)).collect();
     groups.sort();
     let mut chosen = HashSet::new();
     let mut count = 0;
@@ -114,8 +109,9 @@ pub fn read_examples(path: &Path) -> Result<Vec<Example>> {
         .enumerate()
         .map(|(i, line)| {
             let bad = |why: String| Error::input(format!("{}:{}", path.display(), i + 1), why);
-            let example: Example = serde_json::from_str(line)
-                .map_err(|e| bad(format!("{e}; expected {{\"prompt\": [..], \"target\": [..]}} of tokens")))?;
+            let example: Example = serde_json::from_str(line).map_err(|e| {
+                bad(format!("{e}; expected {{\"prompt\": [..], \"target\": [..]}} of tokens"))
+            })?;
             match example.prompt.is_empty() || example.target.is_empty() {
                 true => Err(bad("the prompt or the target is empty".into())),
                 false => Ok(example),

@@ -85,9 +85,11 @@ impl Run {
             examples: sha256(&hashed.map_err(|e| Error::Internal(e.to_string()))?),
         };
         let path = self.dir.file("adapter.gguf");
-        if let (Some(training), Some(done), true) =
-            (self.dir.saved("training.json")?, self.dir.saved::<TrainedFrom>("train/from.json")?, path.exists())
-            && done == from
+        if let (Some(training), Some(done), true) = (
+            self.dir.saved("training.json")?,
+            self.dir.saved::<TrainedFrom>("train/from.json")?,
+            path.exists(),
+        ) && done == from
         {
             return Ok(training);
         }
@@ -200,7 +202,8 @@ impl Run {
         let verdicts = self.verdicts()?;
         let curation: Curation = self.dir.saved("curation.json")?.unwrap_or_default();
         let kept = verdicts.iter().filter(|v| v.kept).count();
-        let base = self.base.path().file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned());
+        let base =
+            self.base.path().file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned());
         Ok(vec![
             ("version", m.version.clone()),
             ("base.sha256", m.model_sha256.clone()),

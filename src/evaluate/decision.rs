@@ -17,8 +17,7 @@ pub fn worth_trying(
 ) -> Decision {
     let n = questions.len();
     if questions.iter().any(|q| q.gold.is_empty()) {
-        let settled =
-            system2.outcomes.iter().filter(|o| o.verdict.agreement >= task.vote.threshold).count();
+        let settled = system2.outcomes.iter().filter(|o| o.verdict.agreement >= task.vote.threshold).count();
         let figures = format!("{settled} of {n} held-out questions reach agreement");
         return match settled * 10 < n {
             true => Decision { distil: false, why: format!("only {figures}") },

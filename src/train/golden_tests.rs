@@ -90,7 +90,8 @@ fn ten_steps_of_training_follow_the_loss_curve_of_pytorch_and_peft() {
         let dir = tempfile::tempdir().unwrap();
         let start = Some(start.params);
         let trained =
-            train(&model, &golden.examples, &[], start, &options, dir.path(), &Silent, &Cancel::new()).unwrap();
+            train(&model, &golden.examples, &[], start, &options, dir.path(), &Silent, &Cancel::new())
+                .unwrap();
         let ours = &trained.summary.loss_curve;
         assert_eq!(ours.len(), golden.curve.len());
         assert!(golden.curve[9] < 0.7 * golden.curve[0], "{arch}: the golden curve shows no learning");

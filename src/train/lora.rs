@@ -136,14 +136,20 @@ impl Adapter {
         if self.layout.rank != layout.rank {
             return Err(Error::input(
                 "--start",
-                format!("the adapter has rank {}, training {}; pass --rank {0}", self.layout.rank, layout.rank),
+                format!(
+                    "the adapter has rank {}, training {}; pass --rank {0}",
+                    self.layout.rank, layout.rank
+                ),
             ));
         }
         let scale = self.layout.scale() / layout.scale();
         for (layer, module, a, bt) in self.layout.pairs() {
             let Some((to_a, to_bt)) = layout.grads(&mut fresh, layer, module) else {
                 let name = module.gguf_name();
-                return Err(Error::input("--start", format!("the adapter has {name}, --modules leaves it out")));
+                return Err(Error::input(
+                    "--start",
+                    format!("the adapter has {name}, --modules leaves it out"),
+                ));
             };
             if self.params[a.clone()].iter().all(|x| *x == 0.0) {
                 continue;

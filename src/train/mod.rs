@@ -111,7 +111,10 @@ pub fn layout(model: &Model, options: &TrainOptions) -> Result<Layout> {
     let layout = Layout::new(&model.spec, options.rank, options.effective_alpha(), &options.modules);
     if layout.is_empty() {
         let known: Vec<_> = model.spec.modules().iter().map(|m| m.gguf_name()).collect();
-        return Err(Error::input("--modules", format!("the model has none of them; it has {}", known.join(", "))));
+        return Err(Error::input(
+            "--modules",
+            format!("the model has none of them; it has {}", known.join(", ")),
+        ));
     }
     Ok(layout)
 }

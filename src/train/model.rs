@@ -166,8 +166,7 @@ impl Model {
             Sight::new(&batch.segments, &batch.positions, 0..batch.tokens.len(), window, rope)
         };
         let last_layer = self.spec.n_layer - 1;
-        let (window, rope) =
-            windowed.filter(|_| self.spec.is_windowed(last_layer)).unwrap_or(everything);
+        let (window, rope) = windowed.filter(|_| self.spec.is_windowed(last_layer)).unwrap_or(everything);
         let queries = batch.loss_tokens.iter().copied();
         Ok(Plan {
             all: [Some(all(everything)), windowed.map(all)],

@@ -1,8 +1,8 @@
 //! The trainer's forward pass against llama.cpp's, on random models, prompts of unequal length.
 
+use super::Precision;
 use super::arch::ARCHITECTURES;
 use super::batch::{Batch, Example};
-use super::Precision;
 use super::lora::{Adapter, Layout};
 use super::model::{Model, Tape};
 use super::model_tests::random_model::RandomModel;
@@ -95,7 +95,8 @@ fn logits_equal_llama_cpp_on_f32_weights_with_and_without_biases_ties_and_shared
 
 #[test]
 fn logits_equal_llama_cpp_on_every_architecture() {
-    let tried: Vec<_> = ARCHITECTURES.iter().map(|a| (a.name, compare(&RandomModel::new(a.name), QuantType::F32))).collect();
+    let tried: Vec<_> =
+        ARCHITECTURES.iter().map(|a| (a.name, compare(&RandomModel::new(a.name), QuantType::F32))).collect();
     let wrong: Vec<_> = tried
         .iter()
         .filter(|(name, error)| {
@@ -169,15 +170,14 @@ fn real_model_logits_equal_llama_cpp_with_a_random_adapter() {
         let dir = tempfile::tempdir().unwrap();
         let adapter = dir.path().join("a.gguf");
         let trained = Adapter { layout: layout.clone(), params: params.clone() };
-    crate::adapter::write(&adapter, &model.spec, &trained, Precision::F32, &[]).unwrap();
+        crate::adapter::write(&adapter, &model.spec, &trained, Precision::F32, &[]).unwrap();
         let llama = Llama::load(&path, &LlamaOptions { slots: 1, ..LlamaOptions::default() }).unwrap();
         let tokens = |text: &str| llama.tokenize(text, true).unwrap();
         let prompt =
             tokens("<|im_start|>user\nWhat is the capital of France?<|im_end|>\n<|im_start|>assistant\n");
         let example = Example { prompt, target: tokens("The capital of France is Paris.<|im_end|>") };
         drop(llama);
-        let parity =
-            crate::adapter::verify(&path, &adapter, &model, &trained, &[&example], None).unwrap();
+        let parity = crate::adapter::verify(&path, &adapter, &model, &trained, &[&example], None).unwrap();
         // Both models have quantized weights, so llama.cpp rounds activations to 8 bits: a few
         // percent of the logits' spread after 24 and 30 layers.
         assert!(parity.relative_rms < 0.06, "{name}: {parity:?}");

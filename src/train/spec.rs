@@ -43,16 +43,8 @@ impl Module {
     pub const COUNT: usize = 8;
 
     /// All of them, in the order of the forward pass.
-    pub const ALL: [Module; Module::COUNT] = [
-        Module::Q,
-        Module::K,
-        Module::V,
-        Module::Qkv,
-        Module::O,
-        Module::Gate,
-        Module::Up,
-        Module::Down,
-    ];
+    pub const ALL: [Module; Module::COUNT] =
+        [Module::Q, Module::K, Module::V, Module::Qkv, Module::O, Module::Gate, Module::Up, Module::Down];
 
     /// Its name in a GGUF, such as `attn_q`.
     pub fn gguf_name(self) -> &'static str {
@@ -360,8 +352,7 @@ impl Reader<'_> {
     }
 
     fn rope(&self, head_dim: usize) -> Result<Rope> {
-        let unsupported =
-            |why: String| Error::Unsupported(format!("{}: {why}", self.gguf.path().display()));
+        let unsupported = |why: String| Error::Unsupported(format!("{}: {why}", self.gguf.path().display()));
         let scaling = self.gguf.str(&format!("{}.rope.scaling.type", self.arch)).unwrap_or("linear");
         let scale = match scaling {
             "none" => 1.0,
@@ -488,7 +479,8 @@ impl Reader<'_> {
                 }
             }
         }
-        let mut known: HashSet<&str> = HashSet::from(["rope_freqs.weight", "rope_factors_short.weight", "rope_factors_long.weight"]);
+        let mut known: HashSet<&str> =
+            HashSet::from(["rope_freqs.weight", "rope_factors_short.weight", "rope_factors_long.weight"]);
         for (name, dims, required) in &wanted {
             known.insert(name);
             if !required && self.gguf.tensor(name).is_none() {

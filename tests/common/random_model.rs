@@ -101,12 +101,9 @@ impl RandomModel {
                 ("attn_q_norm", 0),
                 ("attn_k_norm", 0),
             ],
-            "olmo2" => &[
-                ("post_attention_norm", d),
-                ("post_ffw_norm", d),
-                ("attn_q_norm", q),
-                ("attn_k_norm", kv),
-            ],
+            "olmo2" => {
+                &[("post_attention_norm", d), ("post_ffw_norm", d), ("attn_q_norm", q), ("attn_k_norm", kv)]
+            }
             _ => &[("attn_norm", d), ("ffn_norm", d)],
         };
         for l in 0..self.n_layer {
@@ -125,11 +122,7 @@ impl RandomModel {
         }
         if self.arch == "phi3" {
             for name in ["rope_factors_short", "rope_factors_long"] {
-                w.tensor_f32(
-                    &format!("{name}.weight"),
-                    &[self.head / 2],
-                    &random(self.head / 2, 0.5, 1.5),
-                );
+                w.tensor_f32(&format!("{name}.weight"), &[self.head / 2], &random(self.head / 2, 0.5, 1.5));
             }
         }
         w.tensor_f32("output_norm.weight", &[d], &random(d, 0.2, 1.0));

@@ -1,7 +1,9 @@
 //! The first half of a layer: x2 = x + O(attention(q, k, v)), q, k, v = Q, K, V(norm(x)), of which
 //! queries and keys may be normalised once more before they are rotated.
 
-use super::{Joined, Layer, Saved, Scratch, Sight, Work, fit, gather, put_columns, scatter_add, take_columns};
+use super::{
+    Joined, Layer, Saved, Scratch, Sight, Work, fit, gather, put_columns, scatter_add, take_columns,
+};
 use crate::tensor::gemm::View;
 use crate::train::ops::linear::{Input, Packs, gradient_of_input};
 use crate::train::ops::rope::{join_heads, split_heads};

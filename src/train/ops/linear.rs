@@ -95,7 +95,15 @@ pub struct Packs {
 
 impl Linear<'_> {
     /// `y[n, n_out] =` (or `+=`) the layer applied to `x`; keeps `t[n, r]`.
-    pub fn forward(&self, x: Input, n: usize, y: &mut [f32], accumulate: bool, t: &mut Vec<f32>, pack: &mut Left) {
+    pub fn forward(
+        &self,
+        x: Input,
+        n: usize,
+        y: &mut [f32],
+        accumulate: bool,
+        t: &mut Vec<f32>,
+        pack: &mut Left,
+    ) {
         let n_out = self.weight.rows;
         let mut accumulate = accumulate;
         if !self.bias.is_empty() {
