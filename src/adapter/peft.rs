@@ -198,7 +198,10 @@ pub fn import(dir: &Path, model: &Gguf) -> Result<Adapter> {
             }
             (None, None) => {} // A pair of zeros is no pair.
             _ => {
-                return Err(bad(format!("layer {layer} has only half of the pair of {}", module.gguf_name())));
+                return Err(bad(format!(
+                    "layer {layer} has only half of the pair of {}",
+                    module.gguf_name()
+                )));
             }
         }
     }
@@ -238,16 +241,21 @@ mod tests {
         }
     }
 
-    #[test]
-    fn what_does_not_fit_is_refused_by_name() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("m.gguf");
+    /// A model, and a PEFT directory with an adapter of its queries.
+    fn exported(dir: &Path) -> Gguf {
+        let path = dir.join("m.gguf");
         write_f32(&RandomModel::new("llama"), &path);
         let model = Gguf::open(&path).unwrap();
         let layout = Layout::new(&Spec::of(&model).unwrap(), 4, 8.0, &[Module::Q]);
         let adapter = Adapter { params: random(layout.len(), 1), layout };
-        let out = dir.path().join("out");
-        export(&adapter, &model, "m", &out).unwrap();
+        export(&adapter, &model, "m", &dir.join("out")).unwrap();
+        model
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused_by_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let (model, out) = (exported(dir.path()), dir.path().join("out"));
         let config = std::fs::read_to_string(out.join(CONFIG)).unwrap();
         for (from, to, why) in [
             ("\"LORA\"", "\"IA3\"", "not plain LoRA"),
@@ -267,15 +275,10 @@ mod tests {
     #[test]
     fn rslora_is_folded_into_alpha() {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("m.gguf");
-        write_f32(&RandomModel::new("llama"), &path);
-        let model = Gguf::open(&path).unwrap();
-        let layout = Layout::new(&Spec::of(&model).unwrap(), 4, 8.0, &[Module::Q]);
-        let adapter = Adapter { params: random(layout.len(), 1), layout };
-        export(&adapter, &model, "m", dir.path()).unwrap();
-        let config = std::fs::read_to_string(dir.path().join(CONFIG)).unwrap();
+        let (model, out) = (exported(dir.path()), dir.path().join("out"));
+        let config = std::fs::read_to_string(out.join(CONFIG)).unwrap();
         let config = config.replace("\"use_rslora\": false", "\"use_rslora\": true");
-        std::fs::write(dir.path().join(CONFIG), config).unwrap();
-        assert_eq!(import(dir.path(), &model).unwrap().layout.alpha, 16.0);
+        std::fs::write(out.join(CONFIG), config).unwrap();
+        assert_eq!(import(&out, &model).unwrap().layout.alpha, 16.0);
     }
 }

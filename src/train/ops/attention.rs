@@ -9,7 +9,7 @@
 
 use rayon::prelude::*;
 
-use super::{axpy, dot};
+use super::{axpy, dot, exp};
 use crate::train::batch::Segment;
 
 /// Which tokens ask, and what each may see.
@@ -107,14 +107,15 @@ pub fn forward(s: Heads, reach: &Reach, q: &[f32], k: &[f32], v: &[f32], o: &mut
                     scores.extend(k[start * e..(start + len) * e].chunks_exact(e).map(|k| s.score(q, k).0));
                 }
                 let top = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-                let sum: f32 = scores.iter().map(|x| (x - top).exp()).sum();
+                scores.iter_mut().for_each(|x| *x = exp(*x - top));
+                let sum: f32 = scores.iter().sum();
                 lse[i] = top + sum.ln();
                 let o = &mut o[i * e..][..e];
                 o.fill(0.0);
-                let mut score = scores.iter();
+                let mut weight = scores.iter();
                 for &(start, len) in runs {
-                    for (v, x) in v[start * e..(start + len) * e].chunks_exact(e).zip(score.by_ref()) {
-                        axpy((x - lse[i]).exp(), v, o);
+                    for (v, w) in v[start * e..(start + len) * e].chunks_exact(e).zip(weight.by_ref()) {
+                        axpy(w / sum, v, o);
                     }
                 }
             }
@@ -165,7 +166,7 @@ pub fn backward(
                 for t in runs.iter().flat_map(|&(start, len)| start..start + len) {
                     let at = t * e..(t + 1) * e;
                     let (score, slope) = s.score(q, &k[at.clone()]);
-                    let p = (score - lse[i]).exp();
+                    let p = exp(score - lse[i]);
                     let ds = slope * p * (dot(dout, &v[at.clone()]) - mean);
                     axpy(p, dout, &mut dv[at.clone()]);
                     axpy(ds, q, &mut dk[at.clone()]);

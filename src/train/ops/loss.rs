@@ -5,6 +5,7 @@
 
 use rayon::prelude::*;
 
+use super::exp;
 use crate::train::batch::Target;
 
 /// What the output layer's values pass through to become logits.
@@ -65,7 +66,7 @@ pub fn forward_backward(
             let top = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
             let mut sum = 0.0f64;
             for block in logits.chunks(1024) {
-                sum += f64::from(block.iter().map(|x| (x - top).exp()).sum::<f32>());
+                sum += f64::from(block.iter().map(|x| exp(x - top)).sum::<f32>());
             }
             let log_sum = f64::from(top) + sum.ln();
             let mut loss = 0.0;
@@ -76,7 +77,7 @@ pub fn forward_backward(
             }
             let scale = weight * count as f32 / sum as f32;
             for x in logits.iter_mut() {
-                *x = scale * (*x - top).exp();
+                *x = scale * exp(*x - top);
             }
             for t in &targets[from..to] {
                 logits[t.token as usize] -= weight * t.count as f32;
