@@ -11,6 +11,7 @@ use crate::engine::{Engine, Llama, LlamaOptions, Scheduler};
 use crate::evaluate::ask_directly;
 use crate::task::{Question, Task};
 use crate::tensor::Gguf;
+use crate::train::spec::Spec;
 use crate::vote::Verdict;
 use crate::{Cancel, Error, Result};
 
@@ -74,6 +75,7 @@ impl Answerer<'_> {
         let calibrated = adapter.as_ref().and_then(fallback_threshold);
         let threshold = self.threshold.or(calibrated).unwrap_or(DEFAULT_THRESHOLD);
 
+        Spec::of(&Gguf::open(self.model)?)?; // Or llama.cpp might assert on it.
         let EngineOptions { threads, slots } = self.engine;
         let options = LlamaOptions { threads, slots, ..LlamaOptions::default() };
         let mut engine = Scheduler::new(Llama::load(self.model, &options)?);

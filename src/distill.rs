@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 pub use training::Mixture;
 
 use crate::report::{Decision, ModelFacts, Report};
-use crate::run::{Manifest, RunDir, read_manifest, sha256, sha256_file};
+use crate::run::{Manifest, RunDir, read_manifest, sha256, sha256_files};
 use crate::task::{Question, Task, read_questions};
 use crate::tensor::Gguf;
 use crate::train::TrainOptions;
@@ -100,7 +100,8 @@ impl Run {
         if setup.questions.is_empty() {
             return Err(Error::input("questions", "there is no question; expected at least one"));
         }
-        Spec::of(&Gguf::open(&setup.model)?)?;
+        let gguf = Gguf::open(&setup.model)?;
+        Spec::of(&gguf)?;
         // Absolute, so that later stages find it from whichever directory they are run in.
         let model = std::path::absolute(&setup.model).map_err(Error::io("find", &setup.model))?;
         let task_json = setup.task.to_json();
@@ -108,7 +109,7 @@ impl Run {
         let manifest = Manifest {
             version: env!("CARGO_PKG_VERSION").into(),
             model: model.display().to_string(),
-            model_sha256: sha256_file(&setup.model, cancel)?,
+            model_sha256: sha256_files(gguf.files(), cancel)?,
             task: setup.task.name.clone(),
             task_sha256: sha256(task_json.as_bytes()),
             questions_sha256: sha256(questions.as_bytes()),
@@ -133,7 +134,7 @@ impl Run {
         }
         let manifest = read_manifest(out)?;
         let model = model.map_or_else(|| PathBuf::from(&manifest.model), Path::to_path_buf);
-        let found = sha256_file(&model, cancel)?;
+        let found = sha256_files(Gguf::open(&model)?.files(), cancel)?;
         if found != manifest.model_sha256 {
             return Err(Error::run(
                 out,

@@ -163,7 +163,9 @@ pub fn import(dir: &Path, model: &Gguf) -> Result<Adapter> {
         Some((layer, *by_name.get(module)?, ab == "B"))
     };
     let mut found: HashMap<(usize, Module, bool), Vec<f32>> = HashMap::new();
-    for (name, tensor) in tensors.iter() {
+    let mut all: Vec<_> = tensors.iter().collect();
+    all.sort_by_key(|(name, _)| *name); // So that of several faults it is always the same that is named.
+    for (name, tensor) in all {
         let Some((layer, module, is_b)) = place(name) else {
             return Err(bad(format!("tensor \"{name}\" is no LoRA pair of a linear layer of this model")));
         };
@@ -259,7 +261,7 @@ mod tests {
         let config = std::fs::read_to_string(out.join(CONFIG)).unwrap();
         for (from, to, why) in [
             ("\"LORA\"", "\"IA3\"", "not plain LoRA"),
-            ("\"r\": 4", "\"r\": 5", "expected [64, 5]"),
+            ("\"r\": 4", "\"r\": 5", "expected [5, 64]"),
             ("\"use_dora\": false", "\"use_dora\": true", "not plain LoRA"),
         ] {
             std::fs::write(out.join(CONFIG), config.replace(from, to)).unwrap();

@@ -95,6 +95,8 @@ impl Run {
         }
         self.base.release(); // Training wants the memory.
         let folder = self.dir.file("train");
+        // Until this one is whole, no adapter here counts as finished.
+        let _ = std::fs::remove_file(folder.join("from.json"));
         let Material { learn, held_out, own_held_out, also } = &material;
         write_examples(&folder.join("examples.jsonl"), learn)?;
         let trained = train(&model, learn, held_out, start, options, &folder, progress, cancel)?;

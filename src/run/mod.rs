@@ -170,19 +170,23 @@ fn difference(found: &Manifest, wanted: &Manifest) -> Option<String> {
     None
 }
 
-/// SHA-256 of a file, in hex. Large models take a second or two, so it can be cancelled.
-pub fn sha256_file(path: &Path, cancel: &Cancel) -> Result<String> {
-    let mut file = File::open(path).map_err(Error::io("open", path))?;
+/// SHA-256 of files, one after the other, in hex. Large models take a second or two, so it can be
+/// cancelled.
+pub fn sha256_files(paths: &[PathBuf], cancel: &Cancel) -> Result<String> {
     let mut hasher = Sha256::new();
     let mut buffer = vec![0; 1 << 20];
-    loop {
-        cancel.check()?;
-        let n = io::Read::read(&mut file, &mut buffer).map_err(Error::io("read", path))?;
-        if n == 0 {
-            return Ok(hex(&hasher.finalize()));
+    for path in paths {
+        let mut file = File::open(path).map_err(Error::io("open", path))?;
+        loop {
+            cancel.check()?;
+            let n = io::Read::read(&mut file, &mut buffer).map_err(Error::io("read", path))?;
+            if n == 0 {
+                break;
+            }
+            hasher.update(&buffer[..n]);
         }
-        hasher.update(&buffer[..n]);
     }
+    Ok(hex(&hasher.finalize()))
 }
 
 /// SHA-256 of bytes, in hex.

@@ -64,7 +64,7 @@ impl TensorInfo {
 /// Cheap to clone; safe to share between threads. The file must not be truncated while open.
 #[derive(Debug, Clone)]
 pub struct Gguf {
-    path: PathBuf,
+    files: Arc<Vec<PathBuf>>,
     values: Arc<HashMap<String, Value>>,
     tensors: Arc<HashMap<String, TensorInfo>>,
     order: Arc<Vec<String>>,
@@ -85,13 +85,14 @@ impl Gguf {
             Some(Value::Int(n)) if *n > 1 => *n,
             _ => 1,
         };
-        if parts > 1 {
-            for part in 2..=parts {
-                gguf.add_file(&split_sibling(path, part, parts)?)?;
-            }
+        let mut files = vec![path.to_path_buf()];
+        for part in 2..=parts {
+            let sibling = split_sibling(path, part, parts)?;
+            gguf.add_file(&sibling)?;
+            files.push(sibling);
         }
         Ok(Gguf {
-            path: path.to_path_buf(),
+            files: Arc::new(files),
             values: Arc::new(gguf.values),
             tensors: Arc::new(gguf.tensors),
             order: Arc::new(gguf.order),
@@ -101,7 +102,12 @@ impl Gguf {
 
     /// The (first) file.
     pub fn path(&self) -> &Path {
-        &self.path
+        &self.files[0]
+    }
+
+    /// All files of the model, one unless it is split.
+    pub fn files(&self) -> &[PathBuf] {
+        &self.files
     }
 
     /// The metadata value of `key`.

@@ -39,6 +39,18 @@ impl GgufWriter {
         self.values.extend(value.to_le_bytes());
     }
 
+    /// Adds an unsigned 16-bit integer.
+    pub fn u16(&mut self, key: &str, value: u16) {
+        self.key(key, 2);
+        self.values.extend(value.to_le_bytes());
+    }
+
+    /// Adds a signed integer.
+    pub fn i32(&mut self, key: &str, value: i32) {
+        self.key(key, 5);
+        self.values.extend(value.to_le_bytes());
+    }
+
     /// Adds a float.
     pub fn f32(&mut self, key: &str, value: f32) {
         self.key(key, 6);
@@ -91,6 +103,12 @@ impl GgufWriter {
     pub fn tensor_f16(&mut self, name: &str, dims: &[usize], data: &[f32]) {
         let bytes = data.iter().flat_map(|x| half::f16::from_f32(*x).to_le_bytes()).collect();
         self.tensor(name, dims, QuantType::F16, bytes);
+    }
+
+    /// Takes out the tensors from the `n`-th on: what a second part would hold.
+    #[cfg(test)]
+    pub fn split_off(&mut self, n: usize) -> GgufWriter {
+        GgufWriter { tensors: self.tensors.split_off(n), ..GgufWriter::default() }
     }
 
     /// The file's bytes.

@@ -61,6 +61,8 @@ pub struct Arch {
     pub post_norms: bool,
     /// Whether queries and keys are normalised.
     pub head_norm: HeadNorm,
+    /// Whether RoPE may leave dimensions of a head as they are. (Where not, llama.cpp asserts it.)
+    pub partial_rope: bool,
     /// Whether one matrix holds Q, K and V (`attn_qkv`), and one gate and up (`ffn_up`).
     pub fused: bool,
     /// Whether embeddings are scaled by √d.
@@ -86,6 +88,7 @@ const LLAMA: Arch = Arch {
     pre_norms: true,
     post_norms: false,
     head_norm: HeadNorm::None,
+    partial_rope: false,
     fused: false,
     scaled_embeddings: false,
     multipliers: false,
@@ -100,6 +103,7 @@ const GEMMA2: Arch = Arch {
     rope_pairs: RopePairs::Halves,
     activation: Activation::Gelu,
     post_norms: true,
+    partial_rope: true,
     scaled_embeddings: true,
     capped_scores: true,
     logit_cap: Some(30.0),
@@ -128,7 +132,7 @@ pub const ARCHITECTURES: &[Arch] = &[
         }),
         ..GEMMA2
     },
-    Arch { name: "phi3", rope_pairs: RopePairs::Halves, fused: true, ..LLAMA },
+    Arch { name: "phi3", rope_pairs: RopePairs::Halves, partial_rope: true, fused: true, ..LLAMA },
     Arch { name: "granite", multipliers: true, ..LLAMA },
     Arch {
         name: "olmo2",

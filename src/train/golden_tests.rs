@@ -4,6 +4,7 @@
 
 use std::path::PathBuf;
 
+use safetensors::SafeTensors;
 use serde::Deserialize;
 
 use super::batch::{Batch, Example};
@@ -66,6 +67,23 @@ fn every_gradient_equals_pytorch_with_shared_prefixes_and_without() {
                     assert!(error <= 1e-4 * top, "{arch} layer {layer} {module:?}: {error} of {top}");
                 }
             }
+        }
+    }
+}
+
+#[test]
+fn an_exported_adapter_holds_what_peft_saved() {
+    for arch in ARCHITECTURES {
+        let (_, gguf) = golden(arch);
+        let (theirs, dir) = (folder().join(arch).join("start"), tempfile::tempdir().unwrap());
+        peft::export(&peft::import(&theirs, &gguf).unwrap(), &gguf, arch, dir.path()).unwrap();
+        let read = |dir: &std::path::Path| std::fs::read(dir.join("adapter_model.safetensors")).unwrap();
+        let (theirs, ours) = (read(&theirs), read(dir.path()));
+        let (theirs, ours) =
+            (SafeTensors::deserialize(&theirs).unwrap(), SafeTensors::deserialize(&ours).unwrap());
+        assert_eq!(theirs.len(), ours.len());
+        for (name, tensor) in theirs.iter() {
+            assert_eq!(tensor, ours.tensor(name).unwrap(), "{arch} {name}");
         }
     }
 }

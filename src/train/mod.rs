@@ -20,6 +20,7 @@ pub mod lora;
 pub mod model;
 pub mod ops;
 mod options;
+mod parts;
 pub mod spec;
 mod weights;
 

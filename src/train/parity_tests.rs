@@ -86,6 +86,7 @@ fn logits_equal_llama_cpp_on_f32_weights_with_and_without_biases_ties_and_shared
         RandomModel::new("qwen2"),
         RandomModel { tied: true, n_head_kv: 1, ..RandomModel::new("qwen2") },
         RandomModel { rope_factors: true, ..RandomModel::new("llama") },
+        RandomModel { rotated: 8, ..RandomModel::new("phi3") },
     ] {
         let error = compare(&spec, QuantType::F32);
         // Both sides are f32 throughout: only the order of sums differs.
@@ -127,6 +128,47 @@ fn logits_equal_llama_cpp_on_every_kind_of_weights_within_its_8_bit_activations(
         }
     }
     assert!(unread.is_empty(), "{unread:#?}");
+}
+
+#[test]
+fn a_model_that_llama_cpp_would_assert_on_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("m.gguf");
+    write(&RandomModel { rotated: 8, ..RandomModel::new("llama") }, QuantType::F32, &path);
+    let message = Model::open(&Gguf::open(&path).unwrap()).unwrap_err().to_string();
+    assert!(message.contains("rotates 8 of 16 dimensions"), "{message}");
+}
+
+#[test]
+fn a_split_model_is_the_same_model_here_and_in_llama_cpp() {
+    let dir = tempfile::tempdir().unwrap();
+    let part = |n: usize| dir.path().join(format!("m-0000{n}-of-00002.gguf"));
+    let (spec, whole) = (RandomModel::new("llama"), dir.path().join("whole.gguf"));
+    write(&spec, QuantType::Q8_0, &whole);
+    let tensors = Gguf::open(&whole).unwrap().tensors().count();
+    let mut first = GgufWriter::new();
+    spec.write(&mut first, &|values, cols| {
+        (QuantType::Q8_0, quantize_for_tests(QuantType::Q8_0, values, cols))
+    });
+    let mut second = first.split_off(tensors / 2);
+    for (number, (writer, path)) in [(&mut first, part(1)), (&mut second, part(2))].into_iter().enumerate() {
+        writer.u16("split.no", number as u16);
+        writer.u16("split.count", 2);
+        writer.i32("split.tensors.count", tensors as i32);
+        writer.write(&path).unwrap();
+    }
+    let logits = |path: &std::path::Path| {
+        let model = Model::open(&Gguf::open(path).unwrap()).unwrap();
+        let layout = Layout::new(&model.spec, 2, 4.0, &Module::ALL);
+        let params = random(layout.len(), 3);
+        model.logits(&layout, &params, &Batch::pack(&examples(), true), &mut Tape::default()).unwrap()
+    };
+    assert_eq!(logits(&part(1)), logits(&whole));
+    let options = LlamaOptions { slots: 1, context: Some(256), f32_kv: true, ..LlamaOptions::default() };
+    let theirs = |path: &std::path::Path| {
+        Llama::load(path, &options).unwrap().logits_for(&examples()[0].prompt).unwrap()
+    };
+    assert_eq!(theirs(&part(1)), theirs(&whole));
 }
 
 #[test]

@@ -6,104 +6,9 @@
 use std::collections::HashSet;
 
 use super::arch::{ARCHITECTURES, Arch, HeadNorm};
+pub use super::parts::{Module, Norm};
 use crate::tensor::{Gguf, TensorInfo, Value};
 use crate::{Error, Result};
-
-/// A linear layer that carries a LoRA pair.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
-pub enum Module {
-    /// Query projection.
-    #[serde(rename = "attn_q")]
-    Q,
-    /// Key projection.
-    #[serde(rename = "attn_k")]
-    K,
-    /// Value projection.
-    #[serde(rename = "attn_v")]
-    V,
-    /// The three above as one matrix.
-    #[serde(rename = "attn_qkv")]
-    Qkv,
-    /// Attention output projection.
-    #[serde(rename = "attn_output")]
-    O,
-    /// Feed-forward gate.
-    #[serde(rename = "ffn_gate")]
-    Gate,
-    /// Feed-forward up projection; with the gate above it where an architecture fuses the two.
-    #[serde(rename = "ffn_up")]
-    Up,
-    /// Feed-forward down projection.
-    #[serde(rename = "ffn_down")]
-    Down,
-}
-
-impl Module {
-    /// How many there are.
-    pub const COUNT: usize = 8;
-
-    /// All of them, in the order of the forward pass.
-    pub const ALL: [Module; Module::COUNT] =
-        [Module::Q, Module::K, Module::V, Module::Qkv, Module::O, Module::Gate, Module::Up, Module::Down];
-
-    /// Its name in a GGUF, such as `attn_q`.
-    pub fn gguf_name(self) -> &'static str {
-        match self {
-            Module::Q => "attn_q",
-            Module::K => "attn_k",
-            Module::V => "attn_v",
-            Module::Qkv => "attn_qkv",
-            Module::O => "attn_output",
-            Module::Gate => "ffn_gate",
-            Module::Up => "ffn_up",
-            Module::Down => "ffn_down",
-        }
-    }
-
-    /// The module with this GGUF name.
-    pub fn from_gguf_name(name: &str) -> Option<Module> {
-        Module::ALL.into_iter().find(|m| m.gguf_name() == name)
-    }
-
-    /// Whether it may have a bias.
-    pub fn may_have_bias(self) -> bool {
-        matches!(self, Module::Q | Module::K | Module::V | Module::Qkv)
-    }
-}
-
-/// An RMSNorm of a layer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Norm {
-    /// Of what attention reads.
-    Attention,
-    /// Of the queries.
-    Query,
-    /// Of the keys.
-    Key,
-    /// Of what attention adds.
-    AfterAttention,
-    /// Of what the feed-forward layer reads.
-    FeedForward,
-    /// Of what the feed-forward layer adds.
-    AfterFeedForward,
-}
-
-impl Norm {
-    /// How many there are.
-    pub const COUNT: usize = 6;
-
-    /// Its name in a GGUF, such as `attn_norm`.
-    pub fn gguf_name(self) -> &'static str {
-        match self {
-            Norm::Attention => "attn_norm",
-            Norm::Query => "attn_q_norm",
-            Norm::Key => "attn_k_norm",
-            Norm::AfterAttention => "post_attention_norm",
-            Norm::FeedForward => "ffn_norm",
-            Norm::AfterFeedForward => "post_ffw_norm",
-        }
-    }
-}
 
 /// Sizes and constants of a model.
 #[derive(Debug, Clone)]
@@ -333,6 +238,12 @@ impl Reader<'_> {
             logit_scale: 1.0 / multiplier("logit_scale")?.unwrap_or(1.0),
             logit_cap: cap("final_logit_softcapping", arch.logit_cap)?,
         };
+        let rotated = 2 * spec.rope.freqs.len();
+        if rotated != head_dim && !arch.partial_rope {
+            return Err(self.bad(format!(
+                "RoPE rotates {rotated} of {head_dim} dimensions of a head; \"{name}\" models rotate all"
+            )));
+        }
         self.check_tensors(&spec)?;
         Ok(spec)
     }

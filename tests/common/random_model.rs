@@ -19,6 +19,8 @@ pub struct RandomModel {
     pub n_head_kv: usize,
     /// Width of a head.
     pub head: usize,
+    /// Dimensions of a head that RoPE rotates.
+    pub rotated: usize,
     pub n_ff: usize,
     pub n_vocab: usize,
     pub tied: bool,
@@ -30,6 +32,8 @@ pub struct RandomModel {
 
 impl RandomModel {
     pub fn new(arch: &'static str) -> Self {
+        // These may have heads of any width.
+        let head = if matches!(arch, "qwen3" | "gemma2" | "gemma3") { 32 } else { 16 };
         RandomModel {
             arch,
             // Gemma 3 has a layer that sees everything as every sixth.
@@ -37,8 +41,8 @@ impl RandomModel {
             n_embd: 64,
             n_head: 4,
             n_head_kv: 2,
-            // These four may have heads of any width.
-            head: if matches!(arch, "qwen3" | "gemma2" | "gemma3") { 32 } else { 16 },
+            head,
+            rotated: head,
             n_ff: 96,
             n_vocab: 96,
             tied: matches!(arch, "gemma2" | "gemma3"),
@@ -118,11 +122,13 @@ impl RandomModel {
             }
         }
         if self.rope_factors {
-            w.tensor_f32("rope_freqs.weight", &[self.head / 2], &random(self.head / 2, 3.0, 5.0));
+            let n = self.rotated / 2;
+            w.tensor_f32("rope_freqs.weight", &[n], &random(n, 3.0, 5.0));
         }
         if self.arch == "phi3" {
             for name in ["rope_factors_short", "rope_factors_long"] {
-                w.tensor_f32(&format!("{name}.weight"), &[self.head / 2], &random(self.head / 2, 0.5, 1.5));
+                let n = self.rotated / 2;
+                w.tensor_f32(&format!("{name}.weight"), &[n], &random(n, 0.5, 1.5));
             }
         }
         w.tensor_f32("output_norm.weight", &[d], &random(d, 0.2, 1.0));
@@ -141,7 +147,7 @@ impl RandomModel {
             ("attention.head_count_kv", self.n_head_kv),
             ("attention.key_length", self.head),
             ("attention.value_length", self.head),
-            ("rope.dimension_count", self.head),
+            ("rope.dimension_count", self.rotated),
             ("vocab_size", self.n_vocab),
         ] {
             w.u32(&format!("{a}.{key}"), value as u32);
