@@ -36,20 +36,18 @@ impl Run {
         cancel: &Cancel,
     ) -> Result<Evaluation> {
         let task = self.task_with(options)?;
-        let adapter = adapter.map_or_else(|| self.dir.file("adapter.gguf"), Path::to_path_buf);
-        if !adapter.exists() {
-            let missing = adapter.display();
-            return Err(Error::run(
-                self.path(),
-                format!("there is no {missing}; run `secondnature train` first"),
-            ));
+        let own = self.dir.file("adapter.gguf");
+        if adapter.is_none() && !own.exists() {
+            return Err(Error::run(self.path(), "holds no adapter yet; run `secondnature train` first"));
         }
+        let adapter = adapter.unwrap_or(&own);
+        let gguf = Gguf::open(adapter)?;
         let (one, two) = self.base_answers(eval, &task, options, progress, cancel)?;
-        let engine = self.base.engine(Some(&adapter), &options.engine, progress)?;
+        let engine = self.base.engine(Some(adapter), &options.engine, progress)?;
         progress.update(&Update { stage: Stage::Evaluate, done: 0, total: 0, note: "distilled".into() });
         let distilled = evaluate::ask_directly(engine, &task, eval, self.manifest.seed, cancel)?;
         self.dir.save("evaluation/distilled.json", &distilled)?;
-        let threshold = crate::adapter::fallback_threshold(&Gguf::open(&adapter)?);
+        let threshold = crate::adapter::fallback_threshold(&gguf);
         let evaluation = evaluate::evaluate(&task, eval, &one, &two, &distilled, threshold);
         self.dir.save("evaluation.json", &evaluation)?;
         self.dir.save("decision.json", &evaluate::was_worth_it(&evaluation))?;
