@@ -15,9 +15,9 @@ use crate::tensor::{Gguf, Rows};
 use crate::train::adamw::{AdamW, Moments};
 use crate::train::batch::{Batch, Example};
 use crate::train::clock::{Seconds, Work};
-use crate::train::model::{Keep, Model, Tape};
+use crate::train::model::{Model, Tape};
 use crate::train::spec::Module;
-use crate::train::{Memory, TrainOptions, layout, peak_rss_mb};
+use crate::train::{Memory, TrainOptions, keep, layout, peak_rss_mb};
 use crate::{Cancel, Error, Result};
 
 /// What to measure of training.
@@ -150,7 +150,8 @@ pub fn train(model: &Path, options: &TrainBench, cancel: &Cancel) -> Result<Trai
         ));
     }
     let model = Model::open(&Gguf::open(model)?)?;
-    let options_of_training = TrainOptions { rank, ..TrainOptions::default() };
+    let (memory, max_tokens) = (options.memory, rows * row_tokens);
+    let options_of_training = TrainOptions { rank, memory, max_tokens, ..TrainOptions::default() };
     let layout = layout(&model, &options_of_training)?;
     let real = options.examples.chunks(rows).map(|part| Batch::pack(part, true)).collect::<Vec<_>>();
     let random = if real.is_empty() { vec![random_rows(&model, options); steps] } else { Vec::new() };
@@ -163,7 +164,7 @@ pub fn train(model: &Path, options: &TrainBench, cancel: &Cancel) -> Result<Trai
     let mut params = layout.init(&model.spec, 0);
     let mut moments = Moments::new(layout.len());
     let mut grads = vec![0.0; layout.len()];
-    let mut tape = Tape::new(if options.memory == Memory::Lean { Keep::Inputs } else { Keep::Activations });
+    let mut tape = Tape::new(keep(&model, &options_of_training));
     let mut step = |tape: &mut Tape, batch: &Batch| -> Result<(f64, f64)> {
         let begin = Instant::now();
         let weight = 1.0 / batch.target_count() as f32;

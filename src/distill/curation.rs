@@ -31,12 +31,7 @@ impl Run {
         };
         let (outcomes, seconds) = sampling.run(&self.dir, &mut self.base, options, progress, cancel)?;
         let verdicts: Vec<&Verdict> = outcomes.iter().map(|o| &o.verdict).collect();
-        let lines: String = verdicts
-            .iter()
-            .map(|v| serde_json::to_string(v).map(|line| line + "\n"))
-            .collect::<std::result::Result<_, _>>()
-            .map_err(|e| Error::Internal(e.to_string()))?;
-        self.dir.write("verdicts.jsonl", lines.as_bytes())?;
+        self.dir.save_lines("verdicts.jsonl", &verdicts)?;
 
         let samples = || outcomes.iter().flat_map(|o| &o.samples);
         let judged: Vec<bool> = self

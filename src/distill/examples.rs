@@ -7,7 +7,6 @@ use sha2::{Digest, Sha256};
 
 use crate::curate::messages;
 use crate::engine::{Decoder, Finish, Message, Request, Role, Sampling, Scheduler, complete};
-use crate::run::write_atomically;
 use crate::task::{Answer, Learn, Question, Task};
 use crate::train::batch::Example;
 use crate::vote::Verdict;
@@ -87,18 +86,6 @@ pub fn example(decoder: &dyn Decoder, task: &Task, label: &Labelled) -> Result<E
     })?;
     target.push(end);
     Ok(Example { prompt, target })
-}
-
-/// Writes what is trained on, an example a line, as tokens: to look at, and to measure trainers on.
-pub fn write_examples(path: &Path, examples: &[Example]) -> Result<()> {
-    let lines = examples
-        .iter()
-        .map(|e| serde_json::to_string(e).map(|line| line + "\n"))
-        .collect::<std::result::Result<String, _>>()
-        .map_err(|e| Error::Internal(e.to_string()))?;
-    let folder = path.parent().unwrap_or(Path::new("."));
-    std::fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
-    write_atomically(path, |f| f.write_all(lines.as_bytes())).map_err(Error::io("write", path))
 }
 
 /// Reads what a run trained on: its `train/examples.jsonl`.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::examples::{Labelled, divide, example, replayed, write_examples};
+use super::examples::{Labelled, divide, example, replayed};
 use super::{EngineOptions, Run};
 use crate::adapter;
 use crate::evaluate;
@@ -98,7 +98,9 @@ impl Run {
         // Until this one is whole, no adapter here counts as finished.
         let _ = std::fs::remove_file(folder.join("from.json"));
         let Material { learn, held_out, own_held_out, also } = &material;
-        write_examples(&folder.join("examples.jsonl"), learn)?;
+        std::fs::create_dir_all(&folder).map_err(Error::io("create", &folder))?;
+        // To look at, and to measure trainers on.
+        self.dir.save_lines("train/examples.jsonl", learn)?;
         let trained = train(&model, learn, held_out, start, options, &folder, progress, cancel)?;
 
         let tell = |done, note: String| {

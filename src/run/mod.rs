@@ -91,6 +91,16 @@ impl RunDir {
         self.write(name, &json)
     }
 
+    /// Writes `values` to the file `name`, a line of JSON each and atomically.
+    pub fn save_lines<T: Serialize>(&self, name: &str, values: &[T]) -> Result<()> {
+        let lines: String = values
+            .iter()
+            .map(|value| serde_json::to_string(value).map(|line| line + "\n"))
+            .collect::<std::result::Result<_, _>>()
+            .map_err(|e| Error::Internal(e.to_string()))?;
+        self.write(name, lines.as_bytes())
+    }
+
     /// What [`RunDir::save`] wrote to the file `name`; `None` where there is no such file.
     pub fn saved<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>> {
         let path = self.file(name);

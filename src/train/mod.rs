@@ -121,7 +121,7 @@ pub fn layout(model: &Model, options: &TrainOptions) -> Result<Layout> {
 }
 
 /// What a tape keeps, where that may depend on the machine.
-fn keep(model: &Model, options: &TrainOptions) -> Keep {
+pub(crate) fn keep(model: &Model, options: &TrainOptions) -> Keep {
     match options.memory {
         Memory::Fast => Keep::Activations,
         Memory::Lean => Keep::Inputs,

@@ -5,7 +5,7 @@ use super::{
     Joined, Layer, Saved, Scratch, Sight, Work, fit, gather, put_columns, scatter_add, take_columns,
 };
 use crate::tensor::gemm::View;
-use crate::train::ops::linear::{Input, Packs, gradient_of_input};
+use crate::train::ops::linear::{Input, gradient_of_input};
 use crate::train::ops::rope::{join_heads, split_heads};
 use crate::train::ops::{attention, norm};
 use crate::train::spec::{Module, Norm};
@@ -188,13 +188,10 @@ impl Layer<'_> {
             normed
         };
         let [q, k, v] = [Module::Q, Module::K, Module::V].map(|module| self.linear(module));
-        let mut back = |module, rows, x: &[f32], dy: &[f32], pack: &mut Packs| {
-            let t = &saved.t[module as usize];
-            self.linear(module).backward(rows, x, t, dy, self.grads(grads, module), pack);
-        };
-        back(Module::K, n, normed, dk, p1);
-        back(Module::V, n, normed, dv, p2);
-        back(Module::Q, m, asked, dq, p0);
+        let t = |module| &saved.t[module as usize];
+        k.backward(n, normed, t(Module::K), dk, self.grads(grads, Module::K), p1);
+        v.backward(n, normed, t(Module::V), dv, self.grads(grads, Module::V), p2);
+        q.backward(m, asked, t(Module::Q), dq, self.grads(grads, Module::Q), p0);
         if !needed {
             return;
         }
