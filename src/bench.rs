@@ -10,7 +10,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 
-use crate::tensor::gemm::{Left, Out, Right, View, fma_gflops, product};
+use crate::tensor::gemm::{Kernel, Left, Out, Right, View, fma_gflops, product};
 use crate::tensor::{Gguf, Rows};
 use crate::train::adamw::{AdamW, Moments};
 use crate::train::batch::{Batch, Example};
@@ -182,7 +182,7 @@ pub fn train(model: &Path, options: &TrainBench, cancel: &Cancel) -> Result<Trai
     })?;
     let shares = tape.clock().seconds.shares();
     let peak_rss_mb = peak_rss_mb(); // Before the products below take memory of their own.
-    let machine = pool.install(|| machine(&model, rows * row_tokens));
+    let machine = pool.install(|| machine(&model, Kernel::fastest(), rows * row_tokens));
     let step_seconds: Vec<f64> = measured[1..].iter().map(|(seconds, _)| *seconds).collect();
     // Random steps are alike, so that their median says most; real ones are not.
     let seconds = match real.is_empty() {
@@ -222,11 +222,12 @@ fn random_rows(model: &Model, options: &TrainBench) -> Batch {
 }
 
 /// What this machine reaches on the model's widest linear layer, for `n` tokens.
-fn machine(model: &Model, n: usize) -> Machine {
+fn machine(model: &Model, kernel: &'static Kernel, n: usize) -> Machine {
     let widest = model.spec.modules().iter().max_by_key(|m| model.spec.shape(**m).1);
     let weight: Rows = model.weight(0, *widest.unwrap_or(&Module::Down));
     let (x, mut y) = (vec![0.5; n * weight.cols], vec![0.5; n * weight.rows]);
-    let (left, flop) = (Left::of(View::new(&x, n, weight.cols)), (2 * n * weight.rows * weight.cols) as f64);
+    let (mut left, flop) = (Left::new(kernel), (2 * n * weight.rows * weight.cols) as f64);
+    left.pack(View::new(&x, n, weight.cols), 1.0);
     let rate = |work: &mut dyn FnMut()| {
         let seconds: Vec<f64> = (0..7)
             .map(|_| {
@@ -239,11 +240,11 @@ fn machine(model: &Model, n: usize) -> Machine {
     };
     let forward =
         rate(&mut || product(Out::new(&mut y, n, weight.rows), &[(&left, Right::Forward(weight))], false));
-    let left = Left::of(View::new(&y, n, weight.rows));
+    left.pack(View::new(&y, n, weight.rows), 1.0);
     let mut dx = x.clone();
     let backward =
         rate(&mut || product(Out::new(&mut dx, n, weight.cols), &[(&left, Right::Backward(weight))], false));
-    Machine { fma: fma_gflops(), forward, backward }
+    Machine { fma: fma_gflops(kernel), forward, backward }
 }
 
 fn median(seconds: &[f64]) -> f64 {

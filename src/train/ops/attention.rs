@@ -7,18 +7,42 @@
 //! dq = σ·Σ ds·k, dk = σ·Σ ds·q, dv = Σ p·do, with σ the score scale. Where scores are capped,
 //! s ↦ c·tanh(s/c) (Gemma 2, arXiv 2408.00118), ds is further multiplied by 1 − tanh².
 
+use std::cell::RefCell;
+use std::ops::Range;
+
 use rayon::prelude::*;
 
-use super::{axpy, dot, exp};
+use super::{axpy, exp, fit, largest, sum};
+use crate::tensor::gemm::{Left, Out, Right, View, product_alone};
 use crate::train::batch::Segment;
+
+/// Most queries of a block. More make larger products, but also more scores that the causal mask
+/// throws away.
+const BLOCK: usize = 64;
 
 /// Which tokens ask, and what each may see.
 #[derive(Debug)]
 pub struct Reach {
     /// The asking tokens, ascending.
     pub queries: Vec<usize>,
-    /// For each query, the runs `(start, len)` it sees, its own last and cut after itself.
-    runs: Vec<Vec<(usize, usize)>>,
+    blocks: Vec<Block>,
+}
+
+/// Queries of one segment, which see parts of the same keys.
+#[derive(Debug, PartialEq)]
+struct Block {
+    /// Indices into [`Reach::queries`].
+    queries: Range<usize>,
+    /// The runs `(start, len)` of tokens that any of them sees, in order.
+    keys: Vec<(usize, usize)>,
+    /// Which of these keys, counted through, each query sees.
+    sees: Vec<Range<usize>>,
+}
+
+impl Block {
+    fn key_count(&self) -> usize {
+        self.keys.iter().map(|(_, len)| len).sum()
+    }
 }
 
 impl Reach {
@@ -30,36 +54,41 @@ impl Reach {
         window: Option<usize>,
     ) -> Reach {
         let queries: Vec<usize> = queries.into_iter().collect();
-        let mut at = 0;
-        let runs = queries
-            .iter()
-            .map(|&q| {
-                while q >= segments[at].start + segments[at].len {
-                    at += 1;
-                }
-                let own = &segments[at];
-                let mut runs = own.history.clone();
-                runs.push((own.start, q - own.start + 1));
-                if let Some(window) = window {
-                    keep_last(&mut runs, window);
-                }
-                runs
-            })
-            .collect();
-        Reach { queries, runs }
+        let (mut blocks, mut first) = (Vec::new(), 0);
+        for segment in segments {
+            let end = first + queries[first..].partition_point(|q| *q < segment.start + segment.len);
+            while first < end {
+                let block = first..end.min(first + BLOCK);
+                first = block.end;
+                blocks.push(Block::new(segment, &queries, block, window));
+            }
+        }
+        Reach { queries, blocks }
     }
 }
 
-/// Cuts `runs` down to their last `n` tokens.
-fn keep_last(runs: &mut Vec<(usize, usize)>, n: usize) {
-    let mut excess = runs.iter().map(|(_, len)| len).sum::<usize>().saturating_sub(n);
-    runs.retain_mut(|(start, len)| {
-        let cut = excess.min(*len);
-        excess -= cut;
-        *start += cut;
-        *len -= cut;
-        *len > 0
-    });
+impl Block {
+    fn new(segment: &Segment, queries: &[usize], block: Range<usize>, window: Option<usize>) -> Block {
+        let before: usize = segment.history.iter().map(|(_, len)| len).sum();
+        let mut keys = segment.history.clone();
+        keys.push((segment.start, queries[block.end - 1] + 1 - segment.start));
+        let mut sees: Vec<Range<usize>> = queries[block.clone()]
+            .iter()
+            .map(|q| {
+                let end = before + q + 1 - segment.start;
+                window.map_or(0, |window| end.saturating_sub(window))..end
+            })
+            .collect();
+        // What the first query does not look back to, none does.
+        let mut unseen = sees[0].start;
+        sees.iter_mut().for_each(|range| *range = range.start - unseen..range.end - unseen);
+        keys.retain_mut(|(start, len)| {
+            let cut = unseen.min(*len);
+            (unseen, *start, *len) = (unseen - cut, *start + cut, *len - cut);
+            *len > 0
+        });
+        Block { queries: block, keys, sees }
+    }
 }
 
 /// Shapes of one attention call: `h` query heads share `g` key heads of width `e`; `n` tokens.
@@ -79,51 +108,108 @@ pub struct Heads {
     pub cap: f32,
 }
 
-impl Heads {
-    /// The score of a query and a key, and its derivative by their inner product.
-    fn score(&self, q: &[f32], k: &[f32]) -> (f32, f32) {
-        let s = self.scale * dot(q, k);
-        if self.cap == 0.0 {
-            return (s, self.scale);
+/// Buffers of one block of one head; m queries, t keys.
+#[derive(Debug, Default)]
+struct Scratch {
+    left: Left,
+    /// `[t, e]`
+    keys: Vec<f32>,
+    values: Vec<f32>,
+    d_keys: Vec<f32>,
+    /// `[m, t]` scores, then probabilities; their gradients; the slopes of capped scores.
+    p: Vec<f32>,
+    dp: Vec<f32>,
+    slopes: Vec<f32>,
+}
+
+thread_local! {
+    static SCRATCH: RefCell<Scratch> = RefCell::default();
+}
+
+impl Scratch {
+    /// `self.p[m, t] =` the scores of `q[m, e]` and the keys, capped where they are, and in
+    /// `self.slopes` how much they change with the inner product, relative to the scale.
+    fn score(&mut self, s: Heads, q: &[f32], t: usize) {
+        let (m, p) = (q.len() / s.e, fit(&mut self.p, q.len() / s.e * t));
+        self.left.pack_alone(View::new(q, m, s.e), s.scale);
+        let keys = Right::Dense(View::new(&self.keys, t, s.e).t());
+        product_alone(Out::new(p, m, t), &[(&self.left, keys)], false);
+        if s.cap != 0.0 {
+            for (p, slope) in p.iter_mut().zip(fit(&mut self.slopes, m * t)) {
+                let tanh = (*p / s.cap).tanh();
+                (*p, *slope) = (s.cap * tanh, 1.0 - tanh * tanh);
+            }
         }
-        let t = (s / self.cap).tanh();
-        (self.cap * t, self.scale * (1.0 - t * t))
+    }
+}
+
+/// Rows `runs` of `x[n, e]`, one after the other.
+fn gather(x: &[f32], e: usize, runs: &[(usize, usize)], out: &mut Vec<f32>) {
+    out.clear();
+    runs.iter().for_each(|&(start, len)| out.extend_from_slice(&x[start * e..(start + len) * e]));
+}
+
+/// The reverse of [`gather`]: `out[n, e] += x`.
+fn scatter_add(x: &[f32], e: usize, runs: &[(usize, usize)], out: &mut [f32]) {
+    let mut rest = x;
+    for &(start, len) in runs {
+        let (run, tail) = rest.split_at(len * e);
+        axpy(1.0, run, &mut out[start * e..(start + len) * e]);
+        rest = tail;
     }
 }
 
 /// `o[h, m, e]` and `lse[h, m]` from `q[h, m, e]`, `k[g, n, e]`, `v[g, n, e]`; m queries.
 pub fn forward(s: Heads, reach: &Reach, q: &[f32], k: &[f32], v: &[f32], o: &mut [f32], lse: &mut [f32]) {
     let (m, e) = (reach.queries.len(), s.e);
-    o.par_chunks_mut(m * e).zip(lse.par_chunks_mut(m)).enumerate().for_each_init(
-        Vec::new,
-        |scores, (head, (o, lse))| {
-            let group = head / (s.h / s.g);
-            let (k, v) = (&k[group * s.n * e..][..s.n * e], &v[group * s.n * e..][..s.n * e]);
+    o.par_chunks_mut(m * e).zip(lse.par_chunks_mut(m)).enumerate().with_max_len(1).for_each(
+        |(head, (o, lse))| {
+            let group = head / (s.h / s.g) * s.n * e..(head / (s.h / s.g) + 1) * s.n * e;
+            let (k, v) = (&k[group.clone()], &v[group]);
             let q = &q[head * m * e..][..m * e];
-            for (i, runs) in reach.runs.iter().enumerate() {
-                let q = &q[i * e..][..e];
-                scores.clear();
-                for &(start, len) in runs {
-                    scores.extend(k[start * e..(start + len) * e].chunks_exact(e).map(|k| s.score(q, k).0));
+            SCRATCH.with_borrow_mut(|scratch| {
+                for block in &reach.blocks {
+                    let rows = block.queries.start * e..block.queries.end * e;
+                    let lse = &mut lse[block.queries.clone()];
+                    forward_block(s, block, &q[rows.clone()], k, v, &mut o[rows], lse, scratch);
                 }
-                let top = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-                scores.iter_mut().for_each(|x| *x = exp(*x - top));
-                let sum: f32 = scores.iter().sum();
-                lse[i] = top + sum.ln();
-                let o = &mut o[i * e..][..e];
-                o.fill(0.0);
-                let mut weight = scores.iter();
-                for &(start, len) in runs {
-                    for (v, w) in v[start * e..(start + len) * e].chunks_exact(e).zip(weight.by_ref()) {
-                        axpy(w / sum, v, o);
-                    }
-                }
-            }
+            });
         },
     );
 }
 
-/// What [`backward`] writes: gradients per *query* head, so that heads run in parallel.
+#[allow(clippy::too_many_arguments)]
+fn forward_block(
+    s: Heads,
+    block: &Block,
+    q: &[f32],
+    k: &[f32],
+    v: &[f32],
+    o: &mut [f32],
+    lse: &mut [f32],
+    scratch: &mut Scratch,
+) {
+    let (m, t) = (lse.len(), block.key_count());
+    gather(k, s.e, &block.keys, &mut scratch.keys);
+    gather(v, s.e, &block.keys, &mut scratch.values);
+    scratch.score(s, q, t);
+    for ((p, lse), sees) in scratch.p.chunks_exact_mut(t).zip(lse).zip(&block.sees) {
+        p[..sees.start].fill(0.0);
+        p[sees.end..].fill(0.0);
+        let seen = &mut p[sees.clone()];
+        let top = largest(seen);
+        seen.iter_mut().for_each(|x| *x = exp(*x - top));
+        let total = sum(seen);
+        *lse = top + total.ln();
+        let factor = 1.0 / total;
+        seen.iter_mut().for_each(|x| *x *= factor);
+    }
+    scratch.left.pack_alone(View::new(&scratch.p, m, t), 1.0);
+    let values = Right::Dense(View::new(&scratch.values, t, s.e));
+    product_alone(Out::new(o, m, s.e), &[(&scratch.left, values)], false);
+}
+
+/// What [`backward`] writes.
 #[derive(Debug, Default)]
 pub struct Gradients {
     /// `[h, m, e]`
@@ -132,6 +218,7 @@ pub struct Gradients {
     pub dk: Vec<f32>,
     /// `[g, n, e]`
     pub dv: Vec<f32>,
+    /// `[h, 2, n, e]` shares of each query head, so that heads run in parallel.
     per_head: Vec<f32>,
 }
 
@@ -147,36 +234,29 @@ pub fn backward(
     out: &mut Gradients,
 ) {
     let (m, e, n) = (reach.queries.len(), s.e, s.n);
-    let dq = super::fit(&mut out.dq, s.h * m * e);
-    let per_head = super::fit(&mut out.per_head, s.h * 2 * n * e);
-    dq.par_chunks_mut(m * e).zip(per_head.par_chunks_mut(2 * n * e)).enumerate().for_each(
+    let dq = fit(&mut out.dq, s.h * m * e);
+    let per_head = fit(&mut out.per_head, s.h * 2 * n * e);
+    dq.par_chunks_mut(m * e).zip(per_head.par_chunks_mut(2 * n * e)).enumerate().with_max_len(1).for_each(
         |(head, (dq, dkv))| {
-            let group = head / (s.h / s.g);
-            let (k, v) = (&k[group * n * e..][..n * e], &v[group * n * e..][..n * e]);
+            let group = head / (s.h / s.g) * n * e..(head / (s.h / s.g) + 1) * n * e;
+            let (k, v) = (&k[group.clone()], &v[group]);
             let of_head = head * m * e..(head + 1) * m * e;
             let (q, o, dout) = (&q[of_head.clone()], &o[of_head.clone()], &dout[of_head]);
             let lse = &lse[head * m..][..m];
             dkv.fill(0.0);
-            dq.fill(0.0);
             let (dk, dv) = dkv.split_at_mut(n * e);
-            for (i, runs) in reach.runs.iter().enumerate() {
-                let row = i * e..(i + 1) * e;
-                let (q, o, dout, dq) = (&q[row.clone()], &o[row.clone()], &dout[row.clone()], &mut dq[row]);
-                let mean = dot(dout, o);
-                for t in runs.iter().flat_map(|&(start, len)| start..start + len) {
-                    let at = t * e..(t + 1) * e;
-                    let (score, slope) = s.score(q, &k[at.clone()]);
-                    let p = exp(score - lse[i]);
-                    let ds = slope * p * (dot(dout, &v[at.clone()]) - mean);
-                    axpy(p, dout, &mut dv[at.clone()]);
-                    axpy(ds, q, &mut dk[at.clone()]);
-                    axpy(ds, &k[at], dq);
+            SCRATCH.with_borrow_mut(|scratch| {
+                for block in &reach.blocks {
+                    let rows = block.queries.start * e..block.queries.end * e;
+                    let of_queries = (&q[rows.clone()], &o[rows.clone()], &dout[rows.clone()]);
+                    let lse = &lse[block.queries.clone()];
+                    backward_block(s, block, of_queries, (k, v), lse, (&mut dq[rows], dk, dv), scratch);
                 }
-            }
+            });
         },
     );
     let per_group = s.h / s.g;
-    let (dk, dv) = (super::fit(&mut out.dk, s.g * n * e), super::fit(&mut out.dv, s.g * n * e));
+    let (dk, dv) = (fit(&mut out.dk, s.g * n * e), fit(&mut out.dv, s.g * n * e));
     dk.par_chunks_mut(n * e)
         .zip(dv.par_chunks_mut(n * e))
         .zip(per_head.par_chunks(per_group * 2 * n * e))
@@ -191,6 +271,48 @@ pub fn backward(
                 }
             }
         });
+}
+
+fn backward_block(
+    s: Heads,
+    block: &Block,
+    (q, o, dout): (&[f32], &[f32], &[f32]),
+    (k, v): (&[f32], &[f32]),
+    lse: &[f32],
+    (dq, dk, dv): (&mut [f32], &mut [f32], &mut [f32]),
+    scratch: &mut Scratch,
+) {
+    let (m, t, e) = (lse.len(), block.key_count(), s.e);
+    gather(k, e, &block.keys, &mut scratch.keys);
+    gather(v, e, &block.keys, &mut scratch.values);
+    scratch.score(s, q, t);
+    let Scratch { left, keys, values, d_keys, p, dp, slopes } = scratch;
+    for ((p, lse), sees) in p.chunks_exact_mut(t).zip(lse).zip(&block.sees) {
+        p[..sees.start].fill(0.0);
+        p[sees.end..].fill(0.0);
+        p[sees.clone()].iter_mut().for_each(|x| *x = exp(*x - lse));
+    }
+    // dv += pᵀ·do
+    let d_keys = fit(d_keys, t * e);
+    left.pack_alone(View::new(p, m, t).t(), 1.0);
+    product_alone(Out::new(d_keys, t, e), &[(left, Right::Dense(View::new(dout, m, e)))], false);
+    scatter_add(d_keys, e, &block.keys, dv);
+    // dp = do·vᵀ, then ds in its place
+    let dp = fit(dp, m * t);
+    left.pack_alone(View::new(dout, m, e), 1.0);
+    product_alone(Out::new(dp, m, t), &[(left, Right::Dense(View::new(values, t, e).t()))], false);
+    for (i, (dp, p)) in dp.chunks_exact_mut(t).zip(p.chunks_exact(t)).enumerate() {
+        let mean = super::dot(&dout[i * e..][..e], &o[i * e..][..e]);
+        dp.iter_mut().zip(p).for_each(|(dp, p)| *dp = s.scale * p * (*dp - mean));
+    }
+    if s.cap != 0.0 {
+        dp.iter_mut().zip(slopes).for_each(|(dp, slope)| *dp *= *slope);
+    }
+    left.pack_alone(View::new(dp, m, t), 1.0);
+    product_alone(Out::new(dq, m, e), &[(left, Right::Dense(View::new(keys, t, e)))], false);
+    left.pack_alone(View::new(dp, m, t).t(), 1.0);
+    product_alone(Out::new(d_keys, t, e), &[(left, Right::Dense(View::new(q, m, e)))], false);
+    scatter_add(d_keys, e, &block.keys, dk);
 }
 
 #[cfg(test)]
@@ -237,10 +359,41 @@ mod tests {
 
     #[test]
     fn a_token_sees_its_history_and_itself_and_nothing_else() {
-        let reach = Reach::new(&forest(), [4, 6, 7], None);
-        assert_eq!(reach.runs, [vec![(0, 3), (3, 2)], vec![(0, 3), (5, 2)], vec![(7, 1)]]);
-        let windowed = Reach::new(&forest(), [4, 6, 7], Some(3));
-        assert_eq!(windowed.runs, [vec![(2, 1), (3, 2)], vec![(2, 1), (5, 2)], vec![(7, 1)]]);
-        assert_eq!(Reach::new(&forest(), [4], Some(2)).runs, [vec![(3, 2)]]);
+        let seen = |queries: &[usize], window| -> Vec<Vec<usize>> {
+            let reach = Reach::new(&forest(), queries.iter().copied(), window);
+            let of = |block: &Block| {
+                let keys: Vec<usize> = block.keys.iter().flat_map(|&(s, len)| s..s + len).collect();
+                block.sees.iter().map(|range| keys[range.clone()].to_vec()).collect::<Vec<_>>()
+            };
+            reach.blocks.iter().flat_map(of).collect()
+        };
+        assert_eq!(seen(&[4, 6, 7], None), [vec![0, 1, 2, 3, 4], vec![0, 1, 2, 5, 6], vec![7]]);
+        assert_eq!(seen(&[4, 6, 7], Some(3)), [vec![2, 3, 4], vec![2, 5, 6], vec![7]]);
+        assert_eq!(seen(&[3, 4], Some(2)), [vec![2, 3], vec![3, 4]]);
+        assert_eq!(seen(&[4], Some(2)), [vec![3, 4]]);
+    }
+
+    #[test]
+    fn long_segments_fall_into_blocks_that_change_nothing() {
+        let n = 2 * BLOCK + 5;
+        let s = Heads { h: 2, g: 1, e: 4, n, scale: 0.7, cap: 0.0 };
+        let (q, k, v) = (random(s.h * n * s.e, 1), random(n * s.e, 2), random(n * s.e, 3));
+        let run = |segments: &[Segment]| {
+            let reach = Reach::new(segments, 0..n, Some(70));
+            let (mut o, mut lse) = (vec![0.0; s.h * n * s.e], vec![0.0; s.h * n]);
+            forward(s, &reach, &q, &k, &v, &mut o, &mut lse);
+            let mut d = Gradients::default();
+            backward(s, &reach, (&q, &k, &v), &o, &lse, &q, &mut d);
+            [o, d.dq, d.dk, d.dv].concat()
+        };
+        let whole = run(&[Segment { start: 0, len: n, history: vec![] }]);
+        // The same tokens as a chain of one-token segments: one query a block.
+        let chain: Vec<_> = (0..n)
+            .map(|i| Segment { start: i, len: 1, history: (0..i).map(|j| (j, 1)).collect() })
+            .collect();
+        for (a, b) in whole.iter().zip(run(&chain)) {
+            // f32 sums of up to 70 values below 1, in another order.
+            assert!((a - b).abs() < 2e-6, "{a} != {b}");
+        }
     }
 }

@@ -39,17 +39,40 @@ pub fn exp(x: f32) -> f32 {
     series * f32::from_bits(((n as i32 + 127) << 23) as u32)
 }
 
-/// Σ a·b, in eight lanes that the compiler turns into vector registers.
+/// Σ a·b, in lanes that the compiler turns into vector registers.
 pub fn dot(a: &[f32], b: &[f32]) -> f32 {
-    let mut lanes = [0.0f32; 8];
-    let (a8, b8) = (a.chunks_exact(8), b.chunks_exact(8));
-    let tail: f32 = a8.remainder().iter().zip(b8.remainder()).map(|(x, y)| x * y).sum();
-    for (x, y) in a8.zip(b8) {
-        for i in 0..8 {
+    let mut lanes = [0.0f32; 16];
+    let ((a16, a), (b16, b)) = (a.as_chunks::<16>(), b.as_chunks::<16>());
+    let tail: f32 = a.iter().zip(b).map(|(x, y)| x * y).sum();
+    for (x, y) in a16.iter().zip(b16) {
+        for i in 0..16 {
             lanes[i] += x[i] * y[i];
         }
     }
     lanes.iter().sum::<f32>() + tail
+}
+
+/// The largest of `x`; -∞ of nothing.
+pub fn largest(x: &[f32]) -> f32 {
+    in_lanes(x, f32::NEG_INFINITY, |a, b| if b > a { b } else { a })
+}
+
+/// Σ x
+pub fn sum(x: &[f32]) -> f32 {
+    in_lanes(x, 0.0, |a, b| a + b)
+}
+
+/// Folds `x` in sixteen lanes, which the compiler keeps in vector registers.
+#[inline(always)]
+fn in_lanes(x: &[f32], start: f32, fold: impl Fn(f32, f32) -> f32) -> f32 {
+    let mut lanes = [start; 16];
+    let (whole, rest) = x.as_chunks::<16>();
+    for chunk in whole {
+        for (lane, x) in lanes.iter_mut().zip(chunk) {
+            *lane = fold(*lane, *x);
+        }
+    }
+    lanes.iter().chain(rest).copied().fold(start, fold)
 }
 
 /// y += s·x
