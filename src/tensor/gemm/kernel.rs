@@ -270,6 +270,12 @@ mod x86 {
             unsafe fn $name<const H: usize, const V: usize>(t: &Tile) {
                 let (mut pa, mut pb) = (t.a, t.b);
                 let mut acc = [[$zero(); V]; H];
+                for i in 0..H {
+                    for v in 0..V {
+                        // SAFETY: row i < H and vector v < V of the tile; a prefetch reads nothing.
+                        unsafe { _mm_prefetch::<_MM_HINT_T0>(t.c.add(i * t.c_stride + v * $lanes).cast()) };
+                    }
+                }
                 for _ in 0..t.depth {
                     // SAFETY: `a` holds depth×H lanes, `b` depth rows of V vectors; the pointers
                     // advance depth times.
