@@ -10,7 +10,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 
-use crate::tensor::gemm::{Kernel, Left, Out, Right, View, fma_gflops, product};
+use crate::tensor::gemm::{Arithmetic, Kernel, Left, Out, Right, View, fma_gflops, product};
 use crate::tensor::{Gguf, Rows};
 use crate::train::adamw::{AdamW, Moments};
 use crate::train::batch::{Batch, Example};
@@ -38,6 +38,8 @@ pub struct TrainBench {
     pub examples: Vec<Example>,
     /// How much memory a step may take.
     pub memory: Memory,
+    /// What products multiply; what this processor is faster at by default.
+    pub arithmetic: Option<Arithmetic>,
     /// Threads; all cores by default.
     pub threads: Option<u32>,
 }
@@ -52,6 +54,7 @@ impl Default for TrainBench {
             steps: 5,
             examples: Vec::new(),
             memory: Memory::Fast,
+            arithmetic: None,
             threads: None,
         }
     }
@@ -63,6 +66,8 @@ pub struct TrainFigures {
     /// What was asked for.
     #[serde(flatten)]
     pub options: TrainBench,
+    /// The instructions that products used.
+    pub kernel: &'static str,
     /// Threads used.
     pub threads_used: usize,
     /// Tokens fed per second, forward, backward and optimiser: of the median step on random rows, of
@@ -106,8 +111,9 @@ impl std::fmt::Display for TrainFigures {
         let TrainBench { rows, row_tokens, rank, .. } = self.options;
         writeln!(
             f,
-            "{rows}×{row_tokens} tokens, rank {rank}, {} threads: {:.0} tokens/s, {:.1} examples/s, peak {:.0} MB, loss {:.3} → {:.3}",
+            "{rows}×{row_tokens} tokens, rank {rank}, {} threads, {}: {:.0} tokens/s, {:.1} examples/s, peak {:.0} MB, loss {:.3} → {:.3}",
             self.threads_used,
+            self.kernel,
             self.tokens_per_s,
             self.examples_per_s,
             self.peak_rss_mb,
@@ -150,8 +156,10 @@ pub fn train(model: &Path, options: &TrainBench, cancel: &Cancel) -> Result<Trai
         ));
     }
     let model = Model::open(&Gguf::open(model)?)?;
-    let (memory, max_tokens) = (options.memory, rows * row_tokens);
-    let options_of_training = TrainOptions { rank, memory, max_tokens, ..TrainOptions::default() };
+    let (memory, arithmetic, max_tokens) = (options.memory, options.arithmetic, rows * row_tokens);
+    let options_of_training =
+        TrainOptions { rank, memory, arithmetic, max_tokens, ..TrainOptions::default() };
+    let kernel = options_of_training.kernel()?;
     let layout = layout(&model, &options_of_training)?;
     let real = options.examples.chunks(rows).map(|part| Batch::pack(part, true)).collect::<Vec<_>>();
     let random = if real.is_empty() { vec![random_rows(&model, options); steps] } else { Vec::new() };
@@ -164,7 +172,7 @@ pub fn train(model: &Path, options: &TrainBench, cancel: &Cancel) -> Result<Trai
     let mut params = layout.init(&model.spec, 0);
     let mut moments = Moments::new(layout.len());
     let mut grads = vec![0.0; layout.len()];
-    let mut tape = Tape::new(keep(&model, &options_of_training));
+    let mut tape = Tape::new(keep(&model, &options_of_training), kernel);
     let mut step = |tape: &mut Tape, batch: &Batch| -> Result<(f64, f64)> {
         let begin = Instant::now();
         let weight = 1.0 / batch.target_count() as f32;
@@ -182,7 +190,7 @@ pub fn train(model: &Path, options: &TrainBench, cancel: &Cancel) -> Result<Trai
     })?;
     let shares = tape.clock().seconds.shares();
     let peak_rss_mb = peak_rss_mb(); // Before the products below take memory of their own.
-    let machine = pool.install(|| machine(&model, Kernel::fastest(), rows * row_tokens));
+    let machine = pool.install(|| machine(&model, kernel, rows * row_tokens));
     let step_seconds: Vec<f64> = measured[1..].iter().map(|(seconds, _)| *seconds).collect();
     // Random steps are alike, so that their median says most; real ones are not.
     let seconds = match real.is_empty() {
@@ -195,6 +203,7 @@ pub fn train(model: &Path, options: &TrainBench, cancel: &Cancel) -> Result<Trai
     let linear_gflops = 4.0 * linear_parameters as f64 * tokens_per_s / 1e9;
     Ok(TrainFigures {
         options: options.clone(),
+        kernel: kernel.name,
         threads_used: pool.current_num_threads(),
         tokens_per_s,
         examples_per_s: of_examples as f64 / seconds,

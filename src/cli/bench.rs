@@ -7,7 +7,7 @@ use secondnature::Result;
 use secondnature::bench::{self, TrainBench};
 use secondnature::distill::read_examples;
 
-use super::knobs::MemoryArg;
+use super::knobs::{ArithmeticArg, MemoryArg};
 use super::{Context, output};
 
 /// Measure how fast this machine does the work.
@@ -61,6 +61,9 @@ struct Train {
     /// What is kept for the backward pass: everything, or each layer's input.
     #[arg(long, value_enum, default_value = "fast")]
     memory: MemoryArg,
+    /// What products multiply.
+    #[arg(long, value_enum, default_value = "auto")]
+    arithmetic: ArithmeticArg,
     /// Threads to compute with [default: all cores].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
     threads: Option<u32>,
@@ -79,6 +82,7 @@ impl Train {
             steps: self.steps,
             examples: self.examples.as_deref().map_or(Ok(Vec::new()), read_examples)?,
             memory: self.memory.into(),
+            arithmetic: self.arithmetic.into(),
             threads: self.threads,
         };
         let figures = bench::train(&self.model, &options, &context.cancel)?;

@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 use secondnature::distill::{CurateOptions, EngineOptions, Mixture};
 use secondnature::task::read_questions;
 use secondnature::train::spec::Module;
-use secondnature::train::{Memory, Precision, Schedule, TrainOptions};
+use secondnature::train::{Arithmetic, Memory, Precision, Schedule, TrainOptions};
 use secondnature::{Error, Result};
 
 /// Where and how answers are sampled.
@@ -98,6 +98,9 @@ pub struct Training {
     /// How the adapter file stores its numbers.
     #[arg(long, value_enum, default_value = "f32")]
     precision: PrecisionArg,
+    /// What products multiply. What a run began with it resumes with.
+    #[arg(long, value_enum, default_value = "auto")]
+    arithmetic: ArithmeticArg,
     /// Modules that get an adapter, such as attn_q,attn_v [default: all linear ones].
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     modules: Vec<String>,
@@ -169,6 +172,7 @@ impl Training {
                 PrecisionArg::F32 => Precision::F32,
                 PrecisionArg::F16 => Precision::F16,
             },
+            arithmetic: self.arithmetic.into(),
             seed,
             threads,
             max_tokens: self.max_tokens,
@@ -184,6 +188,27 @@ enum PrecisionArg {
     F32,
     /// Half the size.
     F16,
+}
+
+/// [`Arithmetic`], as an argument.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum ArithmeticArg {
+    /// What this processor is faster at: bf16 only where that is half as fast again.
+    Auto,
+    /// 24 bits of precision.
+    F32,
+    /// 8 bits of precision, summed in f32.
+    Bf16,
+}
+
+impl From<ArithmeticArg> for Option<Arithmetic> {
+    fn from(arg: ArithmeticArg) -> Option<Arithmetic> {
+        match arg {
+            ArithmeticArg::Auto => None,
+            ArithmeticArg::F32 => Some(Arithmetic::F32),
+            ArithmeticArg::Bf16 => Some(Arithmetic::Bf16),
+        }
+    }
 }
 
 /// [`Schedule`], as an argument.

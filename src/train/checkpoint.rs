@@ -9,6 +9,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::adamw::Moments;
+use crate::tensor::gemm::Arithmetic;
 use crate::{Error, Result};
 
 const MAGIC: &[u8; 8] = b"SNTRAIN1";
@@ -18,6 +19,9 @@ const MAGIC: &[u8; 8] = b"SNTRAIN1";
 pub struct Cursor {
     /// Hash of options and examples: a checkpoint of another run is ignored.
     pub identity: String,
+    /// What its products multiply.
+    #[serde(default)]
+    pub arithmetic: Arithmetic,
     pub step: u64,
     pub adam_steps: u64,
     pub finished: bool,

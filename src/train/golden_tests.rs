@@ -8,10 +8,11 @@ use safetensors::SafeTensors;
 use serde::Deserialize;
 
 use super::batch::{Batch, Example};
-use super::model::{Model, Tape};
+use super::model::{Keep, Model, Tape};
 use super::{Schedule, TrainOptions, train};
 use crate::adapter::peft;
 use crate::tensor::Gguf;
+use crate::tensor::gemm::{Arithmetic, Kernel};
 use crate::{Cancel, Silent};
 
 #[derive(Deserialize)]
@@ -68,6 +69,29 @@ fn every_gradient_equals_pytorch_with_shared_prefixes_and_without() {
                 }
             }
         }
+    }
+}
+
+#[test]
+fn bf16_gradients_equal_pytorchs_of_f32_within_their_rounding() {
+    let Some(kernel) = Kernel::of(Arithmetic::Bf16) else { return };
+    for arch in ARCHITECTURES {
+        let (golden, gguf) = golden(arch);
+        let model = Model::open(&gguf).unwrap();
+        let start = peft::import(&folder().join(arch).join("start"), &gguf).unwrap();
+        let want = peft::import(&folder().join(arch).join("gradient"), &gguf).unwrap().params;
+        let batch = Batch::pack(&golden.examples, true);
+        let mut got = vec![0.0; start.layout.len()];
+        let mut tape = Tape::new(Keep::Activations, kernel);
+        let weight = 1.0 / batch.target_count() as f32;
+        model
+            .loss_and_gradient(&start.layout, &start.params, &batch, weight, &mut tape, &mut got)
+            .unwrap();
+        let norm = |x: &mut dyn Iterator<Item = f32>| x.map(|x| f64::from(x).powi(2)).sum::<f64>().sqrt();
+        let error = norm(&mut got.iter().zip(&want).map(|(a, b)| a - b)) / norm(&mut want.iter().copied());
+        // Factors are rounded to 2⁻⁹, some dozen times one after the other; a wrong half of a lane
+        // would be an error of the gradient's own size. That there is any shows that bf16 was used.
+        assert!((1e-4..2e-2).contains(&error), "{arch}: {error}");
     }
 }
 

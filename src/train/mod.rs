@@ -39,6 +39,9 @@ use model::{Keep, Model, Tape};
 use ops::linear::{Dropout, mix};
 pub use options::{Memory, Precision, Schedule, TrainOptions};
 
+pub use crate::tensor::gemm::Arithmetic;
+use crate::tensor::gemm::Kernel;
+
 use crate::{Cancel, Error, Progress, Result, Stage, Update};
 
 /// The outcome of training: the adapter and how it came about.
@@ -167,6 +170,7 @@ impl<'a> Trainer<'a> {
     ) -> Result<Self> {
         std::fs::create_dir_all(dir).map_err(Error::io("create", dir))?;
         let layout = layout(model, options)?;
+        let kernel = options.kernel()?;
         let identity =
             serde_json::to_vec(&(options, examples, held_out, &start, &model.spec.arch.name, layout.len()))
                 .map_err(|e| Error::Internal(e.to_string()))?;
@@ -175,14 +179,16 @@ impl<'a> Trainer<'a> {
         let state = match Checkpoint::load(&file, &identity, layout.len())? {
             Some(state) => state,
             None => Checkpoint {
-                cursor: Cursor { identity, ..Cursor::default() },
+                cursor: Cursor { identity, arithmetic: kernel.arithmetic, ..Cursor::default() },
                 params: start.unwrap_or_else(|| layout.init(&model.spec, options.seed)),
                 moments: Moments::new(layout.len()),
                 best: Vec::new(),
             },
         };
         let grads = vec![0.0; layout.len()];
-        let tape = Tape::new(keep(model, options));
+        // Of another machine, the kernel may be missing here: then the numbers go on with this one's.
+        let kernel = Kernel::of(state.cursor.arithmetic).unwrap_or(kernel);
+        let tape = Tape::new(keep(model, options), kernel);
         Ok(Trainer { model, examples, held_out, options, layout, state, file, tape, grads })
     }
 

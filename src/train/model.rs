@@ -10,7 +10,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::engine::Token;
-use crate::tensor::gemm::{Left, Out, Right, View, product};
+use crate::tensor::gemm::{Kernel, Left, Out, Right, View, product};
 use crate::tensor::{Gguf, Rows};
 use crate::{Error, Result};
 
@@ -62,9 +62,10 @@ pub struct Tape {
 }
 
 impl Tape {
-    /// An empty tape that will keep so much.
-    pub fn new(keep: Keep) -> Tape {
-        Tape { keep, ..Tape::default() }
+    /// An empty tape that will keep so much and compute with `kernel`.
+    pub fn new(keep: Keep, kernel: &'static Kernel) -> Tape {
+        let head = Head { left: Left::new(kernel), ..Head::default() };
+        Tape { keep, scratch: Scratch::new(kernel), head, ..Tape::default() }
     }
 
     /// Where the time of the passes on this tape went.

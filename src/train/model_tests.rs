@@ -5,6 +5,7 @@ use super::lora::Layout;
 use super::model::{Keep, Model, Tape};
 use super::ops::testing::random;
 use super::spec::Module;
+use crate::tensor::gemm::{Arithmetic, Kernel};
 use crate::tensor::{Gguf, GgufWriter, QuantType};
 
 mod gguf {
@@ -135,7 +136,7 @@ fn a_tape_that_keeps_inputs_only_gives_the_same_bits() {
         let run = |keep| {
             let mut grads = vec![0.0; layout.len()];
             let batch = Batch::pack(&examples(), true);
-            let mut tape = Tape::new(keep);
+            let mut tape = Tape::new(keep, Kernel::of(Arithmetic::F32).unwrap());
             // Twice, so that what the first left behind cannot help the second.
             model.loss_and_gradient(&layout, &params, &batch, 0.1, &mut tape, &mut grads).unwrap();
             grads.fill(0.0);

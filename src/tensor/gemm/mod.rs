@@ -24,9 +24,11 @@ use rayon::prelude::*;
 
 pub use kernel::{Arithmetic, Kernel};
 use kernel::{Lane, Tile};
-use pack::{Buffers, KC, panel_width};
+use pack::{Buffers, panel_width};
 pub use pack::{Left, Right, View};
 
+/// Most depth of a packed block of `B`, about: a panel of it stays in the first-level cache.
+const KC: usize = 320;
 /// Rows of `A`, about, that stay in the second-level cache while panels of `B` pass over them.
 const MC: usize = 192;
 /// Most columns of `B` that one thread packs at a time, about: 384 KiB of the second-level cache.
@@ -73,7 +75,7 @@ unsafe impl Sync for Shared {}
 /// If the shapes do not fit, or the left sides are packed for different kernels.
 pub fn product(mut out: Out, terms: &[(&Left, Right)], accumulate: bool) {
     let Some(job) = Job::new(&mut out, terms, accumulate) else { return };
-    let granule = terms.iter().map(|(_, r)| r.granule()).max().unwrap_or(1).max(job.kernel.width());
+    let granule = job.granule();
     let threads = rayon::current_num_threads();
     let width = chunk_width(out.cols, granule, threads);
     let chunks = out.cols.div_ceil(width);
@@ -93,7 +95,7 @@ pub fn product(mut out: Out, terms: &[(&Left, Right)], accumulate: bool) {
 /// As [`product`].
 pub fn product_alone(mut out: Out, terms: &[(&Left, Right)], accumulate: bool) {
     let Some(job) = Job::new(&mut out, terms, accumulate) else { return };
-    let granule = terms.iter().map(|(_, r)| r.granule()).max().unwrap_or(1).max(job.kernel.width());
+    let granule = job.granule();
     let width = NC.next_multiple_of(granule);
     for n0 in (0..out.cols).step_by(width) {
         // SAFETY: this thread alone has `out`.
@@ -133,6 +135,11 @@ impl<'a> Job<'a> {
         })
     }
 
+    /// Columns must be given out in multiples of this.
+    fn granule(&self) -> usize {
+        self.terms.iter().map(|(_, right)| right.granules().1).max().unwrap_or(1).max(self.kernel.width())
+    }
+
     /// Computes rows `band` of columns `n0..n0 + nc`.
     ///
     /// # Safety
@@ -145,8 +152,9 @@ impl<'a> Job<'a> {
         let few_rows = band.len() <= 2 * tile_height && nc.is_multiple_of(kernel.vector);
         let mut overwrite = !self.accumulate;
         for (left, right) in self.terms {
-            for k0 in (0..left.depth).step_by(KC) {
-                let kc = KC.min(left.depth - k0);
+            let step = block_depth(left.depth, right.granules().0.max(kernel.per_lane()));
+            for k0 in (0..left.depth).step_by(step) {
+                let kc = step.min(left.depth - k0);
                 let lanes = kc.div_ceil(kernel.per_lane());
                 PACKED.with_borrow_mut(|packed| {
                     let there = right.in_place(kernel, k0, n0).filter(|_| few_rows);
@@ -163,7 +171,7 @@ impl<'a> Job<'a> {
                                 None => (packed[from * lanes..][..wide * lanes].as_ptr(), wide),
                             };
                             for m in (m0..band.end.min(m0 + block)).step_by(tile_height) {
-                                let a = left.panel(k0, lanes, m / tile_height);
+                                let a = left.panel(m / tile_height, k0, lanes);
                                 let (height, width) = (tile_height.min(band.end - m), wide.min(nc - from));
                                 // SAFETY: row m + height and column n0 + from + width lie inside
                                 // `C` and are the caller's alone; the panels hold `lanes` rows,
@@ -199,6 +207,11 @@ fn chunk_width(cols: usize, granule: usize, threads: usize) -> usize {
     let granules = cols.div_ceil(granule);
     let rounds = cols.div_ceil(NC * threads);
     granules.div_ceil(rounds * threads).max(1) * granule
+}
+
+/// Blocks of depth as equal as possible, each a multiple of `granule`, at most about `KC` deep.
+fn block_depth(depth: usize, granule: usize) -> usize {
+    depth.div_ceil(depth.div_ceil(KC.max(granule)).max(1)).next_multiple_of(granule)
 }
 
 /// Computes `tile`, of which only `height × width` lies inside `C`.

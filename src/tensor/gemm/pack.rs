@@ -5,9 +5,6 @@ use rayon::prelude::*;
 use super::kernel::{Arithmetic, Kernel, Lane};
 use crate::tensor::quant::Rows;
 
-/// Depth of a packed block; a multiple of every quantized block length (32 and 256).
-pub const KC: usize = 256;
-
 /// A dense matrix, or its transpose, anywhere in memory.
 #[derive(Debug, Clone, Copy)]
 pub struct View<'a> {
@@ -54,7 +51,7 @@ impl<'a> View<'a> {
 #[derive(Debug)]
 pub struct Left {
     pub(super) kernel: &'static Kernel,
-    /// `[depth block][row panel][lane in block][height]`, rows padded with zeros to whole panels.
+    /// `[row panel][lane][height]`, rows padded with zeros to whole panels.
     data: Vec<Lane>,
     pub(super) rows: usize,
     pub(super) depth: usize,
@@ -85,31 +82,29 @@ impl Left {
     /// Packs `a`, scaled by `scale`, reusing this buffer. Runs on the current rayon pool.
     pub fn pack(&mut self, a: View, scale: f32) {
         let panels = self.fit(a, scale);
-        for (k0, block, len) in panels.blocks(&mut self.data) {
-            block.par_chunks_mut(len).with_min_len(4).enumerate().for_each(|(p, panel)| panels.fill(k0, p, panel));
-        }
+        self.data.par_chunks_mut(panels.len()).with_min_len(2).enumerate().for_each(|(p, panel)| {
+            panels.fill(p, panel);
+        });
     }
 
     /// The same on the calling thread alone.
     pub fn pack_alone(&mut self, a: View, scale: f32) {
         let panels = self.fit(a, scale);
-        for (k0, block, len) in panels.blocks(&mut self.data) {
-            block.chunks_mut(len).enumerate().for_each(|(p, panel)| panels.fill(k0, p, panel));
-        }
+        self.data.chunks_mut(panels.len()).enumerate().for_each(|(p, panel)| panels.fill(p, panel));
     }
 
     fn fit<'a>(&mut self, a: View<'a>, scale: f32) -> Panels<'a> {
-        (self.rows, self.depth, self.height) = (a.rows, a.cols, self.kernel.height_for(a.rows));
-        let (kernel, height) = (self.kernel, self.height);
-        let len = a.rows.next_multiple_of(height) * a.cols.div_ceil(kernel.per_lane());
-        self.data.resize(len, 0);
-        Panels { kernel, height, a, scale }
+        let panels = Panels { kernel: self.kernel, height: self.kernel.height_for(a.rows), a, scale };
+        (self.rows, self.depth, self.height) = (a.rows, a.cols, panels.height);
+        self.data.resize(a.rows.div_ceil(panels.height) * panels.len(), 0);
+        panels
     }
 
-    /// Panel `p` of the depth block that starts at `k0` and has `lanes` lanes.
-    pub(super) fn panel(&self, k0: usize, lanes: usize, p: usize) -> &[Lane] {
-        let before = self.rows.div_ceil(self.height) * self.height * (k0 / self.kernel.per_lane());
-        &self.data[before + p * self.height * lanes..][..self.height * lanes]
+    /// Panel `p` from depth `k0` on, `lanes` lanes.
+    pub(super) fn panel(&self, p: usize, k0: usize, lanes: usize) -> &[Lane] {
+        let per_lane = self.kernel.per_lane();
+        let before = p * self.depth.div_ceil(per_lane) + k0 / per_lane;
+        &self.data[before * self.height..][..self.height * lanes]
     }
 }
 
@@ -123,26 +118,20 @@ struct Panels<'a> {
 }
 
 impl Panels<'_> {
-    /// Each depth block: where it starts, its part of `data`, the length of its panels.
-    fn blocks<'d>(self, data: &'d mut [Lane]) -> impl Iterator<Item = (usize, &'d mut [Lane], usize)> {
-        let mut rest = data;
-        (0..self.a.cols).step_by(KC).map(move |k0| {
-            let panel = self.height * KC.min(self.a.cols - k0).div_ceil(self.kernel.per_lane());
-            let (block, tail) = std::mem::take(&mut rest).split_at_mut(self.a.rows.div_ceil(self.height) * panel);
-            rest = tail;
-            (k0, block, panel)
-        })
+    /// Lanes of a panel; 1 where there is no depth, so that there is a length to go by.
+    fn len(self) -> usize {
+        (self.height * self.a.cols.div_ceil(self.kernel.per_lane())).max(1)
     }
 
-    /// Fills panel `p` of the depth block that starts at `k0`.
-    fn fill(self, k0: usize, p: usize, panel: &mut [Lane]) {
+    /// Fills panel `p`.
+    fn fill(self, p: usize, panel: &mut [Lane]) {
         let Panels { kernel, height, a, scale } = self;
-        let (rows, kc) = (height.min(a.rows - p * height), KC.min(a.cols - k0));
+        let rows = height.min(a.rows - p * height);
         super::with_buffers(|buffers| {
             let of = Lines { kernel, scale, scratch: &mut buffers.lines };
             match a.transposed {
-                false => of.stand(|i| a.line(p * height + i, k0, kc), rows, kc, height, panel),
-                true => of.lie(|k| a.line(k0 + k, p * height, rows), kc, height, panel),
+                false => of.stand(|i| a.line(p * height + i, 0, a.cols), rows, a.cols, height, panel),
+                true => of.lie(|k| a.line(k, p * height, rows), a.cols, height, panel),
             }
         });
     }
@@ -176,11 +165,13 @@ impl Right<'_> {
         }
     }
 
-    /// Columns must be packed in multiples of this, so that quantized blocks are read once.
-    pub(super) fn granule(&self) -> usize {
+    /// Depth and columns must be packed in multiples of these, so that quantized blocks are read
+    /// once.
+    pub(super) fn granules(&self) -> (usize, usize) {
         match self {
-            Right::Backward(w) => w.ty.block_len(),
-            _ => 1,
+            Right::Dense(_) => (1, 1),
+            Right::Forward(w) => (w.ty.block_len(), 1),
+            Right::Backward(w) => (1, w.ty.block_len()),
         }
     }
 
@@ -379,7 +370,6 @@ fn transpose<'v>(
     width: usize,
     panel: &mut [Lane],
 ) {
-    const SQUARE: usize = 8;
     if count < width {
         panel.fill(0);
     }
@@ -387,18 +377,12 @@ fn transpose<'v>(
     let mut from = 0;
     while from < count {
         let first = if count < SQUARE { from } else { from.min(count - SQUARE) };
-        let here: [&[Lane]; SQUARE] = std::array::from_fn(|i| line((first + i).min(count - 1)));
+        let here: [&[Lane]; SQUARE] = std::array::from_fn(|i| &line((first + i).min(count - 1))[..lanes]);
         let wide = SQUARE.min(count - first);
         let whole = if wide == SQUARE { lanes / SQUARE * SQUARE } else { 0 };
         for k in (0..whole).step_by(SQUARE) {
-            let mut square = [[0; SQUARE]; SQUARE];
-            for (row, line) in square.iter_mut().zip(&here) {
-                row.copy_from_slice(&line[k..k + SQUARE]);
-            }
-            for i in 0..SQUARE {
-                let column: [Lane; SQUARE] = std::array::from_fn(|r| square[r][i]);
-                panel[(k + i) * width + first..][..SQUARE].copy_from_slice(&column);
-            }
+            let rows = &mut panel[k * width + first..][..(SQUARE - 1) * width + SQUARE];
+            transpose_square(&here, k, rows, width);
         }
         for k in whole..lanes {
             for (i, line) in here.iter().enumerate().take(wide) {
@@ -406,5 +390,58 @@ fn transpose<'v>(
             }
         }
         from += SQUARE;
+    }
+}
+
+const SQUARE: usize = 8;
+
+/// Values `k..k + 8` of eight lines become eight rows, `stride` apart.
+#[inline]
+fn transpose_square(lines: &[&[Lane]; SQUARE], k: usize, rows: &mut [Lane], stride: usize) {
+    #[cfg(target_arch = "x86_64")]
+    if is_x86_feature_detected!("avx") {
+        assert!(rows.len() == (SQUARE - 1) * stride + SQUARE && lines.iter().all(|l| l.len() >= k + SQUARE));
+        let lines = lines.map(|line| line[k..].as_ptr().cast());
+        // SAFETY: AVX was just detected; every line has eight values from k on, and the rows are
+        // there, as was asserted.
+        return unsafe { transpose_square_avx(&lines, rows.as_mut_ptr().cast(), stride) };
+    }
+    for (i, row) in rows.chunks_mut(stride).enumerate() {
+        for (x, line) in row.iter_mut().zip(lines) {
+            *x = line[k + i];
+        }
+    }
+}
+
+/// Compilers make scalar moves of the plain loop, which cost a tenth of a training step.
+///
+/// # Safety
+/// AVX must be there; each line must have eight values, and there must be eight rows of eight,
+/// `stride` apart.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx")]
+unsafe fn transpose_square_avx(lines: &[*const f32; SQUARE], rows: *mut f32, stride: usize) {
+    use std::arch::x86_64::*;
+    // SAFETY: the caller's promise.
+    unsafe {
+        for half in 0..2 {
+            // Values 4·half.. of line i, and beside them those of line i + 4.
+            let [a, b, c, d]: [__m256; 4] = std::array::from_fn(|i| {
+                let low = _mm_loadu_ps(lines[i].add(4 * half));
+                let high = _mm_loadu_ps(lines[i + 4].add(4 * half));
+                _mm256_insertf128_ps::<1>(_mm256_castps128_ps256(low), high)
+            });
+            let (ab0, ab1) = (_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
+            let (cd0, cd1) = (_mm256_unpacklo_ps(c, d), _mm256_unpackhi_ps(c, d));
+            let columns = [
+                _mm256_shuffle_ps::<0x44>(ab0, cd0),
+                _mm256_shuffle_ps::<0xee>(ab0, cd0),
+                _mm256_shuffle_ps::<0x44>(ab1, cd1),
+                _mm256_shuffle_ps::<0xee>(ab1, cd1),
+            ];
+            for (i, column) in columns.into_iter().enumerate() {
+                _mm256_storeu_ps(rows.add((4 * half + i) * stride), column);
+            }
+        }
     }
 }

@@ -4,6 +4,8 @@
 mod attention;
 mod feed_forward;
 
+use rayon::prelude::*;
+
 use super::arch::HeadNorm;
 use super::batch::Segment;
 use super::clock::{Clock, Work};
@@ -11,10 +13,10 @@ use super::lora::Layout;
 use super::ops::attention::{Gradients, Heads, Reach};
 use super::ops::linear::{Dropout, Input, Linear, Packs, mix};
 use super::ops::rope::Angles;
-use super::ops::{axpy, fit, norm};
+use super::ops::{add_scaled, axpy, copy, fit, norm};
 use super::spec::{Module, Norm, Rope, Spec};
 use super::weights::Weights;
-use crate::tensor::gemm::Left;
+use crate::tensor::gemm::{Kernel, Left};
 
 /// Who attends to whom and at which angles, for one kind of layer.
 #[derive(Debug)]
@@ -99,6 +101,19 @@ pub struct Scratch {
     pub clock: Clock,
 }
 
+impl Scratch {
+    /// Empty buffers for products with `kernel`.
+    pub fn new(kernel: &'static Kernel) -> Scratch {
+        let left = || Left::new(kernel);
+        Scratch {
+            left: left(),
+            low_rank: left(),
+            packs: std::array::from_fn(|_| Packs::new(kernel)),
+            ..Scratch::default()
+        }
+    }
+}
+
 /// One layer: its frozen weights and its adapter.
 #[derive(Clone, Copy)]
 pub struct Layer<'a> {
@@ -117,8 +132,7 @@ impl<'a> Layer<'a> {
     pub fn forward(&self, sight: &Sight, x: &mut Vec<f32>, saved: &mut Saved, s: &mut Scratch) {
         std::mem::swap(&mut saved.x, x);
         self.attention_forward(sight, saved, s);
-        x.clear();
-        x.extend_from_slice(&saved.x2);
+        copy(&saved.x2, x);
         self.feed_forward_forward(x, saved, s);
     }
 
@@ -185,7 +199,7 @@ impl<'a> Layer<'a> {
     fn read_backward(&self, kind: Norm, d_normed: &[f32], x: &[f32], rho: &[f32], dx: &mut [f32]) {
         match self.norm(kind) {
             Some(w) => norm::backward(d_normed, x, w, rho, dx),
-            None => axpy(1.0, d_normed, dx),
+            None => add_scaled(1.0, d_normed, dx),
         }
     }
 
@@ -212,11 +226,11 @@ impl<'a> Layer<'a> {
         let out = fit(&mut kept.out, stream.len());
         linear.forward(input, rows, out, false, t, low_rank);
         match self.norm(after) {
-            None => axpy(self.spec.residual_scale, out, stream),
+            None => add_scaled(self.spec.residual_scale, out, stream),
             Some(w) => {
                 let added = fit(added, stream.len());
                 norm::forward(out, w, self.spec.rms_eps, added, fit(&mut kept.rho, rows));
-                axpy(self.spec.residual_scale, added, stream);
+                add_scaled(self.spec.residual_scale, added, stream);
             }
         }
     }
@@ -235,11 +249,11 @@ impl<'a> Layer<'a> {
         let out = fit(d_out, dx.len());
         out.fill(0.0);
         match self.norm(after) {
-            None => axpy(self.spec.residual_scale, dx, out),
+            None => add_scaled(self.spec.residual_scale, dx, out),
             Some(w) => {
                 let scaled = fit(scaled, dx.len());
                 scaled.fill(0.0);
-                axpy(self.spec.residual_scale, dx, scaled);
+                add_scaled(self.spec.residual_scale, dx, scaled);
                 norm::backward(scaled, &kept.out, w, &kept.rho, out);
             }
         }
@@ -250,9 +264,9 @@ impl<'a> Layer<'a> {
 /// Rows `index` of `x[.., d]`, one after the other.
 fn gather(x: &[f32], d: usize, index: &[usize], out: &mut Vec<f32>) {
     let out = fit(out, index.len() * d);
-    for (out, i) in out.chunks_exact_mut(d).zip(index) {
+    out.par_chunks_exact_mut(d).zip(index).with_min_len(64).for_each(|(out, i)| {
         out.copy_from_slice(&x[i * d..][..d]);
-    }
+    });
 }
 
 /// `out[index] += x`, row by row.
@@ -265,15 +279,15 @@ fn scatter_add(x: &[f32], d: usize, index: &[usize], out: &mut [f32]) {
 /// Columns `from..from + y width` of `x[rows, width]`, as `y[rows, ..]`.
 fn take_columns(x: &[f32], width: usize, from: usize, rows: usize, y: &mut [f32]) {
     let w = y.len() / rows;
-    for (y, x) in y.chunks_exact_mut(w).zip(x.chunks_exact(width)) {
+    y.par_chunks_exact_mut(w).zip(x.par_chunks_exact(width)).with_min_len(64).for_each(|(y, x)| {
         y.copy_from_slice(&x[from..from + w]);
-    }
+    });
 }
 
 /// The reverse of [`take_columns`].
 fn put_columns(y: &[f32], rows: usize, x: &mut [f32], width: usize, from: usize) {
     let w = y.len() / rows;
-    for (y, x) in y.chunks_exact(w).zip(x.chunks_exact_mut(width)) {
+    y.par_chunks_exact(w).zip(x.par_chunks_exact_mut(width)).with_min_len(64).for_each(|(y, x)| {
         x[from..from + w].copy_from_slice(y);
-    }
+    });
 }

@@ -12,7 +12,7 @@ use rayon::prelude::*;
 
 use super::fit;
 use crate::tensor::Rows;
-use crate::tensor::gemm::{Left, Out, Right, View, product};
+use crate::tensor::gemm::{Kernel, Left, Out, Right, View, product};
 
 /// The adapter of one linear layer.
 #[derive(Debug, Clone, Copy)]
@@ -93,6 +93,14 @@ pub struct Packs {
     dt_values: Vec<f32>,
 }
 
+impl Packs {
+    /// Empty buffers for products with `kernel`.
+    pub fn new(kernel: &'static Kernel) -> Packs {
+        let left = || Left::new(kernel);
+        Packs { dy: left(), dt: left(), small: left(), dt_values: Vec::new() }
+    }
+}
+
 impl Linear<'_> {
     /// `y[n, n_out] =` (or `+=`) the layer applied to `x`; keeps `t[n, r]`.
     pub fn forward(
@@ -108,7 +116,7 @@ impl Linear<'_> {
         let mut accumulate = accumulate;
         if !self.bias.is_empty() {
             assert!(!accumulate, "no architecture adds a biased projection to the residual stream");
-            y.chunks_exact_mut(n_out).for_each(|row| row.copy_from_slice(self.bias));
+            y.par_chunks_exact_mut(n_out).with_min_len(64).for_each(|row| row.copy_from_slice(self.bias));
             accumulate = true;
         }
         let base = (x.packed, Right::Forward(self.weight));
@@ -192,7 +200,7 @@ pub fn gradient_of_input(dx: &mut [f32], n: usize, layers: &[(&Linear, &Packs)])
 mod tests {
     use super::super::testing::*;
     use super::*;
-    use crate::tensor::gemm::Kernel;
+    use crate::tensor::gemm::Arithmetic;
     use crate::tensor::QuantType;
 
     #[test]
@@ -227,7 +235,7 @@ mod tests {
         let run = |x: &[f32], a: &[f32], bt: &[f32]| {
             let (mut y, mut t) = (vec![0.0; n * n_out], Vec::new());
             let layer = layer(Vec::leak(a.to_vec()), Vec::leak(bt.to_vec()));
-            let input = Input { values: x, packed: &Left::of(Kernel::fastest(), View::new(x, n, n_in)) };
+            let input = Input { values: x, packed: &Left::of(Kernel::of(Arithmetic::F32).unwrap(), View::new(x, n, n_in)) };
             layer.forward(input, n, &mut y, false, &mut t, &mut Left::default());
             (y, t)
         };

@@ -11,6 +11,8 @@ pub mod loss;
 pub mod norm;
 pub mod rope;
 
+use rayon::prelude::*;
+
 /// `v` with `len` values, whose contents are unspecified; grows, never shrinks its memory.
 pub fn fit(v: &mut Vec<f32>, len: usize) -> &mut [f32] {
     if v.len() < len {
@@ -74,6 +76,19 @@ fn in_lanes(x: &[f32], start: f32, fold: impl Fn(f32, f32) -> f32) -> f32 {
     }
     lanes.iter().chain(rest).copied().fold(start, fold)
 }
+
+/// y += s·x, on all threads.
+pub fn add_scaled(s: f32, x: &[f32], y: &mut [f32]) {
+    y.par_chunks_mut(PART).zip(x.par_chunks(PART)).for_each(|(y, x)| axpy(s, x, y));
+}
+
+/// y = x, on all threads; `y` grows to fit.
+pub fn copy(x: &[f32], y: &mut Vec<f32>) {
+    fit(y, x.len()).par_chunks_mut(PART).zip(x.par_chunks(PART)).for_each(|(y, x)| y.copy_from_slice(x));
+}
+
+/// Values that are worth another thread.
+const PART: usize = 1 << 15;
 
 /// y += s·x
 pub fn axpy(s: f32, x: &[f32], y: &mut [f32]) {

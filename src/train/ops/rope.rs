@@ -50,12 +50,12 @@ fn rotate(x: &mut [f32], angles: &[(f32, f32)], pairs: RopePairs, direction: f32
 pub fn split_heads(x: &[f32], n: usize, e: usize, rotation: Option<(&Angles, RopePairs)>, y: &mut [f32]) {
     let width = x.len() / n;
     y.par_chunks_mut(n * e).enumerate().for_each(|(head, y)| {
-        for (t, y) in y.chunks_exact_mut(e).enumerate() {
+        y.par_chunks_mut(e).enumerate().with_min_len(64).for_each(|(t, y)| {
             y.copy_from_slice(&x[t * width + head * e..][..e]);
             if let Some((angles, pairs)) = rotation {
                 rotate(y, angles.of_token(t), pairs, 1.0);
             }
-        }
+        });
     });
 }
 
