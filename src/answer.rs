@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::adapter::fallback_threshold;
-use crate::curate::{self, Observer, Outcome, Sample};
+use crate::curate::{self, Observer, Outcome, Plan, Sample};
 use crate::distill::EngineOptions;
 use crate::engine::{Engine, Llama, LlamaOptions, Scheduler};
 use crate::evaluate::ask_directly;
@@ -95,9 +95,10 @@ impl Answerer<'_> {
         engine.set_adapter(None)?;
         let engine = &mut engine;
         let engine = move || Ok(engine);
-        let outcomes = curate::curate(engine, &task, questions, 0, Vec::new(), &mut Unobserved, cancel)?;
+        let plan = Plan { task: &task, questions, seed: 0, stop_at_answer: true };
+        let outcomes = curate::curate(engine, &plan, [], &mut Unobserved, cancel)?;
         let Outcome { verdict, samples } = &outcomes[0];
-        let slow: usize = samples.iter().map(Sample::generated_tokens).sum();
+        let slow: usize = samples.iter().map(|s| s.generated_tokens).sum();
         Ok(Answered {
             answer: verdict.answer.as_ref().map(|a| task.answer.target(a)),
             confidence: verdict.agreement.into(),

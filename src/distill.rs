@@ -63,6 +63,26 @@ pub struct CurateOptions {
     pub samples: Option<usize>,
     /// The part of the samples that must agree.
     pub threshold: Option<f32>,
+    /// Which reasons to stop early are in force.
+    pub stops: EarlyStops,
+}
+
+/// Reasons to sample less than everything. All are on by default; switched off to measure what they
+/// change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EarlyStops {
+    /// A completion ends where its answer is complete.
+    pub answer: bool,
+    /// A question ends when its vote is settled.
+    pub settled: bool,
+    /// A question ends when no answer can reach the threshold any more.
+    pub threshold: bool,
+}
+
+impl Default for EarlyStops {
+    fn default() -> Self {
+        EarlyStops { answer: true, settled: true, threshold: true }
+    }
 }
 
 /// How to run the whole pipeline.
@@ -199,6 +219,10 @@ impl Run {
             }
             task.vote.threshold = threshold;
         }
+        if !options.stops.settled {
+            task.vote.confidence = 1.0;
+        }
+        task.vote.give_up &= options.stops.threshold;
         Ok(task)
     }
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use secondnature::distill::{CurateOptions, EngineOptions, Mixture};
+use secondnature::distill::{CurateOptions, EarlyStops, EngineOptions, Mixture};
 use secondnature::task::read_questions;
 use secondnature::train::spec::Module;
 use secondnature::train::{Arithmetic, Memory, Precision, Schedule, TrainOptions};
@@ -38,11 +38,31 @@ pub struct Voting {
     /// Share of the samples that must agree, in 0..=1 [default: the task's].
     #[arg(long, value_name = "SHARE")]
     threshold: Option<f32>,
+    /// Reasons to stop early that are switched off, such as settled,threshold [default: none].
+    #[arg(long, value_name = "REASONS", value_enum, value_delimiter = ',')]
+    no_stop: Vec<StopArg>,
+}
+
+/// A reason to stop early, as an argument.
+#[derive(Debug, Clone, Copy, PartialEq, ValueEnum)]
+enum StopArg {
+    /// The completion holds its answer.
+    Answer,
+    /// The vote is settled.
+    Settled,
+    /// No answer can reach the threshold any more.
+    Threshold,
 }
 
 impl Voting {
     pub fn options(&self, engine: EngineOptions) -> CurateOptions {
-        CurateOptions { engine, samples: self.samples, threshold: self.threshold }
+        let on = |reason| !self.no_stop.contains(&reason);
+        let stops = EarlyStops {
+            answer: on(StopArg::Answer),
+            settled: on(StopArg::Settled),
+            threshold: on(StopArg::Threshold),
+        };
+        CurateOptions { engine, samples: self.samples, threshold: self.threshold, stops }
     }
 }
 

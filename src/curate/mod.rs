@@ -46,15 +46,30 @@ pub struct Sample {
     pub finish: Finish,
 }
 
-impl Sample {
-    /// Tokens sampled in all steps.
-    pub fn generated_tokens(&self) -> usize {
-        self.steps.iter().map(|s| s.generated_tokens).sum()
-    }
+/// What is kept of a sample once it has voted: everything but its texts, which the observer has.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Voted {
+    /// Its index among the question's samples, from 0.
+    pub index: usize,
+    /// The answer read from the last step, if it holds one.
+    pub answer: Option<Answer>,
+    /// Tokens of all its prompts.
+    pub prompt_tokens: usize,
+    /// Tokens sampled in all its steps.
+    pub generated_tokens: usize,
+    /// Why its last step ended.
+    pub finish: Finish,
+}
 
-    /// Tokens of all prompts.
-    pub fn prompt_tokens(&self) -> usize {
-        self.steps.iter().map(|s| s.prompt_tokens).sum()
+impl From<&Sample> for Voted {
+    fn from(sample: &Sample) -> Voted {
+        Voted {
+            index: sample.index,
+            answer: sample.answer.clone(),
+            prompt_tokens: sample.steps.iter().map(|s| s.prompt_tokens).sum(),
+            generated_tokens: sample.steps.iter().map(|s| s.generated_tokens).sum(),
+            finish: sample.finish,
+        }
     }
 }
 
@@ -64,7 +79,7 @@ pub struct Outcome {
     /// The vote.
     pub verdict: Verdict,
     /// The samples that voted.
-    pub samples: Vec<Sample>,
+    pub samples: Vec<Voted>,
 }
 
 /// Who is told what while questions are being settled.
@@ -75,22 +90,34 @@ pub trait Observer {
     fn settled(&mut self, verdict: &Verdict) -> Result<()>;
 }
 
-/// Samples every question of `questions` by `task`'s program until its vote is settled. `earlier`
-/// are samples finished by an interrupted run; `engine` is asked for only where they do not suffice.
-/// Returns the outcomes in the order of the questions.
+/// What is sampled.
+#[derive(Debug)]
+pub struct Plan<'a> {
+    /// The task whose program is sampled.
+    pub task: &'a Task,
+    /// Its questions.
+    pub questions: &'a [Question],
+    /// The seed of all samples.
+    pub seed: u64,
+    /// Whether a completion ends where its answer is complete, even if the model would go on.
+    pub stop_at_answer: bool,
+}
+
+/// Samples every question of `plan` until its vote is settled. `earlier` are samples finished by an
+/// interrupted run; `engine` is asked for only where they do not suffice. Returns the outcomes in the
+/// order of the questions.
 ///
 /// # Errors
 /// The engine's and the observer's; [`Error::Cancelled`]. What was observed before stays valid.
-pub fn curate<'e, E: Engine + 'e>(
+pub fn curate<'e, E: Engine + ?Sized + 'e>(
     engine: impl FnOnce() -> Result<&'e mut E>,
-    task: &Task,
-    questions: &[Question],
-    seed: u64,
-    earlier: Vec<Sample>,
+    plan: &Plan,
+    earlier: impl IntoIterator<Item = Result<Sample>>,
     observer: &mut dyn Observer,
     cancel: &Cancel,
 ) -> Result<Vec<Outcome>> {
-    let mut driver = driver::Driver::new(task, questions, seed, earlier, observer)?;
+    let mut driver = driver::Driver::new(plan, observer);
+    driver.resume(earlier)?;
     if !driver.is_settled() {
         engine()?.run(&mut driver, cancel)?;
     }

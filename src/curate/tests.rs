@@ -60,7 +60,9 @@ impl Observer for Log {
 fn run(earlier: Vec<Sample>, log: &mut Log) -> Result<Vec<Outcome>> {
     let cancel = log.2.as_ref().map_or_else(Cancel::new, |(_, c)| c.clone());
     let engine = &mut engine();
-    curate(move || Ok(engine), &task(), &questions(), 7, earlier, log, &cancel)
+    let (task, questions) = (task(), questions());
+    let plan = Plan { task: &task, questions: &questions, seed: 7, stop_at_answer: true };
+    curate(move || Ok(engine), &plan, earlier.into_iter().map(Ok), log, &cancel)
 }
 
 #[test]
@@ -75,9 +77,14 @@ fn questions_are_sampled_until_their_vote_is_settled_and_no_further() {
     assert!(by_id["mute"].verdict.n < 8);
     for o in &outcomes {
         assert_eq!(o.samples.len(), o.verdict.n);
-        assert!(o.samples.iter().all(|s| s.steps.len() == 2 && s.steps[0].text == "a thought"));
     }
+    assert!(log.0.iter().all(|s| s.steps.len() == 2 && s.steps[0].text == "a thought"));
+    assert_eq!(sure_completion(&outcomes).as_deref(), Some("yes"));
     assert_eq!(log.1.len(), 3);
+}
+
+fn sure_completion(outcomes: &[Outcome]) -> Option<String> {
+    outcomes.iter().find(|o| o.verdict.question == "sure")?.verdict.completion.clone()
 }
 
 #[test]

@@ -88,7 +88,14 @@ impl Run {
             questions: eval,
             seed: self.manifest.seed,
         };
-        let (outcomes, seconds) = sampling.run(&self.dir, &mut self.base, options, progress, cancel)?;
+        let (base, engine) = (&mut self.base, &options.engine);
+        let (outcomes, seconds) = sampling.run(
+            &self.dir,
+            || base.engine(None, engine, progress),
+            options.stops,
+            progress,
+            cancel,
+        )?;
         Ok((one, Reasoned { outcomes, seconds }))
     }
 

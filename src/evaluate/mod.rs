@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
-use crate::curate::{self, Outcome, Sample};
+use crate::curate::{self, Outcome, Voted};
 use crate::engine::{Engine, Request, complete};
 use crate::report::{Constant, Evaluation, Fallback, Measured};
 use crate::task::{Answer, Question, Task};
@@ -149,13 +149,13 @@ impl<'a> Judge<'a> {
             .enumerate()
             .map(|(i, o)| self.is_right(i, o.verdict.answer.as_ref()))
             .collect();
-        let samples: Vec<(usize, &Sample)> = reasoned
+        let samples: Vec<(usize, &Voted)> = reasoned
             .outcomes
             .iter()
             .enumerate()
             .flat_map(|(i, o)| o.samples.iter().map(move |s| (i, s)))
             .collect();
-        let tokens: usize = samples.iter().map(|(_, s)| s.generated_tokens()).sum();
+        let tokens: usize = samples.iter().map(|(_, s)| s.generated_tokens).sum();
         let per_sample: Vec<bool> =
             samples.iter().map(|(i, s)| self.is_right(*i, s.answer.as_ref())).collect();
         let measured = Measured {
@@ -205,7 +205,7 @@ pub fn evaluate(
             .iter()
             .enumerate()
             .map(|(i, d)| {
-                let slow: usize = system2.outcomes[i].samples.iter().map(Sample::generated_tokens).sum();
+                let slow: usize = system2.outcomes[i].samples.iter().map(|s| s.generated_tokens).sum();
                 distilled.answers[i].generated_tokens + if *d { 0 } else { slow }
             })
             .sum();

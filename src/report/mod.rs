@@ -64,11 +64,27 @@ pub struct Curation {
     pub prompt_tokens: usize,
     /// Tokens sampled.
     pub generated_tokens: usize,
+    /// What early stops did.
+    #[serde(default)]
+    pub stops: Stops,
     /// Seconds spent sampling, over all invocations.
     pub seconds: f64,
     /// Share of kept answers that equal the gold answer, where the questions carry one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub precision: Option<f64>,
+}
+
+/// How often sampling stopped early, and why.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stops {
+    /// Samples that ended because their answer was complete.
+    pub answer: usize,
+    /// Questions that ended because their vote was settled.
+    pub settled: usize,
+    /// Questions that ended because no answer could reach the threshold any more.
+    pub threshold: usize,
+    /// Samples that were therefore not taken.
+    pub samples_not_taken: usize,
 }
 
 /// What training took.

@@ -1,7 +1,7 @@
 //! An append-only file of JSON lines that survives being cut off at any byte.
 
 use std::fs::{File, OpenOptions};
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Take, Write};
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 
@@ -20,38 +20,21 @@ pub struct Journal<T> {
 }
 
 impl<T: Serialize + DeserializeOwned> Journal<T> {
-    /// Opens or creates the journal and returns what it holds. A last line that was cut off by a
-    /// crash is dropped, from the file as well.
-    ///
-    /// # Errors
-    /// [`Error::Input`] naming the line when a line before the last is damaged.
-    pub fn open(path: impl AsRef<Path>) -> Result<(Journal<T>, Vec<T>)> {
+    /// Opens or creates the journal; with what it holds, read as it is asked for. A last line that
+    /// was cut off by a crash is dropped, from the file as well.
+    pub fn open(path: impl AsRef<Path>) -> Result<(Journal<T>, Items<T>)> {
         let path = path.as_ref().to_path_buf();
-        let mut file = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .read(true)
-            .write(true)
-            .open(&path)
-            .map_err(Error::io("open", &path))?;
-        let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes).map_err(Error::io("read", &path))?;
-        let whole = bytes.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
-        let mut items = Vec::new();
-        for (i, line) in bytes[..whole].split_inclusive(|b| *b == b'\n').enumerate() {
-            items.push(serde_json::from_slice(line).map_err(|e| {
-                Error::input(
-                    format!("{}:{}", path.display(), i + 1),
-                    format!("is not a line of this journal ({e}); remove the line to sample it again"),
-                )
-            })?);
-        }
-        let mut journal = Journal { path, file, len: whole as u64, appended: 0, _items: PhantomData };
-        if whole < bytes.len() {
+        let open = || OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&path);
+        let mut file = open().map_err(Error::io("open", &path))?;
+        let all = file.metadata().map_err(Error::io("read", &path))?.len();
+        let len = whole_lines(&mut file, all).map_err(Error::io("read", &path))?;
+        let mut journal = Journal { path: path.clone(), file, len, appended: 0, _items: PhantomData };
+        if len < all {
             journal.rewind()?;
         }
-        journal.file.seek(SeekFrom::Start(journal.len)).map_err(Error::io("read", &journal.path))?;
-        Ok((journal, items))
+        journal.file.seek(SeekFrom::Start(len)).map_err(Error::io("read", &path))?;
+        let lines = BufReader::new(open().map_err(Error::io("open", &path))?).take(len);
+        Ok((journal, Items { path, lines, line: 0, _items: PhantomData }))
     }
 
     /// Appends one item. After an error the file is as before.
@@ -84,6 +67,52 @@ impl<T: Serialize + DeserializeOwned> Journal<T> {
     }
 }
 
+/// Where the last whole line of the first `len` bytes ends.
+fn whole_lines(file: &mut File, len: u64) -> std::io::Result<u64> {
+    const BLOCK: u64 = 1 << 16;
+    let mut end = len;
+    while end > 0 {
+        let start = end.saturating_sub(BLOCK);
+        let mut block = vec![0; (end - start) as usize];
+        file.seek(SeekFrom::Start(start))?;
+        file.read_exact(&mut block)?;
+        if let Some(at) = block.iter().rposition(|b| *b == b'\n') {
+            return Ok(start + at as u64 + 1);
+        }
+        end = start;
+    }
+    Ok(0)
+}
+
+/// What a journal held when it was opened.
+#[derive(Debug)]
+pub struct Items<T> {
+    path: PathBuf,
+    lines: Take<BufReader<File>>,
+    line: usize,
+    _items: PhantomData<fn() -> T>,
+}
+
+impl<T: DeserializeOwned> Iterator for Items<T> {
+    /// [`Error::Input`] naming the line where it is damaged.
+    type Item = Result<T>;
+
+    fn next(&mut self) -> Option<Result<T>> {
+        let mut line = Vec::new();
+        self.line += 1;
+        match self.lines.read_until(b'\n', &mut line) {
+            Ok(0) => None,
+            Ok(_) => Some(serde_json::from_slice(&line).map_err(|e| {
+                Error::input(
+                    format!("{}:{}", self.path.display(), self.line),
+                    format!("is not a line of this journal ({e}); remove the line to sample it again"),
+                )
+            })),
+            Err(source) => Some(Err(Error::Io { doing: "read", path: self.path.clone(), source })),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -101,10 +130,10 @@ mod tests {
             std::fs::write(&path, &whole[..cut]).unwrap();
             let (mut journal, items) = Journal::<String>::open(&path).unwrap();
             let lines = whole[..cut].iter().filter(|b| **b == b'\n').count();
-            assert_eq!(items.len(), lines);
+            assert_eq!(items.count(), lines);
             journal.append(&"next".to_string()).unwrap();
             let (_, items) = Journal::<String>::open(&path).unwrap();
-            assert_eq!(items.len(), lines + 1);
+            assert_eq!(items.count(), lines + 1);
         }
     }
 
@@ -113,7 +142,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("j.jsonl");
         std::fs::write(&path, "\"a\"\n{oops\n\"b\"\n").unwrap();
-        let message = Journal::<String>::open(&path).unwrap_err().to_string();
+        let (_, mut items) = Journal::<String>::open(&path).unwrap();
+        assert_eq!(items.next().unwrap().unwrap(), "a");
+        let message = items.next().unwrap().unwrap_err().to_string();
         assert!(message.contains("j.jsonl:2"), "{message}");
     }
 }

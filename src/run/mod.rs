@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-pub use journal::Journal;
+pub use journal::{Items, Journal};
 
 use crate::{Cancel, Error, Result};
 

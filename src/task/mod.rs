@@ -70,13 +70,20 @@ pub struct VoteRule {
     /// Samples before a vote may be called settled, `1..=samples`.
     pub min_samples: usize,
     /// How sure it must be that the leader is the true majority before sampling stops early;
-    /// above 0.5, at most 1. At 1 the samples are always used up.
+    /// above 0.5, at most 1. At 1 no vote is called settled.
     pub confidence: f32,
+    /// Whether sampling stops once the samples left cannot lift any answer to the threshold.
+    #[serde(skip_serializing_if = "is_true")]
+    pub give_up: bool,
+}
+
+fn is_true(value: &bool) -> bool {
+    *value
 }
 
 impl Default for VoteRule {
     fn default() -> Self {
-        VoteRule { samples: 8, threshold: 0.75, min_samples: 4, confidence: 0.95 }
+        VoteRule { samples: 8, threshold: 0.75, min_samples: 4, confidence: 0.95, give_up: true }
     }
 }
 

@@ -84,9 +84,7 @@ fn bf16_gradients_equal_pytorchs_of_f32_within_their_rounding() {
         let mut got = vec![0.0; start.layout.len()];
         let mut tape = Tape::new(Keep::Activations, kernel);
         let weight = 1.0 / batch.target_count() as f32;
-        model
-            .loss_and_gradient(&start.layout, &start.params, &batch, weight, &mut tape, &mut got)
-            .unwrap();
+        model.loss_and_gradient(&start.layout, &start.params, &batch, weight, &mut tape, &mut got).unwrap();
         let norm = |x: &mut dyn Iterator<Item = f32>| x.map(|x| f64::from(x).powi(2)).sum::<f64>().sqrt();
         let error = norm(&mut got.iter().zip(&want).map(|(a, b)| a - b)) / norm(&mut want.iter().copied());
         // Factors are rounded to 2⁻⁹, some dozen times one after the other; a wrong half of a lane

@@ -67,7 +67,8 @@ pub struct Verdict {
 /// *Let's Sample Step by Step: Adaptive-Consistency*, 2023.
 pub fn stop(rule: &VoteRule, tally: &Tally) -> Option<StopReason> {
     let (n, votes) = (tally.n(), tally.leader_votes());
-    if n >= rule.min_samples && chance_of_majority(votes, tally.runner_up()) >= f64::from(rule.confidence) {
+    let may_settle = rule.confidence < 1.0 && n >= rule.min_samples;
+    if may_settle && chance_of_majority(votes, tally.runner_up()) >= f64::from(rule.confidence) {
         return Some(StopReason::Settled);
     }
     if n >= rule.samples {
@@ -76,7 +77,7 @@ pub fn stop(rule: &VoteRule, tally: &Tally) -> Option<StopReason> {
     // Were `reachable` of all samples too few, so would any smaller number of samples be: the
     // answer loses a vote with every sample not taken.
     let reachable = votes + (rule.samples - n);
-    (!meets(rule, reachable, rule.samples)).then_some(StopReason::Abandoned)
+    (rule.give_up && !meets(rule, reachable, rule.samples)).then_some(StopReason::Abandoned)
 }
 
 /// The verdict on a question whose sampling has stopped.

@@ -14,7 +14,7 @@ fn tally(a: usize, b: usize, unparsed: usize) -> Tally {
 }
 
 fn rule(samples: usize, threshold: f32) -> VoteRule {
-    VoteRule { samples, threshold, min_samples: 1, confidence: 0.95 }
+    VoteRule { samples, threshold, min_samples: 1, confidence: 0.95, give_up: true }
 }
 
 #[test]

@@ -76,7 +76,8 @@ impl Kernel {
     pub fn fastest() -> &'static Kernel {
         const WORTH: f64 = 1.5;
         let (plain, Some(paired)) = (best_f32(), bf16()) else { return best_f32() };
-        let rate = |kernel: &Kernel| (0..3).map(|_| kernel.gflops(Duration::from_millis(2))).fold(0.0, f64::max);
+        let rate =
+            |kernel: &Kernel| (0..3).map(|_| kernel.gflops(Duration::from_millis(2))).fold(0.0, f64::max);
         if rate(paired) > WORTH * rate(plain) { paired } else { plain }
     }
 
@@ -230,8 +231,13 @@ mod x86 {
         Kernel { name: "avx512", arithmetic: Arithmetic::F32, height: 14, vector: 16, tile: avx512 };
 
     /// The same on pairs of `bf16`.
-    pub static AVX512_BF16: Kernel =
-        Kernel { name: "avx512_bf16", arithmetic: Arithmetic::Bf16, height: 14, vector: 16, tile: avx512_bf16 };
+    pub static AVX512_BF16: Kernel = Kernel {
+        name: "avx512_bf16",
+        arithmetic: Arithmetic::Bf16,
+        height: 14,
+        vector: 16,
+        tile: avx512_bf16,
+    };
 
     /// Calls the instance of a tile function for the tile's height and width.
     macro_rules! by_shape {
@@ -310,22 +316,39 @@ mod x86 {
     }
 
     tile_function!(
-        avx2_tile, "avx2,fma", _mm256_setzero_ps, _mm256_loadu_ps, _mm256_storeu_ps, _mm256_add_ps, 8,
+        avx2_tile,
+        "avx2,fma",
+        _mm256_setzero_ps,
+        _mm256_loadu_ps,
+        _mm256_storeu_ps,
+        _mm256_add_ps,
+        8,
         |b| _mm256_loadu_ps(b.cast()),
         |a| _mm256_broadcast_ss(&*a.cast()),
         |acc, x, y| _mm256_fmadd_ps(x, y, *acc)
     );
 
     tile_function!(
-        avx512_tile, "avx512f", _mm512_setzero_ps, _mm512_loadu_ps, _mm512_storeu_ps, _mm512_add_ps, 16,
+        avx512_tile,
+        "avx512f",
+        _mm512_setzero_ps,
+        _mm512_loadu_ps,
+        _mm512_storeu_ps,
+        _mm512_add_ps,
+        16,
         |b| _mm512_loadu_ps(b.cast()),
         |a| _mm512_set1_ps(*a.cast()),
         |acc, x, y| _mm512_fmadd_ps(x, y, *acc)
     );
 
     tile_function!(
-        avx512_bf16_tile, "avx512f,avx512bf16",
-        _mm512_setzero_ps, _mm512_loadu_ps, _mm512_storeu_ps, _mm512_add_ps, 16,
+        avx512_bf16_tile,
+        "avx512f,avx512bf16",
+        _mm512_setzero_ps,
+        _mm512_loadu_ps,
+        _mm512_storeu_ps,
+        _mm512_add_ps,
+        16,
         |b| std::mem::transmute::<__m512i, __m512bh>(_mm512_loadu_si512(b.cast())),
         |a| std::mem::transmute::<__m512i, __m512bh>(_mm512_set1_epi32(*a.cast())),
         |acc, x, y| _mm512_dpbf16_ps(*acc, x, y)

@@ -388,9 +388,8 @@ mod tests {
         };
         let whole = run(&[Segment { start: 0, len: n, history: vec![] }]);
         // The same tokens as a chain of one-token segments: one query a block.
-        let chain: Vec<_> = (0..n)
-            .map(|i| Segment { start: i, len: 1, history: (0..i).map(|j| (j, 1)).collect() })
-            .collect();
+        let chain: Vec<_> =
+            (0..n).map(|i| Segment { start: i, len: 1, history: (0..i).map(|j| (j, 1)).collect() }).collect();
         for (a, b) in whole.iter().zip(run(&chain)) {
             // f32 sums of up to 70 values below 1, in another order.
             assert!((a - b).abs() < 2e-6, "{a} != {b}");

@@ -200,8 +200,8 @@ pub fn gradient_of_input(dx: &mut [f32], n: usize, layers: &[(&Linear, &Packs)])
 mod tests {
     use super::super::testing::*;
     use super::*;
-    use crate::tensor::gemm::Arithmetic;
     use crate::tensor::QuantType;
+    use crate::tensor::gemm::Arithmetic;
 
     #[test]
     fn all_gradients_equal_finite_differences() {
@@ -235,7 +235,10 @@ mod tests {
         let run = |x: &[f32], a: &[f32], bt: &[f32]| {
             let (mut y, mut t) = (vec![0.0; n * n_out], Vec::new());
             let layer = layer(Vec::leak(a.to_vec()), Vec::leak(bt.to_vec()));
-            let input = Input { values: x, packed: &Left::of(Kernel::of(Arithmetic::F32).unwrap(), View::new(x, n, n_in)) };
+            let input = Input {
+                values: x,
+                packed: &Left::of(Kernel::of(Arithmetic::F32).unwrap(), View::new(x, n, n_in)),
+            };
             layer.forward(input, n, &mut y, false, &mut t, &mut Left::default());
             (y, t)
         };
