@@ -110,7 +110,7 @@ impl Sampling<'_> {
             Watch { journal, progress, stage: self.stage, settled: 0, kept: 0, total: self.questions.len() };
         let begin = Instant::now();
         let result = curate::curate(
-            || base.engine(None, &options.engine, progress),
+            || base.engine(None, &options.engine, progress, cancel),
             self.task,
             self.questions,
             self.seed,

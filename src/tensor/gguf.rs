@@ -325,7 +325,9 @@ impl<'a> Cursor<'a> {
         }
         let alignment = match values.iter().find(|(k, ..)| k == "general.alignment") {
             None => DEFAULT_ALIGNMENT,
-            Some((_, Value::Int(n), _)) if *n > 0 && *n <= 1 << 20 && (*n as u64).is_power_of_two() => *n as u64,
+            Some((_, Value::Int(n), _)) if *n > 0 && *n <= 1 << 20 && (*n as u64).is_power_of_two() => {
+                *n as u64
+            }
             Some((_, other, _)) => {
                 return Err(format!("general.alignment is {other:?}; expected a power of two"));
             }

@@ -186,7 +186,7 @@ impl<'a> GgufWriter<'a> {
     }
 
     /// Everything before the tensors' data.
-    fn header(&self) -> Vec<u8> {
+    pub fn header(&self) -> Vec<u8> {
         let mut out = Vec::new();
         out.extend(b"GGUF");
         out.extend(3u32.to_le_bytes());
