@@ -22,6 +22,7 @@ use crate::task::{Question, Task, read_questions};
 use crate::tensor::Gguf;
 use crate::train::TrainOptions;
 use crate::train::spec::Spec;
+use crate::weights::Weights;
 use crate::{Cancel, Error, Progress, Result};
 
 /// What a run is about.
@@ -46,11 +47,14 @@ pub struct EngineOptions {
     pub threads: Option<u32>,
     /// Sequences decoded together.
     pub slots: u32,
+    /// Which weights are sampled from.
+    #[serde(default)]
+    pub weights: Weights,
 }
 
 impl Default for EngineOptions {
     fn default() -> Self {
-        EngineOptions { threads: None, slots: 16 }
+        EngineOptions { threads: None, slots: 16, weights: Weights::default() }
     }
 }
 
@@ -140,7 +144,8 @@ impl Run {
             dir.write(name, text.as_bytes())?;
         }
         let (task, questions) = (setup.task.clone(), setup.questions.clone());
-        Ok(Run { dir, manifest, base: Base::new(model), task, questions })
+        let base = Base::new(model, manifest.model_sha256.clone());
+        Ok(Run { dir, manifest, base, task, questions })
     }
 
     /// Opens an existing run directory. `model` overrides where the model is, if it has moved; its
@@ -167,7 +172,8 @@ impl Run {
         let dir = RunDir::open(out, &manifest)?;
         let task = Task::load(&dir.file("task.json").display().to_string())?;
         let questions = read_questions(&dir.file("questions.jsonl"))?;
-        Ok(Run { dir, manifest, base: Base::new(model), task, questions })
+        let base = Base::new(model, manifest.model_sha256.clone());
+        Ok(Run { dir, manifest, base, task, questions })
     }
 
     /// The directory.

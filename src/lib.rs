@@ -44,6 +44,7 @@ pub mod distill;
 pub mod engine;
 pub mod evaluate;
 pub mod inspect;
+mod machine;
 mod model;
 pub mod report;
 pub mod run;
@@ -51,6 +52,7 @@ pub mod task;
 pub mod tensor;
 pub mod train;
 pub mod vote;
+pub mod weights;
 
 pub use error::{Error, Result};
 pub use model::Model;

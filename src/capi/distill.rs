@@ -156,7 +156,7 @@ impl sn_distill_params {
         let or = |given: u32, default: usize| if given == 0 { default } else { given as usize };
         let threads = (self.threads != 0).then_some(self.threads);
         let slots = or(self.slots, EngineOptions::default().slots as usize) as u32;
-        let engine = EngineOptions { threads, slots };
+        let engine = EngineOptions { threads, slots, ..EngineOptions::default() };
         Ok(Options {
             train: TrainOptions {
                 rank: or(self.rank, defaults.rank),

@@ -7,6 +7,7 @@ use secondnature::distill::{CurateOptions, EarlyStops, EngineOptions, Mixture};
 use secondnature::task::read_questions;
 use secondnature::train::spec::Module;
 use secondnature::train::{Arithmetic, Memory, Precision, Schedule, TrainOptions};
+use secondnature::weights::Weights;
 use secondnature::{Error, Result};
 
 /// Where and how answers are sampled.
@@ -20,11 +21,15 @@ pub struct Sampling {
     #[arg(long, value_name = "N", default_value_t = EngineOptions::default().slots,
           value_parser = clap::value_parser!(u32).range(1..=256))]
     slots: u32,
+    /// Which weights to sample from. An expanded copy holds the same values in a type that decodes
+    /// many sequences faster, and is kept in the cache directory.
+    #[arg(long, value_enum, default_value = "auto")]
+    weights: WeightsArg,
 }
 
 impl Sampling {
     pub fn engine(&self) -> EngineOptions {
-        EngineOptions { threads: self.threads, slots: self.slots }
+        EngineOptions { threads: self.threads, slots: self.slots, weights: self.weights.into() }
     }
 }
 
@@ -198,6 +203,27 @@ impl Training {
             max_tokens: self.max_tokens,
             memory: self.memory.into(),
         })
+    }
+}
+
+/// [`Weights`], as an argument.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum WeightsArg {
+    /// The model file's own.
+    AsIs,
+    /// A copy in the fastest type, made where it is missing.
+    Expanded,
+    /// A copy where it fits into memory and is measured to be faster on this machine.
+    Auto,
+}
+
+impl From<WeightsArg> for Weights {
+    fn from(arg: WeightsArg) -> Weights {
+        match arg {
+            WeightsArg::AsIs => Weights::AsIs,
+            WeightsArg::Expanded => Weights::Expanded,
+            WeightsArg::Auto => Weights::Auto,
+        }
     }
 }
 

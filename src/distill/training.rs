@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::Run;
 use super::examples::{Labelled, divide, example, replayed};
-use super::{EngineOptions, Run};
 use crate::adapter;
 use crate::evaluate;
 use crate::report::{AdapterFacts, Curation, Training};
@@ -159,8 +159,8 @@ impl Run {
             let other = Run::open(dir, Some(self.base.path()), cancel)?;
             parts.push((other.task.clone(), divide(&other.questions, &other.verdicts()?, options.held_out)));
         }
-        let engine = EngineOptions { threads: options.threads, ..EngineOptions::default() };
-        let engine = self.base.engine(None, &engine, progress)?;
+        let engine = self.base.options(options.threads);
+        let engine = self.base.engine(None, &engine, progress, cancel)?;
         let (mut learn, mut held_out) = (Vec::new(), Vec::new());
         for (task, divided) in &parts {
             let encode = |label: &Labelled| example(engine.decoder(), task, label);
@@ -191,9 +191,9 @@ impl Run {
         if held_out.is_empty() {
             return Ok(None);
         }
-        let options = EngineOptions { threads, ..EngineOptions::default() };
+        let options = self.base.options(threads);
         let adapter = self.dir.file("adapter.gguf");
-        let engine = self.base.engine(Some(&adapter), &options, progress)?;
+        let engine = self.base.engine(Some(&adapter), &options, progress, cancel)?;
         let (questions, labels): (Vec<_>, Vec<_>) =
             held_out.iter().map(|l| (l.question.clone(), l.answer.clone())).unzip();
         let direct = evaluate::ask_directly(engine, &self.task, &questions, self.manifest.seed, cancel)?;

@@ -9,6 +9,7 @@
 mod cells;
 mod chat;
 mod llama;
+pub mod measure;
 mod sampler;
 mod scheduler;
 mod scripted;

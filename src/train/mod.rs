@@ -130,19 +130,12 @@ pub(crate) fn keep(model: &Model, options: &TrainOptions) -> Keep {
         Memory::Lean => Keep::Inputs,
         Memory::Auto => {
             let needed = model.spec.activation_bytes(options.rank) * options.max_tokens as u64;
-            match available_memory() {
+            match crate::machine::available_memory() {
                 Some(free) if needed > free / 2 => Keep::Inputs,
                 _ => Keep::Activations,
             }
         }
     }
-}
-
-/// Memory that this machine can give out without swapping, in bytes, where it tells.
-fn available_memory() -> Option<u64> {
-    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
-    line.trim().strip_suffix(" kB")?.parse::<u64>().ok().map(|kib| kib * 1024)
 }
 
 const SAVE_EVERY: Duration = Duration::from_secs(30);
