@@ -4,11 +4,11 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use secondnature::Result;
-use secondnature::bench::{self, TrainBench};
+use secondnature::bench::{self, SampleBench, TrainBench};
 use secondnature::distill::read_examples;
 
-use super::knobs::{ArithmeticArg, MemoryArg};
-use super::{Context, output};
+use super::knobs::{ArithmeticArg, MemoryArg, WeightsArg};
+use super::{Context, output, progress};
 
 /// Measure how fast this machine does the work.
 #[derive(Debug, Args)]
@@ -21,12 +21,14 @@ pub struct Bench {
 #[derive(Debug, Subcommand)]
 enum What {
     Train(Train),
+    Sample(Sample),
 }
 
 impl Bench {
     pub fn run(&self, context: &Context) -> Result<()> {
         match &self.what {
             What::Train(args) => args.run(context),
+            What::Sample(args) => args.run(context),
         }
     }
 }
@@ -90,5 +92,53 @@ impl Train {
             return output::print_json(&figures);
         }
         output::print(&figures.to_string())
+    }
+}
+
+/// Measure sampling, and the decoder alone beside it.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  secondnature bench sample --model base.gguf --slots 16 --json")]
+struct Sample {
+    /// The model, a GGUF file.
+    #[arg(long, value_name = "FILE")]
+    model: PathBuf,
+    /// Sequences sampled at once; smaller numbers are measured on the way.
+    #[arg(long, value_name = "N", default_value_t = SampleBench::default().slots,
+          value_parser = clap::value_parser!(u32).range(1..=256))]
+    slots: u32,
+    /// Tokens of each prompt, about; half of them are the same in all.
+    #[arg(long, value_name = "N", default_value_t = SampleBench::default().prompt_tokens)]
+    prompt_tokens: usize,
+    /// Tokens of each completion.
+    #[arg(long, value_name = "N", default_value_t = SampleBench::default().new_tokens)]
+    new_tokens: usize,
+    /// Which copy of the weights to sample from.
+    #[arg(long, value_enum, default_value = "auto")]
+    weights: WeightsArg,
+    /// How often each number of sequences is measured; medians are reported.
+    #[arg(long, value_name = "N", default_value_t = SampleBench::default().rounds)]
+    rounds: usize,
+    /// Threads to compute with [default: all cores].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    threads: Option<u32>,
+    /// Print the figures as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Sample {
+    fn run(&self, context: &Context) -> Result<()> {
+        let options = SampleBench {
+            slots: self.slots,
+            prompt_tokens: self.prompt_tokens,
+            new_tokens: self.new_tokens,
+            weights: self.weights.into(),
+            threads: self.threads,
+            rounds: self.rounds,
+        };
+        let progress = progress::new(context.quiet);
+        let figures = bench::sample(&self.model, &options, &*progress, &context.cancel)?;
+        drop(progress);
+        if self.json { output::print_json(&figures) } else { output::print(&figures.to_string()) }
     }
 }

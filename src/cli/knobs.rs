@@ -208,7 +208,7 @@ impl Training {
 
 /// [`Weights`], as an argument.
 #[derive(Debug, Clone, Copy, ValueEnum)]
-enum WeightsArg {
+pub enum WeightsArg {
     /// The model file's own.
     AsIs,
     /// A copy in the fastest type, made where it is missing.

@@ -106,6 +106,12 @@ impl<D: Decoder> Scheduler<D> {
         &self.decoder
     }
 
+    /// Gives the decoder back, with every sequence empty.
+    pub fn into_decoder(mut self) -> D {
+        self.clear();
+        self.decoder
+    }
+
     /// The decoder, to work with directly. Forgets all shared prefixes first.
     pub fn decoder_mut(&mut self) -> &mut D {
         self.clear();

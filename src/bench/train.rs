@@ -1,4 +1,4 @@
-//! Measures this machine on the work that dominates, in the figures that peers report.
+//! Training steps.
 //!
 //! Random tokens, no shared prefixes, every row of the same length: what any other trainer can be
 //! given as well. Real question sets do better, since their examples begin alike.
@@ -10,6 +10,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 
+use super::median;
 use crate::tensor::gemm::{Arithmetic, Kernel, Left, Out, Right, View, fma_gflops, product};
 use crate::tensor::{Gguf, Rows};
 use crate::train::adamw::{AdamW, Moments};
@@ -254,10 +255,4 @@ fn machine(model: &Model, kernel: &'static Kernel, n: usize) -> Machine {
     let backward =
         rate(&mut || product(Out::new(&mut dx, n, weight.cols), &[(&left, Right::Backward(weight))], false));
     Machine { fma: fma_gflops(kernel), forward, backward }
-}
-
-fn median(seconds: &[f64]) -> f64 {
-    let mut sorted = seconds.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    sorted[sorted.len() / 2]
 }
