@@ -145,15 +145,16 @@ pub fn sample(
     }
     let cells = slots as usize * (prompt_tokens + new_tokens + 8);
     let context = u32::try_from(cells.max(2048)).ok();
-    let llama = LlamaOptions { threads: options.threads, slots, context, ..LlamaOptions::default() };
-    let chosen = weights::choose(model, None, options.weights, &llama, progress, cancel)?;
+    let unpacked = options.weights == Weights::Expanded;
+    let llama = LlamaOptions { threads: options.threads, slots, context, unpacked, ..LlamaOptions::default() };
+    let chosen = weights::choose(model, None, Weights::AsIs, &llama, progress, cancel)?;
     let mut decoder = Llama::load(chosen.path(model), &llama)?;
     let vocabulary = decoder.vocab_size();
     let counts: Vec<usize> =
         std::iter::successors(Some(1), |n| Some(n * 2)).take_while(|n| *n < slots as usize).collect();
     let mut by_slots = Vec::new();
     let mut last = None;
-    for count in counts.into_iter().chain([slots as usize]) {
+    for count in counts.into_iter().chain([slots as usize]).filter(|c| *c >= 16) {
         let (mut sampled, mut raw) = (Vec::new(), Vec::new());
         for _ in 0..rounds {
             cancel.check()?;

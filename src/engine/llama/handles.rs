@@ -103,7 +103,7 @@ impl Drop for Context {
 impl Context {
     pub fn new(model: &Model, facts: &ModelFacts, options: &LlamaOptions) -> Option<Context> {
         let cells = options.context.unwrap_or_else(|| default_context(model, facts, options));
-        let threads = options.threads.unwrap_or_else(|| default_threads(facts)).clamp(1, 512) as i32;
+        let threads = if options.unpacked { 1 } else { threads(facts, options) as i32 };
         // SAFETY: fills a plain struct.
         let mut params = unsafe { sys::llama_context_default_params() };
         params.n_ctx = cells;
@@ -120,6 +120,10 @@ impl Context {
         params.offload_kqv = false;
         params.op_offload = false;
         params.no_perf = true;
+        if options.unpacked {
+            // Left to itself, llama.cpp turns it off where it would run on another device than the cache.
+            params.flash_attn_type = sys::LLAMA_FLASH_ATTN_TYPE_ENABLED;
+        }
         if options.f32_kv {
             params.type_k = sys::GGML_TYPE_F32;
             params.type_v = sys::GGML_TYPE_F32;
@@ -224,6 +228,11 @@ pub unsafe fn copy_text(text: *const c_char) -> Option<String> {
     }
     // SAFETY: the caller's promise.
     Some(unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned())
+}
+
+/// Threads to compute with.
+pub fn threads(facts: &ModelFacts, options: &LlamaOptions) -> u32 {
+    options.threads.unwrap_or_else(|| default_threads(facts)).clamp(1, 512)
 }
 
 /// One thread for each core; a single one for a tiny model, whose operations are over before a

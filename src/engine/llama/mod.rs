@@ -7,6 +7,8 @@
 //! llama.cpp answers many mistakes with `GGML_ASSERT`, which ends the process. So everything it
 //! asserts about batches, sequences and tokens is checked here first and becomes an [`Error`].
 
+mod accel;
+mod attend;
 mod handles;
 mod log;
 
@@ -16,7 +18,8 @@ use std::ptr::NonNull;
 
 use llama_cpp_sys_2 as sys;
 
-use handles::{Adapter, Batch, Context, Model, copy_text, max_outputs};
+use accel::Accelerator;
+use handles::{Adapter, Batch, Context, Model, copy_text, max_outputs, threads};
 use log::start_loading;
 
 use super::{ChatTemplate, Decoder, Row, SeqId, Token};
@@ -36,11 +39,14 @@ pub struct LlamaOptions {
     pub batch: u32,
     /// F32 KV cache and no flash attention: slower, for comparing logits.
     pub f32_kv: bool,
+    /// Keep the weights unpacked in memory, two bytes each, and multiply them here: several times
+    /// as fast with a batch of sequences.
+    pub unpacked: bool,
 }
 
 impl Default for LlamaOptions {
     fn default() -> LlamaOptions {
-        LlamaOptions { threads: None, slots: 16, context: None, batch: 512, f32_kv: false }
+        LlamaOptions { threads: None, slots: 16, context: None, batch: 512, f32_kv: false, unpacked: false }
     }
 }
 
@@ -68,6 +74,8 @@ pub struct Llama {
     // Dropped in this order: the context points into the adapter and the model, the adapter into
     // the model.
     context: Context,
+    /// Refers to the model's weights.
+    accelerator: Option<Accelerator>,
     adapter: Option<Adapter>,
     model: Model,
     vocab: NonNull<sys::llama_vocab>,
@@ -112,6 +120,8 @@ impl Llama {
         let mut params = unsafe { sys::llama_model_default_params() };
         params.n_gpu_layers = 0;
         params.load_mode = sys::LLAMA_LOAD_MODE_MMAP;
+        // Weights that ggml rearranges for its own kernels are out of the accelerator's reach.
+        params.use_extra_bufts = !options.unpacked;
         // SAFETY: the path is NUL-terminated and outlives the call; `params` has only defaults.
         let model = unsafe { sys::llama_model_load_from_file(c_path.as_ptr(), params) };
         let model = NonNull::new(model).map(Model).ok_or_else(|| Error::model(path, log.why()))?;
@@ -122,7 +132,9 @@ impl Llama {
         let vocab = unsafe { sys::llama_model_get_vocab(model.0.as_ptr()) };
         let vocab =
             NonNull::new(vocab.cast_mut()).ok_or_else(|| Error::model(path, "it has no vocabulary"))?;
-        let context = Context::new(&model, &facts, options)
+        let accelerator =
+            options.unpacked.then(|| Accelerator::new(threads(&facts, options))).transpose()?;
+        let context = run(accelerator.as_ref(), || Context::new(&model, &facts, options))
             .ok_or_else(|| Error::model(path, format!("no context for it: {}", log.why())))?;
 
         // SAFETY: as above; these only read.
@@ -151,6 +163,7 @@ impl Llama {
         Ok(Llama {
             batch: Batch::with_capacity(context.n_batch()),
             context,
+            accelerator,
             adapter: None,
             model,
             vocab,
@@ -226,6 +239,14 @@ impl Llama {
             *expected += 1;
         }
         Ok(())
+    }
+}
+
+/// Runs `work`, which calls llama.cpp, with the accelerator if there is one.
+fn run<T>(accelerator: Option<&Accelerator>, work: impl FnOnce() -> T) -> T {
+    match accelerator {
+        Some(accelerator) => accelerator.run(work),
+        None => work(),
     }
 }
 
@@ -322,7 +343,8 @@ impl Decoder for Llama {
         self.batch.fill(rows);
         // SAFETY: the batch's arrays have as many entries as rows and outlive the call; rows were
         // checked against everything that llama.cpp asserts.
-        let status = unsafe { sys::llama_decode(self.context.0.as_ptr(), self.batch.as_llama()) };
+        let (context, batch) = (self.context.0.as_ptr(), self.batch.as_llama());
+        let status = run(self.accelerator.as_ref(), || unsafe { sys::llama_decode(context, batch) });
         if status == 0 {
             for row in rows {
                 self.lengths[row.seq.0 as usize] += 1;

@@ -71,6 +71,11 @@ impl Kernel {
         }
     }
 
+    /// The kernel for weights kept as pairs of `bf16` and rows of `f32`.
+    pub fn of_kept() -> &'static Kernel {
+        best_kept()
+    }
+
     /// The faster of the two on this processor: `bf16` where it is there and half as fast again.
     /// Takes some milliseconds.
     pub fn fastest() -> &'static Kernel {
@@ -177,6 +182,22 @@ fn best_f32() -> &'static Kernel {
 }
 
 #[cfg(target_arch = "x86_64")]
+fn best_kept() -> &'static Kernel {
+    if is_x86_feature_detected!("avx512f") {
+        &x86::AVX512_KEPT
+    } else if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+        &x86::AVX2_KEPT
+    } else {
+        &PORTABLE_KEPT
+    }
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn best_kept() -> &'static Kernel {
+    &PORTABLE_KEPT
+}
+
+#[cfg(target_arch = "x86_64")]
 fn bf16() -> Option<&'static Kernel> {
     let there = is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bf16");
     there.then_some(&x86::AVX512_BF16)
@@ -190,6 +211,35 @@ fn bf16() -> Option<&'static Kernel> {
 /// Plain Rust, which the compiler turns into what vectors there are.
 static PORTABLE: Kernel =
     Kernel { name: "portable", arithmetic: Arithmetic::F32, height: 6, vector: 8, tile: portable };
+
+/// For weights kept as pairs of `bf16`; its `A` is `f32`, two rows of it to a lane of `B`.
+static PORTABLE_KEPT: Kernel =
+    Kernel { name: "portable", arithmetic: Arithmetic::F32, height: 6, vector: 8, tile: portable_kept };
+
+unsafe fn portable_kept(t: &Tile) {
+    const WIDTH: usize = 8;
+    let mut acc = [[0.0f32; WIDTH]; 6];
+    for k in 0..t.depth {
+        // SAFETY: depth, height and width bound what is read, as the caller promises.
+        unsafe {
+            let b = std::slice::from_raw_parts(t.b.add(k * t.b_stride), WIDTH);
+            let a = std::slice::from_raw_parts(t.a.add(2 * k * t.height).cast::<f32>(), 2 * t.height);
+            let (first, second) = a.split_at(t.height);
+            for ((row, first), second) in acc.iter_mut().zip(first).zip(second) {
+                for (x, b) in row.iter_mut().zip(b) {
+                    *x += first * f32::from_bits(b << 16) + second * f32::from_bits(b & 0xffff_0000);
+                }
+            }
+        }
+    }
+    for (i, row) in acc.iter().enumerate().take(t.height) {
+        // SAFETY: row i of the tile, which the caller vouches for.
+        let c = unsafe { std::slice::from_raw_parts_mut(t.c.add(i * t.c_stride), WIDTH) };
+        for (c, x) in c.iter_mut().zip(row) {
+            *c = if t.overwrite { *x } else { *c + x };
+        }
+    }
+}
 
 unsafe fn portable(t: &Tile) {
     const VECTOR: usize = 8;
@@ -239,6 +289,16 @@ mod x86 {
         tile: avx512_bf16,
     };
 
+    /// One vector wide and as high as there are registers, so that a batch's rows meet each weight
+    /// while it is there: its way from memory takes as long as 16 rows. 24 accumulators, a vector of
+    /// pairs, which become two, and a mask.
+    pub static AVX512_KEPT: Kernel =
+        Kernel { name: "avx512", arithmetic: Arithmetic::F32, height: 24, vector: 16, tile: avx512_kept };
+
+    /// 10 accumulators, two vectors, a broadcast and a mask.
+    pub static AVX2_KEPT: Kernel =
+        Kernel { name: "avx2", arithmetic: Arithmetic::F32, height: 10, vector: 8, tile: avx2_kept };
+
     /// Calls the instance of a tile function for the tile's height and width.
     macro_rules! by_shape {
         ($tile:expr, $function:ident, [$($height:literal),*]) => {
@@ -253,6 +313,19 @@ mod x86 {
         };
     }
 
+    /// The same for tiles one vector wide.
+    macro_rules! by_height {
+        ($tile:expr, $function:ident, [$($height:literal),*]) => {
+            // SAFETY: the caller's promise.
+            unsafe {
+                match $tile.height {
+                    $($height => $function::<$height>($tile),)*
+                    _ => unreachable!("a tile of {} rows", $tile.height),
+                }
+            }
+        };
+    }
+
     #[target_feature(enable = "avx2,fma")]
     unsafe fn avx2(t: &Tile) {
         by_shape!(t, avx2_tile, [2, 4, 6])
@@ -261,6 +334,16 @@ mod x86 {
     #[target_feature(enable = "avx512f")]
     unsafe fn avx512(t: &Tile) {
         by_shape!(t, avx512_tile, [2, 4, 6, 8, 10, 12, 14])
+    }
+
+    #[target_feature(enable = "avx512f")]
+    unsafe fn avx512_kept(t: &Tile) {
+        by_height!(t, avx512_kept_tile, [2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24])
+    }
+
+    #[target_feature(enable = "avx2,fma")]
+    unsafe fn avx2_kept(t: &Tile) {
+        by_height!(t, avx2_kept_tile, [2, 4, 6, 8, 10])
     }
 
     #[target_feature(enable = "avx512f,avx512bf16")]
@@ -314,6 +397,62 @@ mod x86 {
             }
         };
     }
+
+    /// The same, one vector wide, where a lane of `B` holds two `bf16`, for two rows of `A`.
+    macro_rules! kept_tile_function {
+        ($name:ident, $features:literal, $zero:ident, $loadu:ident, $storeu:ident, $add:ident, $set1:ident,
+         $fma:ident, |$b:ident| ($low:expr, $high:expr)) => {
+            #[target_feature(enable = $features)]
+            unsafe fn $name<const H: usize>(t: &Tile) {
+                /// How far ahead weights are fetched: what comes from memory meanwhile.
+                const AHEAD: usize = 32;
+                let (mut pa, mut pb) = (t.a.cast::<f32>(), t.b);
+                let mut acc = [$zero(); H];
+                for _ in 0..t.depth {
+                    // SAFETY: `a` holds 2·depth rows of H values, `b` depth vectors; the pointers
+                    // advance depth times. A prefetch reads nothing.
+                    unsafe {
+                        _mm_prefetch::<_MM_HINT_T0>(pb.wrapping_add(AHEAD * t.b_stride).cast());
+                        let $b = pb;
+                        let (low, high) = ($low, $high);
+                        for (i, acc) in acc.iter_mut().enumerate() {
+                            *acc = $fma($set1(*pa.add(i)), low, *acc);
+                        }
+                        for (i, acc) in acc.iter_mut().enumerate() {
+                            *acc = $fma($set1(*pa.add(H + i)), high, *acc);
+                        }
+                        pa = pa.add(2 * H);
+                        pb = pb.add(t.b_stride);
+                    }
+                }
+                for (i, x) in acc.iter().enumerate() {
+                    // SAFETY: row i < H of the tile, which the caller vouches for.
+                    unsafe {
+                        let c = t.c.add(i * t.c_stride);
+                        $storeu(c, if t.overwrite { *x } else { $add($loadu(c), *x) });
+                    }
+                }
+            }
+        };
+    }
+
+    kept_tile_function!(
+        avx512_kept_tile, "avx512f",
+        _mm512_setzero_ps, _mm512_loadu_ps, _mm512_storeu_ps, _mm512_add_ps, _mm512_set1_ps, _mm512_fmadd_ps,
+        |b| (
+            _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_loadu_si512(b.cast()))),
+            _mm512_castsi512_ps(_mm512_and_si512(_mm512_loadu_si512(b.cast()), _mm512_set1_epi32(-65536)))
+        )
+    );
+
+    kept_tile_function!(
+        avx2_kept_tile, "avx2,fma",
+        _mm256_setzero_ps, _mm256_loadu_ps, _mm256_storeu_ps, _mm256_add_ps, _mm256_set1_ps, _mm256_fmadd_ps,
+        |b| (
+            _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_loadu_si256(b.cast()))),
+            _mm256_castsi256_ps(_mm256_and_si256(_mm256_loadu_si256(b.cast()), _mm256_set1_epi32(-65536)))
+        )
+    );
 
     tile_function!(
         avx2_tile,

@@ -14,6 +14,7 @@
 //!
 //! Results do not depend on the number of threads: every element of `C` is summed in one fixed order.
 
+mod kept;
 mod kernel;
 mod pack;
 
@@ -22,6 +23,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
+pub use kept::Kept;
 pub use kernel::{Arithmetic, Kernel};
 use kernel::{Lane, Tile};
 use pack::{Buffers, panel_width};
@@ -223,7 +225,7 @@ unsafe fn clipped(kernel: &Kernel, tile: &Tile, height: usize, width: usize) {
         // SAFETY: the whole tile is valid.
         return unsafe { kernel.run(tile) };
     }
-    const MOST: usize = 16 * 32;
+    const MOST: usize = 24 * 32;
     let mut whole = [0.0f32; MOST];
     let c_stride = kernel.width();
     assert!(tile.height * c_stride <= MOST, "no kernel has larger tiles");

@@ -71,6 +71,11 @@ impl Left {
         Left { kernel, data: Vec::new(), rows: 0, depth: 0, height: 2 }
     }
 
+    /// The same buffer for another kernel.
+    pub(super) fn for_kernel(self, kernel: &'static Kernel) -> Left {
+        Left { kernel, ..self }
+    }
+
     /// A fresh packing of `a`.
     #[cfg(test)]
     pub fn of(kernel: &'static Kernel, a: View) -> Left {
@@ -241,6 +246,20 @@ impl Right<'_> {
             }
         }
     }
+}
+
+/// Rows `from..from + count` of `weight` as `[pair][width]`, two `bf16` a lane.
+pub fn pack_pairs(weight: Rows, from: usize, count: usize, width: usize, panel: &mut [Lane]) {
+    let pairs = weight.cols / 2;
+    let mut values = vec![0.0; weight.cols];
+    let mut lines = vec![0; count * pairs];
+    for (i, line) in lines.chunks_exact_mut(pairs).enumerate() {
+        weight.read(from + i, 0, &mut values);
+        for (lane, [low, high]) in line.iter_mut().zip(values.as_chunks::<2>().0) {
+            *lane = pair(*low, *high);
+        }
+    }
+    transpose(|i| &lines[i * pairs..][..pairs], count, pairs, width, panel);
 }
 
 /// The width of a panel that has `columns` columns to hold.
