@@ -130,6 +130,7 @@ pub fn sampling(step: &Step) -> Sampling {
         min_p: step.min_p,
         max_tokens: step.max_tokens,
         stop: step.stop.clone(),
+        ..Sampling::default()
     }
 }
 

@@ -242,11 +242,14 @@ impl<D: Decoder> Scheduler<D> {
         let start = Instant::now();
         let mut wanted = Vec::new();
         for (row_index, row) in rows.iter().enumerate().filter(|(_, row)| row.logits) {
-            if let Some(job) = &self.slots[row.seq.0 as usize].job {
+            let slot = &self.slots[row.seq.0 as usize];
+            if let Some(job) = &slot.job {
                 let request = &job.arrival.request;
                 wanted.push(Draw {
                     logits: self.decoder.logits(row_index),
                     sampling: &request.sampling,
+                    generated: slot.tokens.get(job.arrival.prompt.len()..).unwrap_or_default(),
+                    allowed: None,
                     uniform: sampler::uniform(request.seed, job.generated as u64),
                 });
             }

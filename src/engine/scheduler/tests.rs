@@ -17,8 +17,10 @@ fn alone(request: &Request, limit: usize, enough: impl Fn(&str) -> bool) -> (Str
     let most = request.sampling.max_tokens.min(limit - tokens.len());
     for n in 0..most {
         let uniform = sampler::uniform(request.seed, n as u64);
-        let choice = sampler::choose(&Toy::logits_after(&tokens), &request.sampling, uniform);
-        let token = choice.unwrap().token;
+        let logits = Toy::logits_after(&tokens);
+        let generated = &tokens[tokens.len() - n..];
+        let draw = Draw { logits: &logits, sampling: &request.sampling, generated, allowed: None, uniform };
+        let token = draw.choose().unwrap().token;
         tokens.push(token);
         let text = String::from_utf8_lossy(&bytes).into_owned();
         if token == END {
@@ -242,7 +244,9 @@ fn probability_is_the_product_over_the_generated_tokens() {
     let mut expected = 1.0;
     for _ in 0..5 {
         let logits = Toy::logits_after(&tokens);
-        let choice = sampler::choose(&logits, &request.sampling, 0.0).unwrap();
+        let sampling = &request.sampling;
+        let draw = Draw { logits: &logits, sampling, generated: &[], allowed: None, uniform: 0.0 };
+        let choice = draw.choose().unwrap();
         expected *= choice.probability;
         tokens.push(choice.token);
         if choice.token == END {
