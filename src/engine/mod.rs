@@ -8,6 +8,7 @@
 
 mod cells;
 mod chat;
+mod constraint;
 mod llama;
 mod sampler;
 mod scheduler;

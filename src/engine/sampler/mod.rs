@@ -38,6 +38,14 @@ pub struct Sampling {
     /// How many of the generated tokens, counted from the last, are penalised. The prompt never is.
     #[serde(default = "repeat_last", skip_serializing_if = "is_repeat_last")]
     pub repeat_last: usize,
+    /// The only texts a completion may be; empty allows all. It ends ([`super::Finish::Enough`])
+    /// as soon as it is one that none of the others begins with.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub choices: Vec<String>,
+    /// A grammar in GBNF, llama.cpp's notation, that a completion follows from `root`; not beside
+    /// `choices`. Ends it likewise where nothing more can follow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grammar: Option<String>,
     /// Tokens a completion may have, its end included.
     pub max_tokens: usize,
     /// Texts that end the completion; they are not part of it.
@@ -71,6 +79,8 @@ impl Default for Sampling {
             min_p: 0.0,
             repeat_penalty: 1.0,
             repeat_last: REPEAT_LAST,
+            choices: Vec::new(),
+            grammar: None,
             max_tokens: 256,
             stop: Vec::new(),
         }
