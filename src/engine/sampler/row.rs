@@ -9,7 +9,7 @@
 /// Values handled at once: two AVX-512 or four AVX2 registers.
 const LANES: usize = 32;
 /// Logits surveyed together.
-pub(super) const BLOCK: usize = 512;
+pub(super) const BLOCK: usize = 1024;
 /// Below this exponent a weight counts as 0; `exp` holds above it.
 const LOWEST: f32 = -87.0;
 
@@ -68,12 +68,11 @@ impl Row<'_> {
         for (index, logits) in self.logits.chunks(BLOCK).enumerate() {
             let block = Block::of(logits, 1.0);
             plain.push(block);
-            own.push(if self.is_patched(index) {
-                Block::of(self.block(index, &mut buffer), self.slope)
-            } else if self.slope == 1.0 {
+            let as_it_is = self.patches_of(index).is_empty();
+            own.push(if as_it_is && self.slope == 1.0 {
                 block
             } else {
-                Block::with_max(logits, block.max, self.slope)
+                Block::of(self.block(index, &mut buffer), self.slope)
             });
         }
         (Survey::of(own, self.slope), Survey::of(plain, 1.0))
@@ -85,10 +84,6 @@ impl Row<'_> {
         let blocks = 0..self.logits.len().div_ceil(BLOCK);
         let blocks = blocks.map(|index| Block::of(self.block(index, &mut buffer), self.slope));
         Survey::of(blocks.collect(), self.slope)
-    }
-
-    fn is_patched(&self, block: usize) -> bool {
-        !self.patches_of(block).is_empty()
     }
 
     fn patches_of(&self, block: usize) -> &[(usize, f32)] {
@@ -244,34 +239,31 @@ impl Row<'_> {
 
 impl Block {
     fn of(logits: &[f32], slope: f32) -> Block {
-        Block::with_max(logits, largest(logits), slope)
-    }
-
-    fn with_max(logits: &[f32], max: f32, slope: f32) -> Block {
-        let sum = match max {
-            f32::NEG_INFINITY => 0.0,
-            _ => lane_sum(logits, |x| {
-                let exponent = (x - max) * slope;
-                // What is not a number fails the first comparison, an infinity the second.
-                let exponent = if exponent > LOWEST { exponent } else { LOWEST };
-                if exponent <= 0.0 { exp(exponent) } else { 0.0 }
-            }),
-        };
-        Block { max, sum, mass: 0.0 }
+        let max = largest(logits);
+        if max == f32::INFINITY {
+            let finite = |&x: &f32| if x < f32::INFINITY { x } else { f32::NEG_INFINITY };
+            return Block::of(&logits.iter().map(finite).collect::<Vec<f32>>(), slope);
+        }
+        Block { max, sum: sum_of(logits, max, slope), mass: 0.0 }
     }
 }
 
-/// The largest finite logit, or minus infinity.
+/// The sum of the weights of `logits`, none of which is above the finite `max`.
+fn sum_of(logits: &[f32], max: f32, slope: f32) -> f32 {
+    if max == f32::NEG_INFINITY {
+        return 0.0;
+    }
+    lane_sum(logits, |x| {
+        // What is not a number fails the comparison.
+        let exponent = (x - max) * slope;
+        exp(if exponent > LOWEST { exponent } else { LOWEST })
+    })
+}
+
+/// The largest of `logits`, infinity included; minus infinity for none.
 fn largest(logits: &[f32]) -> f32 {
-    let largest = fold_lanes(logits, |m, x| if x > m { x } else { m });
-    if largest < f32::INFINITY {
-        return largest;
-    }
-    fold_lanes(logits, |m, x| if x > m && x < f32::INFINITY { x } else { m })
-}
-
-#[inline(always)]
-fn fold_lanes(logits: &[f32], keep: impl Fn(f32, f32) -> f32) -> f32 {
+    // What is not a number fails the comparison.
+    let keep = |m: f32, x: f32| if x > m { x } else { m };
     let mut lanes = [f32::NEG_INFINITY; LANES];
     let (chunks, rest) = logits.as_chunks::<LANES>();
     for chunk in chunks {
@@ -279,7 +271,20 @@ fn fold_lanes(logits: &[f32], keep: impl Fn(f32, f32) -> f32) -> f32 {
             *m = keep(*m, x);
         }
     }
-    lanes.iter().chain(rest).fold(f32::NEG_INFINITY, |m, &x| keep(m, x))
+    rest.iter().fold(in_halves(lanes, keep), |m, &x| keep(m, x))
+}
+
+/// All lanes in one. In halves, because one after the other each would wait for the last.
+#[inline(always)]
+fn in_halves(mut lanes: [f32; LANES], join: impl Fn(f32, f32) -> f32) -> f32 {
+    let mut width = LANES / 2;
+    while width > 0 {
+        for lane in 0..width {
+            lanes[lane] = join(lanes[lane], lanes[lane + width]);
+        }
+        width /= 2;
+    }
+    lanes[0]
 }
 
 #[inline(always)]
@@ -291,15 +296,7 @@ fn lane_sum(logits: &[f32], weight: impl Fn(f32) -> f32) -> f32 {
             *sum += weight(x);
         }
     }
-    // In halves, so that the additions go side by side as well.
-    let mut width = LANES / 2;
-    while width > 0 {
-        for lane in 0..width {
-            lanes[lane] += lanes[lane + width];
-        }
-        width /= 2;
-    }
-    lanes[0] + rest.iter().map(|&x| weight(x)).sum::<f32>()
+    in_halves(lanes, |a, b| a + b) + rest.iter().map(|&x| weight(x)).sum::<f32>()
 }
 
 /// The weight of `logit` beside `max`, which weighs 1; 0 for what is not finite.

@@ -97,6 +97,7 @@ fn mixed_requests(seed: u64) -> Vec<Request> {
                 top_k: [0, 3][pick(n + 1000, 2) as usize],
                 max_tokens: pick(n + 2000, 60) as usize,
                 stop: if pick(n + 3000, 2) == 0 { vec!["aa".into(), "\u{e9}b".into()] } else { vec![] },
+                repeat_penalty: [1.0, 1.0, 2.0][pick(n + 4000, 3) as usize],
                 ..Sampling::default()
             };
             requests.push(request(requests.len() as u64, &prompt, sampling));
@@ -285,4 +286,74 @@ fn a_single_slot_feeds_a_prompt_in_the_same_shapes_whatever_ran_before() {
     // 21 tokens: 16, 4 and the last; shared only as a whole, then just the last.
     let (a, b) = ("abcdefghijklmnopqrst", "abcdefghijklmnopqrsu");
     assert_eq!(shapes(&[a, a, b, b, a]), [3, 1, 3, 1, 3]);
+}
+
+/// Completions of the toy for 40 samples of `sampling`.
+fn samples(sampling: &Sampling) -> (Vec<Completion>, Scheduler<Toy>) {
+    let requests = (0..40).map(|id| request(id, "which", sampling.clone())).collect();
+    let mut scheduler = Scheduler::new(Toy::new(6, 64, 512));
+    let done = complete(&mut scheduler, requests, &Cancel::new()).unwrap();
+    (done, scheduler)
+}
+
+#[test]
+fn a_completion_is_one_of_the_choices_and_ends_with_it() {
+    // The toy writes letters, spaces and é at random.
+    let choices = ["ab", "abba", "c d", "\u{e9}e"];
+    let sampling = Sampling { choices: choices.map(String::from).into(), ..Sampling::default() };
+    let (done, _) = samples(&sampling);
+    let mut seen = BTreeSet::new();
+    for completion in &done {
+        let text = completion.text.as_str();
+        assert!(choices.contains(&text), "{text:?}");
+        // Only where another choice begins with it the model has to say that it is over.
+        let finish = if text == "ab" { Finish::EndOfTurn } else { Finish::Enough };
+        assert_eq!(completion.finish, finish, "{text:?}");
+        assert_eq!(completion.generated_tokens, text.len() + usize::from(text == "ab"));
+        seen.insert(text.to_string());
+    }
+    assert_eq!(seen.len(), choices.len());
+}
+
+#[test]
+fn a_completion_follows_its_grammar() {
+    let sampling =
+        Sampling { grammar: Some(r#"root ::= [abc]{2} ("d" | " e")+"#.into()), ..Sampling::default() };
+    let (done, mut scheduler) = samples(&sampling);
+    for completion in &done {
+        assert_eq!(completion.finish, Finish::EndOfTurn);
+        let (head, tail) = completion.text.split_at(2);
+        assert!(head.chars().all(|c| "abc".contains(c)), "{completion:?}");
+        assert!(!tail.is_empty() && tail.replace(" e", "d").chars().all(|c| c == 'd'), "{completion:?}");
+    }
+    assert!(done.iter().any(|completion| completion.text.len() > 4));
+
+    let faulty = Sampling { grammar: Some("root ::= x".into()), ..sampling };
+    let error = complete(&mut scheduler, vec![request(1, "q", faulty)], &Cancel::new()).unwrap_err();
+    assert_eq!(error.to_string(), "grammar: rule \"x\" is used in line 1 but not defined");
+}
+
+#[test]
+fn a_choice_that_the_model_cannot_write_is_an_error_that_says_so() {
+    // The toy's logit for "z" is minus infinity.
+    let sampling = Sampling { choices: vec!["az".into()], ..Sampling::default() };
+    let mut scheduler = Scheduler::new(Toy::new(1, 64, 512));
+    let error = complete(&mut scheduler, vec![request(7, "q", sampling)], &Cancel::new()).unwrap_err();
+    let expected = "engine: request 0: no token that its choices or grammar allow has a finite logit";
+    assert_eq!(error.to_string(), expected);
+}
+
+#[test]
+fn a_repetition_penalty_looks_at_the_generated_tokens_alone() {
+    let sampling = Sampling { temperature: 0.0, repeat_penalty: 1e6, max_tokens: 8, ..Sampling::default() };
+    let requests = vec![request(1, "aaabbbcccddd", sampling)];
+    let mut scheduler = Scheduler::new(Toy::new(2, 8, 64));
+    let done = complete(&mut scheduler, requests.clone(), &Cancel::new()).unwrap();
+    assert_eq!(
+        (done[0].text.clone(), done[0].generated_tokens, done[0].finish),
+        alone(&requests[0], 64, |_| false)
+    );
+    // All of the toy's logits are above 0, so whatever it wrote it does not write again.
+    let bytes: BTreeSet<u8> = done[0].text.bytes().collect();
+    assert_eq!(bytes.len(), done[0].text.len());
 }
