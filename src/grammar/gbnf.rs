@@ -34,8 +34,9 @@ pub(super) fn parse(text: &str) -> Result<Grammar, String> {
     if parser.rules[0].is_none() {
         return Err("there is no rule \"root\", from which the text starts".into());
     }
-    for &(name, id, line) in &parser.uses {
+    for &(name, id, at) in &parser.uses {
         if parser.rules[id].is_none() {
+            let line = line_of(text, at);
             return Err(format!("rule {name:?} is used in line {line} but not defined"));
         }
     }
@@ -60,7 +61,7 @@ struct Parser<'t> {
     names: HashMap<&'t str, usize>,
     /// Alternatives by rule; `None` until it is defined.
     rules: Vec<Option<Vec<Sequence>>>,
-    /// Names where they are used, with their rule and line.
+    /// Names where they are used, with their rule and place.
     uses: Vec<(&'t str, usize, usize)>,
     /// Symbols so far.
     size: usize,
@@ -158,12 +159,12 @@ impl<'t> Parser<'t> {
                 return Err(self.fault("tokens in angle brackets are not supported; write their text".into()));
             }
             _ => {
-                let line = self.line();
+                let at = self.at;
                 let Some(name) = self.name() else {
                     return Ok(false);
                 };
                 let id = self.id_of(name);
-                self.uses.push((name, id, line));
+                self.uses.push((name, id, at));
                 out.push(Symbol::Rule(id as u32));
                 self.grow(1)?;
             }
@@ -310,7 +311,7 @@ impl<'t> Parser<'t> {
             'r' => Ok('\r'),
             'n' => Ok('\n'),
             '\\' | '"' | '[' | ']' | '-' => Ok(escape),
-            _ => Err(self.fault(format!("unknown escape \"\\{escape}\""))),
+            _ => Err(self.fault(format!("there is no escape of {escape:?}"))),
         }
     }
 
@@ -383,16 +384,16 @@ impl<'t> Parser<'t> {
         }
     }
 
-    fn line(&self) -> usize {
-        1 + self.text[..self.at].matches('\n').count()
-    }
-
     fn fault(&self, why: String) -> String {
-        format!("line {}: {why}", self.line())
+        format!("line {}: {why}", line_of(self.text, self.at))
     }
 
     fn expected(&self, what: &str) -> String {
         let found = self.peek().map_or("the end".to_string(), |c| format!("{c:?}"));
         self.fault(format!("expected {what}, found {found}"))
     }
+}
+
+fn line_of(text: &str, at: usize) -> usize {
+    1 + text[..at].matches('\n').count()
 }

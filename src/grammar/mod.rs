@@ -250,7 +250,7 @@ mod tests {
             ("root ::= []", "line 1: the set of characters is empty"),
             ("root ::= (\n\"a\"", "line 2: expected ')', found the end"),
             ("root ::= \"a\" )", "line 1: expected the end of the line, found ')'"),
-            ("root ::= \"\\q\"", "line 1: unknown escape \"\\q\""),
+            ("root ::= \"\\q\"", "line 1: there is no escape of 'q'"),
             ("root ::= \"\\x4g\"", "line 1: expected a hexadecimal digit, found 'g'"),
             ("root ::= \"\\ud800\"", "line 1: U+D800 is no character"),
             ("root ::= *", "line 1: nothing stands before '*'"),
@@ -275,6 +275,33 @@ mod tests {
         }
         let deep = format!("root ::= {}\"a\"{}", "(".repeat(100_000), ")".repeat(100_000));
         assert!(Grammar::parse(&deep).unwrap_err().contains("nested"));
+    }
+
+    #[test]
+    fn no_damage_to_a_grammar_makes_the_parser_panic() {
+        let whole =
+            "root ::= \"a\\x41\u{e9}\" [^a-z\\]]{2,3} (x | . y)* # c\nx ::= \"\"? x-1+\ny ::= [0-9]{,2}\n";
+        let whole: Vec<char> = whole.chars().collect();
+        let marks: Vec<char> = "\"[](){}*+?|.,-\\#^:=<!a0\n \u{20ac}".chars().collect();
+        let mut random = 1u64;
+        let mut below = |n: usize| {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (random >> 33) as usize % n
+        };
+        for _ in 0..20_000 {
+            let mut text = whole.clone();
+            for _ in 0..=below(4) {
+                let at = below(text.len());
+                match below(3) {
+                    0 => text[at] = marks[below(marks.len())],
+                    1 => text.insert(at, marks[below(marks.len())]),
+                    _ => text.truncate(at.max(1)),
+                }
+            }
+            if let Err(why) = Grammar::parse(&String::from_iter(text)) {
+                assert!(!why.contains('\n'), "{why}");
+            }
+        }
     }
 
     #[test]

@@ -66,13 +66,15 @@ impl Row<'_> {
         let (mut own, mut plain) = (Vec::with_capacity(n), Vec::with_capacity(n));
         let mut buffer = [0.0; BLOCK];
         for (index, logits) in self.logits.chunks(BLOCK).enumerate() {
-            let block = Block::of(logits, 1.0);
+            let largest = largest(logits);
+            let block = Block::below(logits, largest, 1.0);
             plain.push(block);
-            let as_it_is = self.patches_of(index).is_empty();
-            own.push(if as_it_is && self.slope == 1.0 {
+            own.push(if !self.patches_of(index).is_empty() {
+                Block::of(self.block(index, &mut buffer), self.slope)
+            } else if self.slope == 1.0 {
                 block
             } else {
-                Block::of(self.block(index, &mut buffer), self.slope)
+                Block::below(logits, largest, self.slope)
             });
         }
         (Survey::of(own, self.slope), Survey::of(plain, 1.0))
@@ -239,7 +241,11 @@ impl Row<'_> {
 
 impl Block {
     fn of(logits: &[f32], slope: f32) -> Block {
-        let max = largest(logits);
+        Block::below(logits, largest(logits), slope)
+    }
+
+    /// The block of `logits`, of which `max` is the largest.
+    fn below(logits: &[f32], max: f32, slope: f32) -> Block {
         if max == f32::INFINITY {
             let finite = |&x: &f32| if x < f32::INFINITY { x } else { f32::NEG_INFINITY };
             return Block::of(&logits.iter().map(finite).collect::<Vec<f32>>(), slope);
