@@ -43,6 +43,7 @@ pub mod demo;
 pub mod distill;
 pub mod engine;
 pub mod evaluate;
+mod grammar;
 pub mod inspect;
 mod machine;
 mod model;

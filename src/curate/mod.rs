@@ -157,6 +157,10 @@ pub fn sampling(step: &Step) -> Sampling {
         min_p: step.min_p,
         max_tokens: step.max_tokens,
         stop: step.stop.clone(),
+        repeat_penalty: step.repeat_penalty,
+        choices: step.choices.clone(),
+        grammar: step.grammar.clone(),
+        ..Sampling::default()
     }
 }
 

@@ -8,6 +8,7 @@
 
 mod cells;
 mod chat;
+mod constraint;
 mod llama;
 pub mod measure;
 mod sampler;
@@ -122,7 +123,8 @@ pub enum Finish {
     EndOfTurn,
     /// A stop string appeared; it is not part of the text.
     StopString,
-    /// The source had what it needed ([`Source::enough`]).
+    /// The source had what it needed ([`Source::enough`]), or the choices or the grammar of the
+    /// request leave nothing more to write.
     Enough,
     /// `max_tokens` or the context was used up.
     Length,

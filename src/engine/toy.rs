@@ -14,6 +14,8 @@ pub(super) const END: Token = 256;
 
 pub(super) struct Toy {
     template: ChatTemplate,
+    /// What tokens stand for, if not for bytes; the token after the last ends a turn.
+    words: Vec<&'static str>,
     context: usize,
     batch: usize,
     /// Token and cell at each position.
@@ -29,6 +31,7 @@ impl Toy {
     pub fn new(slots: usize, batch: usize, context: usize) -> Toy {
         Toy {
             template: ChatTemplate::plain(),
+            words: Vec::new(),
             context,
             batch,
             sequences: vec![Vec::new(); slots],
@@ -37,6 +40,11 @@ impl Toy {
             peak_cells: 0,
             rows_fed: 0,
         }
+    }
+
+    /// Only a vocabulary: the toy says nothing with it.
+    pub fn with_words(words: &[&'static str]) -> Toy {
+        Toy { words: words.to_vec(), ..Toy::new(1, 1, 1) }
     }
 
     /// What the model says after `history`.
@@ -72,11 +80,14 @@ impl Decoder for Toy {
     }
 
     fn piece(&self, token: Token, out: &mut Vec<u8>) {
-        out.extend(u8::try_from(token).ok());
+        match self.words.get(token as usize) {
+            Some(word) => out.extend(word.bytes()),
+            None => out.extend(u8::try_from(token).ok()),
+        }
     }
 
     fn is_end(&self, token: Token) -> bool {
-        token == END
+        token == if self.words.is_empty() { END } else { self.words.len() as Token }
     }
 
     fn chat_template(&self) -> &ChatTemplate {
@@ -88,7 +99,7 @@ impl Decoder for Toy {
     }
 
     fn vocab_size(&self) -> usize {
-        257
+        if self.words.is_empty() { 257 } else { self.words.len() + 1 }
     }
 
     fn context_size(&self) -> usize {

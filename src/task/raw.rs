@@ -2,6 +2,8 @@
 
 use serde::Deserialize;
 
+use crate::grammar::Grammar;
+
 use super::{AnswerRule, Learn, Marker, Step, Task, VoteRule};
 
 const MAX_SAMPLES: usize = 1000;
@@ -38,6 +40,11 @@ struct RawStep {
     top_k: usize,
     #[serde(default)]
     min_p: f32,
+    #[serde(default = "one")]
+    repeat_penalty: f32,
+    #[serde(default)]
+    choices: Vec<String>,
+    grammar: Option<String>,
     #[serde(default)]
     stop: Vec<String>,
     marker: Option<Marker>,
@@ -117,6 +124,9 @@ fn step(raw: RawStep, defaults: &Defaults) -> Result<Step, String> {
         top_p: raw.top_p,
         top_k: raw.top_k,
         min_p: raw.min_p,
+        repeat_penalty: raw.repeat_penalty,
+        choices: raw.choices,
+        grammar: raw.grammar,
         stop: raw.stop,
         marker: raw.marker,
     };
@@ -132,7 +142,22 @@ fn step(raw: RawStep, defaults: &Defaults) -> Result<Step, String> {
     if step.stop.iter().any(String::is_empty) {
         return Err("\"stop\" holds an empty text, which would end every completion at once".into());
     }
+    check(step.repeat_penalty, "repeat_penalty", "above 0, at most 10", |p| p > 0.0 && p <= 10.0)?;
+    check_constraint(&step)?;
     Ok(step)
+}
+
+fn check_constraint(step: &Step) -> Result<(), String> {
+    if step.choices.iter().any(String::is_empty) {
+        return Err("\"choices\" holds an empty text; a completion needs at least a letter".into());
+    }
+    let Some(grammar) = &step.grammar else {
+        return Ok(());
+    };
+    if !step.choices.is_empty() {
+        return Err("\"choices\" and \"grammar\" are both there; a completion follows either".into());
+    }
+    Grammar::parse(grammar).map(|_| ()).map_err(|why| format!("\"grammar\": {why}"))
 }
 
 /// Step names are what templates call them, so each must be new, and be used only after it exists.

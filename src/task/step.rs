@@ -32,6 +32,15 @@ pub struct Step {
     pub top_k: usize,
     /// Leave out tokens less likely than this fraction of the likeliest one; 0 is off.
     pub min_p: f32,
+    /// Makes tokens that were generated lately less likely: 1.1 is a little; 1 is off.
+    #[serde(skip_serializing_if = "is_one")]
+    pub repeat_penalty: f32,
+    /// The only texts the completion may be; empty allows all.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub choices: Vec<String>,
+    /// A grammar that the completion follows, in GBNF, llama.cpp's notation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub grammar: Option<String>,
     /// Texts that end the completion and are not part of it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub stop: Vec<String>,
@@ -39,6 +48,10 @@ pub struct Step {
     /// completion without it has no answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub marker: Option<Marker>,
+}
+
+fn is_one(factor: &f32) -> bool {
+    *factor == 1.0
 }
 
 impl Step {
@@ -205,6 +218,9 @@ mod tests {
             top_p: 1.0,
             top_k: 0,
             min_p: 0.0,
+            repeat_penalty: 1.0,
+            choices: vec![],
+            grammar: None,
             stop: vec![],
             marker: None,
         }

@@ -30,6 +30,22 @@ fn a_short_task_is_filled_up_with_defaults() {
 }
 
 #[test]
+fn a_step_may_be_constrained_and_is_written_as_before_where_it_is_not() {
+    let free = Task::from_json(MINIMAL, "t.json").unwrap();
+    for key in ["repeat_penalty", "choices\":[\"x", "grammar"] {
+        assert!(!free.to_json().contains(key), "{key}");
+    }
+    let more = r#""name": "b", "repeat_penalty": 1.1, "choices": ["x", "y"]"#;
+    let task = Task::from_json(&changed(r#""name": "b""#, more), "t.json").unwrap();
+    assert_eq!((task.system2[1].repeat_penalty, task.system2[1].choices.len()), (1.1, 2));
+    assert_eq!(Task::from_json(&task.to_json(), "copy").unwrap(), task);
+    let more = r#""name": "b", "grammar": "root ::= [a-z]+ \".\"""#;
+    let task = Task::from_json(&changed(r#""name": "b""#, more), "t.json").unwrap();
+    assert_eq!(task.system2[1].grammar.as_deref(), Some("root ::= [a-z]+ \".\""));
+    assert_eq!(Task::from_json(&task.to_json(), "copy").unwrap(), task);
+}
+
+#[test]
 fn built_in_tasks_load_and_read_back_unchanged() {
     for name in Task::builtin_names() {
         let task = Task::load(name).unwrap();
@@ -120,6 +136,22 @@ fn each_fault_of_a_task_is_refused_with_its_place_and_cure() {
         ),
         (changed(r#""name": "b""#, r#""name": "b", "min_p": 1"#), "\"min_p\" must be 0 to below 1, found 1"),
         (changed(r#""name": "b""#, r#""name": "b", "stop": [""]"#), "\"stop\" holds an empty text"),
+        (
+            changed(r#""name": "b""#, r#""name": "b", "repeat_penalty": 0"#),
+            "\"system2\" step 2: \"repeat_penalty\" must be above 0, at most 10, found 0",
+        ),
+        (
+            changed(r#""name": "b""#, r#""name": "b", "choices": ["x", ""]"#),
+            "\"choices\" holds an empty text",
+        ),
+        (
+            changed(r#""name": "b""#, r#""name": "b", "choices": ["x"], "grammar": "root ::= \"x\"""#),
+            "\"choices\" and \"grammar\" are both there",
+        ),
+        (
+            changed(r#""name": "b""#, r#""name": "b", "grammar": "root ::= answer""#),
+            "\"system2\" step 2: \"grammar\": rule \"answer\" is used in line 1 but not defined",
+        ),
         (changed(r#""name": "b""#, r#""name": "b", "marker": " ""#), "\"marker\" is empty"),
         (changed(r#""name": "b""#, r#""name": "b", "heat": 1"#), "unknown field `heat`"),
         (changed(r#"["yes", "no"]"#, r#"["yes"]"#), "\"choices\" needs at least two, found 1"),

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use super::*;
 use crate::Cancel;
+use crate::engine::constraint::{Constraint, Vocabulary};
+use crate::engine::sampler;
 use crate::engine::{Completion, Message, Request, Sampling, Scheduler, complete};
 
 const SMOL: &str = "smollm2-135m-instruct-q4_1.gguf";
@@ -280,6 +282,111 @@ fn real_model_speed() {
                 "{name} {slots} slots: {:.0} tok/s; {stats:?}, {seconds:.2} s",
                 generated as f64 / seconds
             );
+        }
+    }
+}
+
+/// The model that ships with the crate, and those of `SN_TEST_MODELS`.
+fn fixture_and_models() -> Vec<Llama> {
+    let fixture = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/coin-flip-tiny-q8_0.gguf");
+    let options = LlamaOptions { slots: 2, threads: THREADS, ..LlamaOptions::default() };
+    let paths = [Some(fixture.into()), model(SMOL), model(QWEN)];
+    paths.into_iter().flatten().map(|path| Llama::load(path, &options).unwrap()).collect()
+}
+
+/// llama.cpp's own sampler for a grammar that it accepts.
+struct TheirGrammar(*mut sys::llama_sampler);
+
+impl TheirGrammar {
+    fn new(llama: &Llama, grammar: &str) -> TheirGrammar {
+        let text = CString::new(grammar).unwrap();
+        // SAFETY: live vocabulary, NUL-terminated texts.
+        let sampler =
+            unsafe { sys::llama_sampler_init_grammar(llama.vocab.as_ptr(), text.as_ptr(), c"root".as_ptr()) };
+        assert!(!sampler.is_null(), "{grammar}");
+        TheirGrammar(sampler)
+    }
+
+    fn allowed(&self, llama: &Llama) -> Vec<Token> {
+        let data = |id| sys::llama_token_data { id, logit: 0.0, p: 0.0 };
+        let mut data: Vec<_> = (0..llama.n_vocab as Token).map(data).collect();
+        let mut tokens = sys::llama_token_data_array {
+            data: data.as_mut_ptr(),
+            size: data.len(),
+            selected: -1,
+            sorted: false,
+        };
+        // SAFETY: a live sampler; the array has as many entries as it says.
+        unsafe { sys::llama_sampler_apply(self.0, &mut tokens) };
+        data.iter().filter(|token| token.logit > f32::NEG_INFINITY).map(|token| token.id).collect()
+    }
+
+    fn accept(&mut self, token: Token) {
+        // SAFETY: a live sampler, and a token that it allows.
+        unsafe { sys::llama_sampler_accept(self.0, token) };
+    }
+}
+
+impl Drop for TheirGrammar {
+    fn drop(&mut self) {
+        // SAFETY: owned.
+        unsafe { sys::llama_sampler_free(self.0) }
+    }
+}
+
+#[test]
+fn grammars_allow_the_tokens_that_llama_cpp_allows() {
+    let grammars = [
+        r#"root ::= ("yes" | "no") "."?"#,
+        r#"root ::= [A-Za-z ,]{3,12} ("." | "!") | "Answer: " [0-9]+"#,
+        r#"root ::= "{" pair ("," pair)* "}"
+pair ::= "\"" [a-z]+ "\":" value
+value ::= root | [0-9]{1,3} | "[" (value ("," value)*)? "]""#,
+        r#"root ::= ([a-z]+ " ")* [à-ÿ一-鿿]? "\n""#,
+    ];
+    for llama in fixture_and_models() {
+        let vocabulary = Vocabulary::of(&llama);
+        let piece = |token| {
+            let mut bytes = Vec::new();
+            llama.piece(token, &mut bytes);
+            bytes
+        };
+        // llama.cpp lets special tokens stand for their text, and some bytes that are no text pass.
+        let is_text = |token: &Token| {
+            let bytes = piece(*token);
+            llama.is_end(*token) || !bytes.is_empty() && std::str::from_utf8(&bytes).is_ok()
+        };
+        for (walk, grammar) in (0..).zip(grammars.iter().flat_map(|grammar| [grammar; 3])) {
+            let sampling = Sampling { grammar: Some(grammar.to_string()), ..Sampling::default() };
+            let mut ours = Constraint::of(&sampling).unwrap().unwrap();
+            let mut theirs = TheirGrammar::new(&llama, grammar);
+            let mut state = ours.start();
+            for step in 0..16 {
+                let allowed: Vec<Token> =
+                    ours.allowed(&state, &vocabulary).unwrap().iter().copied().filter(is_text).collect();
+                let expected: Vec<Token> = theirs.allowed(&llama).into_iter().filter(is_text).collect();
+                assert_eq!(allowed, expected, "step {step} of {grammar}");
+                let draw = sampler::uniform(walk, step) * allowed.len() as f64;
+                let Some(&token) = allowed.get(draw as usize).filter(|&&token| !llama.is_end(token)) else {
+                    break;
+                };
+                theirs.accept(token);
+                state = ours.after(&state, &piece(token)).unwrap();
+            }
+        }
+    }
+}
+
+#[test]
+fn a_model_held_to_choices_writes_one_of_them() {
+    for llama in fixture_and_models() {
+        let mut scheduler = Scheduler::new(llama);
+        let choices = vec!["yes".to_string(), "no".into(), "yes yes".into()];
+        let sampling = Sampling { choices: choices.clone(), ..Sampling::default() };
+        let requests = (0..6).map(|id| request(id, "Is the coin heads up?", &sampling)).collect();
+        for completion in complete(&mut scheduler, requests, &Cancel::new()).unwrap() {
+            assert!(choices.contains(&completion.text), "{completion:?}");
+            assert!((0.0..=1.0).contains(&completion.probability), "{completion:?}");
         }
     }
 }

@@ -14,13 +14,15 @@ mod place;
 
 use std::collections::VecDeque;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use crate::engine::cells::{Cell, Cells};
+use crate::engine::constraint::{Constraint, Vocabulary};
 use crate::engine::sampler::{self, Choice, Draw};
 use crate::engine::text::GrowingText;
-use crate::engine::{Completion, Decoder, Engine, Finish, Request, Row, SeqId, Source, Token};
+use crate::engine::{Completion, Decoder, Engine, Finish, Request, Row, Sampling, SeqId, Source, Token};
+use crate::grammar::State;
 use crate::{Cancel, Error, Result};
 
 /// What a scheduler has done so far.
@@ -50,6 +52,10 @@ pub struct Scheduler<D> {
     /// Requests that came before there was room, and those that had to give theirs up.
     waiting: VecDeque<Arrival>,
     admitted: u64,
+    /// Made when the first constrained request comes.
+    vocabulary: Option<Vocabulary>,
+    /// Those used last, by choices and grammar.
+    constraints: VecDeque<(Vec<String>, Option<String>, SharedConstraint)>,
     stats: Stats,
 }
 
@@ -67,9 +73,22 @@ struct Slot {
 /// A request with its prompt.
 struct Arrival {
     request: Request,
+    /// Its constraint, with nothing written.
+    constrained: Option<Constrained>,
     prompt: Arc<[Token]>,
     /// Whether it once had to give up its room: then it waits until all it may need is free.
     restarted: bool,
+}
+
+/// What a constraint has found out serves all its requests. Nobody waits for the lock: there is one
+/// caller.
+type SharedConstraint = Arc<Mutex<Constraint>>;
+
+/// The constraint of a request, and what may follow what it has written.
+#[derive(Clone)]
+struct Constrained {
+    constraint: SharedConstraint,
+    state: Arc<State>,
 }
 
 /// A request at work in a slot.
@@ -85,6 +104,7 @@ struct Job {
     /// Tokens it may generate.
     limit: usize,
     text: GrowingText,
+    constrained: Option<Constrained>,
     log_probability: f64,
     started: Instant,
 }
@@ -93,12 +113,24 @@ struct Job {
 /// room later are started again.
 const EXPECTED_TOKENS: usize = 128;
 
+/// Constraints remembered; programs have one for each of their few steps.
+const MOST_CONSTRAINTS: usize = 16;
+
 impl<D: Decoder> Scheduler<D> {
     /// A scheduler that owns `decoder`.
     pub fn new(decoder: D) -> Scheduler<D> {
         let slots = (0..decoder.max_sequences()).map(|_| Slot::default()).collect();
         let cells = Cells::new(decoder.context_size());
-        Scheduler { decoder, slots, cells, waiting: VecDeque::new(), admitted: 0, stats: Stats::default() }
+        Scheduler {
+            decoder,
+            slots,
+            cells,
+            waiting: VecDeque::new(),
+            admitted: 0,
+            vocabulary: None,
+            constraints: VecDeque::new(),
+            stats: Stats::default(),
+        }
     }
 
     /// The decoder.
@@ -246,13 +278,18 @@ impl<D: Decoder> Scheduler<D> {
     /// Chooses a token for each row with logits and hands over what is finished.
     fn sample(&mut self, rows: &[Row], source: &mut dyn Source) -> Result<()> {
         let start = Instant::now();
+        let allowed = self.allowed(rows)?;
         let mut wanted = Vec::new();
-        for (row_index, row) in rows.iter().enumerate().filter(|(_, row)| row.logits) {
-            if let Some(job) = &self.slots[row.seq.0 as usize].job {
+        let sampled = rows.iter().enumerate().filter(|(_, row)| row.logits);
+        for ((row_index, row), allowed) in sampled.zip(&allowed) {
+            let slot = &self.slots[row.seq.0 as usize];
+            if let Some(job) = &slot.job {
                 let request = &job.arrival.request;
                 wanted.push(Draw {
                     logits: self.decoder.logits(row_index),
                     sampling: &request.sampling,
+                    generated: slot.tokens.get(job.arrival.prompt.len()..).unwrap_or_default(),
+                    allowed: allowed.as_deref(),
                     uniform: sampler::uniform(request.seed, job.generated as u64),
                 });
             }
@@ -284,6 +321,49 @@ impl<D: Decoder> Scheduler<D> {
         Ok(())
     }
 
+    /// The tokens that each row with logits may be followed by; `None` allows all.
+    fn allowed(&mut self, rows: &[Row]) -> Result<Vec<Option<Arc<[Token]>>>> {
+        let slots = rows.iter().filter(|row| row.logits).map(|row| &self.slots[row.seq.0 as usize]);
+        slots
+            .map(|slot| {
+                let Some((job, constrained)) =
+                    slot.job.as_ref().and_then(|j| Some((j, j.constrained.as_ref()?)))
+                else {
+                    return Ok(None);
+                };
+                let vocabulary = self.vocabulary.get_or_insert_with(|| Vocabulary::of(&self.decoder));
+                let allowed = constrained.lock().allowed(&constrained.state, vocabulary)?;
+                if allowed.is_empty() {
+                    let (id, text) = (job.arrival.request.id, job.text.as_str());
+                    let why = "no token of the model goes on as its choices or grammar ask";
+                    return Err(Error::Engine(format!("request {id}: {why}, after {text:?}")));
+                }
+                Ok(Some(allowed))
+            })
+            .collect()
+    }
+
+    /// The constraint that `sampling` asks for, with nothing written.
+    fn constrained(&mut self, sampling: &Sampling) -> Result<Option<Constrained>> {
+        let known = self.constraints.iter();
+        let mut known = known.filter(|(c, g, _)| *c == sampling.choices && *g == sampling.grammar);
+        let constraint = match known.next() {
+            Some((_, _, constraint)) => constraint.clone(),
+            None => {
+                let Some(constraint) = Constraint::of(sampling)? else {
+                    return Ok(None);
+                };
+                let constraint = Arc::new(Mutex::new(constraint));
+                self.constraints.truncate(MOST_CONSTRAINTS - 1);
+                let (choices, grammar) = (sampling.choices.clone(), sampling.grammar.clone());
+                self.constraints.push_front((choices, grammar, constraint.clone()));
+                constraint
+            }
+        };
+        let state = lock(&constraint).start();
+        Ok(Some(Constrained { constraint, state }))
+    }
+
     /// Adds a token to the job in slot `index`; why it ends, if it does.
     fn advance(
         &mut self,
@@ -297,7 +377,10 @@ impl<D: Decoder> Scheduler<D> {
         let request = &job.arrival.request;
         let Some(Choice { token, probability }) = choice else {
             let id = request.id;
-            let why = "the model's logits are not finite; the model or adapter is damaged";
+            let why = match job.constrained {
+                Some(_) => "no token that its choices or grammar allow has a finite logit",
+                None => "the model's logits are not finite; the model or adapter is damaged",
+            };
             return Err(Error::Engine(format!("request {id}: {why}")));
         };
         job.generated += 1;
@@ -308,6 +391,10 @@ impl<D: Decoder> Scheduler<D> {
         let mut bytes = Vec::new();
         self.decoder.piece(token, &mut bytes);
         let before = job.text.as_str().len();
+        if let Some(constrained) = &mut job.constrained {
+            let state = constrained.lock().after(&constrained.state, &bytes)?;
+            constrained.state = state;
+        }
         if job.text.push(&bytes) {
             let grown = job.text.as_str().len() - before;
             if job.text.cut_at(&request.sampling.stop, grown) {
@@ -316,6 +403,9 @@ impl<D: Decoder> Scheduler<D> {
             if source.enough(request.id, job.text.as_str()) {
                 return Ok(Some(Finish::Enough));
             }
+        }
+        if job.constrained.as_ref().is_some_and(|constrained| constrained.state.must_end()) {
+            return Ok(Some(Finish::Enough));
         }
         if job.generated >= job.limit {
             return Ok(Some(Finish::Length));
@@ -348,6 +438,17 @@ impl Job {
             None => self.arrival.prompt.get(fed..).unwrap_or_default(),
         }
     }
+}
+
+impl Constrained {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Constraint> {
+        lock(&self.constraint)
+    }
+}
+
+fn lock(constraint: &Mutex<Constraint>) -> std::sync::MutexGuard<'_, Constraint> {
+    // What a constraint knows is complete at every moment.
+    constraint.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Slot {

@@ -49,7 +49,8 @@ impl<D: Decoder> Scheduler<D> {
                  at most {limit} fit; shorten the prompt or raise the context size"
             )));
         }
-        Ok(Some(Arrival { request, prompt, restarted: false }))
+        let constrained = self.constrained(&request.sampling)?;
+        Ok(Some(Arrival { request, constrained, prompt, restarted: false }))
     }
 
     /// Whether `arrival` fits beside what the running requests are expected to need, after
@@ -91,6 +92,7 @@ impl<D: Decoder> Scheduler<D> {
             generated: 0,
             limit: arrival.request.sampling.max_tokens.min(room),
             text: GrowingText::default(),
+            constrained: arrival.constrained.clone(),
             log_probability: 0.0,
             started: Instant::now(),
             arrival,

@@ -17,8 +17,10 @@ fn alone(request: &Request, limit: usize, enough: impl Fn(&str) -> bool) -> (Str
     let most = request.sampling.max_tokens.min(limit - tokens.len());
     for n in 0..most {
         let uniform = sampler::uniform(request.seed, n as u64);
-        let choice = sampler::choose(&Toy::logits_after(&tokens), &request.sampling, uniform);
-        let token = choice.unwrap().token;
+        let logits = Toy::logits_after(&tokens);
+        let generated = &tokens[tokens.len() - n..];
+        let draw = Draw { logits: &logits, sampling: &request.sampling, generated, allowed: None, uniform };
+        let token = draw.choose().unwrap().token;
         tokens.push(token);
         let text = String::from_utf8_lossy(&bytes).into_owned();
         if token == END {
@@ -95,6 +97,7 @@ fn mixed_requests(seed: u64) -> Vec<Request> {
                 top_k: [0, 3][pick(n + 1000, 2) as usize],
                 max_tokens: pick(n + 2000, 60) as usize,
                 stop: if pick(n + 3000, 2) == 0 { vec!["aa".into(), "\u{e9}b".into()] } else { vec![] },
+                repeat_penalty: [1.0, 1.0, 2.0][pick(n + 4000, 3) as usize],
                 ..Sampling::default()
             };
             requests.push(request(requests.len() as u64, &prompt, sampling));
@@ -242,7 +245,9 @@ fn probability_is_the_product_over_the_generated_tokens() {
     let mut expected = 1.0;
     for _ in 0..5 {
         let logits = Toy::logits_after(&tokens);
-        let choice = sampler::choose(&logits, &request.sampling, 0.0).unwrap();
+        let sampling = &request.sampling;
+        let draw = Draw { logits: &logits, sampling, generated: &[], allowed: None, uniform: 0.0 };
+        let choice = draw.choose().unwrap();
         expected *= choice.probability;
         tokens.push(choice.token);
         if choice.token == END {
@@ -281,4 +286,76 @@ fn a_single_slot_feeds_a_prompt_in_the_same_shapes_whatever_ran_before() {
     // 21 tokens: 16, 4 and the last; shared only as a whole, then just the last.
     let (a, b) = ("abcdefghijklmnopqrst", "abcdefghijklmnopqrsu");
     assert_eq!(shapes(&[a, a, b, b, a]), [3, 1, 3, 1, 3]);
+}
+
+/// Completions of the toy for 40 samples of `sampling`.
+fn samples(sampling: &Sampling) -> (Vec<Completion>, Scheduler<Toy>) {
+    let requests = (0..40).map(|id| request(id, "which", sampling.clone())).collect();
+    let mut scheduler = Scheduler::new(Toy::new(6, 64, 512));
+    let done = complete(&mut scheduler, requests, &Cancel::new()).unwrap();
+    (done, scheduler)
+}
+
+#[test]
+fn a_completion_is_one_of_the_choices_and_ends_with_it() {
+    // The toy writes letters, spaces and é at random.
+    let choices = ["ab", "abba", "c d", "\u{e9}e"];
+    let sampling = Sampling { choices: choices.map(String::from).into(), ..Sampling::default() };
+    let (done, _) = samples(&sampling);
+    let mut seen = BTreeSet::new();
+    for completion in &done {
+        let text = completion.text.as_str();
+        assert!(choices.contains(&text), "{text:?}");
+        // Only where another choice begins with it the model has to say that it is over.
+        let finish = if text == "ab" { Finish::EndOfTurn } else { Finish::Enough };
+        assert_eq!(completion.finish, finish, "{text:?}");
+        assert_eq!(completion.generated_tokens, text.len() + usize::from(text == "ab"));
+        seen.insert(text.to_string());
+    }
+    assert_eq!(seen.len(), choices.len());
+}
+
+#[test]
+fn a_completion_follows_its_grammar() {
+    let sampling =
+        Sampling { grammar: Some(r#"root ::= [abc]{2} ("d" | " e")+"#.into()), ..Sampling::default() };
+    let (done, mut scheduler) = samples(&sampling);
+    for completion in &done {
+        assert_eq!(completion.finish, Finish::EndOfTurn);
+        let (head, tail) = completion.text.split_at(2);
+        assert!(head.chars().all(|c| "abc".contains(c)), "{completion:?}");
+        assert!(!tail.is_empty() && tail.replace(" e", "d").chars().all(|c| c == 'd'), "{completion:?}");
+    }
+    assert!(done.iter().any(|completion| completion.text.len() > 4));
+
+    let faulty = Sampling { grammar: Some("root ::= x".into()), ..sampling };
+    let error = complete(&mut scheduler, vec![request(1, "q", faulty)], &Cancel::new()).unwrap_err();
+    assert_eq!(error.to_string(), "grammar: rule \"x\" is used in line 1 but not defined");
+}
+
+#[test]
+fn a_choice_that_the_model_cannot_write_is_an_error_that_says_so() {
+    // The toy's logit for "z" is minus infinity.
+    let sampling = Sampling { choices: vec!["az".into()], ..Sampling::default() };
+    let mut scheduler = Scheduler::new(Toy::new(1, 64, 512));
+    let error = complete(&mut scheduler, vec![request(7, "q", sampling)], &Cancel::new()).unwrap_err();
+    let expected = "engine: request 0: no token that its choices or grammar allow has a finite logit";
+    assert_eq!(error.to_string(), expected);
+}
+
+#[test]
+fn a_repetition_penalty_looks_at_the_generated_tokens_alone() {
+    let sampling = Sampling { temperature: 0.0, repeat_penalty: 1e6, max_tokens: 8, ..Sampling::default() };
+    let requests = vec![request(1, "aaabbbcccddd", sampling)];
+    let mut scheduler = Scheduler::new(Toy::new(2, 8, 64));
+    let done = complete(&mut scheduler, requests.clone(), &Cancel::new()).unwrap();
+    assert_eq!(
+        (done[0].text.clone(), done[0].generated_tokens, done[0].finish),
+        alone(&requests[0], 64, |_| false)
+    );
+    // All of the toy's logits are above 0, so whatever it wrote it does not write again. (Halves of
+    // an é by themselves are no text.)
+    let letters: Vec<char> = done[0].text.chars().filter(char::is_ascii).collect();
+    assert!(letters.len() > 3);
+    assert_eq!(letters.iter().collect::<BTreeSet<_>>().len(), letters.len());
 }

@@ -1,0 +1,292 @@
+//! Which tokens may come next where a completion must be one of some texts.
+//!
+//! A [`Grammar`] says which bytes may come next. To say it of tokens, the vocabulary is laid out
+//! once as a trie of bytes, and a walk follows only the branches that the grammar can take. States
+//! are numbered as they are met, with a table of their successors, so that a step of the walk is
+//! one look-up; and the tokens allowed in a state are found once, however many samples pass it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::engine::{Decoder, Sampling, Token};
+use crate::grammar::{Grammar, State, TooAmbiguous};
+use crate::{Error, Result};
+
+/// The tokens of a vocabulary by their bytes.
+pub(super) struct Vocabulary {
+    /// The trie in preorder, closed by a node without bytes below it.
+    nodes: Vec<Node>,
+    /// Tokens in the order of their bytes, so that those of consecutive nodes are consecutive.
+    tokens: Vec<Token>,
+    /// Tokens that end a turn.
+    ends: Vec<Token>,
+}
+
+struct Node {
+    byte: u8,
+    /// Bytes from the root to here.
+    depth: u32,
+    /// The first node that is not below this one.
+    after: u32,
+    /// Where its tokens start; they end where the next node's start.
+    tokens: u32,
+}
+
+impl Vocabulary {
+    /// The vocabulary of `decoder`. Tokens without bytes are left out.
+    pub fn of(decoder: &impl Decoder) -> Vocabulary {
+        let tokens = 0..decoder.vocab_size() as Token;
+        let (ends, others): (Vec<Token>, Vec<Token>) = tokens.partition(|&token| decoder.is_end(token));
+        let piece = |token: Token| {
+            let mut bytes = Vec::new();
+            decoder.piece(token, &mut bytes);
+            (bytes, token)
+        };
+        let mut pieces: Vec<(Vec<u8>, Token)> = others.into_iter().map(piece).collect();
+        pieces.retain(|(bytes, _)| !bytes.is_empty());
+        pieces.sort_unstable();
+        let mut nodes: Vec<Node> = Vec::new();
+        // The nodes from the root to the last piece.
+        let mut path: Vec<usize> = Vec::new();
+        let mut last: &[u8] = &[];
+        for (index, (bytes, _)) in pieces.iter().enumerate() {
+            let shared = bytes.iter().zip(last).take_while(|(a, b)| a == b).count();
+            for done in path.drain(shared..) {
+                nodes[done].after = nodes.len() as u32;
+            }
+            for &byte in &bytes[shared..] {
+                path.push(nodes.len());
+                nodes.push(Node { byte, depth: path.len() as u32, after: 0, tokens: index as u32 });
+            }
+            last = bytes;
+        }
+        for done in path {
+            nodes[done].after = nodes.len() as u32;
+        }
+        nodes.push(Node { byte: 0, depth: 0, after: 0, tokens: pieces.len() as u32 });
+        Vocabulary { nodes, tokens: pieces.into_iter().map(|(_, token)| token).collect(), ends }
+    }
+}
+
+/// The texts that completions may be, with what is known so far about the tokens that spell them.
+pub(super) struct Constraint {
+    grammar: Grammar,
+    start: Arc<State>,
+    numbers: HashMap<Arc<State>, u32>,
+    known: Vec<Known>,
+    /// Tokens in all lists of `known`.
+    size: usize,
+}
+
+struct Known {
+    state: Arc<State>,
+    /// The number of the state after each byte.
+    after: Box<[u32; 256]>,
+    allowed: Option<Arc<[Token]>>,
+}
+
+/// No number of a state: not looked at yet.
+const UNKNOWN: u32 = u32::MAX;
+/// No number of a state: no text goes on like that.
+const DEAD: u32 = u32::MAX - 1;
+
+/// Beyond these, what is known is forgotten: 64 MB of tokens, 16 MB of tables.
+const MOST_TOKENS: usize = 1 << 24;
+const MOST_STATES: usize = 1 << 14;
+
+impl Constraint {
+    /// What `sampling` asks for; `None` if its completions are free.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for a faulty grammar, or choices beside a grammar.
+    pub fn of(sampling: &Sampling) -> Result<Option<Constraint>> {
+        let grammar = match (&sampling.choices[..], &sampling.grammar) {
+            ([], None) => return Ok(None),
+            (choices, None) => Grammar::of_texts(choices),
+            ([], Some(text)) => Grammar::parse(text).map_err(|why| Error::input("grammar", why))?,
+            _ => {
+                let why = "both are given; a completion follows either choices or a grammar";
+                return Err(Error::input("choices, grammar", why));
+            }
+        };
+        let start = Arc::new(grammar.start().map_err(too_ambiguous)?);
+        Ok(Some(Constraint { grammar, start, numbers: HashMap::new(), known: Vec::new(), size: 0 }))
+    }
+
+    /// The state before the first token.
+    pub fn start(&self) -> Arc<State> {
+        self.start.clone()
+    }
+
+    /// The tokens that may follow in `state`, in ascending order: those after which some text is
+    /// still possible, and the ends of a turn where the text is complete.
+    ///
+    /// # Errors
+    /// [`Error::Input`] if the grammar reads a text in too many ways.
+    pub fn allowed(&mut self, state: &Arc<State>, vocabulary: &Vocabulary) -> Result<Arc<[Token]>> {
+        if self.size > MOST_TOKENS || self.known.len() > MOST_STATES {
+            (self.numbers, self.known, self.size) = (HashMap::new(), Vec::new(), 0);
+        }
+        let number = self.number(state);
+        if let Some(allowed) = &self.known[number as usize].allowed {
+            return Ok(allowed.clone());
+        }
+        let mut allowed = if state.may_end() { vocabulary.ends.clone() } else { Vec::new() };
+        // The states along the path to the current node.
+        let mut path = vec![number];
+        let mut at = 0;
+        while at + 1 < vocabulary.nodes.len() {
+            let node = &vocabulary.nodes[at];
+            path.truncate(node.depth as usize);
+            let next = self.number_after(path[path.len() - 1], node.byte).map_err(too_ambiguous)?;
+            if next == DEAD {
+                at = node.after as usize;
+                continue;
+            }
+            path.push(next);
+            at += 1;
+            let tokens = node.tokens as usize..vocabulary.nodes[at].tokens as usize;
+            allowed.extend(&vocabulary.tokens[tokens]);
+        }
+        allowed.sort_unstable();
+        let allowed: Arc<[Token]> = allowed.into();
+        self.size += allowed.len();
+        self.known[number as usize].allowed = Some(allowed.clone());
+        Ok(allowed)
+    }
+
+    /// The state after `bytes`.
+    ///
+    /// # Errors
+    /// As for [`Constraint::allowed`].
+    pub fn after(&mut self, state: &Arc<State>, bytes: &[u8]) -> Result<Arc<State>> {
+        let mut number = self.number(state);
+        for &byte in bytes {
+            number = self.number_after(number, byte).map_err(too_ambiguous)?;
+            if number == DEAD {
+                return Err(Error::Internal("a token was chosen that the constraint excludes".into()));
+            }
+        }
+        Ok(self.known[number as usize].state.clone())
+    }
+
+    fn number(&mut self, state: &Arc<State>) -> u32 {
+        *self.numbers.entry(state.clone()).or_insert_with(|| {
+            self.known.push(Known { state: state.clone(), after: Box::new([UNKNOWN; 256]), allowed: None });
+            self.known.len() as u32 - 1
+        })
+    }
+
+    fn number_after(&mut self, number: u32, byte: u8) -> std::result::Result<u32, TooAmbiguous> {
+        let known = &self.known[number as usize];
+        if known.after[usize::from(byte)] != UNKNOWN {
+            return Ok(known.after[usize::from(byte)]);
+        }
+        let state = self.grammar.after(&known.state, byte)?;
+        let after = if state.is_dead() { DEAD } else { self.number(&Arc::new(state)) };
+        self.known[number as usize].after[usize::from(byte)] = after;
+        Ok(after)
+    }
+}
+
+fn too_ambiguous(_: TooAmbiguous) -> Error {
+    let why = "it can be read in too many ways; write it so that each text has few readings";
+    Error::input("grammar", why)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::toy::Toy;
+
+    /// A vocabulary of the given pieces; the token after the last ends a turn.
+    fn words() -> Vec<&'static str> {
+        vec!["y", "ye", "yes", "s", "n", "no", "o", "not", "t", " sure", "yes no", "", "\u{e9}", "e", "no"]
+    }
+
+    fn vocabulary() -> Vocabulary {
+        Vocabulary::of(&Toy::with_words(&words()))
+    }
+
+    fn constraint(change: impl FnOnce(&mut Sampling)) -> Constraint {
+        let mut sampling = Sampling::default();
+        change(&mut sampling);
+        Constraint::of(&sampling).unwrap().unwrap()
+    }
+
+    /// By the definition: every token is tried on its own.
+    fn allowed_by_trial(constraint: &Constraint, state: &State) -> Vec<Token> {
+        let words = words();
+        let fits = |word: &str| {
+            let start = state.clone();
+            let step = |state: State, byte| constraint.grammar.after(&state, byte).unwrap();
+            !word.is_empty() && !word.bytes().fold(start, step).is_dead()
+        };
+        let end = if state.may_end() { Some(words.len() as Token) } else { None };
+        let tokens = (0..words.len()).filter(|&i| fits(words[i])).map(|i| i as Token);
+        tokens.chain(end).collect()
+    }
+
+    #[test]
+    fn the_tokens_allowed_are_those_that_keep_a_text_possible() {
+        let vocabulary = vocabulary();
+        let mut yes =
+            constraint(|s| s.choices = ["yes", "no", "not sure", "\u{e9}"].map(String::from).into());
+        let mut any = constraint(|s| s.grammar = Some("root ::= [a-z]{2,5} (\" \" root)?".into()));
+        for constraint in [&mut yes, &mut any] {
+            // Every way to go on, a few tokens deep.
+            let mut states = vec![constraint.start()];
+            for _ in 0..4 {
+                let mut next = Vec::new();
+                for state in states {
+                    let allowed = constraint.allowed(&state, &vocabulary).unwrap();
+                    assert_eq!(*allowed, allowed_by_trial(constraint, &state));
+                    assert!(!allowed.is_empty());
+                    for &token in allowed.iter().filter(|&&token| (token as usize) < words().len()) {
+                        next.push(constraint.after(&state, words()[token as usize].as_bytes()).unwrap());
+                    }
+                }
+                states = next;
+            }
+        }
+    }
+
+    #[test]
+    fn a_text_that_begins_another_may_end_or_go_on() {
+        let vocabulary = vocabulary();
+        let mut constraint = constraint(|s| s.choices = ["no", "not sure"].map(String::from).into());
+        let start = constraint.start();
+        let no = constraint.after(&start, b"no").unwrap();
+        let end = words().len() as Token;
+        assert_eq!(*constraint.allowed(&no, &vocabulary).unwrap(), [8, end]);
+        assert!(no.may_end() && !no.must_end());
+        assert!(constraint.after(&no, b"t sure").unwrap().must_end());
+    }
+
+    #[test]
+    fn what_was_forgotten_is_found_again() {
+        let vocabulary = vocabulary();
+        let mut constraint = constraint(|s| s.choices = ["yes".into()].into());
+        let start = constraint.start();
+        let before = constraint.allowed(&start, &vocabulary).unwrap();
+        let y = constraint.after(&start, b"y").unwrap();
+        constraint.size = MOST_TOKENS + 1;
+        assert_eq!(*constraint.allowed(&y, &vocabulary).unwrap(), [13]);
+        assert_eq!(constraint.allowed(&start, &vocabulary).unwrap(), before);
+    }
+
+    #[test]
+    fn choices_beside_a_grammar_and_faulty_grammars_are_refused() {
+        let refusal = |sampling: Sampling| Constraint::of(&sampling).err().unwrap().to_string();
+        let grammar = Some("root ::= \"a\"".into());
+        assert_eq!(
+            refusal(Sampling { choices: vec!["a".into()], grammar, ..Sampling::default() }),
+            "choices, grammar: both are given; a completion follows either choices or a grammar"
+        );
+        assert_eq!(
+            refusal(Sampling { grammar: Some("root ::= (".into()), ..Sampling::default() }),
+            "grammar: line 1: expected ')', found the end"
+        );
+        assert!(Constraint::of(&Sampling::default()).unwrap().is_none());
+    }
+}

@@ -1,0 +1,265 @@
+//! From a row of logits to a token.
+//!
+//! Vocabularies are 50k–260k wide and a batch brings a row for each sequence, so this is real
+//! time: the usual list-of-candidates samplers sort or copy the whole row for each token. Here
+//! the row is read once, in blocks (vectorised, the exponential included; see [`row`]), and the
+//! draw then looks into a single block. Truncated sampling collects only the few tokens that can
+//! matter and orders just those; penalised logits are corrected in the blocks that have them.
+//!
+//! Order of the filters, as in the papers and in Hugging Face and vLLM: what a constraint allows,
+//! the repetition penalty, temperature, top-k, top-p over what top-k left, min-p relative to the
+//! most probable token.
+
+mod row;
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use serde::{Deserialize, Serialize};
+
+use self::row::{Candidate, Row, Survey, keep_mass};
+use super::Token;
+
+/// How tokens are chosen and when a completion stops.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Sampling {
+    /// Divides the logits; 0 takes the most probable token.
+    pub temperature: f32,
+    /// Keeps the most probable tokens that together have this probability; 1 keeps all.
+    pub top_p: f32,
+    /// Keeps this many of the most probable tokens; 0 keeps all.
+    pub top_k: usize,
+    /// Drops tokens less probable than this share of the most probable one; 0 keeps all.
+    pub min_p: f32,
+    /// Makes the tokens generated last less likely: their logits are divided by this where positive
+    /// and multiplied where negative (Keskar et al. 2019, arXiv 1909.05858); 1 changes nothing.
+    #[serde(default = "off", skip_serializing_if = "is_off")]
+    pub repeat_penalty: f32,
+    /// How many of the generated tokens, counted from the last, are penalised. The prompt never is.
+    #[serde(default = "repeat_last", skip_serializing_if = "is_repeat_last")]
+    pub repeat_last: usize,
+    /// The only texts a completion may be; empty allows all. It ends ([`super::Finish::Enough`])
+    /// as soon as it is one that none of the others begins with.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub choices: Vec<String>,
+    /// A grammar in GBNF, llama.cpp's notation, that a completion follows from `root`; not beside
+    /// `choices`. Ends it likewise where nothing more can follow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grammar: Option<String>,
+    /// Tokens a completion may have, its end included.
+    pub max_tokens: usize,
+    /// Texts that end the completion; they are not part of it.
+    pub stop: Vec<String>,
+}
+
+const REPEAT_LAST: usize = 64;
+
+fn off() -> f32 {
+    1.0
+}
+
+fn is_off(penalty: &f32) -> bool {
+    *penalty == 1.0
+}
+
+fn repeat_last() -> usize {
+    REPEAT_LAST
+}
+
+fn is_repeat_last(n: &usize) -> bool {
+    *n == REPEAT_LAST
+}
+
+impl Default for Sampling {
+    fn default() -> Sampling {
+        Sampling {
+            temperature: 1.0,
+            top_p: 1.0,
+            top_k: 0,
+            min_p: 0.0,
+            repeat_penalty: 1.0,
+            repeat_last: REPEAT_LAST,
+            choices: Vec::new(),
+            grammar: None,
+            max_tokens: 256,
+            stop: Vec::new(),
+        }
+    }
+}
+
+impl Sampling {
+    /// Always the most probable token.
+    pub fn greedy(max_tokens: usize) -> Sampling {
+        Sampling { temperature: 0.0, max_tokens, ..Sampling::default() }
+    }
+
+    /// Below this the division would overflow, and the outcome is the same anyway.
+    fn is_greedy(&self) -> bool {
+        !self.temperature.is_finite() || self.temperature < 1e-6
+    }
+}
+
+/// A chosen token.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Choice {
+    pub token: Token,
+    /// Its probability at temperature 1 with no filter, penalty or constraint.
+    pub probability: f32,
+}
+
+/// A row to sample from.
+#[derive(Clone, Copy)]
+pub(super) struct Draw<'a> {
+    pub logits: &'a [f32],
+    pub sampling: &'a Sampling,
+    /// The tokens generated so far.
+    pub generated: &'a [Token],
+    /// The only tokens that may be chosen, in ascending order; `None` allows all.
+    pub allowed: Option<&'a [Token]>,
+    /// A number in 0..1.
+    pub uniform: f64,
+}
+
+impl Draw<'_> {
+    /// Chooses a token. Logits that are not finite are never chosen; `None` if no logit is finite,
+    /// of those allowed.
+    pub fn choose(&self) -> Option<Choice> {
+        let patches = self.penalised();
+        let slope = if self.sampling.is_greedy() { 1.0 } else { 1.0 / self.sampling.temperature };
+        let (index, plain) = match self.allowed {
+            None => {
+                let row = Row { logits: self.logits, patches: &patches, slope };
+                let (survey, plain) = row.survey();
+                (self.choose_from(&row, &survey?)?, plain?)
+            }
+            Some(tokens) => {
+                let tokens = tokens.iter().map(|&token| token as usize);
+                let tokens: Vec<usize> = tokens.filter(|&index| index < self.logits.len()).collect();
+                let mut logits: Vec<f32> = tokens.iter().map(|&index| self.logits[index]).collect();
+                for (index, logit) in patches {
+                    if let Ok(at) = tokens.binary_search(&index) {
+                        logits[at] = logit;
+                    }
+                }
+                let row = Row { logits: &logits, patches: &[], slope };
+                let at = self.choose_from(&row, &row.own_survey()?)?;
+                let plain = Row { logits: self.logits, patches: &[], slope: 1.0 };
+                (tokens[at], plain.own_survey()?)
+            }
+        };
+        let probability = f64::from(row::weight(self.logits[index], plain.max, 1.0)) / plain.total;
+        Some(Choice { token: index as Token, probability: (probability as f32).min(1.0) })
+    }
+
+    fn choose_from(&self, row: &Row, survey: &Survey) -> Option<usize> {
+        let sampling = self.sampling;
+        if sampling.is_greedy() {
+            return row.first_largest(survey);
+        }
+        let n = row.logits.len();
+        if (1..n).contains(&sampling.top_k) || sampling.top_p < 1.0 || sampling.min_p > 0.0 {
+            return draw_from(&kept(row, survey, sampling), self.uniform);
+        }
+        row.draw(survey, self.uniform)
+    }
+
+    /// The logits that the repetition penalty changes, by ascending index.
+    fn penalised(&self) -> Vec<(usize, f32)> {
+        let penalty = self.sampling.repeat_penalty;
+        if penalty == 1.0 || !(penalty > 0.0 && penalty.is_finite()) {
+            return Vec::new();
+        }
+        let first = self.generated.len().saturating_sub(self.sampling.repeat_last);
+        let mut tokens = self.generated[first..].to_vec();
+        tokens.sort_unstable();
+        tokens.dedup();
+        let logit = |token: Token| Some((token as usize, *self.logits.get(token as usize)?));
+        let penalise = |x: f32| if x > 0.0 { x / penalty } else { x * penalty };
+        tokens.into_iter().filter_map(logit).map(|(index, x)| (index, penalise(x))).collect()
+    }
+}
+
+/// The tokens that top-k, top-p and min-p leave.
+fn kept(row: &Row, survey: &Survey, sampling: &Sampling) -> Vec<Candidate> {
+    let share = f64::from(sampling.top_p).clamp(0.0, 1.0);
+    let mut kept = if (1..row.logits.len()).contains(&sampling.top_k) {
+        let mut kept = row.most_probable(survey, sampling.top_k);
+        if sampling.top_p < 1.0 {
+            let mass = share * row::total(&kept);
+            keep_mass(&mut kept, mass);
+        }
+        kept
+    } else if sampling.top_p < 1.0 {
+        // Tokens lighter than (1 - top_p) · total / n together weigh less than what top-p may
+        // drop, so it never reaches them.
+        let floor = (1.0 - share) * survey.total / row.logits.len() as f64;
+        let mut kept = row.heaviest(survey, share * survey.total, (floor * 0.999).min(1.0) as f32);
+        keep_mass(&mut kept, share * survey.total);
+        kept
+    } else {
+        row.heaviest(survey, f64::INFINITY, sampling.min_p.min(1.0) * 0.999)
+    };
+    if sampling.min_p > 0.0 {
+        // The largest weight is 1 by construction, and must survive.
+        let floor = sampling.min_p.min(1.0);
+        kept.retain(|candidate| candidate.weight >= floor);
+    }
+    kept
+}
+
+fn draw_from(kept: &[Candidate], uniform: f64) -> Option<usize> {
+    let mut target = uniform * row::total(kept);
+    let passed = kept.iter().find(|candidate| {
+        target -= f64::from(candidate.weight);
+        target < 0.0
+    });
+    passed.or(kept.last()).map(|candidate| candidate.index as usize)
+}
+
+/// Waking a thread costs as much as sampling from some tens of thousands of logits.
+const LOGITS_PER_THREAD: usize = 200_000;
+
+/// Chooses a token for each row, on several threads if that pays. The threads are those of the
+/// global rayon pool: starting some for each call would take longer than their share of the work.
+pub(super) fn choose_all(draws: &[Draw]) -> Vec<Option<Choice>> {
+    let logits: usize = draws.iter().map(|draw| draw.logits.len()).sum();
+    if logits < 2 * LOGITS_PER_THREAD || draws.len() < 2 {
+        return draws.iter().map(Draw::choose).collect();
+    }
+    let threads = rayon::current_num_threads().min(logits / LOGITS_PER_THREAD).min(draws.len());
+    // Whoever is free takes the next row: a thread that wakes late delays nobody.
+    let next = AtomicUsize::new(0);
+    let choices: Vec<OnceLock<Option<Choice>>> = draws.iter().map(|_| OnceLock::new()).collect();
+    let work = || {
+        while let Some((draw, choice)) = {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            draws.get(index).zip(choices.get(index))
+        } {
+            choice.get_or_init(|| draw.choose());
+        }
+    };
+    rayon::in_place_scope(|scope| {
+        for _ in 1..threads {
+            scope.spawn(|_| work());
+        }
+        work();
+    });
+    choices.into_iter().map(|choice| choice.into_inner().flatten()).collect()
+}
+
+/// A number in 0..1 that depends on `seed` and `index` only: the draw for token `index`.
+/// (The finaliser of MurmurHash3, twice: a counter-based generator.)
+pub(super) fn uniform(seed: u64, index: u64) -> f64 {
+    let bits = scramble(scramble(seed ^ 0x5de1_9c2a_71f3_0b4d).wrapping_add(index));
+    (bits >> 11) as f64 / (1u64 << 53) as f64
+}
+
+fn scramble(x: u64) -> u64 {
+    let x = x.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    x ^ (x >> 31)
+}
+
+#[cfg(test)]
+mod tests;
