@@ -7,14 +7,13 @@ use serde::{Deserialize, Serialize};
 use crate::adapter::fallback_threshold;
 use crate::curate::{self, Observer, Outcome, Plan, Sample};
 use crate::distill::EngineOptions;
-use crate::engine::{Engine, Llama, LlamaOptions, Scheduler};
+use crate::engine::{Engine, Llama, Scheduler, Weights};
 use crate::evaluate::ask_directly;
 use crate::task::{Question, Task};
 use crate::tensor::Gguf;
 use crate::train::spec::Spec;
 use crate::vote::Verdict;
-use crate::weights::{self, Weights};
-use crate::{Cancel, Error, Result, Silent};
+use crate::{Cancel, Error, Result};
 
 /// Which way a question was answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,8 +53,7 @@ pub struct Answerer<'a> {
     /// Answer directly at or above this probability; by default what was calibrated after the
     /// adapter was trained, or [`DEFAULT_THRESHOLD`].
     pub threshold: Option<f64>,
-    /// How to sample; one question is answered with the weights as they are unless it says
-    /// [`Weights::Expanded`].
+    /// How to sample.
     pub engine: EngineOptions,
 }
 
@@ -78,12 +76,10 @@ impl Answerer<'_> {
         let threshold = self.threshold.or(calibrated).unwrap_or(DEFAULT_THRESHOLD);
 
         Spec::of(&Gguf::open(self.model)?)?; // Or llama.cpp might assert on it.
-        let EngineOptions { threads, slots, weights } = self.engine;
-        let options = LlamaOptions { threads, slots, ..LlamaOptions::default() };
-        // A single question does not earn back what measuring and making a copy take.
-        let weights = if weights == Weights::Auto { Weights::AsIs } else { weights };
-        let weights = weights::choose(self.model, None, weights, &options, &Silent, cancel)?;
-        let mut engine = Scheduler::new(Llama::load(weights.path(self.model), &options)?);
+        // A single question does not earn back what unpacking the weights takes.
+        let weights = if self.engine.weights == Weights::Auto { Weights::AsIs } else { self.engine.weights };
+        let options = EngineOptions { weights, ..self.engine }.llama();
+        let mut engine = Scheduler::new(Llama::load(self.model, &options)?);
         engine.set_adapter(self.adapter)?;
         let questions = std::slice::from_ref(question);
         let direct = ask_directly(&mut engine, &task, questions, 0, cancel)?.answers.remove(0);

@@ -16,13 +16,13 @@ pub use examples::read_examples;
 use serde::{Deserialize, Serialize};
 pub use training::Mixture;
 
+use crate::engine::{LlamaOptions, Weights};
 use crate::report::{Decision, ModelFacts, Report};
 use crate::run::{Manifest, RunDir, read_manifest, sha256, sha256_files};
 use crate::task::{Question, Task, read_questions};
 use crate::tensor::Gguf;
 use crate::train::TrainOptions;
 use crate::train::spec::Spec;
-use crate::weights::Weights;
 use crate::{Cancel, Error, Progress, Result};
 
 /// What a run is about.
@@ -47,14 +47,25 @@ pub struct EngineOptions {
     pub threads: Option<u32>,
     /// Sequences decoded together.
     pub slots: u32,
-    /// Which weights are sampled from.
+    /// Which weights batches are multiplied with.
     #[serde(default)]
     pub weights: Weights,
+    /// Bytes that the model, its unpacked weights and its KV cache may take together.
+    #[serde(default)]
+    pub max_memory: Option<u64>,
+}
+
+impl EngineOptions {
+    /// The same as options of the engine itself.
+    pub fn llama(&self) -> LlamaOptions {
+        let EngineOptions { threads, slots, weights, max_memory } = *self;
+        LlamaOptions { threads, slots, weights, max_memory, ..LlamaOptions::default() }
+    }
 }
 
 impl Default for EngineOptions {
     fn default() -> Self {
-        EngineOptions { threads: None, slots: 16, weights: Weights::default() }
+        EngineOptions { threads: None, slots: 16, weights: Weights::Auto, max_memory: None }
     }
 }
 
@@ -144,7 +155,7 @@ impl Run {
             dir.write(name, text.as_bytes())?;
         }
         let (task, questions) = (setup.task.clone(), setup.questions.clone());
-        let base = Base::new(model, manifest.model_sha256.clone());
+        let base = Base::new(model);
         Ok(Run { dir, manifest, base, task, questions })
     }
 
@@ -172,7 +183,7 @@ impl Run {
         let dir = RunDir::open(out, &manifest)?;
         let task = Task::load(&dir.file("task.json").display().to_string())?;
         let questions = read_questions(&dir.file("questions.jsonl"))?;
-        let base = Base::new(model, manifest.model_sha256.clone());
+        let base = Base::new(model);
         Ok(Run { dir, manifest, base, task, questions })
     }
 
@@ -283,3 +294,6 @@ fn refuse_shared_questions(train: &[Question], eval: &[Question]) -> Result<()> 
         )),
     }
 }
+
+#[cfg(test)]
+mod survival_tests;

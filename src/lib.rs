@@ -47,13 +47,13 @@ mod grammar;
 pub mod inspect;
 mod machine;
 mod model;
+mod pool;
 pub mod report;
 pub mod run;
 pub mod task;
 pub mod tensor;
 pub mod train;
 pub mod vote;
-pub mod weights;
 
 pub use error::{Error, Result};
 pub use model::Model;

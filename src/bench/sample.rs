@@ -12,10 +12,9 @@ use serde::Serialize;
 use super::median;
 use crate::engine::{
     ChatTemplate, Completion, Decoder, Engine, Llama, LlamaOptions, Message, Request, Row, Sampling,
-    Scheduler, SeqId, Source, Token, measure::decode_rate,
+    Scheduler, SeqId, Source, Token, Weights, measure::decode_rate,
 };
-use crate::weights::{self, Weights};
-use crate::{Cancel, Error, Progress, Result};
+use crate::{Cancel, Error, Progress, Result, Stage, Update};
 
 /// What to measure of sampling.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -26,7 +25,7 @@ pub struct SampleBench {
     pub prompt_tokens: usize,
     /// Tokens of each completion.
     pub new_tokens: usize,
-    /// Which copy of the weights is sampled from.
+    /// Which weights batches are multiplied with.
     pub weights: Weights,
     /// Threads; all cores by default.
     pub threads: Option<u32>,
@@ -145,16 +144,21 @@ pub fn sample(
     }
     let cells = slots as usize * (prompt_tokens + new_tokens + 8);
     let context = u32::try_from(cells.max(2048)).ok();
-    let unpacked = options.weights == Weights::Expanded;
-    let llama = LlamaOptions { threads: options.threads, slots, context, unpacked, ..LlamaOptions::default() };
-    let chosen = weights::choose(model, None, Weights::AsIs, &llama, progress, cancel)?;
-    let mut decoder = Llama::load(chosen.path(model), &llama)?;
+    let llama = LlamaOptions {
+        threads: options.threads,
+        slots,
+        context,
+        weights: options.weights,
+        ..LlamaOptions::default()
+    };
+    progress.update(&Update { stage: Stage::Load, done: 0, total: 0, note: model.display().to_string() });
+    let mut decoder = Llama::load(model, &llama)?;
     let vocabulary = decoder.vocab_size();
     let counts: Vec<usize> =
         std::iter::successors(Some(1), |n| Some(n * 2)).take_while(|n| *n < slots as usize).collect();
     let mut by_slots = Vec::new();
     let mut last = None;
-    for count in counts.into_iter().chain([slots as usize]).filter(|c| *c >= 16) {
+    for count in counts.into_iter().chain([slots as usize]) {
         let (mut sampled, mut raw) = (Vec::new(), Vec::new());
         for _ in 0..rounds {
             cancel.check()?;
@@ -176,7 +180,7 @@ pub fn sample(
     };
     Ok(SampleFigures {
         options: options.clone(),
-        weights_used: chosen.why.clone(),
+        weights_used: decoder.weights_used().to_string(),
         sampled_tokens_per_s: most.sampled_tokens_per_s,
         raw_decode_tokens_per_s: most.raw_decode_tokens_per_s,
         efficiency: most.sampled_tokens_per_s / most.raw_decode_tokens_per_s,

@@ -11,6 +11,7 @@ use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 
 use super::median;
+use crate::pool::Pool;
 use crate::tensor::gemm::{Arithmetic, Kernel, Left, Out, Right, View, fma_gflops, product};
 use crate::tensor::{Gguf, Rows};
 use crate::train::adamw::{AdamW, Moments};
@@ -166,10 +167,7 @@ pub fn train(model: &Path, options: &TrainBench, cancel: &Cancel) -> Result<Trai
     let random = if real.is_empty() { vec![random_rows(&model, options); steps] } else { Vec::new() };
     let (batches, of_examples) =
         if real.is_empty() { (&random, rows * steps) } else { (&real, options.examples.len()) };
-    let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(options.threads.map_or(0, |threads| threads as usize))
-        .build()
-        .map_err(|error| Error::Internal(format!("cannot start threads: {error}")))?;
+    let pool = Pool::new(options.threads, "train")?;
     let mut params = layout.init(&model.spec, 0);
     let mut moments = Moments::new(layout.len());
     let mut grads = vec![0.0; layout.len()];
@@ -183,7 +181,7 @@ pub fn train(model: &Path, options: &TrainBench, cancel: &Cancel) -> Result<Trai
         tape.clock().lap(Work::Optimiser);
         Ok((begin.elapsed().as_secs_f64(), loss))
     };
-    let measured = pool.install(|| -> Result<Vec<(f64, f64)>> {
+    let measured = pool.run(|| -> Result<Vec<(f64, f64)>> {
         let first = step(&mut tape, &batches[0])?;
         tape.clock().seconds = Seconds::default();
         let rest = batches.iter().map(|batch| cancel.check().and_then(|()| step(&mut tape, batch)));
@@ -191,7 +189,7 @@ pub fn train(model: &Path, options: &TrainBench, cancel: &Cancel) -> Result<Trai
     })?;
     let shares = tape.clock().seconds.shares();
     let peak_rss_mb = peak_rss_mb(); // Before the products below take memory of their own.
-    let machine = pool.install(|| machine(&model, kernel, rows * row_tokens));
+    let machine = pool.run(|| machine(&model, kernel, rows * row_tokens));
     let step_seconds: Vec<f64> = measured[1..].iter().map(|(seconds, _)| *seconds).collect();
     // Random steps are alike, so that their median says most; real ones are not.
     let seconds = match real.is_empty() {
@@ -205,7 +203,7 @@ pub fn train(model: &Path, options: &TrainBench, cancel: &Cancel) -> Result<Trai
     Ok(TrainFigures {
         options: options.clone(),
         kernel: kernel.name,
-        threads_used: pool.current_num_threads(),
+        threads_used: pool.threads(),
         tokens_per_s,
         examples_per_s: of_examples as f64 / seconds,
         shares,

@@ -112,7 +112,7 @@ struct Sample {
     /// Tokens of each completion.
     #[arg(long, value_name = "N", default_value_t = SampleBench::default().new_tokens)]
     new_tokens: usize,
-    /// Which copy of the weights to sample from.
+    /// Which weights batches are multiplied with.
     #[arg(long, value_enum, default_value = "auto")]
     weights: WeightsArg,
     /// How often each number of sequences is measured; medians are reported.

@@ -3,15 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use super::EngineOptions;
-use crate::engine::{Engine, Llama, LlamaOptions, Scheduler};
-use crate::weights::{self, Choice, Weights};
-use crate::{Cancel, Progress, Result, Stage, Update};
+use crate::engine::{Engine, Llama, Scheduler};
+use crate::{Progress, Result, Stage, Update};
 
 pub struct Base {
     path: PathBuf,
-    sha256: String,
-    /// What the last stage that had a choice sampled from.
-    weights: Weights,
+    /// Options of the stage before.
+    options: EngineOptions,
     loaded: Option<Loaded>,
 }
 
@@ -19,23 +17,20 @@ struct Loaded {
     options: EngineOptions,
     adapter: Option<PathBuf>,
     engine: Scheduler<Llama>,
-    /// Keeps an expanded copy from being removed.
-    _weights: Choice,
 }
 
 impl Base {
-    /// `sha256` is the content of the model's files.
-    pub fn new(path: PathBuf, sha256: String) -> Base {
-        Base { path, sha256, weights: Weights::AsIs, loaded: None }
+    pub fn new(path: PathBuf) -> Base {
+        Base { path, options: EngineOptions::default(), loaded: None }
     }
 
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Options of a stage that has none of its own: with the weights of the stage before it.
+    /// Options for a stage that has none of its own but its threads: those of the stage before.
     pub fn options(&self, threads: Option<u32>) -> EngineOptions {
-        EngineOptions { threads, weights: self.weights, ..EngineOptions::default() }
+        EngineOptions { threads: threads.or(self.options.threads), ..self.options }
     }
 
     /// The engine with `adapter` applied, or none; loaded where it is not already.
@@ -44,14 +39,13 @@ impl Base {
         adapter: Option<&Path>,
         options: &EngineOptions,
         progress: &dyn Progress,
-        cancel: &Cancel,
     ) -> Result<&mut Scheduler<Llama>> {
-        self.weights = options.weights;
+        self.options = *options;
         let mut loaded = match self.loaded.take() {
             Some(loaded) if loaded.options == *options => loaded,
             other => {
                 drop(other); // Before the next one is loaded, so that there are never two.
-                self.load(options, progress, cancel)?
+                load(&self.path, options, progress)?
             }
         };
         if loaded.adapter.as_deref() != adapter {
@@ -65,17 +59,14 @@ impl Base {
     pub fn release(&mut self) {
         self.loaded = None;
     }
+}
 
-    fn load(&self, options: &EngineOptions, progress: &dyn Progress, cancel: &Cancel) -> Result<Loaded> {
-        let tell = |done, note| progress.update(&Update { stage: Stage::Load, done, total: done, note });
-        tell(0, self.path.display().to_string());
-        let EngineOptions { threads, slots, weights } = *options;
-        let llama = LlamaOptions { threads, slots, ..LlamaOptions::default() };
-        let weights = weights::choose(&self.path, Some(&self.sha256), weights, &llama, progress, cancel)?;
-        tell(1, weights.why.clone());
-        let engine = Scheduler::new(Llama::load(weights.path(&self.path), &llama)?);
-        Ok(Loaded { options: *options, adapter: None, engine, _weights: weights })
-    }
+fn load(path: &Path, options: &EngineOptions, progress: &dyn Progress) -> Result<Loaded> {
+    let tell = |done, note| progress.update(&Update { stage: Stage::Load, done, total: done, note });
+    tell(0, path.display().to_string());
+    let engine = Scheduler::new(Llama::load(path, &options.llama())?);
+    tell(1, engine.decoder().weights_used().to_string());
+    Ok(Loaded { options: *options, adapter: None, engine })
 }
 
 impl std::fmt::Debug for Base {

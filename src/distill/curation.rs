@@ -24,13 +24,7 @@ impl Run {
         let base = &mut self.base;
         let sampling = Sampling::of_training(&task, &self.questions, self.manifest.seed);
         let engine = &options.engine;
-        sampling.curate(
-            &self.dir,
-            || base.engine(None, engine, progress, cancel),
-            options.stops,
-            progress,
-            cancel,
-        )
+        sampling.curate(&self.dir, || base.engine(None, engine, progress), options.stops, progress, cancel)
     }
 
     /// The same by the caller's own engine, which is asked for only where samples are missing.

@@ -43,7 +43,7 @@ impl Run {
         let adapter = adapter.unwrap_or(&own);
         let gguf = Gguf::open(adapter)?;
         let (one, two) = self.base_answers(eval, &task, options, progress, cancel)?;
-        let engine = self.base.engine(Some(adapter), &options.engine, progress, cancel)?;
+        let engine = self.base.engine(Some(adapter), &options.engine, progress)?;
         progress.update(&Update { stage: Stage::Evaluate, done: 0, total: 0, note: "distilled".into() });
         let distilled = evaluate::ask_directly(engine, &task, eval, self.manifest.seed, cancel)?;
         self.dir.save("evaluation/distilled.json", &distilled)?;
@@ -68,7 +68,7 @@ impl Run {
         let one = match self.dir.saved("evaluation/system1.json")? {
             Some(one) => one,
             None => {
-                let engine = self.base.engine(None, &options.engine, progress, cancel)?;
+                let engine = self.base.engine(None, &options.engine, progress)?;
                 let note = "System 1".into();
                 progress.update(&Update { stage: Stage::Evaluate, done: 0, total: 0, note });
                 let one = evaluate::ask_directly(engine, task, eval, self.manifest.seed, cancel)?;
@@ -91,7 +91,7 @@ impl Run {
         let (base, engine) = (&mut self.base, &options.engine);
         let (outcomes, seconds) = sampling.run(
             &self.dir,
-            || base.engine(None, engine, progress, cancel),
+            || base.engine(None, engine, progress),
             options.stops,
             progress,
             cancel,

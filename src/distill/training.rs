@@ -160,7 +160,7 @@ impl Run {
             parts.push((other.task.clone(), divide(&other.questions, &other.verdicts()?, options.held_out)));
         }
         let engine = self.base.options(options.threads);
-        let engine = self.base.engine(None, &engine, progress, cancel)?;
+        let engine = self.base.engine(None, &engine, progress)?;
         let (mut learn, mut held_out) = (Vec::new(), Vec::new());
         for (task, divided) in &parts {
             let encode = |label: &Labelled| example(engine.decoder(), task, label);
@@ -193,7 +193,7 @@ impl Run {
         }
         let options = self.base.options(threads);
         let adapter = self.dir.file("adapter.gguf");
-        let engine = self.base.engine(Some(&adapter), &options, progress, cancel)?;
+        let engine = self.base.engine(Some(&adapter), &options, progress)?;
         let (questions, labels): (Vec<_>, Vec<_>) =
             held_out.iter().map(|l| (l.question.clone(), l.answer.clone())).unzip();
         let direct = evaluate::ask_directly(engine, &self.task, &questions, self.manifest.seed, cancel)?;

@@ -19,7 +19,7 @@ mod text;
 mod toy;
 
 pub use chat::{ChatTemplate, Message, Role};
-pub use llama::{Llama, LlamaOptions, ModelFacts};
+pub use llama::{Llama, LlamaOptions, ModelFacts, Weights};
 pub use sampler::Sampling;
 pub use scheduler::{Scheduler, Stats};
 pub use scripted::Scripted;

@@ -4,7 +4,6 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -67,8 +66,6 @@ impl TensorInfo {
 pub struct Gguf {
     files: Arc<Vec<PathBuf>>,
     values: Arc<HashMap<String, Value>>,
-    /// Where each metadata entry lies in the first file: key, type, value.
-    entries: Arc<Vec<(String, Range<usize>)>>,
     tensors: Arc<HashMap<String, TensorInfo>>,
     order: Arc<Vec<String>>,
     shards: Arc<Vec<Mmap>>,
@@ -97,7 +94,6 @@ impl Gguf {
         Ok(Gguf {
             files: Arc::new(files),
             values: Arc::new(gguf.values),
-            entries: Arc::new(gguf.entries),
             tensors: Arc::new(gguf.tensors),
             order: Arc::new(gguf.order),
             shards: Arc::new(gguf.shards),
@@ -124,11 +120,6 @@ impl Gguf {
         let mut all: Vec<_> = self.values.iter().map(|(k, v)| (k.as_str(), v)).collect();
         all.sort_by_key(|(k, _)| *k);
         all
-    }
-
-    /// All metadata in file order, each entry's bytes with its key: what a copy writes again.
-    pub fn raw_values(&self) -> impl Iterator<Item = (&str, &[u8])> {
-        self.entries.iter().map(|(key, range)| (key.as_str(), &self.shards[0][range.clone()]))
     }
 
     /// A string value.
@@ -202,7 +193,6 @@ fn split_sibling(first: &Path, part: i128, parts: i128) -> Result<PathBuf> {
 #[derive(Default)]
 struct Builder {
     values: HashMap<String, Value>,
-    entries: Vec<(String, Range<usize>)>,
     tensors: HashMap<String, TensorInfo>,
     order: Vec<String>,
     shards: Vec<Mmap>,
@@ -228,9 +218,8 @@ impl Builder {
         let header = Cursor { bytes: &map, at: 0 }.parse().map_err(bad)?;
 
         let first = self.shards.is_empty();
-        for (key, value, range) in header.values {
+        for (key, value) in header.values {
             if first {
-                self.entries.push((key.clone(), range));
                 self.values.insert(key, value);
             }
         }
@@ -275,7 +264,7 @@ struct RawTensor {
 }
 
 struct Header {
-    values: Vec<(String, Value, Range<usize>)>,
+    values: Vec<(String, Value)>,
     tensors: Vec<RawTensor>,
     data_start: u64,
 }
@@ -315,20 +304,17 @@ impl<'a> Cursor<'a> {
         let mut values = Vec::with_capacity(n_values as usize);
         let mut seen = std::collections::HashSet::new();
         for _ in 0..n_values {
-            let start = self.at;
             let key = self.string(MAX_STRING)?;
             let value = self.value(&key)?;
             if !seen.insert(key.clone()) {
                 return Err(format!("metadata key \"{key}\" appears twice"));
             }
-            values.push((key, value, start..self.at));
+            values.push((key, value));
         }
-        let alignment = match values.iter().find(|(k, ..)| k == "general.alignment") {
+        let alignment = match values.iter().find(|(k, _)| k == "general.alignment") {
             None => DEFAULT_ALIGNMENT,
-            Some((_, Value::Int(n), _)) if *n > 0 && *n <= 1 << 20 && (*n as u64).is_power_of_two() => {
-                *n as u64
-            }
-            Some((_, other, _)) => {
+            Some((_, Value::Int(n))) if *n > 0 && *n <= 1 << 20 && (*n as u64).is_power_of_two() => *n as u64,
+            Some((_, other)) => {
                 return Err(format!("general.alignment is {other:?}; expected a power of two"));
             }
         };

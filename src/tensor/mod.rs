@@ -4,7 +4,6 @@
 //! input, and an assert aborts the host. Dequantization is ggml's own, so that every weight type
 //! llama.cpp ships reads exactly as llama.cpp reads it. The product is ours: see [`gemm`].
 
-pub mod expand;
 pub mod gemm;
 mod gguf;
 mod quant;

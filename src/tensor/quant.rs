@@ -13,12 +13,6 @@ impl QuantType {
     pub const F16: QuantType = QuantType(sys::GGML_TYPE_F16);
     /// 16-bit brain float.
     pub const BF16: QuantType = QuantType(sys::GGML_TYPE_BF16);
-    /// 4-bit blocks of 32, symmetric.
-    pub const Q4_0: QuantType = QuantType(sys::GGML_TYPE_Q4_0);
-    /// 5-bit blocks of 32, symmetric.
-    pub const Q5_0: QuantType = QuantType(sys::GGML_TYPE_Q5_0);
-    /// 4-bit blocks of 32 on a fixed uneven scale.
-    pub const IQ4_NL: QuantType = QuantType(sys::GGML_TYPE_IQ4_NL);
     /// 8-bit blocks of 32.
     pub const Q8_0: QuantType = QuantType(sys::GGML_TYPE_Q8_0);
 
@@ -104,23 +98,6 @@ impl QuantType {
         // SAFETY: the assert above makes `src` exactly the blocks of `dst.len()` weights. GGUF
         // alignment (32) and block sizes keep `src` aligned for ggml's 2-byte block fields.
         unsafe { to_float(src.as_ptr().cast(), dst.as_mut_ptr(), dst.len() as i64) }
-    }
-}
-
-impl QuantType {
-    /// Rounds `src` to this type, as ggml's reference does: F16 and BF16 to the nearest, blocks each
-    /// with the scale that its largest weight needs.
-    ///
-    /// # Panics
-    /// If `dst` is not exactly `src.len()` weights, or ggml cannot round to this type row by row.
-    pub fn quantize(self, src: &[f32], dst: &mut [u8]) {
-        assert_eq!(self.row_bytes(src.len()), Some(dst.len()), "quantize: sizes disagree");
-        // SAFETY: the id was checked on construction; the traits table is static.
-        let from_float = unsafe { (*sys::ggml_get_type_traits(self.0 as sys::ggml_type)).from_float_ref };
-        let from_float = from_float.expect("a type that ggml rounds to");
-        // SAFETY: the assert above makes `dst` exactly the blocks of `src.len()` weights. ggml writes
-        // 2-byte fields; a `Vec<u8>`'s buffer and whole blocks of even size keep them aligned.
-        unsafe { from_float(src.as_ptr(), dst.as_mut_ptr().cast(), src.len() as i64) }
     }
 }
 

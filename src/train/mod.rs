@@ -42,6 +42,7 @@ pub use options::{Memory, Precision, Schedule, TrainOptions};
 pub use crate::tensor::gemm::Arithmetic;
 use crate::tensor::gemm::Kernel;
 
+use crate::pool::Pool;
 use crate::{Cancel, Error, Progress, Result, Stage, Update};
 
 /// The outcome of training: the adapter and how it came about.
@@ -75,13 +76,8 @@ pub fn train(
     if examples.is_empty() {
         return Err(Error::Training("there are no examples to train on".into()));
     }
-    let threads = options.threads.map_or(0, |t| t as usize);
-    let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(threads)
-        .thread_name(|i| format!("sn-train-{i}"))
-        .build()
-        .map_err(|e| Error::Internal(format!("cannot start threads: {e}")))?;
-    pool.install(|| Trainer::start(model, examples, held_out, start, options, dir)?.run(progress, cancel))
+    Pool::new(options.threads, "train")?
+        .run(|| Trainer::start(model, examples, held_out, start, options, dir)?.run(progress, cancel))
 }
 
 fn check_examples<'a>(model: &Model, examples: impl Iterator<Item = &'a Example>) -> Result<()> {

@@ -21,9 +21,10 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use llama_cpp_sys_2 as sys;
 
 use super::attend::{Sight, attend, can_attend};
+use crate::Result;
+use crate::pool::Pool;
 use crate::tensor::gemm::{Kept, Left};
 use crate::tensor::{QuantType, Rows};
-use crate::{Error, Result};
 
 /// Fewest rows whose product is worth it; a single token is bound by reading the weights, which are
 /// smaller as they are stored.
@@ -35,7 +36,7 @@ pub struct Accelerator {
     kept: Mutex<HashMap<usize, Kept>>,
     left: Mutex<Left>,
     sight: Mutex<Sight>,
-    pool: rayon::ThreadPool,
+    pool: Pool,
 }
 
 thread_local! {
@@ -68,18 +69,14 @@ impl Accelerator {
     /// One that multiplies on `threads` threads. Registers the device with ggml.
     pub fn new(threads: u32) -> Result<Accelerator> {
         register();
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(threads as usize)
-            .thread_name(|i| format!("sn-decode-{i}"))
-            .build()
-            .map_err(|e| Error::Internal(format!("cannot start threads: {e}")))?;
+        let pool = Pool::new(Some(threads), "decode")?;
         Ok(Accelerator { kept: Mutex::default(), left: Mutex::default(), sight: Mutex::default(), pool })
     }
 
     /// Runs `work`, which calls llama.cpp, with this accelerator in force, on one of its threads.
     pub fn run<T>(&self, work: impl FnOnce() -> T) -> T {
         let work = Carried(work);
-        let done = self.pool.install(|| {
+        let done = self.pool.run(|| {
             let _scope = Scope;
             CURRENT.set(self);
             lock(&self.sight).clear();

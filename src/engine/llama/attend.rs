@@ -47,7 +47,8 @@ impl Sight {
                 let data = mask.data.cast::<u8>().add(i * mask.nb[1]).cast::<f16>();
                 std::slice::from_raw_parts(data, mask.ne[0] as usize)
             };
-            let seen = |(cell, x): (usize, &f16)| (*x != f16::NEG_INFINITY).then(|| (cell as u32, x.to_f32()));
+            let seen =
+                |(cell, x): (usize, &f16)| (*x != f16::NEG_INFINITY).then(|| (cell as u32, x.to_f32()));
             row.clear();
             row.extend(mask.iter().enumerate().filter_map(seen));
         }
@@ -61,14 +62,14 @@ impl Sight {
 /// `node` and its sources are live tensors.
 pub unsafe fn can_attend(node: &sys::ggml_tensor) -> bool {
     // SAFETY: the operation has query, key and value; mask and sinks may be NULL.
-    let (q, k, v, mask, sinks) = unsafe {
-        (&*node.src[0], &*node.src[1], &*node.src[2], node.src[3].as_ref(), node.src[4].as_ref())
-    };
+    let (q, k, v, mask, sinks) =
+        unsafe { (&*node.src[0], &*node.src[1], &*node.src[2], node.src[3].as_ref(), node.src[4].as_ref()) };
     let parameter = |i: usize| f32::from_bits(node.op_params[i] as u32);
     let plain = parameter(1) == 0.0 && parameter(2) == 0.0 && sinks.is_none();
     let half = |t: &sys::ggml_tensor| t.type_ == sys::GGML_TYPE_F16 && t.nb[0] == 2 && t.ne[3] == 1;
     let width = q.ne[0] == k.ne[0] && q.ne[0] == v.ne[0] && (1..=MOST as i64).contains(&q.ne[0]);
-    let heads = k.ne[2] == v.ne[2] && k.ne[2] > 0 && q.ne[2] % k.ne[2] == 0 && q.ne[2] / k.ne[2] <= MOST_HEADS;
+    let heads =
+        k.ne[2] == v.ne[2] && k.ne[2] > 0 && q.ne[2] % k.ne[2] == 0 && q.ne[2] / k.ne[2] <= MOST_HEADS;
     let floats = |t: &sys::ggml_tensor| t.type_ == sys::GGML_TYPE_F32 && t.nb[0] == 4 && t.ne[3] == 1;
     let result = floats(node) && node.nb[1] == 4 * q.ne[0].max(0) as usize;
     let masked = mask.is_some_and(|m| {

@@ -6,6 +6,7 @@ use std::ptr::NonNull;
 
 use llama_cpp_sys_2 as sys;
 
+use super::plan::{self, Plan};
 use super::{LlamaOptions, ModelFacts};
 use crate::engine::{Row, Token};
 use crate::{Error, Result};
@@ -66,6 +67,20 @@ impl Model {
         }
     }
 
+    /// Values that a KV cell holds of a layer's keys, and as many of its values.
+    pub fn cache_width(&self) -> u64 {
+        let model = self.0.as_ptr();
+        // SAFETY: the model is live; these only read.
+        let (width, heads, kv_heads) = unsafe {
+            (
+                sys::llama_model_n_embd(model).max(1) as u64,
+                sys::llama_model_n_head(model).max(1) as u64,
+                sys::llama_model_n_head_kv(model).max(1) as u64,
+            )
+        };
+        (width / heads).max(1) * kv_heads
+    }
+
     /// A metadata value as text; empty if absent.
     pub fn meta(&self, key: &str) -> String {
         let Ok(key) = CString::new(key) else {
@@ -101,9 +116,12 @@ impl Drop for Context {
 }
 
 impl Context {
-    pub fn new(model: &Model, facts: &ModelFacts, options: &LlamaOptions) -> Option<Context> {
-        let cells = options.context.unwrap_or_else(|| default_context(model, facts, options));
-        let threads = if options.unpacked { 1 } else { threads(facts, options) as i32 };
+    pub fn new(model: &Model, facts: &ModelFacts, options: &LlamaOptions, plan: &Plan) -> Option<Context> {
+        let cells = options
+            .context
+            .unwrap_or_else(|| plan::cells(facts, model.cache_width(), options, plan.cache_bytes));
+        // ggml's threads would wait for the accelerator's, and these for them, by spinning.
+        let threads = if plan.expanded { 1 } else { threads(facts, options) as i32 };
         // SAFETY: fills a plain struct.
         let mut params = unsafe { sys::llama_context_default_params() };
         params.n_ctx = cells;
@@ -120,7 +138,7 @@ impl Context {
         params.offload_kqv = false;
         params.op_offload = false;
         params.no_perf = true;
-        if options.unpacked {
+        if plan.expanded {
             // Left to itself, llama.cpp turns it off where it would run on another device than the cache.
             params.flash_attn_type = sys::LLAMA_FLASH_ATTN_TYPE_ENABLED;
         }
@@ -149,23 +167,6 @@ impl Context {
         // SAFETY: the context is live.
         unsafe { sys::llama_n_batch(self.0.as_ptr()) as usize }
     }
-}
-
-pub fn default_context(model: &Model, facts: &ModelFacts, options: &LlamaOptions) -> u32 {
-    const BUDGET: u64 = 1 << 30;
-    let model = model.0.as_ptr();
-    // SAFETY: the model is live; these only read.
-    let (width, heads, kv_heads) = unsafe {
-        (
-            sys::llama_model_n_embd(model).max(1) as u64,
-            sys::llama_model_n_head(model).max(1) as u64,
-            sys::llama_model_n_head_kv(model).max(1) as u64,
-        )
-    };
-    let bytes = if options.f32_kv { 4 } else { 2 };
-    let cell = 2 * u64::from(facts.n_layer.max(1)) * (width / heads).max(1) * kv_heads * bytes;
-    let wanted = (u64::from(options.slots) * 512).max(2048);
-    wanted.min(BUDGET / cell).max(512) as u32
 }
 
 /// The arrays behind a `llama_batch`, kept between calls.

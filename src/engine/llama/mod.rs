@@ -11,6 +11,7 @@ mod accel;
 mod attend;
 mod handles;
 mod log;
+mod plan;
 
 use std::ffi::CString;
 use std::path::Path;
@@ -21,6 +22,8 @@ use llama_cpp_sys_2 as sys;
 use accel::Accelerator;
 use handles::{Adapter, Batch, Context, Model, copy_text, max_outputs, threads};
 use log::start_loading;
+use plan::Plan;
+pub use plan::Weights;
 
 use super::{ChatTemplate, Decoder, Row, SeqId, Token};
 use crate::{Error, Result};
@@ -39,14 +42,23 @@ pub struct LlamaOptions {
     pub batch: u32,
     /// F32 KV cache and no flash attention: slower, for comparing logits.
     pub f32_kv: bool,
-    /// Keep the weights unpacked in memory, two bytes each, and multiply them here: several times
-    /// as fast with a batch of sequences.
-    pub unpacked: bool,
+    /// Which weights batches are multiplied with.
+    pub weights: Weights,
+    /// Bytes that model, unpacked weights and KV cache may take together; what is free by default.
+    pub max_memory: Option<u64>,
 }
 
 impl Default for LlamaOptions {
     fn default() -> LlamaOptions {
-        LlamaOptions { threads: None, slots: 16, context: None, batch: 512, f32_kv: false, unpacked: false }
+        LlamaOptions {
+            threads: None,
+            slots: 16,
+            context: None,
+            batch: 512,
+            f32_kv: false,
+            weights: Weights::AsIs,
+            max_memory: None,
+        }
     }
 }
 
@@ -89,6 +101,7 @@ pub struct Llama {
     outputs: Vec<bool>,
     max_outputs: usize,
     batch: Batch,
+    plan: Plan,
 }
 
 // SAFETY: llama.cpp's objects are not bound to the thread that made them, and nothing else holds
@@ -112,7 +125,7 @@ impl Llama {
             return Err(Error::input("batch, context", "expected at least 1, found 0"));
         }
         // The whole file is checked before llama.cpp, which asserts on some damage, sees it.
-        crate::tensor::Gguf::open(path)?;
+        let plan = Plan::of(&crate::tensor::Gguf::open(path)?, options)?;
         let c_path = c_path(path)?;
 
         let (_loading, log) = start_loading();
@@ -121,7 +134,7 @@ impl Llama {
         params.n_gpu_layers = 0;
         params.load_mode = sys::LLAMA_LOAD_MODE_MMAP;
         // Weights that ggml rearranges for its own kernels are out of the accelerator's reach.
-        params.use_extra_bufts = !options.unpacked;
+        params.use_extra_bufts = !plan.expanded;
         // SAFETY: the path is NUL-terminated and outlives the call; `params` has only defaults.
         let model = unsafe { sys::llama_model_load_from_file(c_path.as_ptr(), params) };
         let model = NonNull::new(model).map(Model).ok_or_else(|| Error::model(path, log.why()))?;
@@ -132,9 +145,8 @@ impl Llama {
         let vocab = unsafe { sys::llama_model_get_vocab(model.0.as_ptr()) };
         let vocab =
             NonNull::new(vocab.cast_mut()).ok_or_else(|| Error::model(path, "it has no vocabulary"))?;
-        let accelerator =
-            options.unpacked.then(|| Accelerator::new(threads(&facts, options))).transpose()?;
-        let context = run(accelerator.as_ref(), || Context::new(&model, &facts, options))
+        let accelerator = plan.expanded.then(|| Accelerator::new(threads(&facts, options))).transpose()?;
+        let context = run(accelerator.as_ref(), || Context::new(&model, &facts, options, &plan))
             .ok_or_else(|| Error::model(path, format!("no context for it: {}", log.why())))?;
 
         // SAFETY: as above; these only read.
@@ -174,12 +186,18 @@ impl Llama {
             lengths: vec![0; slots],
             outputs: Vec::new(),
             max_outputs: max_outputs(options) as usize,
+            plan,
         })
     }
 
     /// What the model file says about itself.
     pub fn model_facts(&self) -> &ModelFacts {
         &self.facts
+    }
+
+    /// Which weights it multiplies, and why, in one line.
+    pub fn weights_used(&self) -> &str {
+        &self.plan.why
     }
 
     /// Logits after each of `tokens`, fed as one sequence from an empty context, for comparing

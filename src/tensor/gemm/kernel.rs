@@ -86,6 +86,11 @@ impl Kernel {
         if rate(paired) > WORTH * rate(plain) { paired } else { plain }
     }
 
+    /// Whether it is made of vector instructions, and not left to the compiler.
+    pub fn is_fast(&self) -> bool {
+        self.name != PORTABLE.name
+    }
+
     /// Columns of the widest tile.
     pub fn width(&self) -> usize {
         2 * self.vector
@@ -437,8 +442,14 @@ mod x86 {
     }
 
     kept_tile_function!(
-        avx512_kept_tile, "avx512f",
-        _mm512_setzero_ps, _mm512_loadu_ps, _mm512_storeu_ps, _mm512_add_ps, _mm512_set1_ps, _mm512_fmadd_ps,
+        avx512_kept_tile,
+        "avx512f",
+        _mm512_setzero_ps,
+        _mm512_loadu_ps,
+        _mm512_storeu_ps,
+        _mm512_add_ps,
+        _mm512_set1_ps,
+        _mm512_fmadd_ps,
         |b| (
             _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_loadu_si512(b.cast()))),
             _mm512_castsi512_ps(_mm512_and_si512(_mm512_loadu_si512(b.cast()), _mm512_set1_epi32(-65536)))
@@ -446,8 +457,14 @@ mod x86 {
     );
 
     kept_tile_function!(
-        avx2_kept_tile, "avx2,fma",
-        _mm256_setzero_ps, _mm256_loadu_ps, _mm256_storeu_ps, _mm256_add_ps, _mm256_set1_ps, _mm256_fmadd_ps,
+        avx2_kept_tile,
+        "avx2,fma",
+        _mm256_setzero_ps,
+        _mm256_loadu_ps,
+        _mm256_storeu_ps,
+        _mm256_add_ps,
+        _mm256_set1_ps,
+        _mm256_fmadd_ps,
         |b| (
             _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_loadu_si256(b.cast()))),
             _mm256_castsi256_ps(_mm256_and_si256(_mm256_loadu_si256(b.cast()), _mm256_set1_epi32(-65536)))

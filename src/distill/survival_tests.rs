@@ -1,0 +1,240 @@
+//! Curation that is killed, starved of disk, or very long, on a decoder that is a script.
+//!
+//! To be killed, the work must be another process: the tests start this test program again, with
+//! only [`curate_in_the_directory_named`] to run.
+
+use std::collections::HashSet;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use rand::{Rng, SeedableRng};
+
+use super::*;
+use crate::Silent;
+use crate::curate::Sample;
+use crate::engine::{ChatTemplate, Decoder, Row, Scheduler, Scripted, SeqId, Token};
+use crate::run::Journal;
+
+const END: Token = 256;
+const DIRECTORY: &str = "SN_SURVIVAL_DIR";
+const LARGEST_FILE: &str = "SN_SURVIVAL_LARGEST_FILE";
+const QUESTIONS: usize = 150;
+
+/// Bytes are tokens. After a line break it says "yes" or "no", as likely as the prompt's hash has it.
+struct Script {
+    template: ChatTemplate,
+    sequences: Vec<Vec<Token>>,
+    logits: Vec<Vec<f32>>,
+}
+
+impl Script {
+    fn new() -> Script {
+        Script { template: ChatTemplate::plain(), sequences: vec![Vec::new(); 8], logits: Vec::new() }
+    }
+
+    fn logits_after(history: &[Token]) -> Vec<f32> {
+        let mut logits = vec![f32::NEG_INFINITY; 257];
+        let said = history.iter().rposition(|t| *t == Token::from(b'\n')).map_or(0, |at| at + 1);
+        match history[said..] {
+            [] => {
+                let hash = history.iter().fold(7u64, |h, t| (h ^ *t as u64).wrapping_mul(0x0100_0000_01b3));
+                logits[usize::from(b'y')] = (hash >> 40) as f32 / (1 << 21) as f32 - 4.0;
+                logits[usize::from(b'n')] = 0.0;
+            }
+            ref said => {
+                let text: &[u8] = if said[0] == Token::from(b'y') { b"yes" } else { b"no" };
+                let next = text.get(said.len()).map_or(END as usize, |b| usize::from(*b));
+                logits[next] = 0.0;
+            }
+        }
+        logits
+    }
+}
+
+impl Decoder for Script {
+    fn tokenize(&self, text: &str, _: bool) -> Result<Vec<Token>> {
+        Ok(text.bytes().map(Token::from).collect())
+    }
+    fn piece(&self, token: Token, out: &mut Vec<u8>) {
+        out.extend(u8::try_from(token).ok());
+    }
+    fn is_end(&self, token: Token) -> bool {
+        token == END
+    }
+    fn chat_template(&self) -> &ChatTemplate {
+        &self.template
+    }
+    fn bos(&self) -> Option<Token> {
+        None
+    }
+    fn vocab_size(&self) -> usize {
+        257
+    }
+    fn context_size(&self) -> usize {
+        2048
+    }
+    fn max_sequences(&self) -> usize {
+        self.sequences.len()
+    }
+    fn max_batch(&self) -> usize {
+        64
+    }
+    fn decode(&mut self, rows: &[Row]) -> Result<()> {
+        // So that there is time to be killed in.
+        std::thread::sleep(Duration::from_micros(500));
+        self.logits.clear();
+        for row in rows {
+            let sequence = &mut self.sequences[row.seq.0 as usize];
+            sequence.push(row.token);
+            self.logits.push(if row.logits { Script::logits_after(sequence) } else { Vec::new() });
+        }
+        Ok(())
+    }
+    fn logits(&self, index: usize) -> &[f32] {
+        &self.logits[index]
+    }
+    fn copy_prefix(&mut self, from: SeqId, to: SeqId, len: u32) {
+        self.sequences[to.0 as usize] = self.sequences[from.0 as usize][..len as usize].to_vec();
+    }
+    fn truncate(&mut self, seq: SeqId, from: u32) {
+        self.sequences[seq.0 as usize].truncate(from as usize);
+    }
+    fn set_adapter(&mut self, _: Option<&Path>) -> Result<()> {
+        Ok(())
+    }
+}
+
+fn setup(out: &Path, questions: usize) -> Setup {
+    let task = Task::from_json(
+        r#"{"name": "t", "description": "d", "method": "rar-2",
+            "system1": {"prompt": "{{ question }}"},
+            "system2": [
+                {"name": "think", "prompt": "Think: {{ question }}", "temperature": 1.0},
+                {"name": "answer", "prompt": "{{ question }} after {{ think }}", "temperature": 1.0}
+            ],
+            "answer": {"kind": "choice", "choices": ["yes", "no"]}}"#,
+        "test",
+    )
+    .unwrap();
+    let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/coin-flip-tiny-q8_0.gguf");
+    let questions = (0..questions).map(|i| Question::new(format!("q{i}"), format!("is {i} nice?"), vec![]));
+    Setup { model, task, questions: questions.collect(), out: out.into(), seed: 5 }
+}
+
+fn curate(out: &Path) -> Result<crate::report::Curation> {
+    let mut run = Run::create(&setup(out, QUESTIONS), &Cancel::new())?;
+    let mut engine = Scheduler::new(Script::new());
+    run.curate_with(|| Ok(&mut engine), &CurateOptions::default(), &Silent, &Cancel::new())
+}
+
+#[test]
+#[ignore = "the process that the tests below start"]
+fn curate_in_the_directory_named() {
+    let Some(out) = std::env::var_os(DIRECTORY) else { return };
+    if let Some(most) = std::env::var(LARGEST_FILE).ok().and_then(|n| n.parse().ok()) {
+        let limit = libc::rlimit { rlim_cur: most, rlim_max: most };
+        // SAFETY: plain system calls; without its signal, passing the limit is an error like that of
+        // a full disk.
+        unsafe {
+            libc::signal(libc::SIGXFSZ, libc::SIG_IGN);
+            assert_eq!(libc::setrlimit(libc::RLIMIT_FSIZE, &limit), 0);
+        }
+    }
+    curate(Path::new(&out)).unwrap();
+}
+
+fn start(out: &Path, largest_file: Option<u64>) -> Child {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--ignored", "--exact", "distill::survival_tests::curate_in_the_directory_named"]);
+    command.env(DIRECTORY, out).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    if let Some(most) = largest_file {
+        command.env(LARGEST_FILE, most.to_string());
+    }
+    command.spawn().unwrap()
+}
+
+fn whole_lines(path: &Path) -> Vec<u8> {
+    let bytes = std::fs::read(path).unwrap_or_default();
+    let end = bytes.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
+    bytes[..end].to_vec()
+}
+
+#[test]
+fn ten_kills_lose_no_sample_repeat_none_and_change_no_byte_of_the_verdicts() {
+    let dir = tempfile::tempdir().unwrap();
+    let (whole, killed) = (dir.path().join("whole"), dir.path().join("killed"));
+    curate(&whole).unwrap();
+    let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(11);
+    let mut before = Vec::new();
+    for _ in 0..10 {
+        let mut child = start(&killed, None);
+        std::thread::sleep(Duration::from_millis(rng.random_range(60..220)));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let now = whole_lines(&killed.join("samples.jsonl"));
+        assert!(now.starts_with(&before), "a finished sample was lost");
+        before = now;
+    }
+    assert!(!killed.join("verdicts.jsonl").exists(), "it was over before the last kill");
+    assert!(!before.is_empty(), "nothing was sampled before the last kill");
+    assert!(start(&killed, None).wait().unwrap().success());
+    let read = |run: &Path, name: &str| std::fs::read(run.join(name)).unwrap();
+    assert!(read(&killed, "verdicts.jsonl") == read(&whole, "verdicts.jsonl"));
+    let samples = Journal::<Sample>::open(killed.join("samples.jsonl")).unwrap().1;
+    let mut seen = HashSet::new();
+    for sample in samples {
+        let sample = sample.unwrap();
+        assert!(seen.insert((sample.question.clone(), sample.index)), "{sample:?} is there twice");
+    }
+    let verdicts = String::from_utf8(read(&whole, "verdicts.jsonl")).unwrap();
+    assert_eq!(verdicts.lines().count(), QUESTIONS);
+    assert!(verdicts.contains("\"yes\"") && verdicts.contains("\"no\"") && verdicts.contains("abandoned"));
+}
+
+#[test]
+fn a_full_disk_is_one_clear_error_and_the_run_resumes_when_there_is_room() {
+    let dir = tempfile::tempdir().unwrap();
+    let (whole, starved) = (dir.path().join("whole"), dir.path().join("starved"));
+    curate(&whole).unwrap();
+    let output = start(&starved, Some(30_000)).wait_with_output().unwrap();
+    assert!(!output.status.success());
+    let complaint = String::from_utf8_lossy(&output.stdout);
+    assert!(complaint.contains("append to") && complaint.contains("samples.jsonl"), "{complaint}");
+    let kept = std::fs::read(starved.join("samples.jsonl")).unwrap();
+    assert_eq!(
+        kept,
+        whole_lines(&starved.join("samples.jsonl")),
+        "the line that did not fit was not removed"
+    );
+    curate(&starved).unwrap();
+    let verdicts = |run: &Path| std::fs::read(run.join("verdicts.jsonl")).unwrap();
+    assert!(verdicts(&starved) == verdicts(&whole));
+}
+
+#[test]
+fn ten_thousand_questions_take_memory_for_their_votes_alone() {
+    const MANY: usize = 10_000;
+    let resident = || -> usize {
+        let text = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+        text.split(' ').nth(1).and_then(|pages| pages.parse().ok()).unwrap_or(0) * 4096
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let mut run = Run::create(&setup(&dir.path().join("run"), MANY), &Cancel::new()).unwrap();
+    let thought = "word ".repeat(400);
+    let mut engine = Scripted::new(|request: &crate::engine::Request| {
+        match request.messages[0].content.starts_with("Think") {
+            true => thought.clone(),
+            false => "yes".into(),
+        }
+    });
+    let before = resident();
+    let curation =
+        run.curate_with(|| Ok(&mut engine), &CurateOptions::default(), &Silent, &Cancel::new()).unwrap();
+    let grown = resident().saturating_sub(before);
+    assert_eq!((curation.questions, curation.kept, curation.samples), (MANY, MANY, 4 * MANY));
+    let written = std::fs::metadata(dir.path().join("run/samples.jsonl")).unwrap().len() as usize;
+    // The samples' texts are 80 MB; the votes of a question, and the question, a kilobyte or two.
+    assert!(written > 80 << 20, "{written}");
+    assert!(grown < MANY * 3000, "{grown} bytes for {MANY} questions");
+}
