@@ -68,7 +68,9 @@ mod tests {
         assert_eq!(pool.threads(), 3);
         for round in 0..200u64 {
             let sum = pool.run(|| {
-                (0..5).map(|_| (0..1000u64).into_par_iter().with_max_len(100).sum::<u64>()).sum::<u64>()
+                (0..5)
+                    .map(|_| (0..1000u32).into_par_iter().with_max_len(100).map(u64::from).sum::<u64>())
+                    .sum::<u64>()
                     + round
             });
             assert_eq!(sum, 5 * 499_500 + round);

@@ -117,7 +117,7 @@ impl<'a> Driver<'a> {
                 self.observer.settled(&verdict)?;
                 let counted = std::mem::take(&mut q.finished).into_iter().take(q.counted);
                 q.outcome = Some(Outcome { verdict, samples: counted.map(|(_, f)| f.voted).collect() });
-                q.completions = HashMap::new();
+                (q.completions, q.tally) = (HashMap::new(), Tally::new());
                 return Ok(());
             }
             let Some(sample) = q.finished.get_mut(&q.counted) else { return Ok(()) };

@@ -19,7 +19,7 @@ use crate::run::Journal;
 const END: Token = 256;
 const DIRECTORY: &str = "SN_SURVIVAL_DIR";
 const LARGEST_FILE: &str = "SN_SURVIVAL_LARGEST_FILE";
-const QUESTIONS: usize = 150;
+const QUESTIONS: usize = 900;
 
 /// Bytes are tokens. After a line break it says "yes" or "no", as likely as the prompt's hash has it.
 struct Script {
@@ -197,7 +197,7 @@ fn a_full_disk_is_one_clear_error_and_the_run_resumes_when_there_is_room() {
     let dir = tempfile::tempdir().unwrap();
     let (whole, starved) = (dir.path().join("whole"), dir.path().join("starved"));
     curate(&whole).unwrap();
-    let output = start(&starved, Some(30_000)).wait_with_output().unwrap();
+    let output = start(&starved, Some(200_000)).wait_with_output().unwrap();
     assert!(!output.status.success());
     let complaint = String::from_utf8_lossy(&output.stdout);
     assert!(complaint.contains("append to") && complaint.contains("samples.jsonl"), "{complaint}");
@@ -234,7 +234,7 @@ fn ten_thousand_questions_take_memory_for_their_votes_alone() {
     let grown = resident().saturating_sub(before);
     assert_eq!((curation.questions, curation.kept, curation.samples), (MANY, MANY, 4 * MANY));
     let written = std::fs::metadata(dir.path().join("run/samples.jsonl")).unwrap().len() as usize;
-    // The samples' texts are 80 MB; the votes of a question, and the question, a kilobyte or two.
-    assert!(written > 80 << 20, "{written}");
+    // The texts are 60 MB; the votes of a question, and the question, a kilobyte or two.
+    assert!(written > 50 << 20, "{written}");
     assert!(grown < MANY * 3000, "{grown} bytes for {MANY} questions");
 }

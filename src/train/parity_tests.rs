@@ -134,7 +134,7 @@ fn logits_equal_llama_cpp_on_every_kind_of_weights_within_its_8_bit_activations(
 fn expanded_weights_decode_what_the_trainer_computes_on_every_architecture() {
     let mut wrong = Vec::new();
     for arch in ARCHITECTURES {
-        let spec = RandomModel { n_embd: 128, n_head: 4, n_ff: 128, ..RandomModel::new(arch.name) };
+        let spec = RandomModel::new(arch.name);
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("m.gguf");
         write(&spec, QuantType::Q8_0, &path);
@@ -159,7 +159,8 @@ fn expanded_weights_decode_what_the_trainer_computes_on_every_architecture() {
         let (error, theirs) = (relative_rms(&ours, &expanded), relative_rms(&ours, &as_is));
         // Weights rounded to 8 bits of precision, the cache to 11: nearer to the values in the file
         // than llama.cpp's own products, which round what they multiply to 8-bit integers.
-        if error.is_nan() || error > 0.01 || error > 2.0 * theirs || error == theirs {
+        // Matrices under 64 rows stay with llama.cpp, and these models have some.
+        if error.is_nan() || error > 0.015 || error >= theirs {
             wrong.push((arch.name, error, theirs));
         }
     }

@@ -41,7 +41,7 @@ impl<'a> View<'a> {
     }
 
     #[cfg(test)]
-    pub fn at(&self, row: usize, col: usize) -> f32 {
+    pub(super) fn at(&self, row: usize, col: usize) -> f32 {
         let (line, place) = if self.transposed { (col, row) } else { (row, col) };
         self.data[line * self.stride + place]
     }
