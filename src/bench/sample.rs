@@ -1,10 +1,14 @@
 //! Sampling through the scheduler, against the same decoder doing nothing but decode.
 //!
-//! Every completion has the same length, whatever the model would end, so that both do the same
-//! work: as many sequences, prompts and tokens. Eight completions share a prompt, as the samples of
-//! a question do, and all prompts share their first half, as the questions of a task do.
+//! The model ends no completion: their lengths are drawn, half to one and a half times the length
+//! asked for, so that sequences come and go at different times as real ones do. Eight completions
+//! share a prompt, as the samples of a question do, and all prompts share their first half, as the
+//! questions of a task do. Time is taken until no request is left to start, since the last
+//! completions of a run leave more and more sequences empty, and a run is long.
 
+use std::cell::Cell;
 use std::path::Path;
+use std::rc::Rc;
 use std::time::Instant;
 
 use serde::Serialize;
@@ -23,7 +27,7 @@ pub struct SampleBench {
     pub slots: u32,
     /// Tokens of each prompt, about.
     pub prompt_tokens: usize,
-    /// Tokens of each completion.
+    /// Tokens of a completion, on average.
     pub new_tokens: usize,
     /// Which weights batches are multiplied with.
     pub weights: Weights,
@@ -142,7 +146,7 @@ pub fn sample(
         let why = "--prompt-tokens, --new-tokens and --rounds must be at least 1";
         return Err(Error::input("bench sample", why));
     }
-    let cells = slots as usize * (prompt_tokens + new_tokens + 8);
+    let cells = slots as usize * (prompt_tokens + new_tokens + new_tokens / 2 + 8);
     let context = u32::try_from(cells.max(2048)).ok();
     let llama = LlamaOptions {
         threads: options.threads,
@@ -163,7 +167,7 @@ pub fn sample(
         for _ in 0..rounds {
             cancel.check()?;
             raw.push(decode_rate(&mut decoder, count, prompt_tokens, new_tokens)?.tokens_per_s);
-            let steady = Steady { decoder, sequences: count };
+            let steady = Steady::new(decoder, count);
             let (run, back) = run(steady, prompt_tokens, new_tokens, cancel)?;
             decoder = back;
             sampled.push(run.tokens_per_s);
@@ -201,18 +205,19 @@ struct Measured {
 /// Completions of one prompt.
 const SAMPLES: usize = 8;
 
-/// Samples twice as many completions as there are sequences, eight at least.
+/// Samples four times as many completions as there are sequences, eight at least.
 fn run(
     decoder: Steady,
     prompt_tokens: usize,
     new_tokens: usize,
     cancel: &Cancel,
 ) -> Result<(Measured, Llama)> {
-    let requests = (2 * decoder.sequences).max(SAMPLES);
+    let requests = (4 * decoder.sequences).max(SAMPLES);
     let messages = (0..requests.div_ceil(SAMPLES))
         .map(|question| message(&decoder, question, prompt_tokens))
         .collect::<Result<Vec<_>>>()?;
-    let mut source = Questions { messages, requests, next: 0, new_tokens };
+    let drained = decoder.drained.clone();
+    let mut source = Questions { messages, requests, next: 0, new_tokens, drained };
     let mut scheduler = Scheduler::new(decoder);
     let begin = Instant::now();
     scheduler.run(&mut source, cancel)?;
@@ -220,12 +225,13 @@ fn run(
     let stats = scheduler.stats();
     let (decode, sampling) = (stats.decode_seconds / seconds, stats.sample_seconds / seconds);
     let prompts = (stats.prompt_tokens + stats.reused_tokens).max(1);
+    let steady = scheduler.into_decoder();
     let measured = Measured {
-        tokens_per_s: stats.generated_tokens as f64 / seconds,
+        tokens_per_s: steady.sampled as f64 / (steady.last - begin).as_secs_f64(),
         shares: Shares { decode, sampling, rest: 1.0 - decode - sampling },
         prefix_hit_rate: stats.reused_tokens as f64 / prompts as f64,
     };
-    Ok((measured, scheduler.into_decoder().decoder))
+    Ok((measured, steady.decoder))
 }
 
 /// A message whose prompt has about `tokens` tokens, its first half that of every other one's.
@@ -249,17 +255,25 @@ struct Questions {
     requests: usize,
     next: usize,
     new_tokens: usize,
+    /// Set when there is nothing left to start.
+    drained: Rc<Cell<bool>>,
 }
 
 impl Source for Questions {
     fn next(&mut self) -> Option<Request> {
-        let id = (self.next < self.requests).then_some(self.next)?;
+        if self.next == self.requests {
+            self.drained.set(true);
+            return None;
+        }
+        let id = self.next;
         self.next += 1;
+        // From half to one and a half times the length, in an order that does not repeat soon.
+        let max_tokens = (self.new_tokens / 2 + id * 37 % 64 * self.new_tokens / 64).max(1);
         Some(Request {
             id: id as u64,
             messages: vec![self.messages[id / SAMPLES].clone()],
             thinking: false,
-            sampling: Sampling { temperature: 0.7, max_tokens: self.new_tokens, ..Sampling::default() },
+            sampling: Sampling { temperature: 0.7, max_tokens, ..Sampling::default() },
             seed: id as u64,
         })
     }
@@ -273,6 +287,17 @@ impl Source for Questions {
 struct Steady {
     decoder: Llama,
     sequences: usize,
+    drained: Rc<Cell<bool>>,
+    /// Rows with logits until it was drained: each is a token sampled.
+    sampled: usize,
+    /// When the last of them was decoded.
+    last: Instant,
+}
+
+impl Steady {
+    fn new(decoder: Llama, sequences: usize) -> Steady {
+        Steady { decoder, sequences, drained: Rc::default(), sampled: 0, last: Instant::now() }
+    }
 }
 
 impl Decoder for Steady {
@@ -307,7 +332,12 @@ impl Decoder for Steady {
         self.decoder.max_batch()
     }
     fn decode(&mut self, rows: &[Row]) -> Result<()> {
-        self.decoder.decode(rows)
+        self.decoder.decode(rows)?;
+        if !self.drained.get() {
+            self.sampled += rows.iter().filter(|row| row.logits).count();
+            self.last = Instant::now();
+        }
+        Ok(())
     }
     fn logits(&self, index: usize) -> &[f32] {
         self.decoder.logits(index)

@@ -6,6 +6,7 @@
 
 pub mod gemm;
 mod gguf;
+pub mod lanes;
 mod quant;
 mod write;
 

@@ -10,7 +10,7 @@ use half::slice::HalfFloatSliceExt;
 use llama_cpp_sys_2 as sys;
 use rayon::prelude::*;
 
-use crate::train::ops::{axpy, dot, exp, largest, sum};
+use crate::tensor::lanes::{axpy, dot, exp, largest, sum};
 
 /// Widest head.
 const MOST: usize = 256;

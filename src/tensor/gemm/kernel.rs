@@ -403,10 +403,11 @@ mod x86 {
         };
     }
 
-    /// The same, one vector wide, where a lane of `B` holds two `bf16`, for two rows of `A`.
+    /// The same, one vector wide, where a lane of `B` holds two `bf16`, for two rows of `A`. There is
+    /// nothing in `C` yet.
     macro_rules! kept_tile_function {
-        ($name:ident, $features:literal, $zero:ident, $loadu:ident, $storeu:ident, $add:ident, $set1:ident,
-         $fma:ident, |$b:ident| ($low:expr, $high:expr)) => {
+        ($name:ident, $features:literal, $zero:ident, $storeu:ident, $set1:ident, $fma:ident,
+          |$b:ident| ($low:expr, $high:expr)) => {
             #[target_feature(enable = $features)]
             unsafe fn $name<const H: usize>(t: &Tile) {
                 /// How far ahead weights are fetched: what comes from memory meanwhile.
@@ -432,10 +433,7 @@ mod x86 {
                 }
                 for (i, x) in acc.iter().enumerate() {
                     // SAFETY: row i < H of the tile, which the caller vouches for.
-                    unsafe {
-                        let c = t.c.add(i * t.c_stride);
-                        $storeu(c, if t.overwrite { *x } else { $add($loadu(c), *x) });
-                    }
+                    unsafe { $storeu(t.c.add(i * t.c_stride), *x) };
                 }
             }
         };
@@ -445,9 +443,7 @@ mod x86 {
         avx512_kept_tile,
         "avx512f",
         _mm512_setzero_ps,
-        _mm512_loadu_ps,
         _mm512_storeu_ps,
-        _mm512_add_ps,
         _mm512_set1_ps,
         _mm512_fmadd_ps,
         |b| (
@@ -460,9 +456,7 @@ mod x86 {
         avx2_kept_tile,
         "avx2,fma",
         _mm256_setzero_ps,
-        _mm256_loadu_ps,
         _mm256_storeu_ps,
-        _mm256_add_ps,
         _mm256_set1_ps,
         _mm256_fmadd_ps,
         |b| (
