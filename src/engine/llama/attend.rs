@@ -96,11 +96,11 @@ pub unsafe fn attend(node: &sys::ggml_tensor, sight: &mut Sight) {
     (0..n * groups).into_par_iter().with_min_len(4).for_each_init(Scratch::default, |s, task| {
         let (row, group) = (task / groups, task % groups);
         let cells = &sight.rows[row];
-        // SAFETY: rows of e values inside the tensors, as their shapes and strides say; the cells
-        // are below the mask's width, which is the keys' number.
         let line = |(data, nb): (usize, [usize; 4]), i: usize, head: usize| data + i * nb[1] + head * nb[2];
-        let half_line = |t, cell: u32| unsafe {
-            std::slice::from_raw_parts(line(t, cell as usize, group) as *const f16, e)
+        let half_line = |t, cell: u32| {
+            // SAFETY: a row of e values inside the tensor, as its shape and strides say; the cell is
+            // below the mask's width, which is the number of keys and values.
+            unsafe { std::slice::from_raw_parts(line(t, cell as usize, group) as *const f16, e) }
         };
         let mut wide = [0.0f32; MOST];
         let wide = &mut wide[..e];
@@ -108,7 +108,7 @@ pub unsafe fn attend(node: &sys::ggml_tensor, sight: &mut Sight) {
         for (i, &(cell, bias)) in cells.iter().enumerate() {
             half_line(k, cell).convert_to_f32_slice(wide);
             for head in 0..per_group {
-                // SAFETY: as above.
+                // SAFETY: a row of e values inside the tensor, as its shape and strides say.
                 let q = unsafe {
                     std::slice::from_raw_parts(line(q, row, group * per_group + head) as *const f32, e)
                 };

@@ -359,10 +359,12 @@ impl Decoder for Llama {
         self.outputs.clear();
         self.check_rows(rows)?;
         self.batch.fill(rows);
-        // SAFETY: the batch's arrays have as many entries as rows and outlive the call; rows were
-        // checked against everything that llama.cpp asserts.
         let (context, batch) = (self.context.0.as_ptr(), self.batch.as_llama());
-        let status = run(self.accelerator.as_ref(), || unsafe { sys::llama_decode(context, batch) });
+        let status = run(self.accelerator.as_ref(), || {
+            // SAFETY: the batch's arrays have as many entries as rows and outlive the call; rows were
+            // checked against everything that llama.cpp asserts.
+            unsafe { sys::llama_decode(context, batch) }
+        });
         if status == 0 {
             for row in rows {
                 self.lengths[row.seq.0 as usize] += 1;
