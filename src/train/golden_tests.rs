@@ -87,9 +87,10 @@ fn bf16_gradients_equal_pytorchs_of_f32_within_their_rounding() {
         model.loss_and_gradient(&start.layout, &start.params, &batch, weight, &mut tape, &mut got).unwrap();
         let norm = |x: &mut dyn Iterator<Item = f32>| x.map(|x| f64::from(x).powi(2)).sum::<f64>().sqrt();
         let error = norm(&mut got.iter().zip(&want).map(|(a, b)| a - b)) / norm(&mut want.iter().copied());
-        // Factors are rounded to 2⁻⁹, some dozen times one after the other; a wrong half of a lane
-        // would be an error of the gradient's own size. That there is any shows that bf16 was used.
-        assert!((1e-4..2e-2).contains(&error), "{arch}: {error}");
+        // Factors are rounded to 2⁻⁹, some dozen times one after the other, and these gradients are
+        // differences of larger terms; a wrong half of a lane would be an error of their own size.
+        // That there is any error shows that bf16 was used. (Products alone: exact, in `gemm`.)
+        assert!((1e-4..5e-2).contains(&error), "{arch}: {error}");
     }
 }
 

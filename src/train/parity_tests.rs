@@ -257,8 +257,18 @@ fn real_model_logits_equal_llama_cpp_with_a_random_adapter() {
         let example = Example { prompt, target: tokens("The capital of France is Paris.<|im_end|>") };
         drop(llama);
         let parity = crate::adapter::verify(&path, &adapter, &model, &trained, &[&example], None).unwrap();
-        // Both models have quantized weights, so llama.cpp rounds activations to 8 bits: a few
-        // percent of the logits' spread after 24 and 30 layers.
-        assert!(parity.relative_rms < 0.06, "{name}: {parity:?}");
+        // Both models have quantized weights, so llama.cpp rounds activations to 8 bits: 4 to 8% of
+        // the logits' spread after 24 and 30 layers, by processor.
+        assert!(parity.relative_rms < 0.1, "{name}: {parity:?}");
+        // With expanded weights nothing is rounded but these, and the same graph is nearer.
+        let options = LlamaOptions { slots: 1, weights: Weights::Expanded, ..LlamaOptions::default() };
+        let mut llama = Llama::load(&path, &options).unwrap();
+        llama.set_adapter(Some(&adapter)).unwrap();
+        let batch = Batch::pack([&example], false);
+        let ours = model.logits(&layout, &params, &batch, &mut Tape::default()).unwrap();
+        let all = llama.logits_for(&batch.tokens).unwrap();
+        let theirs: Vec<f32> = batch.loss_tokens.iter().flat_map(|t| all[*t].clone()).collect();
+        let error = relative_rms(&ours, &theirs);
+        assert!(error < 0.02, "{name}: {error}");
     }
 }

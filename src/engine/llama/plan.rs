@@ -112,9 +112,9 @@ mod tests {
         let tiny = plan(options(Weights::Auto, None)).unwrap();
         assert!(!tiny.expanded && tiny.why.contains("tiny") && tiny.cache_bytes == CACHE, "{tiny:?}");
         assert!(plan(options(Weights::Expanded, None)).unwrap().expanded);
-        let tight = plan(options(Weights::Expanded, Some(20_000_000))).unwrap();
+        let tight = plan(options(Weights::Expanded, Some(18_600_000))).unwrap();
         assert!(!tight.expanded && tight.why.contains("--max-memory"), "{tight:?}");
-        assert!((LEAST_CACHE..20_000_000).contains(&tight.cache_bytes), "{tight:?}");
+        assert!((LEAST_CACHE..18_600_000).contains(&tight.cache_bytes), "{tight:?}");
         let message = plan(options(Weights::AsIs, Some(1_000_000))).unwrap_err().to_string();
         assert!(message.contains("--max-memory") && message.contains("too few"), "{message}");
     }

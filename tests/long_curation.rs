@@ -1,0 +1,39 @@
+//! Ten thousand questions. Alone in its process, whose memory it measures.
+
+use std::path::Path;
+
+use secondnature::distill::{CurateOptions, Run, Setup};
+use secondnature::engine::{Request, Scripted};
+use secondnature::task::{Question, Task};
+use secondnature::{Cancel, Silent};
+
+const MANY: usize = 10_000;
+
+fn resident() -> usize {
+    let text = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    text.split(' ').nth(1).and_then(|pages| pages.parse().ok()).unwrap_or(0) * 4096
+}
+
+#[test]
+fn ten_thousand_questions_take_memory_for_their_votes_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let setup = Setup {
+        model: Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/coin-flip-tiny-q8_0.gguf"),
+        task: Task::load("coin-flip").unwrap(),
+        questions: (0..MANY).map(|i| Question::new(format!("q{i}"), format!("is {i} up?"), vec![])).collect(),
+        out: dir.path().join("run"),
+        seed: 5,
+    };
+    let mut run = Run::create(&setup, &Cancel::new()).unwrap();
+    let reasoning = format!("{}\nAnswer: yes", "word ".repeat(100));
+    let mut engine = Scripted::new(|_: &Request| reasoning.clone());
+    let before = resident();
+    let curation =
+        run.curate_with(|| Ok(&mut engine), &CurateOptions::default(), &Silent, &Cancel::new()).unwrap();
+    let grown = resident().saturating_sub(before);
+    assert_eq!((curation.questions, curation.kept, curation.samples), (MANY, MANY, 4 * MANY));
+    let written = std::fs::metadata(dir.path().join("run/samples.jsonl")).unwrap().len() as usize;
+    // 500 bytes of text a sample are on disk, and one text a question in its verdict.
+    assert!(written > 4 * MANY * 500, "{written}");
+    assert!(grown < MANY * 3000, "{grown} bytes for {MANY} questions");
+}
