@@ -76,7 +76,7 @@ fn style(template: &str) -> ProgressStyle {
 }
 
 /// A log is read later: a line every few seconds is enough, fewer when it takes long, and none for
-/// what is over sooner. Only what loading ended with is always told: which weights, and why.
+/// what is over sooner.
 struct Lines {
     begin: Instant,
     last: Mutex<Instant>,
@@ -93,8 +93,7 @@ impl Default for Lines {
 impl Progress for Lines {
     fn update(&self, update: &Update) {
         let Ok(mut last) = self.last.lock() else { return };
-        let loaded = update.stage == Stage::Load && update.total > 0 && update.done == update.total;
-        if loaded || last.elapsed() >= LEAST_BETWEEN_LINES.max(self.begin.elapsed() / 20) {
+        if last.elapsed() >= LEAST_BETWEEN_LINES.max(self.begin.elapsed() / 20) {
             *last = Instant::now();
             output::say(&line(update));
         }
