@@ -40,7 +40,16 @@ fn relative_rms(a: &[f32], b: &[f32]) -> f64 {
     (square / spread).sqrt()
 }
 
-fn compare(spec: &RandomModel, ty: QuantType) -> f64 {
+/// A random model's file, open for training, and a random adapter of it, in memory and as a file.
+struct Adapted {
+    _dir: tempfile::TempDir,
+    path: std::path::PathBuf,
+    model: Model,
+    adapter: std::path::PathBuf,
+    trained: Adapter,
+}
+
+fn adapted(spec: &RandomModel, ty: QuantType) -> Adapted {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("m.gguf");
     write(spec, ty, &path);
@@ -48,8 +57,14 @@ fn compare(spec: &RandomModel, ty: QuantType) -> f64 {
     let layout = Layout::new(&model.spec, 4, 8.0, &Module::ALL);
     let params: Vec<f32> = random(layout.len(), 3).iter().map(|x| x * 0.3).collect();
     let adapter = dir.path().join("a.gguf");
-    let trained = Adapter { layout: layout.clone(), params: params.clone() };
+    let trained = Adapter { layout, params };
     crate::adapter::write(&adapter, &model.spec, &trained, Precision::F32, &[]).unwrap();
+    Adapted { _dir: dir, path, model, adapter, trained }
+}
+
+fn compare(spec: &RandomModel, ty: QuantType) -> f64 {
+    let Adapted { _dir, path, model, adapter, trained } = adapted(spec, ty);
+    let Adapter { layout, params } = trained;
     let options = LlamaOptions { slots: 1, context: Some(256), f32_kv: true, ..LlamaOptions::default() };
     let mut llama = Llama::load(&path, &options).unwrap();
     llama.set_adapter(Some(&adapter)).unwrap();
@@ -135,15 +150,8 @@ fn expanded_weights_decode_what_the_trainer_computes_on_every_architecture() {
     let mut wrong = Vec::new();
     for arch in ARCHITECTURES {
         let spec = RandomModel::new(arch.name);
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("m.gguf");
-        write(&spec, QuantType::Q8_0, &path);
-        let model = Model::open(&Gguf::open(&path).unwrap()).unwrap();
-        let layout = Layout::new(&model.spec, 4, 8.0, &Module::ALL);
-        let params: Vec<f32> = random(layout.len(), 3).iter().map(|x| x * 0.3).collect();
-        let adapter = dir.path().join("a.gguf");
-        let trained = Adapter { layout: layout.clone(), params: params.clone() };
-        crate::adapter::write(&adapter, &model.spec, &trained, Precision::F32, &[]).unwrap();
+        let Adapted { _dir, path, model, adapter, trained } = adapted(&spec, QuantType::Q8_0);
+        let Adapter { layout, params } = trained;
         let logits = |weights| {
             let options = LlamaOptions { slots: 1, context: Some(256), weights, ..LlamaOptions::default() };
             let mut llama = Llama::load(&path, &options).unwrap();
