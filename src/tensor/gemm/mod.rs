@@ -29,12 +29,12 @@ use kernel::{Lane, Tile};
 use pack::{Buffers, panel_width};
 pub use pack::{Left, Right, View};
 
-/// Most depth of a packed block of `B`, about: a panel of it stays in the first-level cache.
-const KC: usize = 320;
-/// Rows of `A`, about, that stay in the second-level cache while panels of `B` pass over them.
-const MC: usize = 192;
-/// Most columns of `B` that one thread packs at a time, about: 384 KiB of the second-level cache.
-const NC: usize = 384;
+/// Most depth of a packed block of `B`, about. A panel of `A` so deep stays in the first-level cache
+/// while those of `B` pass over it, and `C` is read and written once for so much work.
+const KC: usize = 576;
+/// Most panels of `B` that one thread packs at a time: with [`KC`] less than half of a second-level
+/// cache of 1 MiB.
+const NP: usize = 6;
 
 thread_local! {
     /// What products pack into. Threads keep it, since allocating it anew costs more than a small
@@ -79,7 +79,7 @@ pub fn product(mut out: Out, terms: &[(&Left, Right)], accumulate: bool) {
     let Some(job) = Job::new(&mut out, terms, accumulate) else { return };
     let granule = job.granule();
     let threads = rayon::current_num_threads();
-    let width = chunk_width(out.cols, granule, threads);
+    let width = chunk_width(out.cols, granule, threads, job.most_columns());
     let chunks = out.cols.div_ceil(width);
     // Too narrow to occupy every thread by columns (a projection to the rank): split the rows too.
     let height = out.rows.div_ceil(threads.div_ceil(chunks)).next_multiple_of(job.tile_height);
@@ -97,8 +97,7 @@ pub fn product(mut out: Out, terms: &[(&Left, Right)], accumulate: bool) {
 /// As [`product`].
 pub fn product_alone(mut out: Out, terms: &[(&Left, Right)], accumulate: bool) {
     let Some(job) = Job::new(&mut out, terms, accumulate) else { return };
-    let granule = job.granule();
-    let width = NC.next_multiple_of(granule);
+    let width = job.most_columns().next_multiple_of(job.granule());
     for n0 in (0..out.cols).step_by(width) {
         // SAFETY: this thread alone has `out`.
         unsafe { job.run(0..out.rows, n0, width.min(out.cols - n0)) }
@@ -142,6 +141,11 @@ impl<'a> Job<'a> {
         self.terms.iter().map(|(_, right)| right.granules().1).max().unwrap_or(1).max(self.kernel.width())
     }
 
+    /// Columns that one thread packs at a time.
+    fn most_columns(&self) -> usize {
+        NP * self.kernel.width()
+    }
+
     /// Computes rows `band` of columns `n0..n0 + nc`.
     ///
     /// # Safety
@@ -149,7 +153,7 @@ impl<'a> Job<'a> {
     /// uses them meanwhile.
     unsafe fn run(&self, band: Range<usize>, n0: usize, nc: usize) {
         let Job { kernel, tile_height, .. } = *self;
-        let block = MC / tile_height * tile_height;
+        let width = kernel.width();
         // Each element of `B` meets so few rows that copying it first would cost more.
         let few_rows = band.len() <= 2 * tile_height && nc.is_multiple_of(kernel.vector);
         let mut overwrite = !self.accumulate;
@@ -158,56 +162,58 @@ impl<'a> Job<'a> {
             for k0 in (0..left.depth).step_by(step) {
                 let kc = step.min(left.depth - k0);
                 let lanes = kc.div_ceil(kernel.per_lane());
-                PACKED.with_borrow_mut(|packed| {
-                    let there = right.in_place(kernel, k0, n0).filter(|_| few_rows);
-                    if there.is_none() {
-                        packed.resize(packed.len().max(nc.next_multiple_of(kernel.width()) * lanes), 0);
-                        with_buffers(|b| right.pack(kernel, (k0, kc), (n0, nc), packed, b));
-                    }
-                    for m0 in band.clone().step_by(block) {
-                        for from in (0..nc).step_by(kernel.width()) {
-                            let wide = panel_width(kernel, nc - from);
-                            let (b, b_stride) = match there {
-                                // SAFETY: column n0 + from exists.
-                                Some((b, b_stride)) => (unsafe { b.add(from) }, b_stride),
-                                None => (packed[from * lanes..][..wide * lanes].as_ptr(), wide),
-                            };
-                            for m in (m0..band.end.min(m0 + block)).step_by(tile_height) {
-                                let a = left.panel(m / tile_height, k0, lanes);
-                                let (height, width) = (tile_height.min(band.end - m), wide.min(nc - from));
-                                // SAFETY: row m + height and column n0 + from + width lie inside
-                                // `C` and are the caller's alone; the panels hold `lanes` rows,
-                                // those read in place as wide as the tile, since `nc` is a
-                                // multiple of the vectors.
-                                unsafe {
-                                    let tile = Tile {
-                                        a: a.as_ptr(),
-                                        b,
-                                        b_stride,
-                                        depth: lanes,
-                                        c: self.c.0.add(m * self.stride + n0 + from),
-                                        c_stride: self.stride,
-                                        height: tile_height,
-                                        vectors: wide / kernel.vector,
-                                        overwrite,
-                                    };
-                                    clipped(kernel, &tile, height, width);
-                                }
-                            }
+                // The tile at row `m` and column `n0 + from`, whose panel of `B` begins at `b`.
+                let compute = |m: usize, from: usize, b: *const Lane, b_stride: usize| {
+                    let wide = panel_width(kernel, nc - from);
+                    let tile = Tile {
+                        a: left.panel(m / tile_height, k0, lanes).as_ptr(),
+                        b,
+                        b_stride,
+                        depth: lanes,
+                        // SAFETY: row m and column n0 + from lie inside `C`.
+                        c: unsafe { self.c.0.add(m * self.stride + n0 + from) },
+                        c_stride: self.stride,
+                        height: tile_height,
+                        vectors: wide / kernel.vector,
+                        overwrite,
+                    };
+                    let (height, width) = (tile_height.min(band.end - m), wide.min(nc - from));
+                    // SAFETY: row m + height and column n0 + from + width lie inside `C` and are the
+                    // caller's alone; the panels hold `lanes` rows, those read in place as wide as
+                    // the tile, since `nc` is a multiple of the vectors.
+                    unsafe { clipped(kernel, &tile, height, width) };
+                };
+                if let Some((b, b_stride)) = right.in_place(kernel, k0, n0).filter(|_| few_rows) {
+                    for from in (0..nc).step_by(width) {
+                        for m in band.clone().step_by(tile_height) {
+                            // SAFETY: column n0 + from exists.
+                            compute(m, from, unsafe { b.add(from) }, b_stride);
                         }
                     }
-                });
+                } else {
+                    PACKED.with_borrow_mut(|packed| {
+                        packed.resize(packed.len().max(nc.next_multiple_of(width) * lanes), 0);
+                        with_buffers(|b| right.pack(kernel, (k0, kc), (n0, nc), packed, b));
+                        // Along a row of `C`: its pages stay known to the processor.
+                        for m in band.clone().step_by(tile_height) {
+                            for from in (0..nc).step_by(width) {
+                                let wide = panel_width(kernel, nc - from);
+                                compute(m, from, packed[from * lanes..][..wide * lanes].as_ptr(), wide);
+                            }
+                        }
+                    });
+                }
                 overwrite = false;
             }
         }
     }
 }
 
-/// Chunks as equal as possible, each a multiple of `granule`, at most about `NC` wide, and their
+/// Chunks as equal as possible, each a multiple of `granule`, at most about `most` wide, and their
 /// number a multiple of the threads where the width allows it.
-fn chunk_width(cols: usize, granule: usize, threads: usize) -> usize {
+fn chunk_width(cols: usize, granule: usize, threads: usize, most: usize) -> usize {
     let granules = cols.div_ceil(granule);
-    let rounds = cols.div_ceil(NC * threads);
+    let rounds = cols.div_ceil(most * threads);
     granules.div_ceil(rounds * threads).max(1) * granule
 }
 

@@ -3,6 +3,7 @@
 use rayon::prelude::*;
 
 use super::kernel::{Arithmetic, Kernel, Lane};
+use crate::machine::grow;
 use crate::tensor::quant::Rows;
 
 /// A dense matrix, or its transpose, anywhere in memory.
@@ -101,7 +102,9 @@ impl Left {
     fn fit<'a>(&mut self, a: View<'a>, scale: f32) -> Panels<'a> {
         let panels = Panels { kernel: self.kernel, height: self.kernel.height_for(a.rows), a, scale };
         (self.rows, self.depth, self.height) = (a.rows, a.cols, panels.height);
-        self.data.resize(a.rows.div_ceil(panels.height) * panels.len(), 0);
+        let len = a.rows.div_ceil(panels.height) * panels.len();
+        grow(&mut self.data, len);
+        self.data.truncate(len);
         panels
     }
 

@@ -13,13 +13,12 @@ pub mod rope;
 
 use rayon::prelude::*;
 
+use crate::machine::grow;
 pub use crate::tensor::lanes::{axpy, dot, exp, largest, sum};
 
 /// `v` with `len` values, whose contents are unspecified; grows, never shrinks its memory.
 pub fn fit(v: &mut Vec<f32>, len: usize) -> &mut [f32] {
-    if v.len() < len {
-        v.resize(len, 0.0);
-    }
+    grow(v, len);
     v.truncate(len);
     v
 }
