@@ -33,11 +33,13 @@ pub fn dot(a: &[f32], b: &[f32]) -> f32 {
 }
 
 /// The largest of `x`; -∞ of nothing.
+#[inline(always)]
 pub fn largest(x: &[f32]) -> f32 {
     in_lanes(x, f32::NEG_INFINITY, |a, b| if b > a { b } else { a })
 }
 
 /// Σ x
+#[inline(always)]
 pub fn sum(x: &[f32]) -> f32 {
     in_lanes(x, 0.0, |a, b| a + b)
 }

@@ -28,7 +28,7 @@ use crate::tensor::{QuantType, Rows};
 
 /// Fewest rows whose product is worth it; a single token is bound by reading the weights, which are
 /// smaller as they are stored.
-const LEAST_ROWS: i64 = 3;
+const LEAST_ROWS: i64 = 2;
 
 /// The unpacked weights of one model, and the threads that multiply them.
 pub struct Accelerator {

@@ -3,14 +3,13 @@
 //! Every row of a batch looks at the cells of its own sequence, a small part of the cache that all
 //! share. ggml's kernel visits every cell for every row and head and asks the mask; this one reads
 //! the mask once a decode call, and then visits for each row the cells it sees, once for all query
-//! heads that share a key head.
+//! heads that share a key head (`heads.rs`).
 
 use half::f16;
-use half::slice::HalfFloatSliceExt;
 use llama_cpp_sys_2 as sys;
 use rayon::prelude::*;
 
-use crate::tensor::lanes::{axpy, dot, exp, largest, sum};
+use super::heads::{self, Group, Lines};
 
 /// Widest head.
 const MOST: usize = 256;
@@ -93,58 +92,23 @@ pub unsafe fn attend(node: &sys::ggml_tensor, sight: &mut Sight) {
     unsafe { sight.read(mask, n) };
     let place = |t: &sys::ggml_tensor| (t.data as usize, t.nb);
     let (q, k, v, out) = (place(q), place(k), place(v), place(node));
-    (0..n * groups).into_par_iter().with_min_len(4).for_each_init(Scratch::default, |s, task| {
+    let line = |(data, nb): (usize, [usize; 4]), i: usize, head: usize| data + i * nb[1] + head * nb[2];
+    (0..n * groups).into_par_iter().with_min_len(4).for_each_init(Vec::new, |scores, task| {
         let (row, group) = (task / groups, task % groups);
-        let cells = &sight.rows[row];
-        let line = |(data, nb): (usize, [usize; 4]), i: usize, head: usize| data + i * nb[1] + head * nb[2];
-        let half_line = |t, cell: u32| {
-            // SAFETY: a row of e values inside the tensor, as its shape and strides say; the cell is
-            // below the mask's width, which is the number of keys and values.
-            unsafe { std::slice::from_raw_parts(line(t, cell as usize, group) as *const f16, e) }
-        };
-        let mut wide = [0.0f32; MOST];
-        let wide = &mut wide[..e];
-        s.scores.resize(per_group * cells.len(), 0.0);
-        for (i, &(cell, bias)) in cells.iter().enumerate() {
-            half_line(k, cell).convert_to_f32_slice(wide);
-            for head in 0..per_group {
-                // SAFETY: a row of e values inside the tensor, as its shape and strides say.
-                let q = unsafe {
-                    std::slice::from_raw_parts(line(q, row, group * per_group + head) as *const f32, e)
-                };
-                s.scores[head * cells.len() + i] = scale * dot(q, wide) + bias;
-            }
-        }
-        s.sums.clear();
-        s.sums.resize(per_group * e, 0.0);
-        let mut totals = [0.0; MOST_HEADS as usize];
-        for (scores, total) in s.scores.chunks_exact_mut(cells.len().max(1)).zip(&mut totals) {
-            let top = largest(scores);
-            scores.iter_mut().for_each(|x| *x = exp(*x - top));
-            *total = sum(scores);
-        }
-        for (i, &(cell, _)) in cells.iter().enumerate() {
-            half_line(v, cell).convert_to_f32_slice(wide);
-            for (head, sums) in s.sums.chunks_exact_mut(e).enumerate() {
-                axpy(s.scores[head * cells.len() + i], wide, sums);
-            }
-        }
-        for (head, sums) in s.sums.chunks_exact(e).enumerate() {
+        let heads = group * per_group..(group + 1) * per_group;
+        let mut queries = [std::ptr::null(); MOST_HEADS as usize];
+        let mut results = [std::ptr::null_mut(); MOST_HEADS as usize];
+        for ((head, query), result) in heads.zip(&mut queries).zip(&mut results) {
+            *query = line(q, row, head) as *const f32;
             // The result's second dimension are heads, its third rows.
-            let (data, nb) = out;
-            let to = data + row * nb[2] + (group * per_group + head) * nb[1];
-            // SAFETY: this row and head of the result are this task's alone.
-            let to = unsafe { std::slice::from_raw_parts_mut(to as *mut f32, e) };
-            let factor = if cells.is_empty() { 0.0 } else { 1.0 / totals[head] };
-            to.iter_mut().zip(sums).for_each(|(to, x)| *to = factor * x);
+            *result = line(out, head, row) as *mut f32;
         }
+        let lines = |t: (usize, [usize; 4])| Lines { first: line(t, 0, group), stride: t.1[1] };
+        let group =
+            Group { q: &queries[..per_group], k: lines(k), v: lines(v), e, cells: &sight.rows[row], scale };
+        // SAFETY: rows of e values inside the tensors, as their shapes and strides say; a cell is below
+        // the mask's width, which is the number of keys and values. This row and these heads of the
+        // result are this task's alone.
+        unsafe { heads::attend(&group, scores, &results[..per_group]) };
     });
-}
-
-#[derive(Default)]
-struct Scratch {
-    /// `[heads of the group, cells]`
-    scores: Vec<f32>,
-    /// `[heads of the group, e]`
-    sums: Vec<f32>,
 }

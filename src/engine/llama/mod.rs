@@ -10,6 +10,7 @@
 mod accel;
 mod attend;
 mod handles;
+mod heads;
 mod log;
 mod plan;
 
