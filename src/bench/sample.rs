@@ -42,7 +42,7 @@ impl Default for SampleBench {
         SampleBench {
             slots: 16,
             prompt_tokens: 64,
-            new_tokens: 48,
+            new_tokens: 96,
             weights: Weights::Auto,
             threads: None,
             rounds: 3,
@@ -326,6 +326,9 @@ impl Decoder for Steady {
         self.decoder.sequence_limit()
     }
     fn max_sequences(&self) -> usize {
+        self.decoder.max_sequences()
+    }
+    fn slots(&self) -> usize {
         self.sequences
     }
     fn max_batch(&self) -> usize {

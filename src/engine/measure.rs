@@ -47,7 +47,7 @@ pub fn decode_rate(
 }
 
 fn check_room(decoder: &dyn Decoder, slots: usize, prompt_tokens: usize, new_tokens: usize) -> Result<()> {
-    let most = decoder.max_sequences().min(decoder.max_batch());
+    let most = decoder.slots().min(decoder.max_batch());
     if slots == 0 || slots > most {
         return Err(Error::input("slots", format!("expected 1 to {most}, found {slots}")));
     }

@@ -71,9 +71,13 @@ pub trait Decoder {
     }
     /// Sequences that may be live at once.
     fn max_sequences(&self) -> usize;
+    /// Sequences to work on at once; further ones keep prompts that requests to come begin with.
+    fn slots(&self) -> usize {
+        self.max_sequences()
+    }
     /// Rows that one [`Decoder::decode`] accepts.
     fn max_batch(&self) -> usize;
-    /// Feeds `rows` and computes the wanted logits; at most [`Decoder::max_sequences`] rows may
+    /// Feeds `rows` and computes the wanted logits; at most [`Decoder::slots`] rows may
     /// want them. The rows of a sequence continue it without a gap. Rows feed the KV cache with
     /// one cell each.
     fn decode(&mut self, rows: &[Row]) -> Result<()>;

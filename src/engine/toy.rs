@@ -25,6 +25,8 @@ pub(super) struct Toy {
     /// The fullest the cache has been.
     pub peak_cells: usize,
     pub rows_fed: usize,
+    /// Sequences to work on at once.
+    pub slots: usize,
 }
 
 impl Toy {
@@ -39,6 +41,7 @@ impl Toy {
             logits: Vec::new(),
             peak_cells: 0,
             rows_fed: 0,
+            slots,
         }
     }
 
@@ -110,13 +113,17 @@ impl Decoder for Toy {
         self.sequences.len()
     }
 
+    fn slots(&self) -> usize {
+        self.slots
+    }
+
     fn max_batch(&self) -> usize {
         self.batch
     }
 
     fn decode(&mut self, rows: &[Row]) -> Result<()> {
         assert!(!rows.is_empty() && rows.len() <= self.batch, "{} rows", rows.len());
-        assert!(rows.iter().filter(|row| row.logits).count() <= self.sequences.len());
+        assert!(rows.iter().filter(|row| row.logits).count() <= self.slots);
         self.rows_fed += rows.len();
         self.logits.clear();
         for row in rows {

@@ -11,6 +11,17 @@ use super::{LlamaOptions, ModelFacts};
 use crate::engine::{Row, Token};
 use crate::{Error, Result};
 
+/// Most sequences of a context (llama.cpp's LLAMA_MAX_SEQ).
+pub const MOST_SEQUENCES: u32 = 256;
+
+/// Sequences of a context: those worked on and those that keep prompts.
+pub fn sequences(options: &LlamaOptions) -> u32 {
+    match options.slots {
+        1 => 1,
+        slots => (2 * slots).min(MOST_SEQUENCES),
+    }
+}
+
 /// Rows with logits that one decode call may have. Reserving for fewer than the whole batch saves
 /// hundreds of megabytes on wide vocabularies.
 pub fn max_outputs(options: &LlamaOptions) -> u32 {
@@ -127,7 +138,7 @@ impl Context {
         params.n_ctx = cells;
         params.n_batch = options.batch.min(cells);
         params.n_ubatch = params.n_batch;
-        params.n_seq_max = options.slots;
+        params.n_seq_max = sequences(options);
         // Must not be below n_seq_max: llama.cpp asserts it.
         params.n_outputs_max = max_outputs(options);
         params.n_threads = threads;

@@ -21,7 +21,7 @@ use std::ptr::NonNull;
 use llama_cpp_sys_2 as sys;
 
 use accel::Accelerator;
-use handles::{Adapter, Batch, Context, Model, copy_text, max_outputs, threads};
+use handles::{Adapter, Batch, Context, MOST_SEQUENCES, Model, copy_text, max_outputs, sequences, threads};
 use log::start_loading;
 use plan::Plan;
 pub use plan::Weights;
@@ -34,7 +34,8 @@ use crate::{Error, Result};
 pub struct LlamaOptions {
     /// Threads that compute; default: one for each core this process may use, one for a tiny model.
     pub threads: Option<u32>,
-    /// Sequences that may be live at once, 1..=256.
+    /// Sequences to work on at once, 1..=256. As many again keep prompts, unless it is one: then what it
+    /// writes does not depend on what ran before.
     pub slots: u32,
     /// KV cells shared by all sequences (llama.cpp rounds up to a multiple of 256). Default: 512
     /// for each slot, at least 2048, at most what fits into 1 GiB.
@@ -96,6 +97,8 @@ pub struct Llama {
     template: ChatTemplate,
     bos: Option<Token>,
     n_vocab: usize,
+    /// Sequences to work on at once.
+    slots: usize,
     /// Positions in use, by sequence.
     lengths: Vec<u32>,
     /// Which rows of the last batch have logits.
@@ -117,7 +120,7 @@ impl Llama {
     /// encoder and diffusion models), [`Error::Input`] for options out of range.
     pub fn load(path: impl AsRef<Path>, options: &LlamaOptions) -> Result<Llama> {
         let path = path.as_ref();
-        let max_slots = 256;
+        let max_slots = MOST_SEQUENCES;
         if !(1..=max_slots).contains(&options.slots) {
             let why = format!("expected 1 to {max_slots}, found {}", options.slots);
             return Err(Error::input("slots", why));
@@ -172,7 +175,6 @@ impl Llama {
         };
         let template = ChatTemplate::new(template.as_deref(), &bos_text, &eos_text)
             .map_err(|error| Error::model(path, error.to_string()))?;
-        let slots = options.slots as usize;
         Ok(Llama {
             batch: Batch::with_capacity(context.n_batch()),
             context,
@@ -184,7 +186,8 @@ impl Llama {
             template,
             bos: (adds_bos && bos >= 0).then_some(bos),
             n_vocab: n_vocab.max(0) as usize,
-            lengths: vec![0; slots],
+            lengths: vec![0; sequences(options) as usize],
+            slots: options.slots as usize,
             outputs: Vec::new(),
             max_outputs: max_outputs(options) as usize,
             plan,
@@ -350,6 +353,10 @@ impl Decoder for Llama {
 
     fn max_sequences(&self) -> usize {
         self.lengths.len()
+    }
+
+    fn slots(&self) -> usize {
+        self.slots
     }
 
     fn max_batch(&self) -> usize {

@@ -2,7 +2,7 @@
 //!
 //! Every sequence of the decoder is a slot. A request takes a slot, feeds its prompt, then one
 //! token for each decode call, and leaves; the next one enters at once, so that decode calls stay
-//! full. Prompts mostly begin alike (the template, the examples, and the whole question across
+//! full. There may be more sequences than requests at work: those keep prompts. Prompts mostly begin alike (the template, the examples, and the whole question across
 //! its samples), so a request starts from the longest prefix that any slot holds, live or left
 //! over, and waits for a slot that is still feeding one rather than feed it again.
 //!

@@ -12,7 +12,7 @@ use crate::{Error, Result};
 impl<D: Decoder> Scheduler<D> {
     /// Starts requests while there are slots and room.
     pub(super) fn admit(&mut self, source: &mut dyn Source) -> Result<()> {
-        while self.slots.iter().any(|slot| slot.job.is_none()) {
+        while self.slots.iter().filter(|slot| slot.job.is_some()).count() < self.decoder.slots() {
             let Some(arrival) = self.next_arrival(source)? else {
                 return Ok(());
             };
@@ -72,14 +72,16 @@ impl<D: Decoder> Scheduler<D> {
 
     fn start(&mut self, arrival: Arrival) {
         let is_free = |slot: &Slot| slot.job.is_none();
-        // A leftover that begins like this prompt is used in place unless a running slot serves
-        // as well; otherwise an empty slot, otherwise the oldest leftover.
+        // An empty slot, to which the longest prefix is copied; otherwise a leftover that begins like
+        // this prompt, unless a running slot serves as well; otherwise the oldest leftover.
+        let empty = self.slots.iter().position(|slot| is_free(slot) && slot.tokens.is_empty());
         let best = self.longest_prefix(&arrival.prompt, None).map(|(index, _)| index);
         let oldest = || {
             let free = self.slots.iter().enumerate().filter(|(_, slot)| is_free(slot));
-            free.min_by_key(|(_, slot)| (!slot.tokens.is_empty(), slot.left)).map(|(i, _)| i)
+            free.min_by_key(|(_, slot)| slot.left).map(|(i, _)| i)
         };
-        let Some(index) = best.filter(|&i| is_free(&self.slots[i])).or_else(oldest) else {
+        let in_place = best.filter(|&i| is_free(&self.slots[i]));
+        let Some(index) = empty.or(in_place).or_else(oldest) else {
             self.waiting.push_front(arrival);
             return;
         };
@@ -155,7 +157,7 @@ impl<D: Decoder> Scheduler<D> {
     /// round differently for different batch shapes, so every prompt is fed in the same shapes.
     /// That is, from the start or not at all, and its last token by itself.
     pub(super) fn is_alone(&self) -> bool {
-        self.slots.len() == 1
+        self.decoder.slots() == 1
     }
 
     /// The slot, other than `except`, that holds the longest prefix of `prompt`, and its length.

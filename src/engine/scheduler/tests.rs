@@ -359,3 +359,26 @@ fn a_repetition_penalty_looks_at_the_generated_tokens_alone() {
     assert!(letters.len() > 3);
     assert_eq!(letters.iter().collect::<BTreeSet<_>>().len(), letters.len());
 }
+
+#[test]
+fn sequences_beyond_the_slots_keep_prompts_for_requests_to_come() {
+    let prompts = ["the first question", "a second question", "question number three"];
+    let sampling = Sampling { max_tokens: 6, temperature: 1.0, ..Sampling::default() };
+    let requests: Vec<Request> =
+        (0..24).map(|id| request(id, prompts[id as usize % 3], sampling.clone())).collect();
+    let fed = |sequences| {
+        let mut toy = Toy::new(sequences, 64, 1024);
+        toy.slots = 2;
+        let mut scheduler = Scheduler::new(toy);
+        let done = complete(&mut scheduler, requests.clone(), &Cancel::default()).unwrap();
+        for (request, completion) in requests.iter().zip(done) {
+            assert_eq!(completion.text, alone(request, 1024, |_| false).0);
+        }
+        scheduler.stats().prompt_tokens
+    };
+    let (few, many) = (fed(2), fed(6));
+    // With room to keep all three, each is fed once, but for its last token.
+    let once: usize = prompts.iter().map(|p| p.len() + 1).sum();
+    assert!(many <= (once + 24) as u64, "{many} prompt tokens fed");
+    assert!(many < few, "{many} with spare sequences, {few} without");
+}
