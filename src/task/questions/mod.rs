@@ -178,7 +178,7 @@ const ALL: [(Kind, Draw); 16] = [
     (
         Kind {
             name: "web-of-lies",
-            description: "Three to five people speak of each other; does the last one tell the truth?",
+            description: "Three to five people speak of each other: is the last one honest?",
             task: "cot",
         },
         lies::draw,
