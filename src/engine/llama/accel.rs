@@ -32,6 +32,8 @@ const LEAST_ROWS: i64 = 2;
 
 /// The unpacked weights of one model, and the threads that multiply them.
 pub struct Accelerator {
+    /// Whether it multiplies weights, and not only attends.
+    multiplies: bool,
     /// By address of the weight in the model, which outlives this.
     kept: Mutex<HashMap<usize, Kept>>,
     left: Mutex<Left>,
@@ -66,11 +68,13 @@ impl<T> Carried<T> {
 }
 
 impl Accelerator {
-    /// One that multiplies on `threads` threads. Registers the device with ggml.
-    pub fn new(threads: u32) -> Result<Accelerator> {
+    /// One that computes on `threads` threads: attention, and products if it `multiplies`. Registers the
+    /// device with ggml.
+    pub fn new(threads: u32, multiplies: bool) -> Result<Accelerator> {
         register();
         let pool = Pool::new(Some(threads), "decode")?;
-        Ok(Accelerator { kept: Mutex::default(), left: Mutex::default(), sight: Mutex::default(), pool })
+        let (kept, left, sight) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Ok(Accelerator { multiplies, kept, left, sight, pool })
     }
 
     /// Runs `work`, which calls llama.cpp, with this accelerator in force, on one of its threads.
@@ -324,13 +328,12 @@ fn is_view(op: sys::ggml_op) -> bool {
 unsafe extern "C" fn supports_op(_: *mut Device, op: *const sys::ggml_tensor) -> bool {
     // SAFETY: ggml asks about a live node.
     let op = unsafe { &*op };
-    if CURRENT.get().is_null() {
-        return false;
-    }
+    // SAFETY: set by `run`, which is still on this thread's stack.
+    let Some(accelerator) = (unsafe { CURRENT.get().as_ref() }) else { return false };
     // SAFETY: as above.
     unsafe {
         match op.op {
-            sys::GGML_OP_MUL_MAT => wants(op),
+            sys::GGML_OP_MUL_MAT => accelerator.multiplies && wants(op),
             sys::GGML_OP_FLASH_ATTN_EXT => can_attend(op),
             view => is_view(view),
         }

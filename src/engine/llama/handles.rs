@@ -25,7 +25,7 @@ pub fn sequences(options: &LlamaOptions) -> u32 {
 /// Rows with logits that one decode call may have. Reserving for fewer than the whole batch saves
 /// hundreds of megabytes on wide vocabularies.
 pub fn max_outputs(options: &LlamaOptions) -> u32 {
-    options.slots.max(32)
+    sequences(options).max(32)
 }
 
 pub struct Model(pub NonNull<sys::llama_model>);
@@ -127,12 +127,18 @@ impl Drop for Context {
 }
 
 impl Context {
-    pub fn new(model: &Model, facts: &ModelFacts, options: &LlamaOptions, plan: &Plan) -> Option<Context> {
+    pub fn new(
+        model: &Model,
+        facts: &ModelFacts,
+        options: &LlamaOptions,
+        plan: &Plan,
+        accelerated: bool,
+    ) -> Option<Context> {
         let cells = options
             .context
             .unwrap_or_else(|| plan::cells(facts, model.cache_width(), options, plan.cache_bytes));
         // ggml's threads would wait for the accelerator's, and these for them, by spinning.
-        let threads = if plan.expanded { 1 } else { threads(facts, options) as i32 };
+        let threads = if accelerated { 1 } else { threads(facts, options) as i32 };
         // SAFETY: fills a plain struct.
         let mut params = unsafe { sys::llama_context_default_params() };
         params.n_ctx = cells;
@@ -149,7 +155,7 @@ impl Context {
         params.offload_kqv = false;
         params.op_offload = false;
         params.no_perf = true;
-        if plan.expanded {
+        if accelerated {
             // Left to itself, llama.cpp turns it off where it would run on another device than the cache.
             params.flash_attn_type = sys::LLAMA_FLASH_ATTN_TYPE_ENABLED;
         }

@@ -149,8 +149,11 @@ impl Llama {
         let vocab = unsafe { sys::llama_model_get_vocab(model.0.as_ptr()) };
         let vocab =
             NonNull::new(vocab.cast_mut()).ok_or_else(|| Error::model(path, "it has no vocabulary"))?;
-        let accelerator = plan.expanded.then(|| Accelerator::new(threads(&facts, options))).transpose()?;
-        let context = run(accelerator.as_ref(), || Context::new(&model, &facts, options, &plan))
+        let threads = threads(&facts, options);
+        // A tiny model spends most of its time on the cells that its sequences do not see.
+        let accelerates = plan.expanded || (threads == 1 && options.slots > 1 && !options.f32_kv);
+        let accelerator = accelerates.then(|| Accelerator::new(threads, plan.expanded)).transpose()?;
+        let context = run(accelerator.as_ref(), || Context::new(&model, &facts, options, &plan, accelerates))
             .ok_or_else(|| Error::model(path, format!("no context for it: {}", log.why())))?;
 
         // SAFETY: as above; these only read.
