@@ -191,8 +191,17 @@ fn an_unknown_task_lists_those_there_are() {
     let b = Bench::new();
     fail(b.distill("model.gguf", "coinflip", "train.jsonl"), &["coinflip", "coin-flip", "biased-fact"]);
     fail(b.command(&["tasks", "coinflip"]), &["coinflip", "coin-flip"]);
+    fail(b.command(&["tasks", "show", "rar"]), &["\"rar\"", "rar-1", "rar-2"]);
     b.write("bad.json", "{\"name\": \"x\"");
     fail(b.distill("model.gguf", "bad.json", "train.jsonl"), &["bad.json"]);
+    b.write(
+        "bad.json",
+        quick_task(r#""yes", "no""#).replace("\"prompt\": \"{{ question }} A", "\"promt\": \"A"),
+    );
+    fail(
+        b.distill("model.gguf", "bad.json", "train.jsonl"),
+        &["bad.json: \"system2\" step 1: unknown field \"promt\"; did you mean \"prompt\"?"],
+    );
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! `secondnature tasks`: the built-in tasks.
 
-use clap::Args;
+use clap::{Args, Subcommand};
 use secondnature::Result;
 use secondnature::task::Task;
 
@@ -8,26 +8,62 @@ use super::output;
 
 /// List the built-in tasks, or print one as JSON to start your own from.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  secondnature tasks coin-flip > my-task.json")]
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "Example:\n  secondnature tasks show coin-flip > my-task.json"
+)]
 pub struct Tasks {
-    /// The task to print.
+    #[command(subcommand)]
+    command: Option<Command>,
+    /// The task to print, as `show` does.
+    #[arg(hide = true)]
     name: Option<String>,
     /// Print all tasks as a JSON array.
     #[arg(long)]
     json: bool,
 }
 
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// List the built-in tasks: name, method, what they are for.
+    #[command(after_help = "Example:\n  secondnature tasks list")]
+    List {
+        /// Print all tasks as a JSON array.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print a task as JSON, defaults written out, to copy and edit.
+    #[command(after_help = "Example:\n  secondnature tasks show rar-2 > my-task.json")]
+    Show {
+        /// A built-in task or a JSON file.
+        name: String,
+    },
+    /// Print the JSON Schema of task files, for editors that complete and check them.
+    #[command(after_help = "Example:\n  secondnature tasks schema > task.schema.json")]
+    Schema,
+}
+
 impl Tasks {
     pub fn run(&self) -> Result<()> {
-        if let Some(name) = &self.name {
-            return output::print(&Task::load(name)?.to_json());
+        match (&self.command, &self.name) {
+            (Some(Command::Show { name }), _) | (None, Some(name)) => {
+                output::print(&Task::load(name)?.to_json())
+            }
+            (Some(Command::Schema), _) => output::print(&Task::schema()),
+            (Some(Command::List { json }), _) => list(*json),
+            (None, None) => list(self.json),
         }
-        let tasks: Vec<Task> =
-            Task::builtin_names().iter().map(|name| Task::load(name)).collect::<Result<_>>()?;
-        if self.json {
-            return output::print_json(&tasks);
-        }
-        let lines = tasks.iter().map(|task| format!("{:<14}{}\n", task.name, task.description));
-        output::print(&lines.collect::<String>())
     }
+}
+
+fn list(json: bool) -> Result<()> {
+    let tasks: Vec<Task> =
+        Task::builtin_names().iter().map(|name| Task::load(name)).collect::<Result<_>>()?;
+    if json {
+        return output::print_json(&tasks);
+    }
+    let width = |column: fn(&Task) -> &str| tasks.iter().map(|task| column(task).len()).max().unwrap_or(0);
+    let (name, method) = (width(|task| &task.name), width(|task| &task.method));
+    let line = |task: &Task| format!("{:name$}  {:method$}  {}\n", task.name, task.method, task.description);
+    output::print(&tasks.iter().map(line).collect::<String>())
 }

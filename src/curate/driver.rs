@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
-use super::{Observer, Outcome, Plan, Sample, StepRecord, Voted, messages, sample_seed, sampling};
+use super::program::Program;
+use super::{Observer, Outcome, Plan, Sample, Voted};
 use crate::engine::{Completion, Request, Source};
-use crate::task::{Answer, Question};
+use crate::task::{Answer, Question, without_thinking};
 use crate::vote::{StopReason, Tally, decide, stop};
 use crate::{Error, Result};
 
@@ -27,24 +28,22 @@ struct Open<'a> {
 /// A sample that waits for those before it to be counted.
 struct Finished {
     voted: Voted,
-    /// What it wrote in its last step.
+    /// What it wrote in its last step, less its thinking.
     text: String,
 }
 
-/// A sample in the middle of its program.
-struct Running {
-    question: usize,
-    index: usize,
-    steps: Vec<StepRecord>,
-}
+/// A question's place in the plan and a sample's index.
+type Key = (usize, usize);
 
 pub struct Driver<'a> {
     plan: &'a Plan<'a>,
     open: Vec<Open<'a>>,
     /// Questions before this one need no further samples.
     first: usize,
-    running: HashMap<u64, Running>,
-    /// Follow-up steps, ready to be asked.
+    programs: HashMap<Key, Program<'a>>,
+    /// Which call of which sample a request is; none where its question is settled.
+    calls: HashMap<u64, (Key, usize)>,
+    /// Requests of programs under way, ready to be asked.
     ready: VecDeque<Request>,
     next_id: u64,
     failed: Option<Error>,
@@ -67,7 +66,8 @@ impl<'a> Driver<'a> {
             plan,
             open: open.collect(),
             first: 0,
-            running: HashMap::new(),
+            programs: HashMap::new(),
+            calls: HashMap::new(),
             ready: VecDeque::new(),
             next_id: 0,
             failed: None,
@@ -118,6 +118,8 @@ impl<'a> Driver<'a> {
                 let counted = std::mem::take(&mut q.finished).into_iter().take(q.counted);
                 q.outcome = Some(Outcome { verdict, samples: counted.map(|(_, f)| f.voted).collect() });
                 (q.completions, q.tally) = (HashMap::new(), Tally::new());
+                self.programs.retain(|(question, _), _| *question != i);
+                self.calls.retain(|_, ((question, _), _)| *question != i);
                 return Ok(());
             }
             let Some(sample) = q.finished.get_mut(&q.counted) else { return Ok(()) };
@@ -148,7 +150,7 @@ impl<'a> Driver<'a> {
         wanted
     }
 
-    fn start_sample(&mut self, i: usize) -> Result<Request> {
+    fn start_sample(&mut self, i: usize) -> Result<()> {
         let q = &mut self.open[i];
         while q.finished.contains_key(&q.next) {
             q.next += 1;
@@ -156,32 +158,50 @@ impl<'a> Driver<'a> {
         let index = q.next;
         q.next += 1;
         q.running += 1;
-        self.request(Running { question: i, index, steps: Vec::new() })
+        let program = Program::new(self.plan.task, q.question, self.plan.seed, index);
+        self.programs.insert((i, index), program);
+        self.go_on((i, index))
     }
 
-    /// The request of the next step of `running`.
-    fn request(&mut self, running: Running) -> Result<Request> {
-        let number = running.steps.len();
-        let step = &self.plan.task.system2[number];
-        let question = self.open[running.question].question;
-        let outputs: Vec<(String, String)> =
-            running.steps.iter().map(|s| (s.name.clone(), s.text.clone())).collect();
-        let request = Request {
-            id: self.next_id,
-            messages: messages(step, question, &outputs)?,
-            sampling: sampling(step),
-            thinking: false,
-            seed: sample_seed(self.plan.seed, &question.id, running.index, number),
-        };
-        self.next_id += 1;
-        self.running.insert(request.id, running);
-        Ok(request)
+    /// Asks for the next step of a sample, or counts the sample where its program is over.
+    fn go_on(&mut self, key: Key) -> Result<()> {
+        let Some(program) = self.programs.get_mut(&key) else { return Ok(()) };
+        let requests = program.next_calls()?;
+        if requests.is_empty() {
+            return self.end(key);
+        }
+        for request in requests {
+            self.calls.insert(self.next_id, (key, request.id as usize));
+            self.ready.push_back(Request { id: self.next_id, ..request });
+            self.next_id += 1;
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, key: Key) -> Result<()> {
+        let Some(program) = self.programs.remove(&key) else { return Ok(()) };
+        let sample = program.finish();
+        let q = &mut self.open[key.0];
+        q.running -= 1;
+        self.observer.sample(&sample)?;
+        q.finished.insert(sample.index, Finished::of(sample));
+        self.count(key.0)
+    }
+
+    fn next_ready(&mut self) -> Option<Request> {
+        while let Some(request) = self.ready.pop_front() {
+            if self.calls.contains_key(&request.id) {
+                return Some(request);
+            }
+        }
+        None
     }
 }
 
 impl Finished {
     fn of(mut sample: Sample) -> Finished {
         let text = sample.steps.last_mut().map(|step| std::mem::take(&mut step.text)).unwrap_or_default();
+        let text = without_thinking(&text).unwrap_or_default().to_string();
         Finished { voted: Voted::from(&sample), text }
     }
 }
@@ -191,7 +211,7 @@ impl Source for Driver<'_> {
         if self.failed.is_some() {
             return None;
         }
-        if let Some(request) = self.ready.pop_front() {
+        if let Some(request) = self.next_ready() {
             return Some(request);
         }
         while self.open.get(self.first).is_some_and(|q| q.outcome.is_some()) {
@@ -205,7 +225,7 @@ impl Source for Driver<'_> {
                 && q.running + ahead < self.wanted_now(q)
         })?;
         match self.start_sample(chosen) {
-            Ok(request) => Some(request),
+            Ok(()) => self.next_ready(),
             Err(error) => {
                 self.failed = Some(error);
                 None
@@ -214,47 +234,22 @@ impl Source for Driver<'_> {
     }
 
     fn finished(&mut self, completion: Completion) -> Result<()> {
-        let Some(mut running) = self.running.remove(&completion.id) else { return Ok(()) };
-        let i = running.question;
-        if self.open[i].outcome.is_some() {
-            return Ok(()); // Settled while this was under way.
-        }
-        running.steps.push(StepRecord {
-            name: self.plan.task.system2[running.steps.len()].name.clone(),
-            text: completion.text,
-            prompt_tokens: completion.prompt_tokens,
-            generated_tokens: completion.generated_tokens,
-        });
-        if running.steps.len() < self.plan.task.system2.len() {
-            let request = self.request(running)?;
-            self.ready.push_back(request);
-            return Ok(());
-        }
-        let last = running.steps.last().map_or("", |s| s.text.as_str());
-        let q = &mut self.open[i];
-        let sample = Sample {
-            question: q.question.id.clone(),
-            index: running.index,
-            perturbation: "none".into(),
-            seed: sample_seed(self.plan.seed, &q.question.id, running.index, 0),
-            answer: self.plan.task.extract2(last),
-            finish: completion.finish,
-            steps: running.steps,
-        };
-        q.running -= 1;
-        self.observer.sample(&sample)?;
-        q.finished.insert(sample.index, Finished::of(sample));
-        self.count(i)
+        // Nothing is known of it where its question was settled while this was under way.
+        let Some((key, call)) = self.calls.remove(&completion.id) else { return Ok(()) };
+        let Some(program) = self.programs.get_mut(&key) else { return Ok(()) };
+        if program.take(call, completion) { self.go_on(key) } else { Ok(()) }
     }
 
     fn enough(&self, id: u64, text: &str) -> bool {
         self.plan.stop_at_answer
-            && self.running.get(&id).is_some_and(|r| {
-                r.steps.len() + 1 == self.plan.task.system2.len() && self.plan.task.complete2(text)
-            })
+            && self
+                .calls
+                .get(&id)
+                .and_then(|(key, _)| self.programs.get(key))
+                .is_some_and(|program| program.is_last() && self.plan.task.complete2(text))
     }
 
     fn wanted(&self, id: u64) -> bool {
-        self.running.get(&id).is_some_and(|r| self.open[r.question].outcome.is_none())
+        self.calls.contains_key(&id)
     }
 }

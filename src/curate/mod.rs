@@ -5,20 +5,24 @@
 //! not depend on how the engine scheduled them; samples that turn out not to be needed are dropped.
 
 mod driver;
+mod program;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::engine::{Engine, Finish, Message, Role, Sampling};
-use crate::task::{Answer, Question, Step, Task};
+use crate::task::{Answer, Output, Question, Step, Task};
 use crate::vote::Verdict;
 use crate::{Cancel, Error, Result};
 
-/// One step of a sample as it was completed.
+/// One call of a sample as it was completed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StepRecord {
     /// The step's name.
     pub name: String,
+    /// The item it ran on, where the step runs once for each.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub item: Option<String>,
     /// What the model wrote.
     pub text: String,
     /// Tokens of its prompt.
@@ -38,7 +42,7 @@ pub struct Sample {
     pub perturbation: String,
     /// The seed of its first step.
     pub seed: u64,
-    /// Its steps.
+    /// Its calls, in the order of its steps and their items.
     pub steps: Vec<StepRecord>,
     /// The answer read from the last step, if it holds one.
     pub answer: Option<Answer>,
@@ -136,8 +140,18 @@ pub fn sample_seed(seed: u64, question: &str, index: usize, step: usize) -> u64 
     u64::from_le_bytes(hash[..8].try_into().expect("SHA-256 has 32 bytes"))
 }
 
+/// The seed of a step's call for the `item`th item of an earlier output. It is hashed from less than
+/// [`sample_seed`] ever is, so that the two never meet.
+pub fn item_seed(seed: u64, question: &str, index: usize, step: usize, item: usize) -> u64 {
+    let mut hasher = Sha256::new();
+    hasher.update(sample_seed(seed, question, index, step).to_le_bytes());
+    hasher.update((item as u64).to_le_bytes());
+    let hash = hasher.finalize();
+    u64::from_le_bytes(hash[..8].try_into().expect("SHA-256 has 32 bytes"))
+}
+
 /// The messages of `step` for `question`, as the engine takes them.
-pub fn messages(step: &Step, question: &Question, outputs: &[(String, String)]) -> Result<Vec<Message>> {
+pub fn messages(step: &Step, question: &Question, outputs: &[(String, Output)]) -> Result<Vec<Message>> {
     let messages = step.render(question, outputs)?;
     Ok(messages
         .into_iter()

@@ -112,6 +112,169 @@ fn seeds_differ_between_samples_steps_and_questions() {
 }
 
 #[test]
+fn seeds_are_those_of_earlier_versions_and_an_item_has_its_own() {
+    assert_eq!(sample_seed(7, "q1", 2, 1), 11278269738247427581);
+    assert_eq!(item_seed(7, "q1", 2, 1, 0), 4018944976831849675);
+    assert_ne!(item_seed(7, "q1", 2, 1, 0), item_seed(7, "q1", 2, 1, 1));
+}
+
+/// Lists points, judges each, merges.
+fn fan_out() -> Task {
+    Task::from_json(
+        r#"{"name": "t", "system1": {"prompt": "{{ question }}"},
+            "system2": [
+                {"name": "points", "prompt": "List: {{ question }}"},
+                {"name": "judge", "for_each": "points", "items": {"most": 3}, "prompt": "Judge {{ item }}"},
+                {"name": "merge", "thinking": true,
+                 "prompt": "{% for part in judge %}[{{ part.item }}: {{ part.output }}]{% endfor %}"}
+            ],
+            "answer": {"kind": "choice", "choices": ["yes", "no"]},
+            "vote": {"samples": 4, "threshold": 0.5, "min_samples": 2}}"#,
+        "test",
+    )
+    .unwrap()
+}
+
+/// What the model of the fan-out says. `empty` lists nothing.
+fn judged(request: &crate::engine::Request) -> String {
+    match request.messages[0].content.as_str() {
+        "List: empty" => "---".into(),
+        list if list.starts_with("List: ") => "Here they are:\n1. truth\n2. style\n3. length\n4. more".into(),
+        judge if judge.starts_with("Judge ") => format!("seed {}", request.seed % 10),
+        _ => "yes".into(),
+    }
+}
+
+/// Takes all the requests there are and completes the last first.
+struct Backwards(Vec<Vec<String>>);
+
+impl Engine for Backwards {
+    fn run(&mut self, source: &mut dyn crate::engine::Source, _: &Cancel) -> Result<()> {
+        loop {
+            let requests: Vec<_> = std::iter::from_fn(|| source.next()).collect();
+            if requests.is_empty() {
+                return Ok(());
+            }
+            self.0.push(requests.iter().map(|r| r.messages[0].content.clone()).collect());
+            for request in
+                requests.iter().rev().filter(|r| r.thinking == r.messages[0].content.starts_with('['))
+            {
+                source.finished(crate::engine::Completion {
+                    id: request.id,
+                    text: judged(request),
+                    prompt_tokens: 1,
+                    generated_tokens: 1,
+                    finish: Finish::EndOfTurn,
+                    probability: f32::NAN,
+                    seconds: 0.0,
+                })?;
+            }
+        }
+    }
+    fn set_adapter(&mut self, _: Option<&std::path::Path>) -> Result<()> {
+        Ok(())
+    }
+}
+
+fn run_fan_out<E: Engine>(
+    mut engine: E,
+    ids: &[&str],
+    earlier: Vec<Sample>,
+    log: &mut Log,
+) -> (Vec<Outcome>, E) {
+    let (task, questions) =
+        (fan_out(), ids.iter().map(|id| Question::new(*id, *id, vec![])).collect::<Vec<_>>());
+    let plan = Plan { task: &task, questions: &questions, seed: 7, stop_at_answer: true };
+    let earlier = earlier.into_iter().map(Ok);
+    let outcomes = curate(|| Ok(&mut engine), &plan, earlier, log, &Cancel::new()).unwrap();
+    (outcomes, engine)
+}
+
+#[test]
+fn a_step_runs_side_by_side_for_each_item_and_the_next_sees_them_in_order() {
+    let mut log = Log::default();
+    let (outcomes, engine) = run_fan_out(Backwards(vec![]), &["q"], vec![], &mut log);
+    assert!(engine.0.iter().any(|batch| batch.iter().filter(|text| *text == "Judge style").count() > 0
+        && batch.iter().any(|text| text == "Judge truth")));
+    for sample in &log.0 {
+        let steps: Vec<_> = sample.steps.iter().map(|s| (s.name.as_str(), s.item.as_deref())).collect();
+        let items = ["truth", "style", "length"].map(|item| ("judge", Some(item)));
+        assert_eq!(steps, [&[("points", None)], &items[..], &[("merge", None)]].concat());
+        for (i, record) in sample.steps[1..4].iter().enumerate() {
+            let seed = item_seed(7, "q", sample.index, 1, i);
+            assert_eq!(record.text, format!("seed {}", seed % 10));
+        }
+        let [truth, style, length] = [1, 2, 3].map(|i| sample.steps[i].text.as_str());
+        let merged = format!("[truth: {truth}][style: {style}][length: {length}]");
+        assert!(engine.0.iter().flatten().any(|text| *text == merged), "{merged}");
+        assert_eq!(sample.answer.as_ref().unwrap().key, "yes");
+    }
+    let mut forwards = Log::default();
+    let (same, _) = run_fan_out(Scripted::new(judged), &["q"], vec![], &mut forwards);
+    assert_eq!(
+        outcomes.iter().map(|o| &o.verdict).collect::<Vec<_>>(),
+        same.iter().map(|o| &o.verdict).collect::<Vec<_>>()
+    );
+    for (a, b) in log.0.iter().zip(&forwards.0) {
+        let texts = |s: &Sample| s.steps.iter().map(|s| s.text.clone()).collect::<Vec<_>>();
+        let other = forwards.0.iter().find(|b| b.index == a.index).unwrap_or(b);
+        assert_eq!(texts(a), texts(other));
+    }
+}
+
+#[test]
+fn an_output_without_items_is_an_unparsed_sample_and_no_error() {
+    let mut log = Log::default();
+    let (outcomes, engine) = run_fan_out(Scripted::new(judged), &["empty", "q"], vec![], &mut log);
+    let verdict = &outcomes[0].verdict;
+    assert!(!verdict.kept && verdict.answer.is_none() && verdict.n > 0);
+    let empty: Vec<_> = log.0.iter().filter(|s| s.question == "empty").collect();
+    assert!(empty.iter().all(|s| s.steps.len() == 1 && s.answer.is_none()));
+    assert!(outcomes[1].verdict.kept);
+    assert_eq!(engine.calls() as usize, log.0.iter().map(|s| s.steps.len()).sum::<usize>());
+}
+
+#[test]
+fn samples_of_a_fan_out_are_kept_with_their_items_and_resumed() {
+    let mut first = Log::default();
+    let (whole, _) = run_fan_out(Scripted::new(judged), &["q"], vec![], &mut first);
+    let line = serde_json::to_string(&first.0[0]).unwrap();
+    assert!(line.contains(r#""name":"judge","item":"truth","#) && !line.contains("null"), "{line}");
+    let kept: Vec<Sample> =
+        first.0.iter().map(|s| serde_json::from_str(&serde_json::to_string(s).unwrap()).unwrap()).collect();
+    let (resumed, engine) = run_fan_out(Scripted::new(judged), &["q"], kept, &mut Log::default());
+    assert_eq!((resumed, engine.calls()), (whole, 0));
+}
+
+#[test]
+fn a_journal_of_an_earlier_version_is_read() {
+    let line = r#"{"question":"q","index":0,"perturbation":"none","seed":1,"steps":[{"name":"a","text":"yes","prompt_tokens":1,"generated_tokens":2}],"answer":{"key":"yes","text":"yes"},"finish":"end_of_turn"}"#;
+    let sample: Sample = serde_json::from_str(line).unwrap();
+    assert_eq!(sample.steps[0].item, None);
+    assert_eq!(serde_json::to_string(&sample).unwrap(), line);
+}
+
+#[test]
+fn a_thought_that_came_to_no_end_is_no_answer() {
+    let mut task = fan_out();
+    task.system2[2].max_tokens = 3;
+    let questions = [Question::new("q", "q", vec![])];
+    let plan = Plan { task: &task, questions: &questions, seed: 7, stop_at_answer: true };
+    for (text, answer) in
+        [("yes it may be that", None), ("hm</think> yes", Some("yes")), ("yes", Some("yes"))]
+    {
+        let mut engine = Scripted::new(|request: &crate::engine::Request| match judged(request).as_str() {
+            "yes" => text.to_string(),
+            other => other.to_string(),
+        });
+        let outcomes = curate(|| Ok(&mut engine), &plan, [], &mut Log::default(), &Cancel::new()).unwrap();
+        let verdict = &outcomes[0].verdict;
+        assert_eq!(verdict.answer.as_ref().map(|a| a.text.as_str()), answer, "{text}");
+        assert_eq!(verdict.completion.as_deref().map(str::trim), answer, "what is learned holds no thinking");
+    }
+}
+
+#[test]
 fn labels_that_collapse_or_do_not_exist_are_refused_with_figures() {
     let verdict = |key: &str, kept| Verdict {
         completion: None,

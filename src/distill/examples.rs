@@ -75,7 +75,8 @@ fn hash(name: &str) -> u64 {
 
 /// System 1 prompt → answer and end of turn, as tokens of the model.
 pub fn example(decoder: &dyn Decoder, task: &Task, label: &Labelled) -> Result<Example> {
-    let prompt = decoder.prompt(&messages(&task.system1, &label.question, &[])?, false)?;
+    let messages = messages(&task.system1, &label.question, &[])?;
+    let prompt = decoder.prompt(&messages, task.system1.thinking)?;
     let text = match (task.learn, &label.completion) {
         (Learn::Completion, Some(text)) => text.trim().to_string(),
         _ => task.answer.target(&label.answer),

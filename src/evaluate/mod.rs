@@ -59,7 +59,7 @@ pub fn ask_directly(
                 id: i as u64,
                 messages: curate::messages(&task.system1, q, &[])?,
                 sampling: curate::sampling(&task.system1),
-                thinking: false,
+                thinking: task.system1.thinking,
                 seed: curate::sample_seed(seed, &q.id, 0, 0),
             })
         })

@@ -5,26 +5,53 @@
 //! range, and nothing downstream checks them again. This room asks no model and keeps no state.
 
 mod answer;
+mod items;
 mod normalize;
 mod question;
 mod questions;
 mod raw;
+mod refusal;
+mod schema;
 mod step;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use answer::{Answer, AnswerRule, ChoiceRule, NumberRule, Pattern, TextRule};
+pub use answer::{
+    Answer, AnswerRule, ChoiceRule, JsonRule, LastLineRule, Normalize, NumberRule, Pattern, PatternRule,
+    TextRule,
+};
+pub use items::Items;
 pub use question::{Question, read_questions};
 pub use questions::{Kind, Split, generate, kinds};
-pub use step::{Marker, Step};
+pub use step::{Marker, Output, Part, Step};
+pub(crate) use step::{THINKING_ENDS, without_thinking};
 
 use crate::{Error, Result};
 
-const BUILTINS: [(&str, &str); 2] = [
+/// Tasks, then methods for questions of one's own.
+const BUILTINS: [(&str, &str); 11] = [
     ("coin-flip", include_str!("data/coin-flip.json")),
     ("biased-fact", include_str!("data/biased-fact.json")),
+    ("last-letters", include_str!("data/last-letters.json")),
+    ("pairwise-judge", include_str!("data/pairwise-judge.json")),
+    ("arithmetic", include_str!("data/arithmetic.json")),
+    ("cot", include_str!("data/cot.json")),
+    ("rar-1", include_str!("data/rar-1.json")),
+    ("rar-2", include_str!("data/rar-2.json")),
+    ("s2a", include_str!("data/s2a.json")),
+    ("bsm", include_str!("data/bsm.json")),
+    ("thinking", include_str!("data/thinking.json")),
 ];
-const BUILTIN_NAMES: [&str; BUILTINS.len()] = [BUILTINS[0].0, BUILTINS[1].0];
+const BUILTIN_NAMES: [&str; BUILTINS.len()] = {
+    let mut names = [""; BUILTINS.len()];
+    let mut i = 0;
+    while i < names.len() {
+        names[i] = BUILTINS[i].0;
+        i += 1;
+    }
+    names
+};
 
 /// Everything about a kind of question that does not depend on the model.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -48,7 +75,7 @@ pub struct Task {
 }
 
 /// What a distilled model learns to write.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Learn {
     /// The answer alone: fewest tokens.
@@ -60,17 +87,21 @@ pub enum Learn {
 }
 
 /// When the samples of one question have said enough, and whether their answer is kept.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct VoteRule {
     /// Most samples of a question, `1..=1000`.
+    #[schemars(range(min = 1, max = 1000))]
     pub samples: usize,
     /// The part of all samples, unparsed ones included, that must agree; above 0, at most 1.
+    #[schemars(range(min = 0, max = 1))]
     pub threshold: f32,
     /// Samples before a vote may be called settled, `1..=samples`.
+    #[schemars(range(min = 1, max = 1000))]
     pub min_samples: usize,
     /// How sure it must be that the leader is the true majority before sampling stops early;
     /// above 0.5, at most 1. At 1 no vote is called settled.
+    #[schemars(range(min = 0.5, max = 1))]
     pub confidence: f32,
     /// Whether sampling stops once the samples left cannot lift any answer to the threshold.
     #[serde(skip_serializing_if = "is_true")]

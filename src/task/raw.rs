@@ -1,53 +1,109 @@
 //! From JSON to a [`Task`] whose every part can be used: the one place where tasks are checked.
 
+use schemars::{JsonSchema, Schema, schema_for};
 use serde::Deserialize;
 
 use crate::grammar::Grammar;
 
-use super::{AnswerRule, Learn, Marker, Step, Task, VoteRule};
+use super::step::ITEM;
+use super::{AnswerRule, Items, Learn, Marker, Step, Task, VoteRule, refusal};
 
 const MAX_SAMPLES: usize = 1000;
 const MAX_TOKENS: usize = 1 << 20;
+const MAX_ITEMS: usize = 64;
 
-#[derive(Deserialize)]
+/// A kind of question: how to ask it directly, how to reason about it, and how to read and vote on
+/// the answers.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(title = "Task of secondnature")]
 struct RawTask {
+    /// Where this schema is, for editors; ignored.
+    #[serde(rename = "$schema", default)]
+    _schema: Option<String>,
+    /// Short name: letters, digits and `-` `_` `.`, a letter first.
     name: String,
+    /// One line for a person who chooses.
     #[serde(default)]
     description: String,
+    /// What the System 2 method is called. Says nothing to the program.
     #[serde(default = "own_method")]
     method: String,
+    /// The direct question: what a distilled model is trained to answer.
     system1: RawStep,
+    /// The slow program: steps in order. The last one's completion holds the answer.
+    #[schemars(length(min = 1))]
     system2: Vec<RawStep>,
+    /// How an answer is read from a completion, and when two are the same.
     answer: AnswerRule,
+    /// How many samples vote, and what they must agree on.
     #[serde(default)]
     vote: VoteRule,
+    /// What the distilled model learns to write.
     #[serde(default)]
     learn: Learn,
 }
 
-#[derive(Deserialize)]
+/// One call of the model. Templates are Jinja; they see the question's fields and, in `system2`,
+/// the outputs of earlier steps, each under its name.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Step")]
 struct RawStep {
+    /// Under what name later steps see this one's output. Needed where there are several steps.
     name: Option<String>,
+    /// An earlier step: this one runs once for each item of its output, which the template sees as
+    /// `item`. Later steps see a list with an `item` and an `output` in each place. Without any
+    /// item the sample has no answer.
+    for_each: Option<String>,
+    /// How that output is split into items: by default at line ends.
+    items: Option<Items>,
+    /// Template of the system message; none is sent without it.
     system: Option<String>,
+    /// Template of the user message.
     prompt: String,
+    /// Most tokens to generate, the end of the turn included; by default 32 in `system1`, 256 in
+    /// `system2`.
+    #[schemars(range(min = 1, max = 1048576))]
     max_tokens: Option<usize>,
+    /// Sampling temperature, 0 to 10; 0 takes the likeliest token. By default 0 in `system1`, 0.7
+    /// in `system2`.
+    #[schemars(range(min = 0, max = 10))]
     temperature: Option<f32>,
+    /// Sample from the likeliest tokens that together have this probability; above 0, and 1 is off.
     #[serde(default = "one")]
+    #[schemars(range(min = 0, max = 1))]
     top_p: f32,
+    /// Sample from this many of the likeliest tokens; 0 is off.
     #[serde(default)]
     top_k: usize,
+    /// Leave out tokens less likely than this fraction of the likeliest one; below 1, and 0 is off.
     #[serde(default)]
+    #[schemars(range(min = 0, max = 1))]
     min_p: f32,
+    /// Makes tokens that were generated lately less likely: 1.1 is a little, 1 is off; above 0.
     #[serde(default = "one")]
+    #[schemars(range(min = 0, max = 10))]
     repeat_penalty: f32,
+    /// The only texts the completion may be; empty allows all.
     #[serde(default)]
     choices: Vec<String>,
+    /// A grammar that the completion follows, in GBNF, llama.cpp's notation.
     grammar: Option<String>,
+    /// Texts that end the completion and are not part of it.
     #[serde(default)]
     stop: Vec<String>,
+    /// Announces the answer, such as `Answer:`. With it, the answer is read after its last
+    /// occurrence, and a completion without it has no answer.
     marker: Option<Marker>,
+    /// Whether a model that can think before it answers does so.
+    #[serde(default)]
+    thinking: bool,
+}
+
+/// The format as a JSON Schema.
+pub(super) fn schema() -> Schema {
+    schema_for!(RawTask)
 }
 
 fn own_method() -> String {
@@ -71,7 +127,7 @@ const SYSTEM2: Defaults = Defaults { name: "answer", max_tokens: 256, temperatur
 
 /// Parses and checks; the error is one line without the origin.
 pub(super) fn parse(text: &str) -> Result<Task, String> {
-    let raw: RawTask = serde_json::from_str(text).map_err(|error| format!("not a task: {error}"))?;
+    let raw: RawTask = refusal::from_json(text)?;
     check_name("task", &raw.name, "-_.")?;
     if raw.system2.is_empty() {
         return Err("\"system2\" is empty; it needs at least one step".into());
@@ -98,10 +154,6 @@ pub(super) fn parse(text: &str) -> Result<Task, String> {
         vote: raw.vote,
         learn: raw.learn,
     };
-    if let AnswerRule::Text(rule) = &task.answer {
-        check(rule.max_words, "max_words", "1 or more", |n| n > 0)
-            .map_err(|why| format!("\"answer\": {why}"))?;
-    }
     check_program(&task)?;
     check_vote(&task.vote).map_err(|why| format!("\"vote\": {why}"))?;
     if task.vote.samples > 1 && task.system2.iter().all(|step| step.temperature == 0.0) {
@@ -117,6 +169,8 @@ pub(super) fn parse(text: &str) -> Result<Task, String> {
 fn step(raw: RawStep, defaults: &Defaults) -> Result<Step, String> {
     let step = Step {
         name: raw.name.unwrap_or_else(|| defaults.name.into()),
+        for_each: raw.for_each,
+        items: raw.items.unwrap_or_default(),
         system: raw.system,
         prompt: raw.prompt,
         max_tokens: raw.max_tokens.unwrap_or(defaults.max_tokens),
@@ -129,6 +183,7 @@ fn step(raw: RawStep, defaults: &Defaults) -> Result<Step, String> {
         grammar: raw.grammar,
         stop: raw.stop,
         marker: raw.marker,
+        thinking: raw.thinking,
     };
     check_name("step", &step.name, "_")?;
     if step.prompt.trim().is_empty() {
@@ -144,6 +199,14 @@ fn step(raw: RawStep, defaults: &Defaults) -> Result<Step, String> {
     }
     check(step.repeat_penalty, "repeat_penalty", "above 0, at most 10", |p| p > 0.0 && p <= 10.0)?;
     check_constraint(&step)?;
+    check(step.items.most, "most", "1 to 64", |n| (1..=MAX_ITEMS).contains(&n))
+        .map_err(|why| format!("\"items\": {why}"))?;
+    if step.for_each.is_none() && !step.items.is_default() {
+        return Err("\"items\" says how to split an output, but no \"for_each\" says which".into());
+    }
+    if step.for_each.is_some() && !step.names_used().iter().any(|name| name == ITEM) {
+        return Err("\"for_each\" would ask the same for every item; use {{ item }} in the template".into());
+    }
     Ok(step)
 }
 
@@ -173,14 +236,39 @@ fn check_program(task: &Task) -> Result<(), String> {
         if let Some(name) = step.names_used().iter().find(|name| ahead.contains(&name.as_str())) {
             return Err(format!("{at}: the template uses {name:?}, which only exists after that step"));
         }
+        check_fan_out(&task.system2, index).map_err(|why| format!("{at}: {why}"))?;
     }
     let earlier = &names[..names.len() - 1];
+    if task.system1.for_each.is_some() {
+        return Err("\"system1\": \"for_each\" is for \"system2\" steps; System 1 is one call".into());
+    }
     if let Some(name) = task.system1.names_used().iter().find(|name| earlier.contains(&name.as_str())) {
         return Err(format!(
             "\"system1\": the template uses {name:?}, a \"system2\" step; it sees only fields"
         ));
     }
     Ok(())
+}
+
+/// A step may run over the items of an earlier step that ran once; the last must give one answer.
+fn check_fan_out(steps: &[Step], index: usize) -> Result<(), String> {
+    let step = &steps[index];
+    let fans_out = steps.iter().any(|step| step.for_each.is_some());
+    if fans_out && step.name == ITEM {
+        return Err("the name \"item\" is what \"for_each\" calls an item; give the step another".into());
+    }
+    let Some(name) = &step.for_each else { return Ok(()) };
+    match steps[..index].iter().find(|earlier| earlier.name == *name) {
+        None => Err(format!("\"for_each\" must name an earlier step, found {name:?}")),
+        Some(earlier) if earlier.for_each.is_some() => {
+            Err(format!("\"for_each\" names {name:?}, whose output is a list; name a step that runs once"))
+        }
+        Some(_) if index + 1 == steps.len() => {
+            Err("the last step has \"for_each\", so its answers would be many; add a step that merges them"
+                .into())
+        }
+        Some(_) => Ok(()),
+    }
 }
 
 fn check_vote(rule: &VoteRule) -> Result<(), String> {

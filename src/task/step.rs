@@ -2,21 +2,33 @@
 
 use std::collections::BTreeMap;
 
-use minijinja::{Environment, ErrorKind, UndefinedBehavior};
+use minijinja::{Environment, ErrorKind, UndefinedBehavior, Value};
 use regex::Regex;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Question;
+use super::{Items, Question};
 use crate::{Error, Result};
 
-/// One call of the model.
+/// What a step with `for_each` calls the item at hand.
+pub(super) const ITEM: &str = "item";
+
+/// One call of the model, or with `for_each` one for each item of an earlier output.
 ///
-/// Templates are minijinja. They see the question's fields and the outputs of earlier steps,
-/// each under its name.
+/// Templates are minijinja. They see the question's fields and the outputs of earlier steps, each
+/// under its name. The output of a step with `for_each` is a list with an `item` and an `output`
+/// in each place: `{% for part in judge %}{{ part.item }}: {{ part.output }}{% endfor %}`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Step {
     /// Under what name later steps see this one's output.
     pub name: String,
+    /// The earlier step over the items of whose output this one runs. Its template sees the item
+    /// at hand as `item`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub for_each: Option<String>,
+    /// How that output is split into items.
+    #[serde(skip_serializing_if = "Items::is_default")]
+    pub items: Items,
     /// Template of the system message; none is sent without it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub system: Option<String>,
@@ -48,6 +60,45 @@ pub struct Step {
     /// completion without it has no answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub marker: Option<Marker>,
+    /// Whether a model that can think before it answers does so.
+    #[serde(skip_serializing_if = "is_false")]
+    pub thinking: bool,
+}
+
+/// What a finished step left for later ones.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Output {
+    /// The completion of a step that ran once.
+    Text(String),
+    /// What a step with `for_each` made of each item, in the order of the items.
+    Parts(Vec<Part>),
+}
+
+/// One item, and what a step made of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Part {
+    /// The item.
+    pub item: String,
+    /// The completion.
+    pub output: String,
+}
+
+impl Output {
+    fn value(&self) -> Value {
+        let text = |output: &str| without_thinking(output).unwrap_or("").trim().to_string();
+        match self {
+            Output::Text(output) => text(output).into(),
+            Output::Parts(parts) => parts
+                .iter()
+                .map(|part| BTreeMap::from([(ITEM, part.item.clone()), ("output", text(&part.output))]))
+                .map(Value::from_serialize)
+                .collect(),
+        }
+    }
+}
+
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 fn is_one(factor: &f32) -> bool {
@@ -57,35 +108,41 @@ fn is_one(factor: &f32) -> bool {
 impl Step {
     /// The messages to send, as (role, text): `system` where the step has one, then `user`.
     ///
-    /// `outputs` are the completions of earlier steps by step name; thinking (`<think>…</think>`)
-    /// and surrounding white space are left out of them.
+    /// `outputs` are those of earlier steps by step name; thinking (`<think>…</think>`) and
+    /// surrounding white space are left out of them. What a step with `for_each` runs on is among
+    /// them as `item`.
     ///
     /// Errors: [`Error::Input`] naming the question where a template asks for a field it does not
     /// have, or a field has the name of a step.
     pub fn render(
         &self,
         question: &Question,
-        outputs: &[(String, String)],
+        outputs: &[(String, Output)],
     ) -> Result<Vec<(&'static str, String)>> {
         let refuse = |why: String| Error::input(format!("question {:?}", question.id), why);
-        let mut values: BTreeMap<&str, &str> =
-            question.fields.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
+        let mut values: BTreeMap<&str, Value> =
+            question.fields.iter().map(|(name, text)| (name.as_str(), text.as_str().into())).collect();
         for (name, output) in outputs {
-            let text = without_thinking(output).unwrap_or("").trim();
-            if values.insert(name, text).is_some() {
-                return Err(refuse(format!("its field {name:?} has the name of a step; rename one of them")));
+            if values.insert(name, output.value()).is_some() {
+                return Err(refuse(if name == ITEM {
+                    "its field \"item\" has the name that a step with \"for_each\" needs; rename the field"
+                        .into()
+                } else {
+                    format!("its field {name:?} has the name of a step; rename one of them")
+                }));
             }
         }
         let environment = environment();
         let fill = |template: &str| {
             environment.render_str(template, &values).map_err(|error| {
+                let unknown = self.unknown_names(&values);
                 refuse(match error.kind() {
-                    ErrorKind::UndefinedError => {
+                    ErrorKind::UndefinedError if !unknown.is_empty() => {
                         let has: Vec<&str> = values.keys().copied().collect();
                         format!(
                             "the prompt of step {:?} uses a field that the question does not have ({}); it has: {}",
                             self.name,
-                            self.unknown_names(&values).join(", "),
+                            unknown.join(", "),
                             has.join(", ")
                         )
                     }
@@ -127,14 +184,17 @@ impl Step {
         self.system.as_deref().into_iter().chain([self.prompt.as_str()])
     }
 
-    fn unknown_names(&self, known: &BTreeMap<&str, &str>) -> Vec<String> {
+    fn unknown_names(&self, known: &BTreeMap<&str, Value>) -> Vec<String> {
         self.names_used().into_iter().filter(|name| !known.contains_key(name.as_str())).collect()
     }
 }
 
+/// What a model writes where its thinking ends.
+pub(crate) const THINKING_ENDS: &str = "</think>";
+
 /// `text` after the model's own thinking; `None` where the thinking has not ended.
-pub(super) fn without_thinking(text: &str) -> Option<&str> {
-    match text.rsplit_once("</think>") {
+pub(crate) fn without_thinking(text: &str) -> Option<&str> {
+    match text.rsplit_once(THINKING_ENDS) {
         Some((_, rest)) => Some(rest),
         None if text.trim_start().starts_with("<think>") => None,
         None => Some(text),
@@ -155,8 +215,9 @@ fn one_line(error: &minijinja::Error) -> String {
 /// The text that announces an answer, such as `Answer:`.
 ///
 /// Found in any case, and through the markdown that models put around it (`**Answer**:`).
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
+#[schemars(inline)]
 pub struct Marker {
     text: String,
     regex: Regex,
@@ -211,6 +272,8 @@ mod tests {
     fn step(prompt: &str) -> Step {
         Step {
             name: "answer".into(),
+            for_each: None,
+            items: Items::default(),
             system: None,
             prompt: prompt.into(),
             max_tokens: 8,
@@ -223,6 +286,7 @@ mod tests {
             grammar: None,
             stop: vec![],
             marker: None,
+            thinking: false,
         }
     }
 
@@ -235,11 +299,33 @@ mod tests {
         let mut step = step("{{ question }} / {{ rewrite }}");
         step.system = Some("About {{ question|length }} letters".into());
         let question = Question::new("q", "<Why & how>", vec![]);
-        let outputs = [("rewrite".to_string(), "<think>hm</think>\n Why?\n".to_string())];
+        let outputs = [("rewrite".to_string(), Output::Text("<think>hm</think>\n Why?\n".into()))];
         assert_eq!(
             step.render(&question, &outputs).unwrap(),
             [("system", "About 11 letters".into()), ("user", "<Why & how> / Why?".into())]
         );
+    }
+
+    #[test]
+    fn what_was_made_of_each_item_is_a_list_in_templates() {
+        let step = step("{% for part in judge %}{{ part.item }}: {{ part.output }}\n{% endfor %}{{ item }}");
+        let part = |item: &str, output: &str| Part { item: item.into(), output: output.into() };
+        let parts = vec![part("truth", "<think>A?</think> B\n"), part("style", "A")];
+        let item = ("item".to_string(), Output::Text("x".into()));
+        let outputs = [("judge".to_string(), Output::Parts(parts)), item.clone()];
+        let question = Question::new("q", "?", vec![]);
+        assert_eq!(step.render(&question, &outputs).unwrap()[0].1, "truth: B\nstyle: A\nx");
+        let error = step.render(&question, &[item]).unwrap_err().to_string();
+        assert!(error.contains("a field that the question does not have (judge)"), "{error}");
+    }
+
+    #[test]
+    fn a_mistake_inside_a_list_is_told_as_the_template_s() {
+        let step = step("{% for part in judge %}{{ part.verdict.x }}{% endfor %}");
+        let parts = vec![Part { item: "a".into(), output: "b".into() }];
+        let outputs = [("judge".to_string(), Output::Parts(parts))];
+        let error = step.render(&Question::new("q", "?", vec![]), &outputs).unwrap_err().to_string();
+        assert!(error.contains("cannot be filled in: "), "{error}");
     }
 
     #[test]
@@ -261,9 +347,14 @@ mod tests {
 
     #[test]
     fn a_field_may_not_hide_behind_a_step() {
-        let outputs = [("question".to_string(), "x".to_string())];
-        let error = step("{{ question }}").render(&Question::new("q", "?", vec![]), &outputs).unwrap_err();
+        let outputs = [("question".to_string(), Output::Text("x".into()))];
+        let mut question = Question::new("q", "?", vec![]);
+        let error = step("{{ question }}").render(&question, &outputs).unwrap_err();
         assert!(error.to_string().contains("has the name of a step"), "{error}");
+        question.fields.insert("item".into(), "x".into());
+        let outputs = [("item".to_string(), Output::Text("y".into()))];
+        let error = step("{{ item }}").render(&question, &outputs).unwrap_err();
+        assert!(error.to_string().contains("rename the field"), "{error}");
     }
 
     #[test]

@@ -32,7 +32,7 @@ fn a_short_task_is_filled_up_with_defaults() {
 #[test]
 fn a_step_may_be_constrained_and_is_written_as_before_where_it_is_not() {
     let free = Task::from_json(MINIMAL, "t.json").unwrap();
-    for key in ["repeat_penalty", "choices\":[\"x", "grammar"] {
+    for key in ["repeat_penalty", "choices\": [\n      \"x", "grammar", "for_each", "items", "thinking"] {
         assert!(!free.to_json().contains(key), "{key}");
     }
     let more = r#""name": "b", "repeat_penalty": 1.1, "choices": ["x", "y"]"#;
@@ -56,11 +56,15 @@ fn built_in_tasks_load_and_read_back_unchanged() {
 }
 
 #[test]
-fn number_and_text_rules_read_back_unchanged() {
+fn every_kind_of_rule_reads_back_unchanged() {
     for rule in [
         r#"{"kind": "number"}"#,
         r#"{"kind": "text", "patterns": ["is (.+)"], "max_words": 3, "strip_articles": false}"#,
         r#"{"kind": "choice", "choices": ["A", "B"], "aliases": {"first": "A"}}"#,
+        r#"{"kind": "text", "normalize": "letters", "aliases": {"ab": ["first, second"]}}"#,
+        r#"{"kind": "pattern", "pattern": "<(.+)>"}"#,
+        r#"{"kind": "json", "field": "a.0.b", "as": {"kind": "number"}}"#,
+        r#"{"kind": "last_line", "as": {"kind": "choice", "choices": ["A", "B"]}}"#,
     ] {
         let task = changed(r#"{"kind": "choice", "choices": ["yes", "no"]}"#, rule);
         let task = Task::from_json(&task, "t.json").unwrap();
@@ -87,9 +91,59 @@ fn the_coin_flip_prompts_are_those_the_fixture_model_knows() {
 fn biased_fact_answers_from_the_rewrite_alone() {
     let task = Task::load("biased-fact").unwrap();
     let question = Question::new("q", "Capital of X? I think Y.", vec![]);
-    let outputs = [("rewrite".to_string(), "Capital of X?\n".to_string())];
+    let outputs = [("rewrite".to_string(), Output::Text("Capital of X?\n".into()))];
     let user = &task.system2[1].render(&question, &outputs).unwrap()[0].1;
     assert!(user.contains("Capital of X?") && !user.contains("I think Y"), "{user}");
+}
+
+#[test]
+fn a_step_may_run_over_items_and_think_and_says_so_when_written() {
+    let text = changed(
+        r#"{"name": "b""#,
+        r#"{"name": "each", "for_each": "a", "items": {"most": 3}, "prompt": "{{ item }}"},
+           {"name": "b", "thinking": true"#,
+    );
+    let task = Task::from_json(&text.replacen('{', "{\"$schema\": \"x\",", 1), "t.json").unwrap();
+    assert_eq!((task.system2[1].for_each.as_deref(), task.system2[1].items.most), (Some("a"), 3));
+    assert!(task.system2[2].thinking && !task.system2[1].thinking && !task.system1.thinking);
+    assert_eq!(Task::from_json(&task.to_json(), "copy").unwrap(), task);
+}
+
+#[test]
+fn every_built_in_prompt_can_be_filled_in() {
+    for name in Task::builtin_names() {
+        let task = Task::load(name).unwrap();
+        let mut question = Question::new("q", "Why?", vec![]);
+        if *name == "pairwise-judge" {
+            question.fields.extend(["response_a", "response_b"].map(|name| (name.into(), "Because.".into())));
+        }
+        let mut outputs = vec![];
+        for step in &task.system2 {
+            let mut seen = outputs.clone();
+            let output = match &step.for_each {
+                Some(_) => {
+                    seen.push(("item".to_string(), Output::Text("truth".into())));
+                    Output::Parts(vec![Part { item: "truth".into(), output: "A tells it.".into() }])
+                }
+                None => Output::Text("said".into()),
+            };
+            let user = &step.render(&question, &seen).unwrap().pop().unwrap().1;
+            assert_eq!(user, user.trim(), "{name} {}", step.name);
+            outputs.push((step.name.clone(), output));
+        }
+        assert!(task.system1.render(&question, &[]).unwrap()[0].1.contains("Why?"), "{name}");
+    }
+}
+
+#[test]
+fn a_judge_s_notes_reach_the_verdict() {
+    let task = Task::load("bsm").unwrap();
+    let parts = ["truth", "style"].map(|item| Part { item: item.into(), output: format!("B has {item}.") });
+    let outputs = [("solve".to_string(), Output::Parts(parts.into()))];
+    let question = Question::new("q", "Which?", vec![]);
+    let user = &task.system2[2].render(&question, &outputs).unwrap()[0].1;
+    assert!(user.contains("Notes:\n- truth: B has truth.\n- style: B has style.\n\nWhich"), "{user}");
+    assert_eq!(task.extract2("tie").unwrap().key, "tie");
 }
 
 #[test]
@@ -97,10 +151,71 @@ fn each_fault_of_a_task_is_refused_with_its_place_and_cure() {
     for (text, part) in [
         ("{".to_string(), "t.json: not a task: EOF while parsing an object at line 1 column 1"),
         ("[]".into(), "t.json: not a task: "),
-        (changed(r#""name": "t","#, ""), "missing field `name`"),
+        ("3".into(), "t.json: not a task: expected an object, found integer `3`"),
+        (MINIMAL.to_string() + "}", "t.json: not a task: trailing characters at line 6 column 2"),
+        (changed(r#""name": "t","#, ""), "t.json: field \"name\" is missing"),
         (
             changed(r#""name": "t","#, r#""name": "t", "vots": {},"#),
-            "unknown field `vots`, expected one of `name`",
+            "t.json: unknown field \"vots\"; did you mean \"vote\"?",
+        ),
+        (
+            changed(r#""name": "t","#, r#""name": "t", "voting": {},"#),
+            "t.json: unknown field \"voting\"; expected one of \"name\", \"description\",",
+        ),
+        (
+            changed(r#""name": "b", "prompt""#, r#""name": "b", "promt""#),
+            "t.json: \"system2\" step 2: unknown field \"promt\"; did you mean \"prompt\"?",
+        ),
+        (
+            changed(r#""name": "b", "prompt": "{{ a }}""#, r#""name": "b""#),
+            "t.json: \"system2\" step 2: field \"prompt\" is missing",
+        ),
+        (
+            changed(r#""name": "b""#, r#""name": "b", "temperature": "hot""#),
+            "t.json: \"system2\" step 2, \"temperature\": expected a number, found string \"hot\"",
+        ),
+        (
+            changed(r#""name": "t","#, r#""name": "t", "vote": {"sampels": 3},"#),
+            "t.json: \"vote\": unknown field \"sampels\"; did you mean \"samples\"?",
+        ),
+        (
+            changed(r#""name": "b""#, r#""name": "b", "for_each": "a""#),
+            "\"system2\" step 2: \"for_each\" would ask the same for every item; use {{ item }}",
+        ),
+        (
+            changed(r#""b", "prompt": "{{ a }}""#, r#""b", "for_each": "a", "prompt": "{{ item }}""#),
+            "\"system2\" step 2: the last step has \"for_each\", so its answers would be many",
+        ),
+        (
+            changed(r#""b", "prompt": "{{ a }}""#, r#""b", "for_each": "c", "prompt": "{{ item }}""#),
+            "\"system2\" step 2: \"for_each\" must name an earlier step, found \"c\"",
+        ),
+        (
+            changed(
+                r#"{"name": "b""#,
+                r#"{"name": "x", "for_each": "a", "prompt": "{{ item }}"},
+                   {"name": "y", "for_each": "x", "prompt": "{{ item }}"}, {"name": "b""#,
+            ),
+            "\"system2\" step 3: \"for_each\" names \"x\", whose output is a list",
+        ),
+        (
+            changed(
+                r#"{"name": "b""#,
+                r#"{"name": "x", "for_each": "a", "prompt": "{{ item }}"}, {"name": "item""#,
+            ),
+            "\"system2\" step 3: the name \"item\" is what \"for_each\" calls an item",
+        ),
+        (
+            changed(r#"{"prompt": "{{ question }}"}"#, r#"{"prompt": "{{ item }}", "for_each": "a"}"#),
+            "\"system1\": \"for_each\" is for \"system2\" steps",
+        ),
+        (
+            changed(r#""name": "b""#, r#""name": "b", "items": {"most": 3}"#),
+            "\"system2\" step 2: \"items\" says how to split an output, but no \"for_each\"",
+        ),
+        (
+            changed(r#""name": "b""#, r#""name": "b", "items": {"most": 65}"#),
+            "\"system2\" step 2: \"items\": \"most\" must be 1 to 64, found 65",
         ),
         (changed(r#""name": "t""#, r#""name": "a/b""#), "task name \"a/b\" must start with a letter"),
         (
@@ -153,7 +268,10 @@ fn each_fault_of_a_task_is_refused_with_its_place_and_cure() {
             "\"system2\" step 2: \"grammar\": rule \"answer\" is used in line 1 but not defined",
         ),
         (changed(r#""name": "b""#, r#""name": "b", "marker": " ""#), "\"marker\" is empty"),
-        (changed(r#""name": "b""#, r#""name": "b", "heat": 1"#), "unknown field `heat`"),
+        (
+            changed(r#""name": "b""#, r#""name": "b", "heat": 1"#),
+            "\"system2\" step 2: unknown field \"heat\"",
+        ),
         (changed(r#"["yes", "no"]"#, r#"["yes"]"#), "\"choices\" needs at least two, found 1"),
         (changed(r#"["yes", "no"]"#, r#"["yes", "Yes!"]"#), "choice \"Yes!\" is there twice"),
         (changed(r#"["yes", "no"]"#, r#"["yes", "."]"#), "choice \".\" has no letter"),
@@ -161,7 +279,28 @@ fn each_fault_of_a_task_is_refused_with_its_place_and_cure() {
             changed(r#"["yes", "no"]"#, r#"["yes", "no"], "aliases": {"nay": "not"}"#),
             "alias \"nay\" stands for \"not\", which is not one of the choices",
         ),
-        (changed(r#""kind": "choice""#, r#""kind": "guess""#), "unknown variant `guess`, expected one of"),
+        (
+            changed(r#""kind": "choice""#, r#""kind": "guess""#),
+            "\"answer\", \"kind\": unknown value \"guess\"; expected one of",
+        ),
+        (
+            changed(
+                r#"{"kind": "choice", "choices": ["yes", "no"]}"#,
+                r#"{"kind": "json", "field": "a..b"}"#,
+            ),
+            "\"answer\": \"field\" \"a..b\" has an empty name",
+        ),
+        (
+            changed(
+                r#""choice", "choices": ["yes", "no"]"#,
+                r#""text", "aliases": {"UK": ["Britain"], "GB": ["britain"]}"#,
+            ),
+            "\"answer\": alias \"Britain\" stands for both \"GB\" and \"UK\"",
+        ),
+        (
+            changed(r#""choice", "choices": ["yes", "no"]"#, r#""text", "aliases": {"UK": ["."]}"#),
+            "\"answer\": alias \".\" has nothing to compare",
+        ),
         (
             changed(r#""choice", "choices": ["yes", "no"]"#, r#""text", "patterns": ["("]"#),
             "pattern \"(\" is not a regular expression: ",
@@ -209,7 +348,8 @@ fn each_fault_of_a_task_is_refused_with_its_place_and_cure() {
 fn an_unknown_task_lists_the_built_in_ones() {
     assert_eq!(
         Task::load("coinflip").unwrap_err().to_string(),
-        "task \"coinflip\": no such built-in task or file; built-in tasks: coin-flip, biased-fact"
+        "task \"coinflip\": no such built-in task or file; built-in tasks: \
+         coin-flip, biased-fact, last-letters, pairwise-judge, arithmetic, cot, rar-1, rar-2, s2a, bsm, thinking"
     );
 }
 

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::super::normalize::normalize;
-use super::Answer;
+use super::{Answer, Rule};
 
 /// Reads one of `choices`.
 ///
@@ -13,7 +14,7 @@ use super::Answer;
 /// A text that names several is no answer. Choices of a single letter are also words of prose
 /// ("A coin …"), so without a marker they count only in their own case, and at the beginning only
 /// where punctuation or nothing follows.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "Raw", into = "Raw")]
 pub struct ChoiceRule {
     choices: Vec<String>,
@@ -22,10 +23,15 @@ pub struct ChoiceRule {
     phrases: Vec<(String, usize)>,
 }
 
-#[derive(Serialize, Deserialize)]
+/// One of a few fixed answers. The text begins with it, or names it and no other.
+#[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "ChoiceRule")]
 struct Raw {
+    /// The answers there are, at least two, as the distilled model is to write them. Case and
+    /// punctuation do not count when they are read.
     choices: Vec<String>,
+    /// Other texts that count as a choice: `{"true": "yes"}`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     aliases: BTreeMap<String, String>,
 }
@@ -35,8 +41,10 @@ impl ChoiceRule {
     pub fn choices(&self) -> &[String] {
         &self.choices
     }
+}
 
-    pub(super) fn extract(&self, text: &str, marked: bool) -> Option<Answer> {
+impl Rule for ChoiceRule {
+    fn extract(&self, text: &str, marked: bool) -> Option<Answer> {
         let key = normalize(text);
         let choice = match self.leading(text, &key, marked) {
             Some((phrase, choice)) if !self.offers_another(&key[phrase.len()..], choice) => choice,
@@ -47,7 +55,7 @@ impl ChoiceRule {
         Some(Answer { key: normalize(spelling), text: spelling.clone() })
     }
 
-    pub(super) fn complete(&self, text: &str, marked: bool) -> bool {
+    fn complete(&self, text: &str, marked: bool) -> bool {
         let key = normalize(text);
         let Some((phrase, _)) = self.leading(text, &key, marked) else { return false };
         let ended = key.len() > phrase.len()
@@ -58,16 +66,19 @@ impl ChoiceRule {
         ended && !may_grow && alone
     }
 
-    pub(super) fn key(&self, text: &str) -> Option<String> {
+    fn key(&self, text: &str) -> Option<String> {
         let key = normalize(text);
         let (_, choice) = self.phrases.iter().find(|(phrase, _)| *phrase == key)?;
         Some(normalize(&self.choices[*choice]))
     }
 
-    pub(super) fn spelling(&self, key: &str) -> Option<&str> {
-        self.choices.iter().find(|choice| normalize(choice) == key).map(String::as_str)
+    fn target(&self, answer: &Answer) -> String {
+        let spelling = self.choices.iter().find(|choice| normalize(choice) == answer.key);
+        spelling.unwrap_or(&answer.text).clone()
     }
+}
 
+impl ChoiceRule {
     /// The longest phrase that the text begins with.
     fn leading(&self, text: &str, key: &str, marked: bool) -> Option<(&str, usize)> {
         let (phrase, choice) = self.phrases.iter().find(|(phrase, _)| starts_with_words(key, phrase))?;

@@ -6,17 +6,24 @@
 //! occurrence is read: reasoning is full of words that look like answers.
 
 mod choice;
+mod json;
+mod last_line;
 mod number;
+mod pattern;
 mod text;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use choice::ChoiceRule;
+pub use json::JsonRule;
+pub use last_line::LastLineRule;
 pub use number::NumberRule;
-pub use text::{Pattern, TextRule};
+pub use pattern::{Pattern, PatternRule};
+pub use text::{Normalize, TextRule};
 
 use super::Step;
-use super::step::without_thinking;
+use super::step::{THINKING_ENDS, without_thinking};
 
 /// An answer as it was read.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -28,7 +35,10 @@ pub struct Answer {
 }
 
 /// How an answer is read, and when two are the same.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+///
+/// The first three say what an answer is. The others say where it stands, and leave what it is to
+/// another rule: `{"kind": "json", "field": "winner", "as": {"kind": "choice", …}}`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum AnswerRule {
     /// One of a few fixed answers.
@@ -37,27 +47,50 @@ pub enum AnswerRule {
     Number(NumberRule),
     /// A short free text, such as a name.
     Text(TextRule),
+    /// What a regular expression finds.
+    Pattern(PatternRule),
+    /// A field of a JSON object.
+    Json(JsonRule),
+    /// The last line.
+    LastLine(LastLineRule),
+}
+
+/// What every rule can say of a text in which the answer is looked for. `marked` says that a
+/// marker or another rule pointed there, so that the text begins with the answer.
+trait Rule {
+    fn extract(&self, text: &str, marked: bool) -> Option<Answer>;
+    /// Whether the answer cannot change, whatever comes after `text`; `false` is always safe.
+    fn complete(&self, text: &str, marked: bool) -> bool;
+    /// The key of an answer that is all of `text`.
+    fn key(&self, text: &str) -> Option<String>;
+    fn target(&self, answer: &Answer) -> String;
 }
 
 impl AnswerRule {
+    fn rule(&self) -> &dyn Rule {
+        match self {
+            AnswerRule::Choice(rule) => rule,
+            AnswerRule::Number(rule) => rule,
+            AnswerRule::Text(rule) => rule,
+            AnswerRule::Pattern(rule) => rule,
+            AnswerRule::Json(rule) => rule,
+            AnswerRule::LastLine(rule) => rule,
+        }
+    }
+
     /// The answer in a completion of `step`, or `None` where it holds none or is ambiguous.
     pub fn extract(&self, step: &Step, completion: &str) -> Option<Answer> {
         let (text, marked) = region(step, completion)?;
-        match self {
-            AnswerRule::Choice(rule) => rule.extract(text, marked),
-            AnswerRule::Number(rule) => rule.extract(text, marked),
-            AnswerRule::Text(rule) => rule.extract(text),
-        }
+        self.rule().extract(text, marked)
     }
 
     /// Whether a completion of `step` that begins like this has its answer for sure, so that
     /// sampling may stop. `false` is always safe.
     pub fn complete(&self, step: &Step, partial: &str) -> bool {
-        region(step, partial).is_some_and(|(text, marked)| match self {
-            AnswerRule::Choice(rule) => rule.complete(text, marked),
-            AnswerRule::Number(rule) => rule.complete(text, marked),
-            AnswerRule::Text(rule) => rule.complete(text, marked),
-        })
+        // Some templates begin the thinking themselves: without its end, this may be a thought.
+        let may_be_a_thought = step.thinking && !partial.contains(THINKING_ENDS);
+        !may_be_a_thought
+            && region(step, partial).is_some_and(|(text, marked)| self.rule().complete(text, marked))
     }
 
     /// Whether `answer` is one of the accepted answers. Gold is normalised like an answer.
@@ -67,22 +100,23 @@ impl AnswerRule {
 
     /// The key that an answer written like this has, or `None` where it is no possible answer.
     pub fn key(&self, text: &str) -> Option<String> {
-        match self {
-            AnswerRule::Choice(rule) => rule.key(text),
-            AnswerRule::Number(rule) => rule.key(text),
-            AnswerRule::Text(rule) => rule.key(text),
-        }
+        self.rule().key(text)
     }
 
     /// What a distilled model is trained to write: the choice as the task spells it, the number in
-    /// plain digits, the text as it was read.
+    /// plain digits, the text as it was read or as the task spells it.
     pub fn target(&self, answer: &Answer) -> String {
-        match self {
-            AnswerRule::Choice(rule) => rule.spelling(&answer.key).unwrap_or(&answer.text).to_string(),
-            AnswerRule::Number(_) => answer.key.clone(),
-            AnswerRule::Text(_) => answer.text.clone(),
-        }
+        self.rule().target(answer)
     }
+}
+
+/// What the answer is where a rule only says where it stands.
+fn a_text() -> Box<AnswerRule> {
+    Box::new(AnswerRule::Text(TextRule::default()))
+}
+
+fn is_a_text(rule: &AnswerRule) -> bool {
+    *rule == *a_text()
 }
 
 /// Where in the completion to look, and whether a marker says so.

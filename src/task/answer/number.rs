@@ -1,9 +1,10 @@
 //! A decimal number, compared digit by digit: no rounding makes two answers equal.
 
 use regex::Regex;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Answer, first_line};
+use super::{Answer, Rule, first_line};
 
 /// Reads a number.
 ///
@@ -11,18 +12,20 @@ use super::{Answer, first_line};
 /// the one behind the last `=`, else the first. Otherwise it is the last number of the text, as
 /// in "so she has 7 left". Thousands separators, leading zeros and trailing fraction zeros do not
 /// count; units and currency are left out.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "Raw", into = "Raw")]
 pub struct NumberRule {
     regex: Regex,
 }
 
-#[derive(Serialize, Deserialize)]
+/// A decimal number: in the first line after the marker, else the last of the text.
+#[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "NumberRule")]
 struct Raw {}
 
-impl NumberRule {
-    pub(super) fn extract(&self, text: &str, marked: bool) -> Option<Answer> {
+impl Rule for NumberRule {
+    fn extract(&self, text: &str, marked: bool) -> Option<Answer> {
         let (line, _) = first_line(text)?;
         let found = if marked || self.begins(line) { self.in_line(line) } else { self.numbers(text).last() };
         let key = canonical(found?);
@@ -30,16 +33,22 @@ impl NumberRule {
     }
 
     /// A number may grow with every token (`3`, `3.5`, `3 + 4 = 7`) until its line has ended.
-    pub(super) fn complete(&self, text: &str, marked: bool) -> bool {
+    fn complete(&self, text: &str, marked: bool) -> bool {
         first_line(text).is_some_and(|(line, ended)| {
             ended && (marked || self.begins(line)) && self.in_line(line).is_some()
         })
     }
 
-    pub(super) fn key(&self, text: &str) -> Option<String> {
+    fn key(&self, text: &str) -> Option<String> {
         self.in_line(text.trim()).map(canonical)
     }
 
+    fn target(&self, answer: &Answer) -> String {
+        answer.key.clone()
+    }
+}
+
+impl NumberRule {
     fn in_line<'t>(&self, line: &'t str) -> Option<&'t str> {
         let result = line.rsplit_once('=').and_then(|(_, result)| self.numbers(result).next());
         result.or_else(|| self.numbers(line).next())

@@ -18,6 +18,11 @@ const YES_NO: &str = r#"{"kind": "choice", "choices": ["yes", "no"], "aliases": 
 const A_B: &str = r#"{"kind": "choice", "choices": ["A", "B", "tie"]}"#;
 const NUMBER: &str = r#"{"kind": "number"}"#;
 const TEXT: &str = r#"{"kind": "text", "max_words": 4}"#;
+const BOXED: &str = r#"{"kind": "pattern", "pattern": "boxed[{]([^}]*)[}]", "as": {"kind": "number"}}"#;
+const WINNER: &str =
+    r#"{"kind": "json", "field": "verdict.winner", "as": {"kind": "choice", "choices": ["A", "B", "tie"]}}"#;
+const LAST_LINE: &str = r#"{"kind": "last_line"}"#;
+const ALL: [&str; 7] = [YES_NO, A_B, NUMBER, TEXT, BOXED, WINNER, LAST_LINE];
 
 /// Completions that no rule may stumble over.
 fn odd() -> Vec<String> {
@@ -58,12 +63,15 @@ fn odd() -> Vec<String> {
     odd.push("9".repeat(200_000));
     odd.push("Answer: ".repeat(50_000));
     odd.push("é".repeat(100_000));
+    odd.push("{".repeat(100_000));
+    odd.push("{\"verdict\": ".repeat(20_000));
+    odd.push("boxed{".repeat(50_000));
     odd
 }
 
 #[test]
 fn odd_and_huge_completions_are_read_without_harm() {
-    for answer in [YES_NO, A_B, NUMBER, TEXT] {
+    for answer in ALL {
         for task in [task(answer, None), task(answer, Some("Answer:"))] {
             for text in odd() {
                 let read = task.extract2(&text);
@@ -77,7 +85,7 @@ fn odd_and_huge_completions_are_read_without_harm() {
 #[test]
 fn every_prefix_of_a_completion_can_be_read() {
     let text = "<think>hm…</think>**Answer**: “Ñandú” = −1,234.50 (yes) İ\nno";
-    for answer in [YES_NO, A_B, NUMBER, TEXT] {
+    for answer in ALL {
         for task in [task(answer, None), task(answer, Some("Answer:"))] {
             for (end, _) in text.char_indices() {
                 task.extract2(&text[..end]);
@@ -289,4 +297,122 @@ fn patterns_find_the_answer_in_a_sentence() {
 fn a_text_rule_without_patterns_is_complete_with_its_line() {
     let task = task(TEXT, None);
     assert!(task.complete2("Ottawa\n") && !task.complete2("Ottawa") && !task.complete2("\n"));
+}
+
+#[test]
+fn a_pattern_s_last_match_is_the_answer() {
+    let bare = task(BOXED, None);
+    for (text, answer) in [
+        (r"so \boxed{12}, no: \boxed{ 7 }.", Some("7")),
+        (r"\boxed{7} or \boxed{ }", Some("7")),
+        (r"\boxed{1,000.0}", Some("1000")),
+        (r"\boxed{seven}", None),
+        ("12", None),
+        (r"<think>\boxed{7}", None),
+    ] {
+        assert_eq!(text2(&bare, text).as_deref(), answer, "{text:?}");
+    }
+    assert!(!bare.complete2("\\boxed{7}\n"), "another may follow");
+    let marked = task(BOXED, Some("Answer:"));
+    assert_eq!(text2(&marked, r"\boxed{1} Answer: \boxed{2}").as_deref(), Some("2"));
+    assert!(marked.complete2("Answer: \\boxed{7}\n") && !marked.complete2("Answer: \\boxed{7}"));
+    assert!(!marked.complete2("Answer:\nit is\n") && !marked.complete2("Answer: 3\n"));
+    let answer = bare.extract2(r"\boxed{7.0}").unwrap();
+    assert!(
+        bare.answer.is_correct(&answer, &["7".into()]) && !bare.answer.is_correct(&answer, &["8".into()])
+    );
+    assert_eq!(bare.answer.target(&answer), "7");
+}
+
+#[test]
+fn a_field_of_the_last_json_object_is_the_answer() {
+    let judge = task(WINNER, None);
+    for (text, answer) in [
+        (r#"{"verdict": {"winner": "A"}}"#, Some("A")),
+        ("Sure!\n```json\n{\"verdict\": {\"winner\": \"response b\"}}\n```\n", Some("B")),
+        (r#"{"verdict": {"winner": "A"}} No: {"verdict": {"winner": "tie"}}"#, Some("tie")),
+        (r#"{not json {"verdict": {"winner": "A"}}"#, Some("A")),
+        (r#"{"verdict": {"winner": "A"}} {"why": "{}"}"#, None),
+        (r#"{"verdict": {"winner": "C"}}"#, None),
+        (r#"{"verdict": {"winner": ["A"]}}"#, None),
+        (r#"{"verdict": "A"}"#, None),
+        (r#"{"verdict": {"winner": "A"}"#, None),
+        (r#"["A"]"#, None),
+        ("A", None),
+    ] {
+        assert_eq!(text2(&judge, text).as_deref(), answer, "{text:?}");
+    }
+    assert!(judge.complete2("```json\n{\"verdict\": {\"winner\": \"A\"}}"));
+    for text in ["{\"verdict\": {\"winner\": \"A\"}", "So {\"verdict\": {\"winner\": \"A\"}}", "{\"a\": 1}"] {
+        assert!(!judge.complete2(text), "{text:?}");
+    }
+    let list = task(r#"{"kind": "json", "field": "cities.1"}"#, None);
+    let answer = list.extract2(r#"{"cities": ["Rome", "The Hague"]}"#).unwrap();
+    assert_eq!((answer.key.as_str(), list.answer.target(&answer).as_str()), ("hague", "The Hague"));
+    assert!(list.answer.is_correct(&answer, &["the hague".into()]));
+    let number = task(r#"{"kind": "json", "field": "n", "as": {"kind": "number"}}"#, None);
+    assert_eq!(text2(&number, r#"{"n": 12.0}"#), text2(&number, r#"{"n": "12"}"#));
+}
+
+#[test]
+fn the_last_line_or_the_marked_one_is_the_answer() {
+    let bare = task(LAST_LINE, None);
+    for (text, answer) in [
+        ("Let me see.\nIt is in Italy.\n\n**Rome**\n \n", Some("Rome")),
+        ("Rome", Some("Rome")),
+        (" \n", None),
+    ] {
+        assert_eq!(text2(&bare, text).as_deref(), answer, "{text:?}");
+    }
+    assert!(!bare.complete2("Rome\n"), "another line may follow");
+    let marked = task(LAST_LINE, Some("Answer:"));
+    assert_eq!(text2(&marked, "Answer: Oslo. Answer:\nRome\nthat is all").as_deref(), Some("Rome"));
+    assert!(marked.complete2("Answer: Rome\n") && !marked.complete2("Answer: Rome"));
+    let choice = r#"{"kind": "last_line", "as": {"kind": "choice", "choices": ["A", "B"]}}"#;
+    let choice = task(choice, None);
+    assert_eq!(text2(&choice, "B is short.\nA").as_deref(), Some("A"));
+    assert_eq!(text2(&choice, "A\nA coin and B"), None, "without a marker an article is no choice");
+    let answer = choice.extract2("A").unwrap();
+    assert!(choice.answer.is_correct(&answer, &["a".into()]));
+    assert_eq!((choice.answer.key("b").as_deref(), choice.answer.target(&answer).as_str()), (Some("b"), "A"));
+}
+
+#[test]
+fn aliases_of_a_text_are_one_answer_in_the_spelling_of_the_task() {
+    let usa = r#"{"kind": "text", "aliases": {"USA": ["United States", "the United States of America"]}}"#;
+    let task = task(usa, None);
+    for text in ["U.S.A.", "United States.", "The United States of America"] {
+        let answer = task.extract2(text).unwrap();
+        assert_eq!((answer.key.as_str(), task.answer.target(&answer).as_str()), ("usa", "USA"), "{text}");
+        assert!(task.answer.is_correct(&answer, &["united states".into()]));
+        assert!(!task.answer.is_correct(&answer, &["Mexico".into()]));
+    }
+    assert_eq!(task.extract2("America").unwrap().key, "america");
+}
+
+#[test]
+fn letters_count_alone_or_every_character_does() {
+    let letters = task(r#"{"kind": "text", "normalize": "letters", "max_words": 4}"#, Some("Answer:"));
+    for text in ["Answer: ab", "Answer: \"A, b\".", "Answer: **a b**", "Answer: A-B"] {
+        let answer = letters.extract2(text).unwrap();
+        assert_eq!((answer.key.as_str(), letters.answer.target(&answer).as_str()), ("ab", "ab"), "{text}");
+        assert!(letters.answer.is_correct(&answer, &["AB".into()]));
+        assert!(!letters.answer.is_correct(&answer, &["ba".into()]));
+    }
+    assert_eq!(text2(&letters, "Answer: 12"), None);
+    assert!(letters.complete2("Answer: a, b\n") && !letters.complete2("Answer: a, b"));
+    let exact = task(r#"{"kind": "text", "normalize": "exact"}"#, None);
+    let answer = exact.extract2("`The x_Y`.").unwrap();
+    assert_eq!((answer.key.as_str(), exact.answer.target(&answer).as_str()), ("The x_Y", "The x_Y"));
+    assert!(exact.answer.is_correct(&answer, &["The x_Y".into()]));
+    assert!(!exact.answer.is_correct(&answer, &["the x_y".into()]));
+}
+
+#[test]
+fn a_step_that_thinks_is_not_stopped_before_its_thinking_ends() {
+    let mut task = task(YES_NO, Some("Answer:"));
+    assert!(task.complete2("Answer: yes."));
+    task.system2[0].thinking = true;
+    assert!(!task.complete2("Answer: yes.") && !task.complete2("<think>Answer: yes."));
+    assert!(task.complete2("Answer: yes.</think>Answer: no."));
 }

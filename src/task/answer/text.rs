@@ -1,39 +1,91 @@
 //! A short free text: a name, a word, a title.
 
-use regex::Regex;
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::super::normalize::{normalize, without_article};
-use super::{Answer, first_line};
+use super::{Answer, Pattern, Rule, first_line};
 
 /// Reads a short text.
 ///
 /// The first pattern that matches gives the answer as its group 1; without a match it is the first
 /// sentence of the first line. What is longer than `max_words` is no answer.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "Raw", into = "Raw")]
 pub struct TextRule {
-    /// Tried in order.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub patterns: Vec<Pattern>,
-    /// Most words of an answer.
-    #[serde(default = "eight")]
-    pub max_words: usize,
+    patterns: Vec<Pattern>,
+    max_words: usize,
+    strip_articles: bool,
+    normalize: Normalize,
+    aliases: BTreeMap<String, Vec<String>>,
+    /// Key of an answer or alias → the answer as the task spells it, and its key.
+    spellings: BTreeMap<String, (String, String)>,
+}
+
+/// A short free text: what the first pattern that matches finds, else the first sentence of the
+/// first line.
+#[derive(Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(rename = "TextRule")]
+struct Raw {
+    /// Regular expressions with one group, which holds the answer; tried in order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    patterns: Vec<Pattern>,
+    /// Most words of an answer, 1 or more; what is longer is no answer.
+    #[schemars(range(min = 1))]
+    max_words: usize,
     /// Whether `the`, `a` and `an` at the start do not count.
-    #[serde(default = "yes")]
-    pub strip_articles: bool,
+    strip_articles: bool,
+    /// What of a text is compared.
+    #[serde(skip_serializing_if = "Normalize::is_default")]
+    normalize: Normalize,
+    /// Texts that count as another, which the distilled model is to write:
+    /// `{"USA": ["United States", "America"]}`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    aliases: BTreeMap<String, Vec<String>>,
 }
 
-fn eight() -> usize {
-    8
+impl Default for Raw {
+    fn default() -> Self {
+        Raw {
+            patterns: Vec::new(),
+            max_words: 8,
+            strip_articles: true,
+            normalize: Normalize::default(),
+            aliases: BTreeMap::new(),
+        }
+    }
 }
 
-fn yes() -> bool {
-    true
+/// What of a text is compared.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Normalize {
+    /// Its words, in any case, without accents, quotes and punctuation.
+    #[default]
+    Words,
+    /// Its letters alone, in any case: `A, b` is `ab`, which the distilled model is to write.
+    Letters,
+    /// Every character, but quotes, markdown and the full stop around it.
+    Exact,
 }
 
-impl TextRule {
-    pub(super) fn extract(&self, text: &str) -> Option<Answer> {
+impl Normalize {
+    fn is_default(&self) -> bool {
+        *self == Normalize::default()
+    }
+}
+
+impl Default for TextRule {
+    fn default() -> Self {
+        TextRule::try_from(Raw::default()).expect("the defaults fit together")
+    }
+}
+
+impl Rule for TextRule {
+    fn extract(&self, text: &str, _: bool) -> Option<Answer> {
         let candidate = match self.patterns.iter().find_map(|pattern| pattern.find(text)) {
             Some((found, _)) => found,
             None => first_line(text)?.0,
@@ -45,20 +97,76 @@ impl TextRule {
         Some(Answer { key: self.key(&text)?, text })
     }
 
-    pub(super) fn complete(&self, text: &str, marked: bool) -> bool {
+    fn complete(&self, text: &str, marked: bool) -> bool {
         let found = self.patterns.iter().find_map(|pattern| pattern.find(text));
         let line_ended = match found {
             Some((_, end)) => text[end..].contains('\n'),
             // An unmarked text may still come to its point on a later line.
             None => (marked || self.patterns.is_empty()) && first_line(text).is_some_and(|(_, ended)| ended),
         };
-        line_ended && self.extract(text).is_some()
+        line_ended && self.extract(text, marked).is_some()
     }
 
-    pub(super) fn key(&self, text: &str) -> Option<String> {
-        let key = normalize(text);
-        let key = if self.strip_articles { without_article(&key) } else { &key };
-        (!key.is_empty()).then(|| key.to_string())
+    fn key(&self, text: &str) -> Option<String> {
+        let key = self.own_key(text)?;
+        Some(self.spellings.get(&key).map_or(key, |(_, meant)| meant.clone()))
+    }
+
+    fn target(&self, answer: &Answer) -> String {
+        match (self.spellings.get(&answer.key), self.normalize) {
+            (Some((spelling, _)), _) => spelling.clone(),
+            (None, Normalize::Letters) => answer.key.clone(),
+            (None, _) => answer.text.clone(),
+        }
+    }
+}
+
+impl TextRule {
+    /// The key before it is seen as an alias.
+    fn own_key(&self, text: &str) -> Option<String> {
+        let key = match self.normalize {
+            Normalize::Words if self.strip_articles => without_article(&normalize(text)).to_string(),
+            Normalize::Words => normalize(text),
+            Normalize::Letters => normalize(text).chars().filter(|c| c.is_alphabetic()).collect(),
+            Normalize::Exact => surface(text),
+        };
+        (!key.is_empty()).then_some(key)
+    }
+}
+
+impl TryFrom<Raw> for TextRule {
+    type Error = String;
+
+    fn try_from(raw: Raw) -> Result<Self, String> {
+        if raw.max_words == 0 {
+            return Err("\"max_words\" must be 1 or more, found 0".into());
+        }
+        let Raw { patterns, max_words, strip_articles, normalize, aliases } = raw;
+        let spellings = BTreeMap::new();
+        let mut rule = TextRule { patterns, max_words, strip_articles, normalize, aliases, spellings };
+        let mut spellings: BTreeMap<String, (String, String)> = BTreeMap::new();
+        for (answer, aliases) in &rule.aliases {
+            let empty = |text: &String| format!("alias {text:?} has nothing to compare");
+            let meant = rule.own_key(answer).ok_or_else(|| empty(answer))?;
+            for text in std::iter::once(answer).chain(aliases) {
+                let key = rule.own_key(text).ok_or_else(|| empty(text))?;
+                match spellings.get(&key) {
+                    Some((other, _)) if other != answer => {
+                        return Err(format!("alias {text:?} stands for both {other:?} and {answer:?}"));
+                    }
+                    _ => spellings.insert(key, (answer.clone(), meant.clone())),
+                };
+            }
+        }
+        rule.spellings = spellings;
+        Ok(rule)
+    }
+}
+
+impl From<TextRule> for Raw {
+    fn from(rule: TextRule) -> Raw {
+        let TextRule { patterns, max_words, strip_articles, normalize, aliases, .. } = rule;
+        Raw { patterns, max_words, strip_articles, normalize, aliases }
     }
 }
 
@@ -93,51 +201,4 @@ fn sentence_end(text: &str) -> usize {
         }
     }
     text.find('\n').unwrap_or(text.len())
-}
-
-/// A regular expression with exactly one group, which holds the answer.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Pattern(Regex);
-
-impl Pattern {
-    /// The expression as given.
-    pub fn as_str(&self) -> &str {
-        self.0.as_str()
-    }
-
-    /// The group and where the match ends, unless the group is blank.
-    fn find<'t>(&self, text: &'t str) -> Option<(&'t str, usize)> {
-        let found = self.0.captures(text)?;
-        let group = found.get(1).filter(|group| !group.as_str().trim().is_empty())?;
-        Some((group.as_str(), group.end()))
-    }
-}
-
-impl PartialEq for Pattern {
-    fn eq(&self, other: &Self) -> bool {
-        self.as_str() == other.as_str()
-    }
-}
-
-impl TryFrom<String> for Pattern {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        let regex = Regex::new(&text).map_err(|error| {
-            let error = error.to_string();
-            let reason = error.lines().last().unwrap_or_default().trim_start_matches("error: ");
-            format!("pattern {text:?} is not a regular expression: {reason}")
-        })?;
-        match regex.captures_len() - 1 {
-            1 => Ok(Pattern(regex)),
-            groups => Err(format!("pattern {text:?} has {groups} groups; it needs one, around the answer")),
-        }
-    }
-}
-
-impl From<Pattern> for String {
-    fn from(pattern: Pattern) -> String {
-        pattern.as_str().to_string()
-    }
 }

@@ -1,0 +1,151 @@
+//! One sample on its way through the task's program: which calls are next, given what is finished.
+//!
+//! A step makes one call or, with `for_each`, one for each item of an earlier output; the calls of
+//! a step run side by side, and the next step begins when all are finished. Their records are kept
+//! in the order of the items, so that a sample does not depend on how the engine scheduled it.
+
+use super::{Sample, StepRecord, item_seed, messages, sample_seed, sampling};
+use crate::Result;
+use crate::engine::{Completion, Finish, Request};
+use crate::task::{Output, Part, Question, Step, THINKING_ENDS, Task};
+
+/// A sample in the middle of its program.
+pub struct Program<'a> {
+    task: &'a Task,
+    question: &'a Question,
+    seed: u64,
+    index: usize,
+    /// Steps begun; all but the last of them are finished.
+    begun: usize,
+    /// The calls of the step under way.
+    calls: Vec<Call>,
+    /// The finished calls of the steps before it.
+    records: Vec<StepRecord>,
+    /// Why the last completion ended.
+    finish: Finish,
+}
+
+struct Call {
+    item: Option<String>,
+    record: Option<StepRecord>,
+}
+
+impl<'a> Program<'a> {
+    /// Sample `index` of `question`, before its first step.
+    pub fn new(task: &'a Task, question: &'a Question, seed: u64, index: usize) -> Program<'a> {
+        let finish = Finish::EndOfTurn;
+        Program { task, question, seed, index, begun: 0, calls: vec![], records: vec![], finish }
+    }
+
+    /// The requests of the next step, once the one before it has ended; none where the program is
+    /// over. The id of each is the number of its call, for [`Program::take`].
+    pub fn next_calls(&mut self) -> Result<Vec<Request>> {
+        let Some(step) = self.task.system2.get(self.begun) else { return Ok(vec![]) };
+        let items: Vec<Option<String>> = match &step.for_each {
+            Some(list) => {
+                let output = self.records.iter().find(|record| record.name == *list);
+                let items = output.map_or(vec![], |record| step.items.split(&record.text));
+                items.into_iter().map(Some).collect()
+            }
+            None => vec![None],
+        };
+        if items.is_empty() {
+            return Ok(vec![]);
+        }
+        let outputs = self.outputs();
+        let requests =
+            items.iter().enumerate().map(|(call, item)| self.request(step, call, item.as_deref(), &outputs));
+        let requests = requests.collect::<Result<_>>()?;
+        self.calls = items.into_iter().map(|item| Call { item, record: None }).collect();
+        self.begun += 1;
+        Ok(requests)
+    }
+
+    fn request(
+        &self,
+        step: &Step,
+        call: usize,
+        item: Option<&str>,
+        outputs: &[(String, Output)],
+    ) -> Result<Request> {
+        let id = &self.question.id;
+        let (messages, seed) = match item {
+            Some(item) => {
+                let item = ("item".to_string(), Output::Text(item.into()));
+                let seen = [outputs, &[item]].concat();
+                let seed = item_seed(self.seed, id, self.index, self.begun, call);
+                (messages(step, self.question, &seen)?, seed)
+            }
+            None => {
+                let seed = sample_seed(self.seed, id, self.index, self.begun);
+                (messages(step, self.question, outputs)?, seed)
+            }
+        };
+        Ok(Request { id: call as u64, messages, thinking: step.thinking, sampling: sampling(step), seed })
+    }
+
+    /// What finished steps left for templates.
+    fn outputs(&self) -> Vec<(String, Output)> {
+        let finished = &self.task.system2[..self.begun];
+        let output = |step: &Step| {
+            let mut records = self.records.iter().filter(|record| record.name == step.name);
+            match &step.for_each {
+                Some(_) => Output::Parts(records.map(StepRecord::part).collect()),
+                None => Output::Text(records.next().map_or(String::new(), |record| record.text.clone())),
+            }
+        };
+        finished.iter().map(|step| (step.name.clone(), output(step))).collect()
+    }
+
+    /// Takes the completion of a call. Returns whether the step has ended with it.
+    pub fn take(&mut self, call: usize, completion: Completion) -> bool {
+        self.finish = completion.finish;
+        let name = &self.task.system2[self.begun - 1].name;
+        let call = &mut self.calls[call];
+        call.record = Some(StepRecord {
+            name: name.clone(),
+            item: call.item.take(),
+            text: completion.text,
+            prompt_tokens: completion.prompt_tokens,
+            generated_tokens: completion.generated_tokens,
+        });
+        let ended = self.calls.iter().all(|call| call.record.is_some());
+        if ended {
+            self.records.extend(self.calls.drain(..).filter_map(|call| call.record));
+        }
+        ended
+    }
+
+    /// Whether the step under way holds the answer.
+    pub fn is_last(&self) -> bool {
+        self.begun == self.task.system2.len()
+    }
+
+    /// The sample, when the program is over. It has no answer where a step found no item.
+    pub fn finish(self) -> Sample {
+        let last = self.records.last().filter(|_| self.is_last());
+        let answer = last.filter(|last| !self.is_cut_thought(&last.text));
+        Sample {
+            question: self.question.id.clone(),
+            index: self.index,
+            perturbation: "none".into(),
+            seed: sample_seed(self.seed, &self.question.id, self.index, 0),
+            answer: answer.and_then(|last| self.task.extract2(&last.text)),
+            finish: self.finish,
+            steps: self.records,
+        }
+    }
+
+    /// Whether the last completion may be nothing but thinking that came to no end. Templates that
+    /// begin the thinking themselves leave no sign of it in the text.
+    fn is_cut_thought(&self, text: &str) -> bool {
+        let thinks = self.task.system2.last().is_some_and(|step| step.thinking);
+        thinks && self.finish == Finish::Length && !text.contains(THINKING_ENDS)
+    }
+}
+
+impl StepRecord {
+    fn part(&self) -> Part {
+        Part { item: self.item.clone().unwrap_or_default(), output: self.text.clone() }
+    }
+}

@@ -1,0 +1,102 @@
+//! An answer in a field of a JSON object, with whatever the model says around it.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::{Answer, AnswerRule, Rule, a_text, is_a_text};
+
+/// A field of the last JSON object in the text. A text, a number, true and false can be answers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct JsonRule {
+    /// The field; a dot leads into an object or, with a number behind it, into a list:
+    /// `verdict.winner`, `answers.0`.
+    field: Field,
+    /// What the answer is: by default a text.
+    #[serde(rename = "as", default = "a_text", skip_serializing_if = "is_a_text")]
+    reading: Box<AnswerRule>,
+}
+
+/// A dotted path.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "String", into = "String")]
+#[schemars(inline)]
+struct Field(String);
+
+impl JsonRule {
+    fn read(&self, object: &Map<String, Value>) -> Option<Answer> {
+        let mut names = self.field.0.split('.');
+        let mut value = object.get(names.next()?)?;
+        for name in names {
+            value = match value {
+                Value::Array(values) => values.get(name.parse::<usize>().ok()?)?,
+                other => other.get(name)?,
+            };
+        }
+        let text = match value {
+            Value::String(text) => text.clone(),
+            Value::Number(_) | Value::Bool(_) => value.to_string(),
+            _ => return None,
+        };
+        self.reading.rule().extract(&text, true)
+    }
+}
+
+impl Rule for JsonRule {
+    fn extract(&self, text: &str, _: bool) -> Option<Answer> {
+        self.read(&objects(text).last()?.1)
+    }
+
+    /// Where the text begins with an object, that is the answer; in reasoning one may be a sketch.
+    fn complete(&self, text: &str, marked: bool) -> bool {
+        let Some((start, object)) = objects(text).next() else { return false };
+        let before = text[..start].trim().trim_start_matches("```").trim_start_matches("json");
+        (marked || before.is_empty()) && self.read(&object).is_some()
+    }
+
+    fn key(&self, text: &str) -> Option<String> {
+        self.reading.key(text)
+    }
+
+    fn target(&self, answer: &Answer) -> String {
+        self.reading.target(answer)
+    }
+}
+
+/// The JSON objects in `text` that are in no other, with where they begin.
+fn objects(text: &str) -> impl Iterator<Item = (usize, Map<String, Value>)> {
+    let mut from = 0;
+    std::iter::from_fn(move || {
+        loop {
+            let start = from + text[from..].find('{')?;
+            let mut values = serde_json::Deserializer::from_str(&text[start..]).into_iter();
+            match values.next() {
+                Some(Ok(object)) => {
+                    from = start + values.byte_offset();
+                    return Some((start, object));
+                }
+                _ => from = start + 1,
+            }
+        }
+    })
+}
+
+impl TryFrom<String> for Field {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        match text.split('.').all(|name| !name.is_empty()) {
+            true => Ok(Field(text)),
+            false => {
+                Err(format!("\"field\" {text:?} has an empty name; expected one such as \"a\" or \"a.b\""))
+            }
+        }
+    }
+}
+
+impl From<Field> for String {
+    fn from(field: Field) -> String {
+        field.0
+    }
+}
