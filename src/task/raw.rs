@@ -4,7 +4,8 @@ use serde::Deserialize;
 
 use crate::grammar::Grammar;
 
-use super::{AnswerRule, Learn, Marker, Step, Task, VoteRule};
+use super::perturbation::{self, RawPerturbation};
+use super::{AnswerRule, Learn, Marker, Select, Step, Task, VoteRule, Weighing};
 
 const MAX_SAMPLES: usize = 1000;
 const MAX_TOKENS: usize = 1 << 20;
@@ -24,6 +25,8 @@ struct RawTask {
     vote: VoteRule,
     #[serde(default)]
     learn: Learn,
+    #[serde(default)]
+    perturbations: Vec<RawPerturbation>,
 }
 
 #[derive(Deserialize)]
@@ -94,6 +97,7 @@ pub(super) fn parse(text: &str) -> Result<Task, String> {
                 step(raw, &SYSTEM2).map_err(|why| format!("{at}: {why}"))
             })
             .collect::<Result<_, _>>()?,
+        perturbations: perturbation::parse(raw.perturbations, &raw.answer)?,
         answer: raw.answer,
         vote: raw.vote,
         learn: raw.learn,
@@ -187,7 +191,12 @@ fn check_vote(rule: &VoteRule) -> Result<(), String> {
     check(rule.samples, "samples", "1 to 1000", |n| (1..=MAX_SAMPLES).contains(&n))?;
     check(rule.threshold, "threshold", "above 0, at most 1", |p| p > 0.0 && p <= 1.0)?;
     check(rule.min_samples, "min_samples", "1 to \"samples\"", |n| (1..=rule.samples).contains(&n))?;
-    check(rule.confidence, "confidence", "above 0.5, at most 1", |p| p > 0.5 && p <= 1.0)
+    check(rule.confidence, "confidence", "above 0.5, at most 1", |p| p > 0.5 && p <= 1.0)?;
+    check(rule.selections, "selections", "1 to 100", |n| (1..=100).contains(&n))?;
+    if rule.select == Select::Universal && rule.weights == Weighing::Confidence {
+        return Err("\"weights\" and \"select\" are both set; a universal vote weighs nothing".into());
+    }
+    Ok(())
 }
 
 fn check<T: Copy + std::fmt::Display>(
@@ -199,7 +208,7 @@ fn check<T: Copy + std::fmt::Display>(
     if ok(value) { Ok(()) } else { Err(format!("\"{key}\" must be {range}, found {value}")) }
 }
 
-fn check_name(what: &str, name: &str, also: &str) -> Result<(), String> {
+pub(super) fn check_name(what: &str, name: &str, also: &str) -> Result<(), String> {
     let fits = |c: char| c.is_ascii_alphanumeric() || also.contains(c);
     let starts = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
     if starts && name.chars().all(fits) {
