@@ -266,7 +266,7 @@ fn a_sample_keeps_its_confidence_and_a_resumed_run_weighs_by_it() {
 
     let lines: Vec<String> = log.0.iter().map(|s| serde_json::to_string(s).unwrap()).collect();
     let earlier = lines.iter().map(|line| Ok(serde_json::from_str::<Sample>(line).unwrap()));
-    let no_engine = || -> Result<&mut Scripted<fn(&Request) -> String>> { unreachable!("all is there") };
+    let no_engine = || -> Result<&mut dyn Engine> { unreachable!("all is there") };
     let resumed = curate(no_engine, &plan, earlier, &mut Log::default(), &Cancel::new()).unwrap();
     assert_eq!(resumed, outcomes);
 }

@@ -196,3 +196,13 @@ fn reasoning_that_does_not_help_is_refused_with_advice_for_its_method() {
     let refused = worth_trying(&gate, &task(), &questions, &direct(10), &reasoned);
     assert!(refused.advice[0].contains("right 100.0% of the time already"), "{refused:?}");
 }
+
+#[test]
+fn a_refusal_lists_the_reasons_of_labels_and_of_systems() {
+    let no = |reason: &str| Decision::no(vec![reason.into()], vec![format!("mend {reason}")]);
+    let both = no("one").and(no("two"));
+    assert_eq!(both.refusal(), "one; two. What may help: mend one; mend two");
+    assert_eq!(Decision::yes("fine".into()).and(no("two")), no("two"));
+    assert_eq!(no("one").and(Decision::yes("fine".into())), no("one"));
+    assert!(Decision::yes("a".into()).and(Decision::yes("b".into())).distil);
+}
