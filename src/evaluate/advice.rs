@@ -17,7 +17,8 @@ pub fn on_few_labels(gate: &Gate, task: &Task, curation: &Curation, verdicts: &[
     let kept = verdicts.iter().filter(|verdict| verdict.kept).count();
     let wanted = gate.wanted(n);
     let mut advice = Vec::new();
-    advice.extend(on_unread(curation.unparsed, curation.cut_off, curation.samples, "samples.jsonl"));
+    let unread = on_unread(curation.unparsed, curation.cut_off, curation.samples, "samples.jsonl");
+    advice.extend(unread.clone());
     advice.extend(task.perturbations.iter().filter_map(|perturbation| {
         let ballots = verdicts.iter().filter_map(|verdict| {
             let ballot = verdict.ballots.iter().find(|ballot| ballot.perturbation == perturbation.name)?;
@@ -44,17 +45,19 @@ pub fn on_few_labels(gate: &Gate, task: &Task, curation: &Curation, verdicts: &[
     let lower = THRESHOLDS.into_iter().filter(|threshold| *threshold < curation.threshold - 1e-6);
     let lower: Vec<(f32, usize)> = lower.map(|threshold| (threshold, would_keep(threshold))).collect();
     let best = lower.iter().find(|(_, kept)| *kept >= wanted).or(lower.last());
+    // A lower threshold mends neither too few questions nor perturbations that change the answer.
+    let votes_fail = verdicts.iter().filter(|verdict| !own_vote_is_kept(verdict)).count() * 2 > n;
     match best {
-        Some((threshold, then)) if *then > kept => advice.push(format!(
+        Some((threshold, then)) if *then > kept && n >= wanted => advice.push(format!(
             "at threshold {threshold}, {then} of {n} would have been kept, as far as they were sampled \
              (--threshold {threshold}; the labels are less sure)"
         )),
-        Some((threshold, then)) => {
-            advice.push(format!("even at threshold {threshold}, only {then} of {n} would have been kept"))
+        Some((threshold, then)) if votes_fail => {
+            advice.push(format!("even at threshold {threshold}, only {then} of {n} would have been kept"));
         }
-        None => {}
+        _ => {}
     }
-    if best.is_none_or(|(_, then)| *then < wanted) {
+    if votes_fail && unread.is_none() && best.is_none_or(|(_, then)| *then < wanted) {
         advice.push(format!(
             "the samples contradict each other: try a model that reasons better, a lower temperature, or more \
              than {} samples (--samples)",
@@ -62,6 +65,11 @@ pub fn on_few_labels(gate: &Gate, task: &Task, curation: &Curation, verdicts: &[
         ));
     }
     advice
+}
+
+/// Whether the vote on the question itself was kept.
+fn own_vote_is_kept(verdict: &Verdict) -> bool {
+    verdict.ballots.first().map_or(verdict.kept, |own| own.kept)
 }
 
 /// Whether `verdict` would be kept at a lower threshold, from the samples that were taken. A vote
@@ -133,16 +141,16 @@ pub fn on_no_gain(task: &Task, e: &Evaluation, training: &Training) -> Vec<Strin
     let mut advice = Vec::new();
     let method = Method::of(task);
     let ahead = format!("System 2 is {:.1} points better than System 1", 100.0 * gap);
+    let learned = format!("{} examples in {:.0} epochs", training.examples, training.epochs);
     if method == Method::ChainOfThought || matches!(task.answer, AnswerRule::Number(_)) {
         advice.push(format!(
-            "{ahead}, but the distilled model cannot follow: several steps do not fold into one answer, as is \
-             known of arithmetic; go on reasoning for this task"
+            "{ahead}, but the distilled model cannot follow: either {learned} are too few, or the steps do not fold \
+             into one answer, as is known of multi-step arithmetic; where more of both do not help, go on \
+             reasoning for this task"
         ));
     } else {
         advice.push(format!(
-            "{ahead}, so there is something to learn: more questions than {} examples, more --epochs or a larger \
-             --rank may do it",
-            training.examples
+            "{ahead}, so there is something to learn: more than {learned}, or a larger --rank, may do it"
         ));
     }
     if let Some(f) = e.fallback.as_ref().filter(|f| f.accuracy > e.distilled.accuracy) {

@@ -13,7 +13,8 @@ const DEFAULT: &str = "{% if question is defined %}Question: {{ question }}\n\n{
     Which response says what most of the others say? Write only its number.";
 
 /// The template with which a universal vote asks for the number of a response. It sees the
-/// question's fields, and `responses`, a list of texts that are counted from 1.
+/// question's fields, and `responses`, a list of texts that are counted from 1. All of them go into
+/// one prompt, which must fit into the context: `{{ response[:300] }}` shows a beginning.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct SelectPrompt(String);
