@@ -96,10 +96,13 @@ impl Answerer<'_> {
         engine.set_adapter(None)?;
         let engine = &mut engine;
         let engine = move || Ok(engine);
-        let plan = Plan { task: &task, questions, seed: 0, stop_at_answer: true };
-        let outcomes = curate::curate(engine, &plan, [], &mut Unobserved, cancel)?;
-        let Outcome { verdict, samples } = &outcomes[0];
-        let slow: usize = samples.iter().map(|s| s.generated_tokens).sum();
+        // One answer is wanted, and no label: it need not survive perturbations.
+        let task = Task { perturbations: Vec::new(), ..task };
+        let plan = Plan { task: &task, questions, seed: 0, stop_at_answer: true, verifier: None };
+        let earlier: [Result<Sample>; 0] = [];
+        let outcomes = curate::curate(engine, &plan, earlier, &mut Unobserved, cancel)?;
+        let outcome @ Outcome { verdict, .. } = &outcomes[0];
+        let slow = outcome.own_tokens();
         Ok(Answered {
             answer: verdict.answer.as_ref().map(|a| task.answer.target(a)),
             confidence: verdict.agreement.into(),

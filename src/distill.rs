@@ -10,13 +10,16 @@ mod examples;
 mod training;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use base::Base;
 pub use examples::read_examples;
 use serde::{Deserialize, Serialize};
 pub use training::Mixture;
 
+use crate::curate::Verifier;
 use crate::engine::{LlamaOptions, Weights};
+use crate::evaluate::Gate;
 use crate::report::{Decision, ModelFacts, Report};
 use crate::run::{Manifest, RunDir, read_manifest, sha256, sha256_files};
 use crate::task::{Question, Task, read_questions};
@@ -109,6 +112,10 @@ pub struct Options {
     pub train: TrainOptions,
     /// What is trained on besides the answers.
     pub mixture: Mixture,
+    /// How many questions must settle.
+    pub gate: Gate,
+    /// Who checks each sampled answer, if anybody does.
+    pub verifier: Option<Arc<dyn Verifier>>,
     /// Go on where distilling does not look worthwhile.
     pub force: bool,
 }
@@ -119,6 +126,9 @@ pub struct Run {
     dir: RunDir,
     manifest: Manifest,
     base: Base,
+    /// Who checks each sampled answer from now on, in curation and evaluation alike. The directory
+    /// does not remember: a run is resumed with the same one.
+    pub verifier: Option<Arc<dyn Verifier>>,
     /// The task.
     pub task: Task,
     /// The training questions.
@@ -156,7 +166,7 @@ impl Run {
         }
         let (task, questions) = (setup.task.clone(), setup.questions.clone());
         let base = Base::new(model);
-        Ok(Run { dir, manifest, base, task, questions })
+        Ok(Run { dir, manifest, base, verifier: None, task, questions })
     }
 
     /// Opens an existing run directory. `model` overrides where the model is, if it has moved; its
@@ -184,7 +194,7 @@ impl Run {
         let task = Task::load(&dir.file("task.json").display().to_string())?;
         let questions = read_questions(&dir.file("questions.jsonl"))?;
         let base = Base::new(model);
-        Ok(Run { dir, manifest, base, task, questions })
+        Ok(Run { dir, manifest, base, verifier: None, task, questions })
     }
 
     /// The directory.
@@ -260,22 +270,26 @@ pub fn distill(
     options.train.check()?;
     refuse_shared_questions(&setup.questions, eval)?;
     let mut run = Run::create(setup, cancel)?;
-    run.curate(&options.curate, progress, cancel)?;
-    run.check_labels(options.force)?;
-    if !eval.is_empty() {
-        let gate = run.compare_systems(eval, &options.curate, progress, cancel)?;
-        run.dir.save("decision.json", &gate)?;
-        if !gate.distil && !options.force {
-            run.write_report()?;
-            return Err(Error::Refused(format!("{}; pass --force to train all the same", gate.why)));
-        }
+    run.verifier = options.verifier.clone();
+    let kept = run.curate(&options.curate, progress, cancel)?.kept;
+    let mut decision = run.judge_labels(&options.gate)?;
+    if !eval.is_empty() && kept > 0 {
+        let systems = run.compare_systems(eval, &options.gate, &options.curate, progress, cancel)?;
+        decision = decision.and(systems);
+    }
+    run.dir.save("decision.json", &decision)?;
+    if !decision.distil && (!options.force || kept == 0) {
+        run.write_report()?;
+        let force = if kept == 0 { "" } else { "; pass --force to train all the same" };
+        return Err(Error::Refused(format!("{}{force}", decision.refusal())));
     }
     run.train(&options.train, &options.mixture, progress, cancel)?;
     if !eval.is_empty() {
         run.evaluate(eval, None, &options.curate, progress, cancel)?;
     } else {
-        let why = "the labels agree, but without held-out questions (--eval) nothing was measured".into();
-        run.dir.save("decision.json", &Decision { distil: true, why })?;
+        let unmeasured = "without held-out questions (--eval) nothing was measured";
+        let why = format!("{}, but {unmeasured}", decision.why);
+        run.dir.save("decision.json", &Decision { why, ..decision })?;
     }
     run.write_report()
 }

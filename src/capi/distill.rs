@@ -168,6 +168,7 @@ impl sn_distill_params {
             curate: CurateOptions { engine, ..CurateOptions::default() },
             mixture: Mixture::default(),
             force: self.force != 0,
+            ..Options::default()
         })
     }
 }

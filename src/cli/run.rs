@@ -104,6 +104,7 @@ impl Distill {
             train: self.training.options(self.about.seed, engine.threads)?,
             mixture: self.mixture.read()?,
             force: self.force,
+            ..Options::default()
         };
         let progress = progress::new(context.quiet);
         let setup = self.about.setup()?;

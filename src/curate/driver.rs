@@ -1,48 +1,43 @@
-//! The source of requests: which step of which sample of which question is asked next.
+//! The source of requests: which step of which sample of which ballot is asked next.
+//!
+//! A question is one ballot for itself and one for each perturbation of the task. They are voted on
+//! one after the other, so that a question that is lost on its first ballot costs no sample of the
+//! others, whatever the engine's schedule; with the early stop switched off, all at once.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 
+use super::open::Open;
 use super::program::Program;
-use super::{Observer, Outcome, Plan, Sample, Voted};
+use super::select::Selection;
+use super::{Earlier, Observer, Outcome, Plan, Sample, form_seed, sample_seed};
 use crate::engine::{Completion, Request, Source};
-use crate::task::{Answer, Question, without_thinking};
-use crate::vote::{StopReason, Tally, decide, stop};
+use crate::task::Question;
+use crate::vote::{Verdict, is_lost, unite};
 use crate::{Error, Result};
 
-/// One question on its way to a verdict.
-struct Open<'a> {
-    question: &'a Question,
-    /// Finished samples by index, those that voted without their texts.
-    finished: BTreeMap<usize, Finished>,
-    /// The next index to start.
-    next: usize,
-    running: usize,
-    /// The vote of samples `0..counted`.
-    tally: Tally,
-    counted: usize,
-    /// What the first sample of each answer wrote in its last step.
-    completions: HashMap<String, String>,
-    outcome: Option<Outcome>,
-}
-
-/// A sample that waits for those before it to be counted.
-struct Finished {
-    voted: Voted,
-    /// What it wrote in its last step, less its thinking.
-    text: String,
-}
-
-/// A question's place in the plan and a sample's index.
+/// A ballot's place and a sample's index.
 type Key = (usize, usize);
+
+/// A selection that is being asked for.
+struct Picking {
+    ballot: usize,
+    index: usize,
+    seed: u64,
+    shown: Vec<usize>,
+}
 
 pub struct Driver<'a> {
     plan: &'a Plan<'a>,
+    /// The ballots of every question side by side, the question itself first.
     open: Vec<Open<'a>>,
-    /// Questions before this one need no further samples.
+    /// What became of each question.
+    outcomes: Vec<Option<Outcome>>,
+    /// Ballots before this one need no further samples.
     first: usize,
     programs: HashMap<Key, Program<'a>>,
-    /// Which call of which sample a request is; none where its question is settled.
+    /// Which call of which sample a request is; none where its ballot is closed.
     calls: HashMap<u64, (Key, usize)>,
+    picking: HashMap<u64, Picking>,
     /// Requests of programs under way, ready to be asked.
     ready: VecDeque<Request>,
     next_id: u64,
@@ -52,22 +47,19 @@ pub struct Driver<'a> {
 
 impl<'a> Driver<'a> {
     pub fn new(plan: &'a Plan<'a>, observer: &'a mut dyn Observer) -> Self {
-        let open = plan.questions.iter().map(|question| Open {
-            question,
-            finished: BTreeMap::new(),
-            next: 0,
-            running: 0,
-            tally: Tally::new(),
-            counted: 0,
-            completions: HashMap::new(),
-            outcome: None,
-        });
+        let forms = &plan.task.perturbations;
+        let ballots = |question: &'a Question| {
+            let forms = forms.iter().map(Some);
+            std::iter::once(None).chain(forms).enumerate().map(move |(i, form)| Open::new(question, i, form))
+        };
         Driver {
             plan,
-            open: open.collect(),
+            open: plan.questions.iter().flat_map(ballots).collect(),
+            outcomes: plan.questions.iter().map(|_| None).collect(),
             first: 0,
             programs: HashMap::new(),
             calls: HashMap::new(),
+            picking: HashMap::new(),
             ready: VecDeque::new(),
             next_id: 0,
             failed: None,
@@ -75,15 +67,24 @@ impl<'a> Driver<'a> {
         }
     }
 
-    /// Takes the samples that an earlier run finished. The first of two with one index counts.
-    pub fn resume(&mut self, earlier: impl IntoIterator<Item = Result<Sample>>) -> Result<()> {
-        let questions = self.plan.questions;
-        let index: HashMap<&str, usize> =
-            questions.iter().enumerate().map(|(i, q)| (q.id.as_str(), i)).collect();
-        for sample in earlier {
-            let sample = sample?;
-            if let Some(i) = index.get(sample.question.as_str()) {
-                self.open[*i].finished.entry(sample.index).or_insert_with(|| Finished::of(sample));
+    /// Takes what an earlier run finished.
+    pub fn resume(&mut self, earlier: impl IntoIterator<Item = Result<Earlier>>) -> Result<()> {
+        let index: HashMap<(&str, &str), usize> =
+            self.open.iter().enumerate().map(|(i, b)| ((b.question.id.as_str(), b.name()), i)).collect();
+        for item in earlier {
+            match item? {
+                Earlier::Sample(sample) => {
+                    if let Some(i) = index.get(&(sample.question.as_str(), sample.perturbation.as_str())) {
+                        self.open[*i].take(sample);
+                    }
+                }
+                Earlier::Selection(selection) => {
+                    if let Some(i) =
+                        index.get(&(selection.question.as_str(), selection.perturbation.as_str()))
+                    {
+                        self.open[*i].earlier.push(selection);
+                    }
+                }
             }
         }
         (0..self.open.len()).try_for_each(|i| self.count(i))
@@ -91,74 +92,103 @@ impl<'a> Driver<'a> {
 
     /// Whether no question needs a further sample.
     pub fn is_settled(&self) -> bool {
-        self.open.iter().all(|q| q.outcome.is_some())
+        self.outcomes.iter().all(Option::is_some)
     }
 
     pub fn outcomes(self) -> Result<Vec<Outcome>> {
         if let Some(error) = self.failed {
             return Err(error);
         }
-        self.open
-            .into_iter()
-            .map(|q| {
-                q.outcome.ok_or_else(|| Error::Internal(format!("question {} was left open", q.question.id)))
-            })
-            .collect()
+        let left = |q: &Question| Error::Internal(format!("question {} was left open", q.id));
+        self.outcomes.into_iter().zip(self.plan.questions).map(|(o, q)| o.ok_or_else(|| left(q))).collect()
     }
 
-    /// Counts finished samples in index order and settles the question when they suffice.
+    /// Ballots of a question.
+    fn width(&self) -> usize {
+        self.plan.task.perturbations.len() + 1
+    }
+
+    /// Whether nothing more is wanted for ballot `i`.
+    fn is_closed(&self, i: usize) -> bool {
+        self.open[i].outcome.is_some() || self.outcomes[i / self.width()].is_some()
+    }
+
+    /// Counts what is there of ballot `i`, and settles its question when that suffices.
     fn count(&mut self, i: usize) -> Result<()> {
-        let rule = &self.plan.task.vote;
-        let q = &mut self.open[i];
-        while q.outcome.is_none() {
-            if let Some(reason) = stop(rule, &q.tally) {
-                let mut verdict = decide(rule, &q.question.id, &q.tally, reason);
-                verdict.completion = verdict.answer.as_ref().and_then(|a| q.completions.remove(&a.key));
-                self.observer.settled(&verdict)?;
-                let counted = std::mem::take(&mut q.finished).into_iter().take(q.counted);
-                q.outcome = Some(Outcome { verdict, samples: counted.map(|(_, f)| f.voted).collect() });
-                (q.completions, q.tally) = (HashMap::new(), Tally::new());
-                self.programs.retain(|(question, _), _| *question != i);
-                self.calls.retain(|_, ((question, _), _)| *question != i);
-                return Ok(());
-            }
-            let Some(sample) = q.finished.get_mut(&q.counted) else { return Ok(()) };
-            q.tally.add(sample.voted.answer.as_ref());
-            let text = std::mem::take(&mut sample.text);
-            if let Some(answer) = &sample.voted.answer {
-                q.completions.entry(answer.key.clone()).or_insert(text);
-            }
-            q.counted += 1;
+        if self.is_closed(i) {
+            return Ok(());
         }
+        let rule = &self.plan.task.vote;
+        self.open[i].count(rule);
+        self.open[i].count_selections(rule);
+        if self.open[i].outcome.is_none() {
+            return Ok(());
+        }
+        self.programs.retain(|(ballot, _), _| *ballot != i);
+        self.calls.retain(|_, ((ballot, _), _)| *ballot != i);
+        self.conclude(i / self.width())
+    }
+
+    /// Settles `question` if its ballots suffice: all of them, or those up to the first lost one.
+    fn conclude(&mut self, question: usize) -> Result<()> {
+        let width = self.width();
+        let ballots = &self.open[question * width..(question + 1) * width];
+        let votes: Vec<&Verdict> = ballots.iter().map_while(|b| Some(&b.outcome.as_ref()?.verdict)).collect();
+        let lost = votes.iter().position(|vote| is_lost(votes[0], vote));
+        let asked = match lost.filter(|_| self.plan.task.vote.give_up) {
+            Some(lost) => lost + 1,
+            None if votes.len() == width => width,
+            None => return Ok(()),
+        };
+        let (mut votes, mut samples, mut selections) = (Vec::new(), Vec::new(), Vec::new());
+        for ballot in &mut self.open[question * width..(question + 1) * width] {
+            ballot.forget();
+            if let Some(outcome) = ballot.outcome.take().filter(|_| ballot.form < asked) {
+                votes.push(outcome.verdict);
+                samples.extend(outcome.samples);
+                selections.extend(outcome.selections);
+            }
+        }
+        let verdict = unite(&self.plan.task.perturbations, votes)
+            .ok_or_else(|| Error::Internal("a question without a ballot".into()))?;
+        self.observer.settled(&verdict)?;
+        self.outcomes[question] = Some(Outcome { verdict, samples, selections });
+        let lost = |ballot: usize| ballot / width == question;
+        self.programs.retain(|(ballot, _), _| !lost(*ballot));
+        self.calls.retain(|_, ((ballot, _), _)| !lost(*ballot));
         Ok(())
     }
 
-    /// How many samples of `q` should be under way: as many as would settle it if all agreed with
-    /// the leader, so that few are sampled in vain.
-    fn wanted_now(&self, q: &Open) -> usize {
-        let rule = &self.plan.task.vote;
-        let mut tally = q.tally.clone();
-        let leader = tally.leader().map(|(answer, _)| answer);
-        let leader = leader.unwrap_or_else(|| Answer { key: "?".into(), text: "?".into() });
-        let mut wanted = 0;
-        while stop(rule, &tally).is_none_or(|reason| reason == StopReason::Abandoned)
-            && tally.n() < rule.samples
-        {
-            tally.add(Some(&leader));
-            wanted += 1;
+    /// Whether something of ballot `i` is to be started now.
+    fn wants(&self, i: usize) -> bool {
+        let (ballot, rule) = (&self.open[i], &self.plan.task.vote);
+        let its_turn = ballot.form == 0 || !rule.give_up || self.open[i - 1].outcome.is_some();
+        if self.is_closed(i) || !its_turn {
+            return false;
         }
-        wanted
+        if let Some(selecting) = &ballot.selecting {
+            return selecting.has_next();
+        }
+        let ahead = ballot.finished.range(ballot.counted..).count();
+        ballot.next < rule.samples && ballot.running + ahead < ballot.wanted_now(rule)
     }
 
-    fn start_sample(&mut self, i: usize) -> Result<()> {
-        let q = &mut self.open[i];
-        while q.finished.contains_key(&q.next) {
-            q.next += 1;
+    /// Starts a sample of ballot `i`, or a selection.
+    fn start(&mut self, i: usize) -> Result<()> {
+        if self.open[i].selecting.is_some() {
+            let request = self.start_selection(i)?;
+            self.ready.push_back(request);
+            return Ok(());
         }
-        let index = q.next;
-        q.next += 1;
-        q.running += 1;
-        let program = Program::new(self.plan.task, q.question, self.plan.seed, index);
+        let ballot = &mut self.open[i];
+        while ballot.finished.contains_key(&ballot.next) {
+            ballot.next += 1;
+        }
+        let index = ballot.next;
+        ballot.next += 1;
+        ballot.running += 1;
+        let seed = form_seed(self.plan.seed, ballot.name());
+        let program = Program::new(self.plan.task, ballot.asked()?, ballot.name(), seed, index);
         self.programs.insert((i, index), program);
         self.go_on((i, index))
     }
@@ -180,29 +210,62 @@ impl<'a> Driver<'a> {
 
     fn end(&mut self, key: Key) -> Result<()> {
         let Some(program) = self.programs.remove(&key) else { return Ok(()) };
-        let sample = program.finish();
-        let q = &mut self.open[key.0];
-        q.running -= 1;
+        let mut sample = program.finish();
+        sample.rejected = self.is_rejected(key.0, &sample)?;
+        self.open[key.0].running -= 1;
         self.observer.sample(&sample)?;
-        q.finished.insert(sample.index, Finished::of(sample));
+        self.open[key.0].take(sample);
         self.count(key.0)
     }
 
     fn next_ready(&mut self) -> Option<Request> {
         while let Some(request) = self.ready.pop_front() {
-            if self.calls.contains_key(&request.id) {
+            if self.calls.contains_key(&request.id) || self.picking.contains_key(&request.id) {
                 return Some(request);
             }
         }
         None
     }
-}
 
-impl Finished {
-    fn of(mut sample: Sample) -> Finished {
-        let text = sample.steps.last_mut().map(|step| std::mem::take(&mut step.text)).unwrap_or_default();
-        let text = without_thinking(&text).unwrap_or_default().to_string();
-        Finished { voted: Voted::from(&sample), text }
+    fn start_selection(&mut self, i: usize) -> Result<Request> {
+        let missing = || Error::Internal("no selection to start".into());
+        let question = self.open[i].asked()?;
+        let index = self.open[i].selecting.as_mut().and_then(|s| s.next()).ok_or_else(missing)?;
+        // Numbered as the step after the last, so that it shares no random numbers with a sample.
+        let seed = self.seed(i, index, self.plan.task.system2.len());
+        let selecting = self.open[i].selecting.as_ref().ok_or_else(missing)?;
+        let shown = selecting.order(seed);
+        let request = selecting.request(self.next_id, self.plan.task, &question, &shown, seed)?;
+        self.next_id += 1;
+        self.picking.insert(request.id, Picking { ballot: i, index, seed, shown });
+        Ok(request)
+    }
+
+    fn seed(&self, i: usize, index: usize, step: usize) -> u64 {
+        let ballot = &self.open[i];
+        sample_seed(form_seed(self.plan.seed, ballot.name()), &ballot.question.id, index, step)
+    }
+
+    fn finished_selection(&mut self, picking: Picking, completion: Completion) -> Result<()> {
+        let i = picking.ballot;
+        if self.is_closed(i) {
+            return Ok(());
+        }
+        let ballot = &mut self.open[i];
+        let (id, name) = (&ballot.question.id, ballot.name());
+        let selection = Selection::of(id, name, (picking.index, picking.seed), picking.shown, completion);
+        self.observer.selection(&selection)?;
+        if let Some(selecting) = &mut ballot.selecting {
+            selecting.take(selection);
+        }
+        self.count(i)
+    }
+
+    /// Whether the plan's verifier turns `sample` down. Asked once for each sample with an answer.
+    fn is_rejected(&self, i: usize, sample: &Sample) -> Result<bool> {
+        let (Some(verifier), Some(answer)) = (self.plan.verifier, &sample.answer) else { return Ok(false) };
+        let completion = sample.steps.last().map_or("", |step| step.text.as_str());
+        Ok(!verifier.accepts(&*self.open[i].asked()?, answer, completion)?)
     }
 }
 
@@ -214,17 +277,11 @@ impl Source for Driver<'_> {
         if let Some(request) = self.next_ready() {
             return Some(request);
         }
-        while self.open.get(self.first).is_some_and(|q| q.outcome.is_some()) {
+        while self.first < self.open.len() && self.is_closed(self.first) {
             self.first += 1;
         }
-        let chosen = (self.first..self.open.len()).find(|i| {
-            let q = &self.open[*i];
-            let ahead = q.finished.range(q.counted..).count();
-            q.outcome.is_none()
-                && q.next < self.plan.task.vote.samples
-                && q.running + ahead < self.wanted_now(q)
-        })?;
-        match self.start_sample(chosen) {
+        let chosen = (self.first..self.open.len()).find(|i| self.wants(*i))?;
+        match self.start(chosen) {
             Ok(()) => self.next_ready(),
             Err(error) => {
                 self.failed = Some(error);
@@ -234,7 +291,10 @@ impl Source for Driver<'_> {
     }
 
     fn finished(&mut self, completion: Completion) -> Result<()> {
-        // Nothing is known of it where its question was settled while this was under way.
+        if let Some(picking) = self.picking.remove(&completion.id) {
+            return self.finished_selection(picking, completion);
+        }
+        // Nothing is known of it where its ballot was closed while this was under way.
         let Some((key, call)) = self.calls.remove(&completion.id) else { return Ok(()) };
         let Some(program) = self.programs.get_mut(&key) else { return Ok(()) };
         if program.take(call, completion) { self.go_on(key) } else { Ok(()) }
@@ -251,5 +311,6 @@ impl Source for Driver<'_> {
 
     fn wanted(&self, id: u64) -> bool {
         self.calls.contains_key(&id)
+            || self.picking.get(&id).is_some_and(|picking| !self.is_closed(picking.ballot))
     }
 }

@@ -5,15 +5,18 @@
 //! not depend on how the engine scheduled them; samples that turn out not to be needed are dropped.
 
 mod driver;
+mod open;
 mod program;
+mod select;
 
+pub use select::Selection;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::engine::{Engine, Finish, Message, Role, Sampling};
-use crate::task::{Answer, Output, Question, Step, Task};
+use crate::task::{Answer, Output, Question, Step, Task, UNPERTURBED};
 use crate::vote::Verdict;
-use crate::{Cancel, Error, Result};
+use crate::{Cancel, Result};
 
 /// One call of a sample as it was completed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -44,8 +47,16 @@ pub struct Sample {
     pub seed: u64,
     /// Its calls, in the order of its steps and their items.
     pub steps: Vec<StepRecord>,
-    /// The answer read from the last step, if it holds one.
+    /// The answer read from the last step, if it holds one; to the question as it was asked, so
+    /// under a perturbation in that one's words.
     pub answer: Option<Answer>,
+    /// Whether a [`Verifier`] turned the answer down, so that the sample counts as one without.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub rejected: bool,
+    /// The geometric mean of the probabilities of the last step's tokens, in 0..=1; none where the
+    /// engine cannot tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confidence: Option<f32>,
     /// Why the last step ended.
     pub finish: Finish,
 }
@@ -53,9 +64,12 @@ pub struct Sample {
 /// What is kept of a sample once it has voted: everything but its texts, which the observer has.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Voted {
-    /// Its index among the question's samples, from 0.
+    /// Which form of the question was asked: 0 is the question itself, the others are the task's
+    /// perturbations in their order.
+    pub form: usize,
+    /// Its index among the form's samples, from 0.
     pub index: usize,
-    /// The answer read from the last step, if it holds one.
+    /// The answer to the question itself that it voted for, if any.
     pub answer: Option<Answer>,
     /// Tokens of all its prompts.
     pub prompt_tokens: usize,
@@ -65,16 +79,15 @@ pub struct Voted {
     pub finish: Finish,
 }
 
-impl From<&Sample> for Voted {
-    fn from(sample: &Sample) -> Voted {
-        Voted {
-            index: sample.index,
-            answer: sample.answer.clone(),
-            prompt_tokens: sample.steps.iter().map(|s| s.prompt_tokens).sum(),
-            generated_tokens: sample.steps.iter().map(|s| s.generated_tokens).sum(),
-            finish: sample.finish,
-        }
-    }
+/// What is kept of a selection once it has voted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Selected {
+    /// Which form of the question was asked, as in [`Voted`].
+    pub form: usize,
+    /// Tokens of its prompt.
+    pub prompt_tokens: usize,
+    /// Tokens sampled.
+    pub generated_tokens: usize,
 }
 
 /// What became of one question.
@@ -82,16 +95,83 @@ impl From<&Sample> for Voted {
 pub struct Outcome {
     /// The vote.
     pub verdict: Verdict,
-    /// The samples that voted.
+    /// The samples that voted, those of each form together.
     pub samples: Vec<Voted>,
+    /// The selections among their responses, where the vote is a universal one.
+    pub selections: Vec<Selected>,
+}
+
+impl Outcome {
+    /// The samples of the question itself.
+    pub fn own_samples(&self) -> impl Iterator<Item = &Voted> {
+        self.samples.iter().filter(|sample| sample.form == 0)
+    }
+
+    /// Every token sampled to answer the question itself.
+    pub fn own_tokens(&self) -> usize {
+        let selections = self.selections.iter().filter(|selection| selection.form == 0);
+        self.own_samples().map(|sample| sample.generated_tokens).sum::<usize>()
+            + selections.map(|selection| selection.generated_tokens).sum::<usize>()
+    }
+
+    /// Every token sampled, for all forms.
+    pub fn all_tokens(&self) -> usize {
+        self.samples.iter().map(|sample| sample.generated_tokens).sum::<usize>()
+            + self.selections.iter().map(|selection| selection.generated_tokens).sum::<usize>()
+    }
 }
 
 /// Who is told what while questions are being settled.
 pub trait Observer {
     /// A sample finished; keep it before returning, so that it is not sampled again.
     fn sample(&mut self, sample: &Sample) -> Result<()>;
+    /// A selection finished, in a universal vote; keep it as well.
+    fn selection(&mut self, _selection: &Selection) -> Result<()> {
+        Ok(())
+    }
     /// A question is settled.
     fn settled(&mut self, verdict: &Verdict) -> Result<()>;
+}
+
+/// Checks answers by other means than asking again: a unit test, a calculator, a list.
+///
+/// Threads: called by the one that samples, one call at a time.
+pub trait Verifier: Send + Sync {
+    /// Whether `answer`, read from `completion`, may be the answer to `question`, which is as it was
+    /// asked: perturbed, where the sample is of a perturbation. Called once for each sample that
+    /// holds an answer, when it finishes; a resumed run does not ask again. A sample that is turned
+    /// down stays in the vote as one without an answer.
+    ///
+    /// # Errors
+    /// Any; it ends the sampling, and the sample is taken again when the run resumes.
+    fn accepts(&self, question: &Question, answer: &Answer, completion: &str) -> Result<bool>;
+}
+
+impl std::fmt::Debug for dyn Verifier + '_ {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Verifier")
+    }
+}
+
+/// What an earlier run finished.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Earlier {
+    /// A line of `samples.jsonl`.
+    Sample(Sample),
+    /// A line of `selections.jsonl`.
+    Selection(Selection),
+}
+
+impl From<Sample> for Earlier {
+    fn from(sample: Sample) -> Earlier {
+        Earlier::Sample(sample)
+    }
+}
+
+impl From<Selection> for Earlier {
+    fn from(selection: Selection) -> Earlier {
+        Earlier::Selection(selection)
+    }
 }
 
 /// What is sampled.
@@ -105,10 +185,12 @@ pub struct Plan<'a> {
     pub seed: u64,
     /// Whether a completion ends where its answer is complete, even if the model would go on.
     pub stop_at_answer: bool,
+    /// Who checks each answer, if anybody does.
+    pub verifier: Option<&'a dyn Verifier>,
 }
 
-/// Samples every question of `plan` until its vote is settled. `earlier` are samples finished by an
-/// interrupted run; `engine` is asked for only where they do not suffice. Returns the outcomes in the
+/// Samples every question of `plan` until its vote is settled. `earlier` is what an interrupted
+/// run finished; `engine` is asked for only where they do not suffice. Returns the outcomes in the
 /// order of the questions.
 ///
 /// # Errors
@@ -116,12 +198,12 @@ pub struct Plan<'a> {
 pub fn curate<'e, E: Engine + ?Sized + 'e>(
     engine: impl FnOnce() -> Result<&'e mut E>,
     plan: &Plan,
-    earlier: impl IntoIterator<Item = Result<Sample>>,
+    earlier: impl IntoIterator<Item = Result<impl Into<Earlier>>>,
     observer: &mut dyn Observer,
     cancel: &Cancel,
 ) -> Result<Vec<Outcome>> {
     let mut driver = driver::Driver::new(plan, observer);
-    driver.resume(earlier)?;
+    driver.resume(earlier.into_iter().map(|item| item.map(Into::into)))?;
     if !driver.is_settled() {
         engine()?.run(&mut driver, cancel)?;
     }
@@ -147,6 +229,15 @@ pub fn item_seed(seed: u64, question: &str, index: usize, step: usize, item: usi
     hasher.update(sample_seed(seed, question, index, step).to_le_bytes());
     hasher.update((item as u64).to_le_bytes());
     let hash = hasher.finalize();
+    u64::from_le_bytes(hash[..8].try_into().expect("SHA-256 has 32 bytes"))
+}
+
+/// The seed of all samples of one form of the questions: `seed` itself for the questions as they are.
+pub fn form_seed(seed: u64, perturbation: &str) -> u64 {
+    if perturbation == UNPERTURBED {
+        return seed;
+    }
+    let hash = Sha256::new().chain_update(seed.to_le_bytes()).chain_update(perturbation).finalize();
     u64::from_le_bytes(hash[..8].try_into().expect("SHA-256 has 32 bytes"))
 }
 
@@ -178,31 +269,7 @@ pub fn sampling(step: &Step) -> Sampling {
     }
 }
 
-/// Refuses verdicts that are not worth training on: METHOD's "should I distil?" on the labels alone.
-///
-/// # Errors
-/// [`Error::Refused`] with the figures.
-pub fn check_worth(verdicts: &[&Verdict]) -> Result<()> {
-    let kept: Vec<&Verdict> = verdicts.iter().copied().filter(|v| v.kept).collect();
-    if kept.is_empty() {
-        return Err(Error::Refused(format!(
-            "no question was kept: in none of {} did enough samples agree; lower --threshold, raise --samples, or try a model that reasons better",
-            verdicts.len()
-        )));
-    }
-    let mut counts = std::collections::HashMap::new();
-    for v in &kept {
-        *counts.entry(v.answer.as_ref().map_or("", |a| a.key.as_str())).or_insert(0usize) += 1;
-    }
-    let (answer, most) = counts.iter().max_by_key(|(_, n)| **n).map_or(("", 0), |(a, n)| (*a, *n));
-    if kept.len() >= 20 && most as f64 > 0.95 * kept.len() as f64 {
-        return Err(Error::Refused(format!(
-            "{most} of {} kept answers are \"{answer}\": the labels have collapsed onto one answer; check the task's prompts, or pass --force to train all the same",
-            kept.len()
-        )));
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod verification_tests;

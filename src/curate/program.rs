@@ -4,6 +4,8 @@
 //! a step run side by side, and the next step begins when all are finished. Their records are kept
 //! in the order of the items, so that a sample does not depend on how the engine scheduled it.
 
+use std::borrow::Cow;
+
 use super::{Sample, StepRecord, item_seed, messages, sample_seed, sampling};
 use crate::Result;
 use crate::engine::{Completion, Finish, Request};
@@ -12,7 +14,10 @@ use crate::task::{Output, Part, Question, Step, THINKING_ENDS, Task};
 /// A sample in the middle of its program.
 pub struct Program<'a> {
     task: &'a Task,
-    question: &'a Question,
+    question: Cow<'a, Question>,
+    /// The form of the question, in journals.
+    form: &'a str,
+    /// That of all samples of this form.
     seed: u64,
     index: usize,
     /// Steps begun; all but the last of them are finished.
@@ -21,8 +26,9 @@ pub struct Program<'a> {
     calls: Vec<Call>,
     /// The finished calls of the steps before it.
     records: Vec<StepRecord>,
-    /// Why the last completion ended.
+    /// Why the last completion ended, and how sure the model was of it.
     finish: Finish,
+    confidence: Option<f32>,
 }
 
 struct Call {
@@ -31,10 +37,17 @@ struct Call {
 }
 
 impl<'a> Program<'a> {
-    /// Sample `index` of `question`, before its first step.
-    pub fn new(task: &'a Task, question: &'a Question, seed: u64, index: usize) -> Program<'a> {
-        let finish = Finish::EndOfTurn;
-        Program { task, question, seed, index, begun: 0, calls: vec![], records: vec![], finish }
+    /// Sample `index` of `question`, which is in the form of that name, before its first step.
+    pub fn new(
+        task: &'a Task,
+        question: Cow<'a, Question>,
+        form: &'a str,
+        seed: u64,
+        index: usize,
+    ) -> Program<'a> {
+        let (calls, records) = (vec![], vec![]);
+        let (finish, confidence) = (Finish::EndOfTurn, None);
+        Program { task, question, form, seed, index, begun: 0, calls, records, finish, confidence }
     }
 
     /// The requests of the next step, once the one before it has ended; none where the program is
@@ -74,11 +87,11 @@ impl<'a> Program<'a> {
                 let item = ("item".to_string(), Output::Text(item.into()));
                 let seen = [outputs, &[item]].concat();
                 let seed = item_seed(self.seed, id, self.index, self.begun, call);
-                (messages(step, self.question, &seen)?, seed)
+                (messages(step, &self.question, &seen)?, seed)
             }
             None => {
                 let seed = sample_seed(self.seed, id, self.index, self.begun);
-                (messages(step, self.question, outputs)?, seed)
+                (messages(step, &self.question, outputs)?, seed)
             }
         };
         Ok(Request { id: call as u64, messages, thinking: step.thinking, sampling: sampling(step), seed })
@@ -100,6 +113,7 @@ impl<'a> Program<'a> {
     /// Takes the completion of a call. Returns whether the step has ended with it.
     pub fn take(&mut self, call: usize, completion: Completion) -> bool {
         self.finish = completion.finish;
+        self.confidence = completion.confidence();
         let name = &self.task.system2[self.begun - 1].name;
         let call = &mut self.calls[call];
         call.record = Some(StepRecord {
@@ -128,9 +142,11 @@ impl<'a> Program<'a> {
         Sample {
             question: self.question.id.clone(),
             index: self.index,
-            perturbation: "none".into(),
+            perturbation: self.form.into(),
             seed: sample_seed(self.seed, &self.question.id, self.index, 0),
             answer: answer.and_then(|last| self.task.extract2(&last.text)),
+            rejected: false,
+            confidence: self.confidence,
             finish: self.finish,
             steps: self.records,
         }

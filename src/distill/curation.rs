@@ -3,17 +3,18 @@
 use std::time::Instant;
 
 use super::{CurateOptions, EarlyStops, Run};
-use crate::curate::{self, Observer, Outcome, Plan, Sample};
+use crate::curate::{self, Earlier, Observer, Outcome, Plan, Sample, Selection, Verifier};
 use crate::engine::{Engine, Finish};
-use crate::report::{Curation, Stops};
+use crate::evaluate::{self, Gate};
+use crate::report::{Curation, Decision, Stops};
 use crate::run::{Journal, RunDir};
-use crate::task::{Question, Task};
+use crate::task::{Question, Select, Task};
 use crate::vote::{StopReason, Verdict};
 use crate::{Cancel, Error, Progress, Result, Stage, Update};
 
 impl Run {
     /// Samples every training question until its vote is settled. Writes `samples.jsonl`,
-    /// `verdicts.jsonl` and `curation.json`.
+    /// `verdicts.jsonl` and `curation.json`; `selections.jsonl` where the vote is a universal one.
     pub fn curate(
         &mut self,
         options: &CurateOptions,
@@ -22,7 +23,8 @@ impl Run {
     ) -> Result<Curation> {
         let task = self.task_with(options)?;
         let base = &mut self.base;
-        let sampling = Sampling::of_training(&task, &self.questions, self.manifest.seed);
+        let verifier = self.verifier.clone();
+        let sampling = Sampling::of_training(&task, &self.questions, self.manifest.seed, verifier.as_deref());
         let engine = &options.engine;
         sampling.curate(&self.dir, || base.engine(None, engine, progress), options.stops, progress, cancel)
     }
@@ -36,17 +38,15 @@ impl Run {
         cancel: &Cancel,
     ) -> Result<Curation> {
         let task = self.task_with(options)?;
-        let sampling = Sampling::of_training(&task, &self.questions, self.manifest.seed);
+        let verifier = self.verifier.as_deref();
+        let sampling = Sampling::of_training(&task, &self.questions, self.manifest.seed, verifier);
         sampling.curate(&self.dir, engine, options.stops, progress, cancel)
     }
 
-    /// Refuses labels that are not worth training on, unless `force`.
-    pub(super) fn check_labels(&self, force: bool) -> Result<()> {
-        let verdicts = self.verdicts()?;
-        match curate::check_worth(&verdicts.iter().collect::<Vec<_>>()) {
-            Err(Error::Refused(_)) if force && verdicts.iter().any(|v| v.kept) => Ok(()),
-            result => result,
-        }
+    /// Whether the labels are worth training on.
+    pub(super) fn judge_labels(&self, gate: &Gate) -> Result<Decision> {
+        let curation: Curation = self.dir.saved("curation.json")?.unwrap_or_default();
+        Ok(evaluate::labels_are_worth_it(gate, &self.task, &curation, &self.verdicts()?))
     }
 
     /// The verdicts on the training questions, in their order.
@@ -70,17 +70,32 @@ impl Run {
 pub(super) struct Sampling<'a> {
     pub stage: Stage,
     pub journal: &'a str,
+    pub selections: &'a str,
     pub seconds: &'a str,
     pub task: &'a Task,
     pub questions: &'a [Question],
     pub seed: u64,
+    pub verifier: Option<&'a dyn Verifier>,
 }
 
 impl Sampling<'_> {
     /// The training questions of a run.
-    fn of_training<'a>(task: &'a Task, questions: &'a [Question], seed: u64) -> Sampling<'a> {
-        let (journal, seconds) = ("samples.jsonl", "samples.seconds");
-        Sampling { stage: Stage::Curate, journal, seconds, task, questions, seed }
+    fn of_training<'a>(
+        task: &'a Task,
+        questions: &'a [Question],
+        seed: u64,
+        verifier: Option<&'a dyn Verifier>,
+    ) -> Sampling<'a> {
+        Sampling {
+            stage: Stage::Curate,
+            journal: "samples.jsonl",
+            selections: "selections.jsonl",
+            seconds: "samples.seconds",
+            task,
+            questions,
+            seed,
+            verifier,
+        }
     }
 
     /// Samples them, and writes their verdicts and figures.
@@ -97,6 +112,14 @@ impl Sampling<'_> {
         dir.save_lines("verdicts.jsonl", &verdicts)?;
 
         let samples = || outcomes.iter().flat_map(|o| &o.samples);
+        let selections = || outcomes.iter().flat_map(|o| &o.selections);
+        let could_be_taken =
+            self.questions.len() * self.task.vote.samples * (self.task.perturbations.len() + 1);
+        let votes = || {
+            let ballots = verdicts.iter().flat_map(|v| v.ballots.iter().map(|b| b.stop));
+            let plain = verdicts.iter().filter(|v| v.ballots.is_empty()).map(|v| v.stop);
+            ballots.chain(plain)
+        };
         let judged: Vec<bool> = self
             .questions
             .iter()
@@ -110,13 +133,16 @@ impl Sampling<'_> {
             max_samples: self.task.vote.samples,
             threshold: self.task.vote.threshold,
             samples: samples().count(),
-            prompt_tokens: samples().map(|s| s.prompt_tokens).sum(),
-            generated_tokens: samples().map(|s| s.generated_tokens).sum(),
+            unparsed: samples().filter(|s| s.answer.is_none()).count(),
+            cut_off: samples().filter(|s| s.answer.is_none() && s.finish == Finish::Length).count(),
+            prompt_tokens: samples().map(|s| s.prompt_tokens).sum::<usize>()
+                + selections().map(|s| s.prompt_tokens).sum::<usize>(),
+            generated_tokens: outcomes.iter().map(Outcome::all_tokens).sum(),
             stops: Stops {
                 answer: samples().filter(|s| s.finish == Finish::Enough).count(),
-                settled: verdicts.iter().filter(|v| v.stop == StopReason::Settled).count(),
-                threshold: verdicts.iter().filter(|v| v.stop == StopReason::Abandoned).count(),
-                samples_not_taken: verdicts.iter().map(|v| self.task.vote.samples - v.n).sum(),
+                settled: votes().filter(|stop| *stop == StopReason::Settled).count(),
+                threshold: votes().filter(|stop| *stop == StopReason::Abandoned).count(),
+                samples_not_taken: could_be_taken - samples().count(),
             },
             seconds,
             precision: (!judged.is_empty())
@@ -136,16 +162,26 @@ impl Sampling<'_> {
         progress: &dyn Progress,
         cancel: &Cancel,
     ) -> Result<(Vec<Outcome>, f64)> {
-        let (journal, earlier) = Journal::open(dir.file(self.journal))?;
+        let (journal, samples) = Journal::<Sample>::open(dir.file(self.journal))?;
+        let (mut selections, mut selected) = (None, None);
+        if self.task.vote.select == Select::Universal {
+            let (journal, earlier) = Journal::<Selection>::open(dir.file(self.selections))?;
+            (selections, selected) = (Some(journal), Some(earlier));
+        }
+        let earlier = samples
+            .map(|item| item.map(Earlier::Sample))
+            .chain(selected.into_iter().flatten().map(|item| item.map(Earlier::Selection)));
         let before: f64 = dir.saved(self.seconds)?.unwrap_or(0.0);
         let plan = Plan {
             task: self.task,
             questions: self.questions,
             seed: self.seed,
             stop_at_answer: stops.answer,
+            verifier: self.verifier,
         };
         let mut watch = Watch {
             journal,
+            selections,
             progress,
             stage: self.stage,
             total: self.questions.len(),
@@ -156,8 +192,8 @@ impl Sampling<'_> {
         };
         let begin = Instant::now();
         let result = curate::curate(engine, &plan, earlier, &mut watch, cancel);
-        watch.journal.sync()?;
-        let seconds = if watch.journal.appended() == 0 {
+        watch.sync()?;
+        let seconds = if watch.appended() == 0 {
             before
         } else {
             let seconds = before + begin.elapsed().as_secs_f64();
@@ -171,6 +207,8 @@ impl Sampling<'_> {
 /// Keeps samples and tells progress.
 struct Watch<'a> {
     journal: Journal<Sample>,
+    /// Of a universal vote.
+    selections: Option<Journal<Selection>>,
     progress: &'a dyn Progress,
     stage: Stage,
     total: usize,
@@ -183,6 +221,16 @@ struct Watch<'a> {
 }
 
 impl Watch<'_> {
+    /// Forces what was kept to the disk: samples first, on which selections build.
+    fn sync(&mut self) -> Result<()> {
+        self.journal.sync()?;
+        self.selections.as_mut().map_or(Ok(()), Journal::sync)
+    }
+
+    fn appended(&self) -> usize {
+        self.journal.appended() + self.selections.as_ref().map_or(0, Journal::appended)
+    }
+
     fn tell(&self) {
         let mut note = match self.stage {
             Stage::Evaluate => "System 2".to_string(),
@@ -228,10 +276,18 @@ impl Observer for Watch<'_> {
         Ok(())
     }
 
+    fn selection(&mut self, selection: &Selection) -> Result<()> {
+        if let Some(selections) = &mut self.selections {
+            selections.append(selection)?;
+        }
+        self.tokens += selection.generated_tokens;
+        Ok(())
+    }
+
     fn settled(&mut self, verdict: &Verdict) -> Result<()> {
         self.settled += 1;
         self.kept += usize::from(verdict.kept);
-        self.journal.sync()?;
+        self.sync()?;
         self.tell();
         Ok(())
     }

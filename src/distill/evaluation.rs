@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::curation::Sampling;
 use super::{CurateOptions, Run};
-use crate::evaluate::{self, DirectAnswers, Reasoned};
+use crate::evaluate::{self, DirectAnswers, Gate, Reasoned};
 use crate::report::{Decision, Evaluation};
 use crate::run::sha256;
 use crate::task::{Question, Task};
@@ -16,13 +16,14 @@ impl Run {
     pub fn compare_systems(
         &mut self,
         eval: &[Question],
+        gate: &Gate,
         options: &CurateOptions,
         progress: &dyn Progress,
         cancel: &Cancel,
     ) -> Result<Decision> {
         let task = self.task_with(options)?;
         let (one, two) = self.base_answers(eval, &task, options, progress, cancel)?;
-        Ok(evaluate::worth_trying(&task, eval, &one, &two))
+        Ok(evaluate::worth_trying(gate, &task, eval, &one, &two))
     }
 
     /// Measures System 1, System 2 and the distilled model on held-out questions. Writes
@@ -45,12 +46,14 @@ impl Run {
         let (one, two) = self.base_answers(eval, &task, options, progress, cancel)?;
         let engine = self.base.engine(Some(adapter), &options.engine, progress)?;
         progress.update(&Update { stage: Stage::Evaluate, done: 0, total: 0, note: "distilled".into() });
-        let distilled = evaluate::ask_directly(engine, &task, eval, self.manifest.seed, cancel)?;
+        let mut distilled = evaluate::ask_directly(engine, &task, eval, self.manifest.seed, cancel)?;
+        distilled.perturbed = evaluate::ask_perturbed(engine, &task, eval, self.manifest.seed, cancel)?;
         self.dir.save("evaluation/distilled.json", &distilled)?;
         let threshold = crate::adapter::fallback_threshold(&gguf);
         let evaluation = evaluate::evaluate(&task, eval, &one, &two, &distilled, threshold);
         self.dir.save("evaluation.json", &evaluation)?;
-        self.dir.save("decision.json", &evaluate::was_worth_it(&evaluation))?;
+        let training = self.dir.saved("training.json")?.unwrap_or_default();
+        self.dir.save("decision.json", &evaluate::was_worth_it(&task, &evaluation, &training))?;
         Ok(evaluation)
     }
 
@@ -71,22 +74,28 @@ impl Run {
                 let engine = self.base.engine(None, &options.engine, progress)?;
                 let note = "System 1".into();
                 progress.update(&Update { stage: Stage::Evaluate, done: 0, total: 0, note });
-                let one = evaluate::ask_directly(engine, task, eval, self.manifest.seed, cancel)?;
+                let mut one = evaluate::ask_directly(engine, task, eval, self.manifest.seed, cancel)?;
+                one.perturbed = evaluate::ask_perturbed(engine, task, eval, self.manifest.seed, cancel)?;
                 self.dir.save("evaluation/system1.json", &one)?;
                 one
             }
         };
         // A vote is measured to its end: giving up on a question that cannot reach the threshold
-        // saves work when labels are wanted, but would leave its answer to fewer samples.
+        // saves work when labels are wanted, but would leave its answer to fewer samples. Nor is a
+        // question given up that a perturbation loses: how many those are is to be measured.
         let mut to_the_end = task.clone();
         to_the_end.vote.threshold = f32::MIN_POSITIVE;
+        to_the_end.vote.give_up = false;
+        let verifier = self.verifier.clone();
         let sampling = Sampling {
             stage: Stage::Evaluate,
             journal: "evaluation/system2.jsonl",
+            selections: "evaluation/selections.jsonl",
             seconds: "evaluation/system2.seconds",
             task: &to_the_end,
             questions: eval,
             seed: self.manifest.seed,
+            verifier: verifier.as_deref(),
         };
         let (base, engine) = (&mut self.base, &options.engine);
         let (outcomes, seconds) = sampling.run(
@@ -106,7 +115,8 @@ impl Run {
         let folder = self.dir.file("evaluation");
         std::fs::create_dir_all(&folder).map_err(Error::io("create", &folder))?;
         if self.dir.saved::<String>("evaluation/of.json")?.is_none_or(|of| of != identity) {
-            for old in ["system1.json", "system2.jsonl", "system2.seconds", "distilled.json", "of.json"] {
+            let answers = ["system1.json", "system2.jsonl", "selections.jsonl", "system2.seconds"];
+            for old in answers.into_iter().chain(["distilled.json", "of.json"]) {
                 let _ = std::fs::remove_file(folder.join(old));
             }
             self.dir.save("evaluation/of.json", &identity)?;

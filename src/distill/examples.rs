@@ -1,6 +1,6 @@
 //! Verdicts into training examples, some held out to choose the epoch and the fallback threshold.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use sha2::{Digest, Sha256};
@@ -25,6 +25,9 @@ pub struct Labelled {
     pub answer: Answer,
     /// How a sample put it.
     completion: Option<String>,
+    /// The answer to the question itself: what divides, so that no form of a held-out question is
+    /// trained on.
+    divided_by: String,
 }
 
 /// Kept questions with their voted answers, divided.
@@ -37,24 +40,27 @@ pub struct Divided {
 /// Divides the kept questions: about `share` of them held out.
 ///
 /// Where answers are many (names, numbers), whole answers are held out, so that a held-out question
-/// asks for something never trained on; where they are few (yes, no), single questions are.
-pub fn divide(questions: &[Question], verdicts: &[Verdict], share: f32) -> Divided {
+/// asks for something never trained on; where they are few (yes, no), single questions are. A
+/// perturbed form that is to be trained on too stands beside its question.
+pub fn divide(task: &Task, questions: &[Question], verdicts: &[Verdict], share: f32) -> Result<Divided> {
     let kept: Vec<Labelled> = questions
         .iter()
         .zip(verdicts)
         .filter(|(_, v)| v.kept)
         .filter_map(|(q, v)| {
             let (answer, completion) = (v.answer.clone()?, v.completion.clone());
-            Some(Labelled { question: q.clone(), answer, completion })
+            let divided_by = answer.key.clone();
+            Some(Labelled { question: q.clone(), answer, completion, divided_by })
         })
         .collect();
     let answers: HashSet<&str> = kept.iter().map(|l| l.answer.key.as_str()).collect();
     let by_answer = answers.len() * 10 >= kept.len();
     let wanted = if kept.len() < LEAST_TO_SPLIT { 0 } else { (share * kept.len() as f32).round() as usize };
-    let group = |l: &Labelled| if by_answer { l.answer.key.clone() } else { l.question.id.clone() };
+    let group = |l: &Labelled| if by_answer { l.divided_by.clone() } else { l.question.id.clone() };
     let mut groups: Vec<(u64, String)> =
         kept.iter().map(group).collect::<HashSet<_>>().into_iter().map(|name| (hash(&name), name)).collect();
     groups.sort();
+    let verdicts_of: HashMap<&str, &Verdict> = verdicts.iter().map(|v| (v.question.as_str(), v)).collect();
     let mut chosen = HashSet::new();
     let mut count = 0;
     for (_, name) in groups {
@@ -64,8 +70,31 @@ pub fn divide(questions: &[Question], verdicts: &[Verdict], share: f32) -> Divid
         count += kept.iter().filter(|l| group(l) == name).count();
         chosen.insert(name);
     }
-    let (held_out, learn) = kept.into_iter().partition(|l| chosen.contains(&group(l)));
-    Divided { learn, held_out }
+    let mut divided = Divided::default();
+    for label in kept {
+        let side = if chosen.contains(&group(&label)) { &mut divided.held_out } else { &mut divided.learn };
+        let forms = forms(task, &label, verdicts_of.get(label.question.id.as_str()).copied())?;
+        side.push(label);
+        side.extend(forms);
+    }
+    Ok(divided)
+}
+
+/// The perturbed forms of `label` that are trained on too. One in which no answer means the voted
+/// one has nothing to teach.
+fn forms(task: &Task, label: &Labelled, verdict: Option<&Verdict>) -> Result<Vec<Labelled>> {
+    let mut forms = Vec::new();
+    for perturbation in task.perturbations.iter().filter(|perturbation| perturbation.distil) {
+        let Some(answer) = perturbation.wording(&label.answer) else { continue };
+        let ballot = verdict.and_then(|v| v.ballots.iter().find(|b| b.perturbation == perturbation.name));
+        forms.push(Labelled {
+            question: perturbation.asked(&label.question)?,
+            answer,
+            completion: ballot.and_then(|ballot| ballot.completion.clone()),
+            divided_by: label.divided_by.clone(),
+        });
+    }
+    Ok(forms)
 }
 
 fn hash(name: &str) -> u64 {
@@ -156,11 +185,17 @@ mod tests {
             completion: None,
             votes: 4,
             n: 4,
+            selections: None,
             agreement: 1.0,
             stop: StopReason::Settled,
             kept: true,
             reason: String::new(),
+            ballots: vec![],
         }
+    }
+
+    fn task() -> Task {
+        Task::load("coin-flip").unwrap()
     }
 
     fn set(n: usize, answer: impl Fn(usize) -> String) -> (Vec<Question>, Vec<Verdict>) {
@@ -177,21 +212,45 @@ mod tests {
     #[test]
     fn open_answers_are_held_out_whole_and_choices_by_question() {
         let (q, v) = set(100, |i| format!("city {}", i / 2));
-        let d = divide(&q, &v, 0.1);
+        let d = divide(&task(), &q, &v, 0.1).unwrap();
         assert!((10..=12).contains(&d.held_out.len()), "{}", d.held_out.len());
         let learned: HashSet<_> = d.learn.iter().map(|l| &l.answer.key).collect();
         assert!(d.held_out.iter().all(|l| !learned.contains(&l.answer.key)));
 
         let (q, v) = set(100, |i| if i % 2 == 0 { "yes" } else { "no" }.into());
-        let d = divide(&q, &v, 0.1);
+        let d = divide(&task(), &q, &v, 0.1).unwrap();
         assert_eq!((d.held_out.len(), d.learn.len()), (10, 90));
     }
 
     #[test]
     fn a_few_questions_and_a_share_of_zero_hold_nothing_out() {
         let (q, v) = set(19, |i| format!("{i}"));
-        assert!(divide(&q, &v, 0.1).held_out.is_empty());
+        assert!(divide(&task(), &q, &v, 0.1).unwrap().held_out.is_empty());
         let (q, v) = set(50, |i| format!("{i}"));
-        assert!(divide(&q, &v, 0.0).held_out.is_empty());
+        assert!(divide(&task(), &q, &v, 0.0).unwrap().held_out.is_empty());
+    }
+
+    #[test]
+    fn a_form_that_is_trained_on_too_stands_beside_its_question_in_its_own_words() {
+        let json = task().to_json().replacen(
+            "\"vote\"",
+            "\"perturbations\": [
+                {\"name\": \"negated\", \"fields\": {\"question\": \"not {{ question }}\"},
+                    \"answers\": {\"yes\": \"no\", \"no\": \"yes\"}, \"distil\": true},
+                {\"name\": \"loud\", \"fields\": {\"question\": \"{{ question }}!\"}}], \"vote\"",
+            1,
+        );
+        let task = Task::from_json(&json, "test").unwrap();
+        let (q, v) = set(100, |i| if i % 2 == 0 { "yes" } else { "no" }.into());
+        let d = divide(&task, &q, &v, 0.1).unwrap();
+        assert_eq!((d.held_out.len(), d.learn.len()), (20, 180));
+        for side in [&d.held_out, &d.learn] {
+            for pair in side.chunks(2) {
+                assert_eq!(pair[1].question.text(), format!("not {}", pair[0].question.text()));
+                assert_ne!(pair[1].answer.key, pair[0].answer.key);
+            }
+        }
+        let learned: HashSet<_> = d.learn.iter().map(|l| &l.question.id).collect();
+        assert!(d.held_out.iter().all(|l| !learned.contains(&l.question.id)));
     }
 }

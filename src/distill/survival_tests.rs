@@ -18,6 +18,7 @@ use crate::run::Journal;
 
 const END: Token = 256;
 const DIRECTORY: &str = "SN_SURVIVAL_DIR";
+const PERTURBED: &str = "SN_SURVIVAL_PERTURBED";
 const LARGEST_FILE: &str = "SN_SURVIVAL_LARGEST_FILE";
 const QUESTIONS: usize = 900;
 
@@ -105,25 +106,31 @@ impl Decoder for Script {
     }
 }
 
-fn setup(out: &Path) -> Setup {
-    let task = Task::from_json(
+fn setup(out: &Path, perturbed: bool) -> Setup {
+    let mut task = Task::from_json(
         r#"{"name": "t", "description": "d", "method": "rar-2",
             "system1": {"prompt": "{{ question }}"},
             "system2": [
                 {"name": "think", "prompt": "Think: {{ question }}", "temperature": 1.0},
                 {"name": "answer", "prompt": "{{ question }} after {{ think }}", "temperature": 1.0}
             ],
-            "answer": {"kind": "choice", "choices": ["yes", "no"]}}"#,
+            "answer": {"kind": "choice", "choices": ["yes", "no"]},
+            "perturbations": [
+                {"name": "negated", "fields": {"question": "not {{ question }}"}, "answers": {"yes": "no", "no": "yes"}},
+                {"name": "polite", "fields": {"question": "Please, {{ question }}"}, "distil": true}]}"#,
         "test",
     )
     .unwrap();
+    if !perturbed {
+        task.perturbations.clear();
+    }
     let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/coin-flip-tiny-q8_0.gguf");
     let questions = (0..QUESTIONS).map(|i| Question::new(format!("q{i}"), format!("is {i} nice?"), vec![]));
     Setup { model, task, questions: questions.collect(), out: out.into(), seed: 5 }
 }
 
-fn curate(out: &Path) -> Result<crate::report::Curation> {
-    let mut run = Run::create(&setup(out), &Cancel::new())?;
+fn curate(out: &Path, perturbed: bool) -> Result<crate::report::Curation> {
+    let mut run = Run::create(&setup(out, perturbed), &Cancel::new())?;
     let mut engine = Scheduler::new(Script::new());
     run.curate_with(|| Ok(&mut engine), &CurateOptions::default(), &Silent, &Cancel::new())
 }
@@ -141,13 +148,16 @@ fn curate_in_the_directory_named() {
             assert_eq!(libc::setrlimit(libc::RLIMIT_FSIZE, &limit), 0);
         }
     }
-    curate(Path::new(&out)).unwrap();
+    curate(Path::new(&out), std::env::var_os(PERTURBED).is_some()).unwrap();
 }
 
-fn start(out: &Path, largest_file: Option<u64>) -> Child {
+fn start(out: &Path, perturbed: bool, largest_file: Option<u64>) -> Child {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["--ignored", "--exact", "distill::survival_tests::curate_in_the_directory_named"]);
     command.env(DIRECTORY, out).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    if perturbed {
+        command.env(PERTURBED, "1");
+    }
     if let Some(most) = largest_file {
         command.env(LARGEST_FILE, most.to_string());
     }
@@ -162,13 +172,24 @@ fn whole_lines(path: &Path) -> Vec<u8> {
 
 #[test]
 fn ten_kills_lose_no_sample_repeat_none_and_change_no_byte_of_the_verdicts() {
+    let verdicts = survives_kills(false);
+    assert!(verdicts.contains("\"yes\"") && verdicts.contains("\"no\"") && verdicts.contains("abandoned"));
+}
+
+#[test]
+fn nor_do_they_where_questions_are_asked_in_several_forms() {
+    let verdicts = survives_kills(true);
+    assert!(verdicts.contains("where the question itself says") && verdicts.contains("; under polite: "));
+}
+
+fn survives_kills(perturbed: bool) -> String {
     let dir = tempfile::tempdir().unwrap();
     let (whole, killed) = (dir.path().join("whole"), dir.path().join("killed"));
-    curate(&whole).unwrap();
+    curate(&whole, perturbed).unwrap();
     let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(11);
     let mut before = Vec::new();
     for _ in 0..10 {
-        let mut child = start(&killed, None);
+        let mut child = start(&killed, perturbed, None);
         std::thread::sleep(Duration::from_millis(rng.random_range(60..220)));
         child.kill().unwrap();
         child.wait().unwrap();
@@ -178,26 +199,27 @@ fn ten_kills_lose_no_sample_repeat_none_and_change_no_byte_of_the_verdicts() {
     }
     assert!(!killed.join("verdicts.jsonl").exists(), "it was over before the last kill");
     assert!(!before.is_empty(), "nothing was sampled before the last kill");
-    assert!(start(&killed, None).wait().unwrap().success());
+    assert!(start(&killed, perturbed, None).wait().unwrap().success());
     let read = |run: &Path, name: &str| std::fs::read(run.join(name)).unwrap();
     assert!(read(&killed, "verdicts.jsonl") == read(&whole, "verdicts.jsonl"));
     let samples = Journal::<Sample>::open(killed.join("samples.jsonl")).unwrap().1;
     let mut seen = HashSet::new();
     for sample in samples {
         let sample = sample.unwrap();
-        assert!(seen.insert((sample.question.clone(), sample.index)), "{sample:?} is there twice");
+        let name = (sample.question.clone(), sample.perturbation.clone(), sample.index);
+        assert!(seen.insert(name), "{sample:?} is there twice");
     }
     let verdicts = String::from_utf8(read(&whole, "verdicts.jsonl")).unwrap();
     assert_eq!(verdicts.lines().count(), QUESTIONS);
-    assert!(verdicts.contains("\"yes\"") && verdicts.contains("\"no\"") && verdicts.contains("abandoned"));
+    verdicts
 }
 
 #[test]
 fn a_full_disk_is_one_clear_error_and_the_run_resumes_when_there_is_room() {
     let dir = tempfile::tempdir().unwrap();
     let (whole, starved) = (dir.path().join("whole"), dir.path().join("starved"));
-    curate(&whole).unwrap();
-    let output = start(&starved, Some(200_000)).wait_with_output().unwrap();
+    curate(&whole, false).unwrap();
+    let output = start(&starved, false, Some(200_000)).wait_with_output().unwrap();
     assert!(!output.status.success());
     let complaint = String::from_utf8_lossy(&output.stdout);
     assert!(complaint.contains("append to") && complaint.contains("samples.jsonl"), "{complaint}");
@@ -207,7 +229,7 @@ fn a_full_disk_is_one_clear_error_and_the_run_resumes_when_there_is_room() {
         whole_lines(&starved.join("samples.jsonl")),
         "the line that did not fit was not removed"
     );
-    curate(&starved).unwrap();
+    curate(&starved, false).unwrap();
     let verdicts = |run: &Path| std::fs::read(run.join("verdicts.jsonl")).unwrap();
     assert!(verdicts(&starved) == verdicts(&whole));
 }

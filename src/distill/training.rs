@@ -150,14 +150,15 @@ impl Run {
         progress: &dyn Progress,
         cancel: &Cancel,
     ) -> Result<Material> {
-        let own = divide(&self.questions, &self.verdicts()?, options.held_out);
+        let own = divide(&self.task, &self.questions, &self.verdicts()?, options.held_out)?;
         if own.learn.is_empty() {
             return Err(Error::Refused("no question was kept, so there is nothing to train on".into()));
         }
         let mut parts = vec![(self.task.clone(), own)];
         for dir in &mixture.also {
             let other = Run::open(dir, Some(self.base.path()), cancel)?;
-            parts.push((other.task.clone(), divide(&other.questions, &other.verdicts()?, options.held_out)));
+            let theirs = divide(&other.task, &other.questions, &other.verdicts()?, options.held_out)?;
+            parts.push((other.task.clone(), theirs));
         }
         let engine = self.base.options(options.threads);
         let engine = self.base.engine(None, &engine, progress)?;

@@ -150,8 +150,18 @@ pub struct Completion {
     /// The model's own probability (temperature 1) of the text it wrote, end-of-turn included:
     /// the product over the generated tokens. In 0..=1. NaN where the engine cannot tell.
     pub probability: f32,
+    /// Its natural logarithm, which long texts do not round to nothing.
+    pub log_probability: f64,
     /// Seconds between admission to the batch and the end.
     pub seconds: f64,
+}
+
+impl Completion {
+    /// The geometric mean of the probabilities of its tokens; `None` where the engine cannot tell.
+    pub fn confidence(&self) -> Option<f32> {
+        let mean = (self.log_probability / self.generated_tokens as f64).exp() as f32;
+        mean.is_finite().then_some(mean)
+    }
 }
 
 /// Where requests come from and completions go.

@@ -8,17 +8,24 @@ use crate::{Cancel, Result};
 
 /// Answers every request at once with what `answer` returns. Deterministic if `answer` is. Counts
 /// white-space separated words as tokens; honours stop strings, [`Source::enough`] (asked after
-/// each word) and `max_tokens` like a real engine. Probabilities are NaN.
+/// each word) and `max_tokens` like a real engine. Probabilities are NaN, unless
+/// [`Scripted::with_confidence`] gives them.
 pub struct Scripted<F> {
     answer: F,
     adapter: Option<PathBuf>,
     calls: u64,
+    confidence: fn(&str) -> f64,
 }
 
 impl<F: FnMut(&Request) -> String> Scripted<F> {
     /// An engine that answers with `answer`.
     pub fn new(answer: F) -> Scripted<F> {
-        Scripted { answer, adapter: None, calls: 0 }
+        Scripted { answer, adapter: None, calls: 0, confidence: |_| f64::NAN }
+    }
+
+    /// The same, where every word of a text has the probability that `confidence` gives.
+    pub fn with_confidence(self, confidence: fn(&str) -> f64) -> Scripted<F> {
+        Scripted { confidence, ..self }
     }
 
     /// Requests answered so far.
@@ -58,13 +65,15 @@ impl<F: FnMut(&Request) -> String> Scripted<F> {
             }
         }
         let prompt = request.messages.iter().map(|m| m.content.split_whitespace().count());
+        let log_probability = (self.confidence)(&text).ln() * generated_tokens as f64;
         Completion {
             id: request.id,
             prompt_tokens: prompt.sum(),
             generated_tokens,
             text,
             finish,
-            probability: f32::NAN,
+            probability: log_probability.exp() as f32,
+            log_probability,
             seconds: start.elapsed().as_secs_f64(),
         }
     }

@@ -1,15 +1,98 @@
-//! Whether to distil: asked before training of what sampling showed, and after it of what was gained.
+//! Whether to distil: asked of the labels, before training of what sampling showed on held-out
+//! questions, and after it of what was gained. A refusal gives all its reasons, with figures, and
+//! what to try.
 
-use super::{DirectAnswers, Judge, Reasoned};
-use crate::report::{Decision, Evaluation};
+use std::collections::BTreeMap;
+
+use super::{DirectAnswers, Judge, Reasoned, advice};
+use crate::curate::Outcome;
+use crate::report::{Curation, Decision, Evaluation, Training};
 use crate::task::{Question, Task};
+use crate::vote::Verdict;
 
 /// A gain with a larger p may be luck.
 const SIGNIFICANT: f64 = 0.05;
+/// Labels of which more than this share are one answer have collapsed onto it; told from luck only
+/// where there are some.
+const COLLAPSED: f64 = 0.95;
+const ENOUGH_TO_COLLAPSE: usize = 20;
+
+/// How many questions must settle for their labels to be trained on.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Gate {
+    /// Fewest kept questions. Under 20 there are too few to hold any out, and a LoRA adapter learns
+    /// them by heart.
+    pub least_kept: usize,
+    /// Least share of kept questions, in 0..=1. Where under a tenth settles, those that do are
+    /// the exceptions, not the task.
+    pub least_share: f64,
+}
+
+impl Default for Gate {
+    fn default() -> Self {
+        Gate { least_kept: 20, least_share: 0.1 }
+    }
+}
+
+impl Gate {
+    /// Kept questions that are enough of `questions`.
+    pub(super) fn wanted(&self, questions: usize) -> usize {
+        self.least_kept.max((self.least_share * questions as f64 - 1e-9).ceil() as usize)
+    }
+}
+
+/// Whether the labels are worth training on: enough of them, and not all the same.
+pub fn labels_are_worth_it(gate: &Gate, task: &Task, curation: &Curation, verdicts: &[Verdict]) -> Decision {
+    let n = verdicts.len();
+    let kept: Vec<&Verdict> = verdicts.iter().filter(|verdict| verdict.kept).collect();
+    let (mut reasons, mut advice) = (Vec::new(), Vec::new());
+    if kept.is_empty() {
+        reasons.push(format!("no question was kept: in none of {n} did enough samples agree"));
+    } else if kept.len() < gate.least_kept {
+        reasons.push(format!(
+            "only {} of {n} questions were kept; fewer than {} are too few to learn from",
+            kept.len(),
+            gate.least_kept
+        ));
+    }
+    let share = kept.len() as f64 / n.max(1) as f64;
+    if !kept.is_empty() && share < gate.least_share {
+        reasons.push(format!(
+            "only {:.1}% of {n} questions were kept, under {:.0}%: the samples seldom agree",
+            100.0 * share,
+            100.0 * gate.least_share
+        ));
+    }
+    if !reasons.is_empty() {
+        advice.extend(advice::on_few_labels(gate, task, curation, verdicts));
+    }
+    let mut counts = BTreeMap::new();
+    for verdict in &kept {
+        *counts.entry(verdict.answer.as_ref().map_or("", |answer| answer.key.as_str())).or_insert(0usize) +=
+            1;
+    }
+    if let Some((answer, most)) = counts.into_iter().max_by_key(|(_, count)| *count)
+        && kept.len() >= ENOUGH_TO_COLLAPSE
+        && most as f64 > COLLAPSED * kept.len() as f64
+    {
+        reasons.push(format!(
+            "{most} of {} kept answers are \"{answer}\": the labels have collapsed onto one answer",
+            kept.len()
+        ));
+        advice.push(
+            "check whether the prompts favour that answer, and ask questions whose answers differ".into(),
+        );
+    }
+    match reasons.is_empty() {
+        true => Decision::yes(format!("{} of {n} questions were kept", kept.len())),
+        false => Decision::no(reasons, advice),
+    }
+}
 
 /// Before training: whether the System 2 vote is better than the direct answer on held-out
 /// questions or, without gold answers to tell, whether it agrees with itself at all.
 pub fn worth_trying(
+    gate: &Gate,
     task: &Task,
     questions: &[Question],
     system1: &DirectAnswers,
@@ -17,29 +100,44 @@ pub fn worth_trying(
 ) -> Decision {
     let n = questions.len();
     if questions.iter().any(|q| q.gold.is_empty()) {
-        let settled = system2.outcomes.iter().filter(|o| o.verdict.agreement >= task.vote.threshold).count();
+        let settled = system2.outcomes.iter().filter(|o| survives(task, o)).count();
         let figures = format!("{settled} of {n} held-out questions reach agreement");
-        return match settled * 10 < n {
-            true => Decision { distil: false, why: format!("only {figures}") },
-            false => Decision { distil: true, why: figures },
+        return match (settled as f64) < gate.least_share * n as f64 {
+            true => Decision::no(vec![format!("only {figures}")], advice::on_reasoning(task, None)),
+            false => Decision::yes(figures),
         };
     }
     let judge = Judge::new(task, questions, system2);
-    let (one, two) = (judge.direct(system1).0.accuracy, judge.reasoned(system2).0.accuracy);
+    let (one, two) = (judge.direct(system1).0, judge.reasoned(system2).0);
     let figures = format!(
         "on {n} held-out questions System 1 is right {:.1}% of the time, the System 2 vote {:.1}%",
-        100.0 * one,
-        100.0 * two
+        100.0 * one.accuracy,
+        100.0 * two.accuracy
     );
-    match two > one {
-        true => Decision { distil: true, why: figures },
-        false => Decision { distil: false, why: format!("reasoning does not help: {figures}") },
+    match two.accuracy > one.accuracy {
+        true => Decision::yes(figures),
+        false => {
+            let samples: Vec<_> = system2.outcomes.iter().flat_map(Outcome::own_samples).collect();
+            let unread = samples.iter().filter(|sample| sample.answer.is_none()).count();
+            let seen = advice::Seen { system1: &one, system2: &two, unread, samples: samples.len() };
+            let advice = advice::on_reasoning(task, Some(seen));
+            Decision::no(vec![format!("reasoning does not help: {figures}")], advice)
+        }
     }
+}
+
+/// Whether a question's answer would be kept: its vote, and that under each perturbation, reach the
+/// threshold and agree. The votes were held to the end, under no threshold of their own.
+fn survives(task: &Task, outcome: &Outcome) -> bool {
+    let verdict = &outcome.verdict;
+    verdict.kept
+        && verdict.agreement >= task.vote.threshold
+        && verdict.ballots.iter().all(|ballot| ballot.agreement >= task.vote.threshold)
 }
 
 /// After training: whether the distilled model's direct answers are better than the base model's,
 /// and than always giving the same answer, by more than luck explains.
-pub fn was_worth_it(e: &Evaluation) -> Decision {
+pub fn was_worth_it(task: &Task, e: &Evaluation, training: &Training) -> Decision {
     let times = e.system2.tokens_per_sample.unwrap_or(0.0) / e.distilled.tokens_per_answer.max(1e-9);
     let figures = format!(
         "direct answers went from {:.1}% to {:.1}% (System 2 vote: {:.1}%) at 1/{times:.1} of the tokens of one reasoned sample, McNemar p = {:.2e}",
@@ -49,52 +147,24 @@ pub fn was_worth_it(e: &Evaluation) -> Decision {
         e.mcnemar_p
     );
     let beats = |accuracy: f64, p: f64| e.distilled.accuracy > accuracy && p < SIGNIFICANT;
+    let (mut reasons, mut advice) = (Vec::new(), Vec::new());
+    if let Some(c) = e.constant.as_ref().filter(|c| !beats(c.accuracy, c.mcnemar_p)) {
+        reasons.push(format!(
+            "always answering \"{}\" is right {:.1}% of the time, no worse than luck explains (p = {:.2e})",
+            c.answer,
+            100.0 * c.accuracy,
+            c.mcnemar_p
+        ));
+    }
     if !beats(e.system1.accuracy, e.mcnemar_p) {
-        let why = format!("no gain over the base model that luck does not explain: {figures}");
-        return Decision { distil: false, why };
+        reasons.push("no gain over the base model that luck does not explain".into());
     }
-    match &e.constant {
-        Some(c) if !beats(c.accuracy, c.mcnemar_p) => Decision {
-            distil: false,
-            why: format!(
-                "always answering \"{}\" is right {:.1}% of the time, no worse than luck explains (p = {:.2e}): {figures}",
-                c.answer,
-                100.0 * c.accuracy,
-                c.mcnemar_p
-            ),
-        },
-        _ => Decision { distil: true, why: figures },
-    }
+    let Some(last) = reasons.last_mut() else { return Decision::yes(figures) };
+    *last += &format!(": {figures}");
+    advice.extend(advice::on_no_gain(task, e, training));
+    Decision::no(reasons, advice)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::report::{Constant, Measured};
-
-    fn evaluation(before: f64, after: f64, p: f64, constant: f64, constant_p: f64) -> Evaluation {
-        let accuracy = |accuracy| Measured { accuracy, tokens_per_answer: 2.0, ..Measured::default() };
-        Evaluation {
-            n: 200,
-            system1: accuracy(before),
-            distilled: accuracy(after),
-            mcnemar_p: p,
-            constant: Some(Constant { answer: "yes".into(), accuracy: constant, mcnemar_p: constant_p }),
-            ..Evaluation::default()
-        }
-    }
-
-    #[test]
-    fn a_gain_counts_only_when_luck_does_not_explain_it() {
-        assert!(was_worth_it(&evaluation(0.4, 0.9, 1e-9, 0.5, 1e-9)).distil);
-        let lucky = was_worth_it(&evaluation(0.40, 0.42, 0.7, 0.3, 1e-3));
-        assert!(!lucky.distil && lucky.why.contains("luck"), "{}", lucky.why);
-        assert!(!was_worth_it(&evaluation(0.6, 0.4, 1e-9, 0.1, 1e-9)).distil);
-    }
-
-    #[test]
-    fn learning_to_say_always_the_same_is_not_a_gain() {
-        let yes_man = was_worth_it(&evaluation(0.335, 0.505, 1e-4, 0.50, 1.0));
-        assert!(!yes_man.distil && yes_man.why.starts_with("always answering \"yes\""), "{}", yes_man.why);
-    }
-}
+#[path = "decision_tests.rs"]
+mod tests;

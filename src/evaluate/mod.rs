@@ -1,5 +1,7 @@
 //! System 1 against System 2 against the distilled model, on questions nobody trained on.
 
+mod advice;
+mod consistency;
 mod decision;
 mod statistics;
 
@@ -14,7 +16,8 @@ use crate::report::{Constant, Evaluation, Fallback, Measured};
 use crate::task::{Answer, Question, Task};
 use crate::{Cancel, Result};
 
-pub use decision::{was_worth_it, worth_trying};
+pub use consistency::{PerturbedAnswers, ask_perturbed};
+pub use decision::{Gate, labels_are_worth_it, was_worth_it, worth_trying};
 pub use statistics::mcnemar_exact;
 
 /// One direct answer.
@@ -41,6 +44,9 @@ pub struct DirectAnswers {
     pub answers: Vec<Direct>,
     /// Wall-clock seconds.
     pub seconds: f64,
+    /// The same under each perturbation of the task.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub perturbed: Vec<PerturbedAnswers>,
 }
 
 /// Asks every question directly (System 1), with whatever adapter the engine has.
@@ -79,7 +85,7 @@ pub fn ask_directly(
             generated_tokens: c.generated_tokens,
         })
         .collect();
-    Ok(DirectAnswers { answers, seconds })
+    Ok(DirectAnswers { answers, seconds, perturbed: Vec::new() })
 }
 
 /// Reasoned answers (System 2) to a set of questions.
@@ -153,19 +159,23 @@ impl<'a> Judge<'a> {
             .outcomes
             .iter()
             .enumerate()
-            .flat_map(|(i, o)| o.samples.iter().map(move |s| (i, s)))
+            .flat_map(|(i, o)| o.own_samples().map(move |s| (i, s)))
             .collect();
-        let tokens: usize = samples.iter().map(|(_, s)| s.generated_tokens).sum();
+        let tokens: usize = reasoned.outcomes.iter().map(Outcome::own_tokens).sum();
+        let sampled: usize = samples.iter().map(|(_, s)| s.generated_tokens).sum();
+        // Perturbed forms were sampled in the same seconds, but are no part of an answer.
+        let all: usize = reasoned.outcomes.iter().map(Outcome::all_tokens).sum();
+        let seconds = reasoned.seconds * if all == tokens { 1.0 } else { tokens as f64 / all as f64 };
         let per_sample: Vec<bool> =
             samples.iter().map(|(i, s)| self.is_right(*i, s.answer.as_ref())).collect();
         let measured = Measured {
             accuracy: share(&right),
             tokens_per_answer: tokens as f64 / n,
-            ms_per_answer: 1e3 * reasoned.seconds / n,
+            ms_per_answer: 1e3 * seconds / n,
             unparsed: reasoned.outcomes.iter().filter(|o| o.verdict.answer.is_none()).count(),
             samples_per_question: Some(samples.len() as f64 / n),
             accuracy_per_sample: Some(share(&per_sample)),
-            tokens_per_sample: Some(tokens as f64 / samples.len().max(1) as f64),
+            tokens_per_sample: Some(sampled as f64 / samples.len().max(1) as f64),
         };
         (measured, right)
     }
@@ -205,7 +215,7 @@ pub fn evaluate(
             .iter()
             .enumerate()
             .map(|(i, d)| {
-                let slow: usize = system2.outcomes[i].samples.iter().map(|s| s.generated_tokens).sum();
+                let slow = system2.outcomes[i].own_tokens();
                 distilled.answers[i].generated_tokens + if *d { 0 } else { slow }
             })
             .sum();
@@ -229,6 +239,7 @@ pub fn evaluate(
             mcnemar_p: mcnemar_exact(&right, &learned_right),
         }),
         fallback,
+        inconsistent: consistency::inconsistent(task, system1, system2, distilled),
     }
 }
 
@@ -281,7 +292,7 @@ mod tests {
                 generated_tokens: 2,
             })
             .collect();
-        DirectAnswers { answers, seconds: 1.0 }
+        DirectAnswers { answers, seconds: 1.0, perturbed: vec![] }
     }
 
     fn label(text: &str) -> Answer {

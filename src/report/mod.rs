@@ -60,6 +60,12 @@ pub struct Curation {
     pub threshold: f32,
     /// Samples finished.
     pub samples: usize,
+    /// Samples that hold no answer, those turned down by a verifier included.
+    #[serde(default)]
+    pub unparsed: usize,
+    /// Those of them that ended at `max_tokens`.
+    #[serde(default)]
+    pub cut_off: usize,
     /// Prompt tokens of all samples, as if none were shared.
     pub prompt_tokens: usize,
     /// Tokens sampled.
@@ -190,6 +196,22 @@ pub struct Evaluation {
     /// Falling back to System 2 when unsure.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fallback: Option<Fallback>,
+    /// How often answers change under the task's perturbations, though they may not.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub inconsistent: Vec<Inconsistent>,
+}
+
+/// Share of questions, in 0..=1, whose answer changes under a perturbation.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Inconsistent {
+    /// The perturbation's name.
+    pub perturbation: String,
+    /// Of the base model asked directly.
+    pub system1: f64,
+    /// Of the base model's vote after reasoning.
+    pub system2: f64,
+    /// Of the base model with the adapter, asked directly.
+    pub distilled: f64,
 }
 
 /// The adapter file.
@@ -216,4 +238,43 @@ pub struct Decision {
     pub distil: bool,
     /// In one sentence, with the figures.
     pub why: String,
+    /// Where not: each reason by itself.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reasons: Vec<String>,
+    /// Where not: what to try, with the figures it rests on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub advice: Vec<String>,
+}
+
+impl Decision {
+    /// It pays.
+    pub fn yes(why: String) -> Decision {
+        Decision { distil: true, why, ..Decision::default() }
+    }
+
+    /// It does not.
+    pub fn no(reasons: Vec<String>, advice: Vec<String>) -> Decision {
+        Decision { distil: false, why: reasons.join("; "), reasons, advice }
+    }
+
+    /// It pays only if it does by both; all reasons of both where it does not.
+    pub fn and(self, other: Decision) -> Decision {
+        match (self.distil, other.distil) {
+            (true, true) => Decision::yes(format!("{}; {}", self.why, other.why)),
+            (false, true) => self,
+            (true, false) => other,
+            (false, false) => Decision::no(
+                self.reasons.into_iter().chain(other.reasons).collect(),
+                self.advice.into_iter().chain(other.advice).collect(),
+            ),
+        }
+    }
+
+    /// Why not and what to try, in one line.
+    pub fn refusal(&self) -> String {
+        match self.advice.is_empty() {
+            true => self.why.clone(),
+            false => format!("{}. What may help: {}", self.why, self.advice.join("; ")),
+        }
+    }
 }

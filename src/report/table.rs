@@ -80,9 +80,22 @@ fn write_table(out: &mut String, report: &Report) -> std::fmt::Result {
                 None,
             )?;
         }
+        for i in &e.inconsistent {
+            writeln!(
+                out,
+                "{:<34}System 1 {:.1}%, System 2 {:.1}%, distilled {:.1}%",
+                format!("inconsistent under {}", i.perturbation),
+                100.0 * i.system1,
+                100.0 * i.system2,
+                100.0 * i.distilled
+            )?;
+        }
     }
     if let Some(d) = &report.decision {
         writeln!(out, "\n{}: {}", if d.distil { "worth distilling" } else { "not worth distilling" }, d.why)?;
+        for advice in &d.advice {
+            writeln!(out, "  what may help: {advice}")?;
+        }
     }
     Ok(())
 }

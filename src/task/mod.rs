@@ -7,11 +7,13 @@
 mod answer;
 mod items;
 mod normalize;
+mod perturbation;
 mod question;
 mod questions;
 mod raw;
 mod refusal;
 mod schema;
+mod select;
 mod step;
 
 use schemars::JsonSchema;
@@ -22,8 +24,10 @@ pub use answer::{
     TextRule,
 };
 pub use items::Items;
+pub use perturbation::{Perturbation, UNPERTURBED};
 pub use question::{Question, read_questions};
 pub use questions::{Kind, Split, generate, kinds};
+pub use select::{SelectPrompt, read_number};
 pub use step::{Marker, Output, Part, Step};
 pub(crate) use step::{THINKING_ENDS, without_thinking};
 
@@ -72,6 +76,9 @@ pub struct Task {
     pub vote: VoteRule,
     /// What the distilled model learns to write.
     pub learn: Learn,
+    /// Forms of a question that may not change its answer.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub perturbations: Vec<Perturbation>,
 }
 
 /// What a distilled model learns to write.
@@ -106,6 +113,49 @@ pub struct VoteRule {
     /// Whether sampling stops once the samples left cannot lift any answer to the threshold.
     #[serde(skip_serializing_if = "is_true")]
     pub give_up: bool,
+    /// What a sample counts. Only agreement is weighed; when to stop is a matter of counts.
+    #[serde(skip_serializing_if = "is_default")]
+    pub weights: Weighing,
+    /// How the answer is chosen among the samples.
+    #[serde(skip_serializing_if = "is_default")]
+    pub select: Select,
+    /// With `select` universal: how often the model is asked to select, `1..=100`.
+    #[serde(skip_serializing_if = "is_three")]
+    pub selections: usize,
+    /// With `select` universal: the template that asks.
+    #[serde(skip_serializing_if = "SelectPrompt::is_default")]
+    pub select_prompt: SelectPrompt,
+}
+
+/// What a sample counts in a vote.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Weighing {
+    /// Every sample the same.
+    #[default]
+    Equal,
+    /// The geometric mean of the probabilities of its last step's tokens.
+    Confidence,
+}
+
+/// How the answer is chosen among the samples of a question.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Select {
+    /// Equal answers are counted.
+    #[default]
+    Count,
+    /// The model is shown its responses and asked which agrees most with the others: for free
+    /// text, where no two answers are written alike (universal self-consistency).
+    Universal,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+fn is_three(value: &usize) -> bool {
+    *value == 3
 }
 
 fn is_true(value: &bool) -> bool {
@@ -114,7 +164,17 @@ fn is_true(value: &bool) -> bool {
 
 impl Default for VoteRule {
     fn default() -> Self {
-        VoteRule { samples: 8, threshold: 0.75, min_samples: 4, confidence: 0.95, give_up: true }
+        VoteRule {
+            samples: 8,
+            threshold: 0.75,
+            min_samples: 4,
+            confidence: 0.95,
+            give_up: true,
+            weights: Weighing::Equal,
+            select: Select::Count,
+            selections: 3,
+            select_prompt: SelectPrompt::default(),
+        }
     }
 }
 

@@ -5,8 +5,9 @@ use serde::Deserialize;
 
 use crate::grammar::Grammar;
 
+use super::perturbation::{self, RawPerturbation};
 use super::step::ITEM;
-use super::{AnswerRule, Items, Learn, Marker, Step, Task, VoteRule, refusal};
+use super::{AnswerRule, Items, Learn, Marker, Select, Step, Task, VoteRule, Weighing, refusal};
 
 const MAX_SAMPLES: usize = 1000;
 const MAX_TOKENS: usize = 1 << 20;
@@ -42,6 +43,9 @@ struct RawTask {
     /// What the distilled model learns to write.
     #[serde(default)]
     learn: Learn,
+    /// Forms of the question that may not change its answer.
+    #[serde(default)]
+    perturbations: Vec<RawPerturbation>,
 }
 
 /// One call of the model. Templates are Jinja; they see the question's fields and, in `system2`,
@@ -150,6 +154,7 @@ pub(super) fn parse(text: &str) -> Result<Task, String> {
                 step(raw, &SYSTEM2).map_err(|why| format!("{at}: {why}"))
             })
             .collect::<Result<_, _>>()?,
+        perturbations: perturbation::parse(raw.perturbations, &raw.answer)?,
         answer: raw.answer,
         vote: raw.vote,
         learn: raw.learn,
@@ -275,7 +280,12 @@ fn check_vote(rule: &VoteRule) -> Result<(), String> {
     check(rule.samples, "samples", "1 to 1000", |n| (1..=MAX_SAMPLES).contains(&n))?;
     check(rule.threshold, "threshold", "above 0, at most 1", |p| p > 0.0 && p <= 1.0)?;
     check(rule.min_samples, "min_samples", "1 to \"samples\"", |n| (1..=rule.samples).contains(&n))?;
-    check(rule.confidence, "confidence", "above 0.5, at most 1", |p| p > 0.5 && p <= 1.0)
+    check(rule.confidence, "confidence", "above 0.5, at most 1", |p| p > 0.5 && p <= 1.0)?;
+    check(rule.selections, "selections", "1 to 100", |n| (1..=100).contains(&n))?;
+    if rule.select == Select::Universal && rule.weights == Weighing::Confidence {
+        return Err("\"weights\" and \"select\" are both set; a universal vote weighs nothing".into());
+    }
+    Ok(())
 }
 
 fn check<T: Copy + std::fmt::Display>(
@@ -287,7 +297,7 @@ fn check<T: Copy + std::fmt::Display>(
     if ok(value) { Ok(()) } else { Err(format!("\"{key}\" must be {range}, found {value}")) }
 }
 
-fn check_name(what: &str, name: &str, also: &str) -> Result<(), String> {
+pub(super) fn check_name(what: &str, name: &str, also: &str) -> Result<(), String> {
     let fits = |c: char| c.is_ascii_alphanumeric() || also.contains(c);
     let starts = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
     if starts && name.chars().all(fits) {

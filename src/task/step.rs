@@ -202,13 +202,13 @@ pub(crate) fn without_thinking(text: &str) -> Option<&str> {
 }
 
 /// Made anew for each use: it is cheap beside a model call, and a `Step` stays plain data.
-fn environment() -> Environment<'static> {
+pub(super) fn environment() -> Environment<'static> {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     environment
 }
 
-fn one_line(error: &minijinja::Error) -> String {
+pub(super) fn one_line(error: &minijinja::Error) -> String {
     error.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
 }
 

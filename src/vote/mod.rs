@@ -4,14 +4,20 @@
 //! Two rules keep this honest. Samples that hold no answer stay in the denominator, so a model that
 //! mostly rambles cannot be unanimous. And sampling stops early for reasons that are recorded with
 //! every verdict, so that kept answers can be checked for a bias by the number of samples.
+//!
+//! Samples may weigh by the model's confidence. That changes who leads and how far, never when
+//! sampling stops: the stopping rule is a statement about counts, and a weight that is only known
+//! afterwards must not decide how many samples there are.
 
+mod ballots;
 mod tally;
 
 use serde::{Deserialize, Serialize};
 
-pub use tally::Tally;
+pub use ballots::{Ballot, is_lost, unite};
+pub use tally::{Heaviest, Tally};
 
-use crate::task::{Answer, VoteRule};
+use crate::task::{Answer, Select, VoteRule, Weighing};
 
 /// Why no further sample of a question was taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -40,16 +46,19 @@ impl std::fmt::Display for StopReason {
 pub struct Verdict {
     /// The question's id.
     pub question: String,
-    /// The answer with most votes; none where no sample held an answer.
+    /// The answer with most votes (or weight); none where no sample held an answer.
     pub answer: Option<Answer>,
     /// What the first sample that gave this answer wrote in its last step.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub completion: Option<String>,
-    /// Its votes.
+    /// Its votes: samples, or selections where the model selected.
     pub votes: usize,
     /// Samples, those without an answer included.
     pub n: usize,
-    /// `votes / n`, in `0..=1`.
+    /// How often the model was asked to select among the responses; none where it was not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selections: Option<usize>,
+    /// The part of the samples (of their weight, or of the selections) that agrees, in `0..=1`.
     pub agreement: f32,
     /// Why sampling stopped.
     pub stop: StopReason,
@@ -57,6 +66,10 @@ pub struct Verdict {
     pub kept: bool,
     /// Why it is kept or not, for a person.
     pub reason: String,
+    /// With perturbations: the vote on the question itself, whose figures are those above, and on
+    /// each perturbed form until one was lost.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ballots: Vec<Ballot>,
 }
 
 /// Whether to take no further sample of this question, and why.
@@ -65,9 +78,16 @@ pub struct Verdict {
 /// a uniform prior, is `Pr[Bin(a+b+1, 1/2) ≤ a]`; it must reach the rule's confidence, after at
 /// least `min_samples`. (At 0.95: 4 against 0, 6 against 1, 8 against 2, 9 against 3.) From: Aggarwal et al.,
 /// *Let's Sample Step by Step: Adaptive-Consistency*, 2023.
+///
+/// A universal vote is never settled: which response the others agree with is asked of all of
+/// them. It is abandoned where too few samples hold an answer at all.
 pub fn stop(rule: &VoteRule, tally: &Tally) -> Option<StopReason> {
-    let (n, votes) = (tally.n(), tally.leader_votes());
-    let may_settle = rule.confidence < 1.0 && n >= rule.min_samples;
+    let n = tally.n();
+    let votes = match rule.select {
+        Select::Count => tally.leader_votes(),
+        Select::Universal => tally.parsed(),
+    };
+    let may_settle = rule.select == Select::Count && rule.confidence < 1.0 && n >= rule.min_samples;
     if may_settle && chance_of_majority(votes, tally.runner_up()) >= f64::from(rule.confidence) {
         return Some(StopReason::Settled);
     }
@@ -77,27 +97,68 @@ pub fn stop(rule: &VoteRule, tally: &Tally) -> Option<StopReason> {
     // Were `reachable` of all samples too few, so would any smaller number of samples be: the
     // answer loses a vote with every sample not taken.
     let reachable = votes + (rule.samples - n);
-    (rule.give_up && !meets(rule, reachable, rule.samples)).then_some(StopReason::Abandoned)
+    (rule.give_up && !meets(rule, reachable as f64, rule.samples)).then_some(StopReason::Abandoned)
 }
 
 /// The verdict on a question whose sampling has stopped.
 ///
-/// An answer is kept where it alone has most votes and its agreement reaches the threshold.
+/// An answer is kept where it alone has most votes (or weight) and its agreement reaches the
+/// threshold.
 pub fn decide(rule: &VoteRule, question_id: &str, tally: &Tally, stop: StopReason) -> Verdict {
     let n = tally.n();
-    let (answer, votes) = tally.leader().map_or((None, 0), |(answer, votes)| (Some(answer), votes));
-    let agreement = if n == 0 { 0.0 } else { votes as f32 / n as f32 };
-    let refusal = match &answer {
+    let leader = tally.heaviest();
+    let (votes, share) = leader.as_ref().map_or((0, 0.0), |leader| (leader.votes, leader.share));
+    let mut agree = format!("{votes} of {n} samples agree");
+    if rule.weights == Weighing::Confidence {
+        agree += &format!(" ({} by weight)", percent(share as f32));
+    }
+    let refusal = match &leader {
         None if n == 0 => Some("no sample was taken".to_string()),
         None => Some(format!("none of {n} samples holds an answer")),
-        Some(_) if votes == tally.runner_up() => {
-            Some(format!("a tie: several answers have {votes} of {n} samples"))
-        }
+        Some(leader) if leader.is_tied => Some(format!("a tie: several answers have {votes} of {n} samples")),
         Some(_) if stop == StopReason::Abandoned => {
-            Some(format!("{votes} of {n} samples agree; {} cannot be reached", percent(rule.threshold)))
+            Some(format!("{agree}; {} cannot be reached", percent(rule.threshold)))
         }
-        Some(_) if !meets(rule, votes, n) => {
-            Some(format!("{votes} of {n} samples agree, under the threshold of {}", percent(rule.threshold)))
+        Some(_) if !meets(rule, share * n as f64, n) => {
+            Some(format!("{agree}, under the threshold of {}", percent(rule.threshold)))
+        }
+        Some(_) => None,
+    };
+    Verdict {
+        question: question_id.to_string(),
+        answer: leader.map(|leader| leader.answer),
+        completion: None,
+        votes,
+        n,
+        selections: None,
+        agreement: share as f32,
+        stop,
+        kept: refusal.is_none(),
+        reason: refusal.unwrap_or(agree),
+        ballots: Vec::new(),
+    }
+}
+
+/// Whether the model is to select among these samples, all of which there are: where enough of them
+/// hold an answer, and not all the same. Else [`decide`] has the verdict.
+pub fn needs_selection(rule: &VoteRule, tally: &Tally) -> bool {
+    rule.select == Select::Universal && tally.answers() > 1 && meets(rule, tally.parsed() as f64, tally.n())
+}
+
+/// The verdict on a question for which the model selected among its responses. `picks` are the
+/// answers of the responses it picked, none for a selection that names no response; picks of
+/// responses with the same answer count together.
+pub fn decide_selected(rule: &VoteRule, question_id: &str, tally: &Tally, picks: &Tally) -> Verdict {
+    let (n, selections) = (tally.n(), picks.n());
+    let (answer, votes) = picks.leader().map_or((None, 0), |(answer, votes)| (Some(answer), votes));
+    let agree = format!("{votes} of {selections} selections agree");
+    let refusal = match &answer {
+        None => Some(format!("none of {selections} selections names a response")),
+        Some(_) if votes == picks.runner_up() => {
+            Some(format!("a tie: several answers have {votes} of {selections} selections"))
+        }
+        Some(_) if !meets(rule, votes as f64, selections) => {
+            Some(format!("{agree}, under the threshold of {}", percent(rule.threshold)))
         }
         Some(_) => None,
     };
@@ -107,10 +168,12 @@ pub fn decide(rule: &VoteRule, question_id: &str, tally: &Tally, stop: StopReaso
         completion: None,
         votes,
         n,
-        agreement,
-        stop,
+        selections: Some(selections),
+        agreement: if selections == 0 { 0.0 } else { votes as f32 / selections as f32 },
+        stop: StopReason::Budget,
         kept: refusal.is_none(),
-        reason: refusal.unwrap_or_else(|| format!("{votes} of {n} samples agree")),
+        reason: refusal.unwrap_or(agree),
+        ballots: Vec::new(),
     }
 }
 
@@ -129,8 +192,8 @@ fn chance_of_majority(a: usize, b: usize) -> f64 {
 
 /// Whether `votes` of `n` reach the threshold. The tolerance undoes the rounding of a threshold
 /// such as 0.7 to f32.
-fn meets(rule: &VoteRule, votes: usize, n: usize) -> bool {
-    votes > 0 && votes as f64 >= f64::from(rule.threshold) * n as f64 - 1e-4
+fn meets(rule: &VoteRule, votes: f64, n: usize) -> bool {
+    votes > 0.0 && votes >= f64::from(rule.threshold) * n as f64 - 1e-4
 }
 
 fn percent(part: f32) -> String {

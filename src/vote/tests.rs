@@ -14,7 +14,7 @@ fn tally(a: usize, b: usize, unparsed: usize) -> Tally {
 }
 
 fn rule(samples: usize, threshold: f32) -> VoteRule {
-    VoteRule { samples, threshold, min_samples: 1, confidence: 0.95, give_up: true }
+    VoteRule { samples, threshold, min_samples: 1, confidence: 0.95, ..VoteRule::default() }
 }
 
 #[test]
@@ -183,4 +183,133 @@ fn a_verdict_reads_back_from_its_json_line() {
          \"stop\":\"settled\",\"kept\":true,\"reason\":\"7 of 8 samples agree\"}"
     );
     assert_eq!(serde_json::from_str::<Verdict>(&line).unwrap(), verdict);
+}
+
+fn by_confidence(samples: usize, threshold: f32) -> VoteRule {
+    VoteRule { weights: Weighing::Confidence, ..rule(samples, threshold) }
+}
+
+#[test]
+fn votes_weigh_by_confidence_and_samples_without_an_answer_as_the_mean() {
+    let mut tally = Tally::new();
+    tally.add_weighed(Some(&answer("yes")), Some(0.9));
+    tally.add_weighed(Some(&answer("no")), Some(0.2));
+    tally.add_weighed(Some(&answer("no")), Some(0.1));
+    tally.add_weighed(None, Some(1.0));
+    let verdict = decide(&by_confidence(4, 0.5), "q", &tally, StopReason::Budget);
+    // The mean of 0.9, 0.2 and 0.1 is 0.4, so yes has 0.9 of 1.6.
+    assert_eq!((verdict.answer.as_ref().unwrap().text.as_str(), verdict.votes, verdict.n), ("yes", 1, 4));
+    assert!((verdict.agreement - 0.9 / 1.6).abs() < 1e-6 && verdict.kept, "{verdict:?}");
+    assert_eq!(verdict.reason, "1 of 4 samples agree (56.3% by weight)");
+    assert_eq!(stop(&by_confidence(4, 0.5), &tally), Some(StopReason::Budget));
+}
+
+#[test]
+fn a_vote_whose_weights_nobody_knows_is_a_plain_one() {
+    let verdict = decide(&by_confidence(8, 0.75), "q", &tally(6, 1, 1), StopReason::Budget);
+    assert_eq!((verdict.votes, verdict.agreement, verdict.kept), (6, 0.75, true));
+}
+
+#[test]
+fn weights_do_not_change_when_sampling_stops() {
+    let mut tally = Tally::new();
+    (0..4).for_each(|_| tally.add_weighed(Some(&answer("yes")), Some(0.001)));
+    assert_eq!(stop(&by_confidence(8, 0.75), &tally), Some(StopReason::Settled));
+}
+
+fn universal(samples: usize, threshold: f32) -> VoteRule {
+    VoteRule { select: Select::Universal, ..rule(samples, threshold) }
+}
+
+#[test]
+fn a_universal_vote_takes_all_samples_unless_too_few_hold_an_answer() {
+    let rule = universal(8, 0.75);
+    assert_eq!(stop(&rule, &tally(5, 0, 0)), None, "settled by count, but all are to be shown");
+    assert_eq!(stop(&rule, &tally(3, 3, 0)), None, "no answer needs to be written twice");
+    assert_eq!(stop(&rule, &tally(4, 4, 0)), Some(StopReason::Budget));
+    assert_eq!(stop(&rule, &tally(1, 1, 3)), Some(StopReason::Abandoned));
+}
+
+#[test]
+fn the_model_selects_only_among_enough_answers_that_differ() {
+    let rule = universal(8, 0.75);
+    assert!(needs_selection(&rule, &tally(4, 3, 1)));
+    assert!(!needs_selection(&rule, &tally(8, 0, 0)), "all are the same");
+    assert!(!needs_selection(&rule, &tally(3, 2, 3)), "5 of 8 hold an answer");
+    assert!(!needs_selection(&super::tests::rule(8, 0.75), &tally(4, 3, 1)));
+    assert!(!decide(&rule, "q", &tally(5, 0, 3), StopReason::Budget).kept);
+}
+
+#[test]
+fn selections_vote_and_those_that_name_no_response_stay_in_the_denominator() {
+    let rule = universal(8, 0.6);
+    let verdict = decide_selected(&rule, "q", &tally(4, 4, 0), &tally(2, 0, 1));
+    assert_eq!((verdict.votes, verdict.n, verdict.selections, verdict.kept), (2, 8, Some(3), true));
+    assert_eq!(verdict.reason, "2 of 3 selections agree");
+    let split = decide_selected(&rule, "q", &tally(4, 4, 0), &tally(1, 1, 1));
+    assert_eq!((split.kept, split.reason.as_str()), (false, "a tie: several answers have 1 of 3 selections"));
+    let none = decide_selected(&rule, "q", &tally(4, 4, 0), &tally(0, 0, 3));
+    assert_eq!((none.kept, none.answer), (false, None));
+}
+
+mod ballots {
+    use super::*;
+    use crate::task::{Perturbation, Task};
+
+    fn perturbations() -> Vec<Perturbation> {
+        let text = r#"{"name": "t", "system1": {"prompt": "{{ question }}"},
+            "system2": [{"prompt": "{{ question }}"}], "answer": {"kind": "choice", "choices": ["yes", "no"]},
+            "perturbations": [
+                {"name": "polite", "fields": {"question": "Please: {{ question }}"}, "distil": true},
+                {"name": "loud", "fields": {"question": "{{ question|upper }}"}}]}"#;
+        Task::from_json(text, "test").unwrap().perturbations
+    }
+
+    fn vote(a: usize, b: usize, unparsed: usize) -> Verdict {
+        let verdict = decide(&rule(8, 0.75), "q", &tally(a, b, unparsed), StopReason::Budget);
+        Verdict { completion: Some("so".into()), ..verdict }
+    }
+
+    #[test]
+    fn a_question_is_kept_where_all_ballots_are_and_say_the_same() {
+        let verdict = unite(&perturbations(), vec![vote(7, 1, 0), vote(6, 2, 0), vote(8, 0, 0)]).unwrap();
+        assert_eq!((verdict.kept, verdict.votes, verdict.n), (true, 7, 8));
+        assert_eq!(
+            verdict.reason,
+            "7 of 8 samples agree; under polite: 6 of 8 samples agree; under loud: 8 of 8 samples agree"
+        );
+        let names: Vec<&str> = verdict.ballots.iter().map(|b| b.perturbation.as_str()).collect();
+        assert_eq!(names, ["none", "polite", "loud"]);
+        let completions: Vec<bool> = verdict.ballots.iter().map(|b| b.completion.is_some()).collect();
+        assert_eq!(completions, [false, true, false], "only for the form that is trained on");
+        let line = serde_json::to_string(&verdict).unwrap();
+        assert_eq!(serde_json::from_str::<Verdict>(&line).unwrap(), verdict);
+    }
+
+    #[test]
+    fn ballots_that_disagree_are_named_with_what_they_say() {
+        let verdict = unite(&perturbations(), vec![vote(7, 1, 0), vote(1, 7, 0)]).unwrap();
+        assert_eq!(
+            (verdict.kept, verdict.reason.as_str()),
+            (false, "polite says no where the question itself says yes")
+        );
+        assert_eq!(verdict.ballots.len(), 2, "the third was not asked");
+        let verdict = unite(&perturbations(), vec![vote(5, 3, 0), vote(0, 0, 8), vote(5, 3, 0)]).unwrap();
+        assert_eq!(
+            verdict.reason,
+            "5 of 8 samples agree, under the threshold of 75%; polite says nothing where the question itself \
+             says yes; under loud: 5 of 8 samples agree, under the threshold of 75%"
+        );
+    }
+
+    #[test]
+    fn a_question_with_a_ballot_missing_is_never_kept() {
+        assert!(!unite(&perturbations(), vec![vote(8, 0, 0), vote(8, 0, 0)]).unwrap().kept);
+    }
+
+    #[test]
+    fn without_perturbations_the_vote_is_the_verdict() {
+        assert_eq!(unite(&[], vec![vote(7, 1, 0)]), Some(vote(7, 1, 0)));
+        assert_eq!(unite(&[], vec![]), None);
+    }
 }

@@ -313,6 +313,7 @@ impl<D: Decoder> Scheduler<D> {
                 generated_tokens: job.generated,
                 finish,
                 probability: job.log_probability.exp() as f32,
+                log_probability: job.log_probability,
                 seconds: job.started.elapsed().as_secs_f64(),
             };
             self.vacate(index);

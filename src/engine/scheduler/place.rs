@@ -234,6 +234,7 @@ fn nothing_asked(arrival: &Arrival) -> Completion {
         generated_tokens: 0,
         finish: Finish::Length,
         probability: 1.0,
+        log_probability: 0.0,
         seconds: 0.0,
     }
 }

@@ -1,0 +1,355 @@
+//! Perturbations, weights, selections and verifiers, on a judge that is a script; and that no
+//! schedule changes a verdict.
+
+use std::sync::Mutex;
+
+use rand::{Rng, SeedableRng};
+
+use super::tests::Log;
+use super::*;
+use crate::Error;
+use crate::engine::{Completion, Request, Scripted, Source};
+use crate::vote::StopReason;
+
+/// A judge of two responses, asked in both orders.
+const JUDGE: &str = r#"{"name": "t", "system1": {"prompt": "{{ a }} or {{ b }}?"},
+    "system2": [{"prompt": "{{ question }} {{ a }} or {{ b }}?", "temperature": 1.0}],
+    "answer": {"kind": "choice", "choices": ["A", "B"]},
+    "vote": {"samples": 8, "threshold": 0.75, "min_samples": 4},
+    "perturbations": [
+        {"name": "swap", "fields": {"a": "{{ b }}", "b": "{{ a }}"}, "answers": {"A": "B", "B": "A"}},
+        {"name": "polite", "fields": {"question": "Please: {{ question }}"}}]}"#;
+
+/// Free text, on which the model itself selects.
+const FREE: &str = r#"{"name": "t", "system1": {"prompt": "{{ question }}"},
+    "system2": [{"prompt": "{{ question }}", "temperature": 1.0}],
+    "answer": {"kind": "text"},
+    "vote": {"samples": 6, "threshold": 0.6, "min_samples": 4, "select": "universal", "selections": 5,
+        "select_prompt": "{{ question }}:{% for r in responses %} {{ loop.index }}={{ r }}{% endfor %}"}}"#;
+
+fn task(json: &str) -> Task {
+    Task::from_json(json, "test").unwrap()
+}
+
+fn pairs() -> Vec<Question> {
+    let one = |id: &str| {
+        let fields = [("question", id), ("a", "good"), ("b", "bad")];
+        let fields = fields.map(|(name, text)| (name.to_string(), text.to_string())).into();
+        Question { id: id.into(), fields, gold: vec![] }
+    };
+    ["fair", "first", "rude", "torn", "mute"].map(one).into()
+}
+
+/// `fair` finds the good response in either order, `first` likes the first one, `rude` changes its
+/// mind when it is asked politely, `torn` answers as its seed falls, `mute` does not.
+fn judge(request: &Request) -> String {
+    let text = &request.messages[0].content;
+    let fair = if text.contains("good or bad") { "A" } else { "B" };
+    let other = if fair == "A" { "B" } else { "A" };
+    let said = match text.trim_start_matches("Please: ").split(' ').next() {
+        Some("fair") => fair,
+        Some("first") => "A",
+        Some("rude") if text.starts_with("Please") => other,
+        Some("rude") => fair,
+        Some("torn") if request.seed.is_multiple_of(3) => other,
+        Some("torn") => fair,
+        _ => "hmm",
+    };
+    said.to_string()
+}
+
+/// `tea` gets nearly the same response again and again, `split` none twice; a selection picks what
+/// says tea, or the first one shown.
+fn writer(request: &Request) -> String {
+    let text = &request.messages[0].content;
+    if let Some((_, shown)) = text.split_once(": ") {
+        let tea = shown.split(' ').find(|response| response.contains("=tea"));
+        return tea.or(shown.split(' ').next()).unwrap_or_default().to_string();
+    }
+    match text.as_str() {
+        "same" => "cake".into(),
+        "tea" if !request.seed.is_multiple_of(4) => format!("tea{}", request.seed % 2),
+        _ => format!("word{}", request.seed % 1000),
+    }
+}
+
+fn texts() -> Vec<Question> {
+    ["same", "tea", "split"].map(|id| Question::new(id, id, vec![])).into()
+}
+
+/// Keeps several requests under way and finishes them in an order of its own.
+struct Shuffled<F> {
+    answer: F,
+    rng: rand_chacha::ChaCha8Rng,
+    slots: usize,
+}
+
+impl<F: FnMut(&Request) -> String> Engine for Shuffled<F> {
+    fn run(&mut self, source: &mut dyn Source, cancel: &Cancel) -> Result<()> {
+        let mut running: Vec<Request> = Vec::new();
+        loop {
+            cancel.check()?;
+            running.retain(|request| source.wanted(request.id));
+            while running.len() < self.slots
+                && let Some(request) = source.next()
+            {
+                running.push(request);
+            }
+            if running.is_empty() {
+                return Ok(());
+            }
+            let request = running.swap_remove(self.rng.random_range(0..running.len()));
+            let text = (self.answer)(&request);
+            source.finished(Completion {
+                id: request.id,
+                text,
+                prompt_tokens: 1,
+                generated_tokens: 1,
+                finish: Finish::EndOfTurn,
+                probability: 0.5,
+                log_probability: 0.5f64.ln(),
+                seconds: 0.0,
+            })?;
+        }
+    }
+
+    fn set_adapter(&mut self, _: Option<&std::path::Path>) -> Result<()> {
+        Ok(())
+    }
+}
+
+fn run_on(
+    engine: &mut dyn Engine,
+    task: &Task,
+    questions: &[Question],
+    verifier: Option<&dyn Verifier>,
+    earlier: Vec<Earlier>,
+    log: &mut Log,
+) -> Result<Vec<Outcome>> {
+    let plan = Plan { task, questions, seed: 7, stop_at_answer: true, verifier };
+    let cancel = log.2.as_ref().map_or_else(Cancel::new, |(_, cancel)| cancel.clone());
+    curate(move || Ok(engine), &plan, earlier.into_iter().map(Ok), log, &cancel)
+}
+
+fn judged(json: &str, log: &mut Log) -> Vec<Outcome> {
+    run_on(&mut Scripted::new(judge), &task(json), &pairs(), None, vec![], log).unwrap()
+}
+
+fn said(outcomes: &[Outcome], id: &str) -> Verdict {
+    outcomes.iter().find(|o| o.verdict.question == id).unwrap().verdict.clone()
+}
+
+#[test]
+fn a_question_is_kept_where_its_answer_survives_every_perturbation() {
+    let mut log = Log::default();
+    let outcomes = judged(JUDGE, &mut log);
+    let fair = said(&outcomes, "fair");
+    assert!(fair.kept, "{}", fair.reason);
+    let ballots: Vec<_> = fair
+        .ballots
+        .iter()
+        .map(|b| (b.perturbation.as_str(), b.answer.as_ref().unwrap().text.as_str(), b.n))
+        .collect();
+    assert_eq!(ballots, [("none", "A", 4), ("swap", "A", 4), ("polite", "A", 4)]);
+
+    let first = said(&outcomes, "first");
+    assert_eq!((first.kept, first.reason.as_str()), (false, "swap says B where the question itself says A"));
+    let rude = said(&outcomes, "rude");
+    assert_eq!((rude.kept, rude.reason.as_str()), (false, "polite says B where the question itself says A"));
+    assert_eq!(log.1.len(), 5, "each question is settled once");
+    let swapped = log.0.iter().find(|s| s.question == "fair" && s.perturbation == "swap").unwrap();
+    assert_eq!(swapped.answer.as_ref().unwrap().text, "B", "the journal has the answer as it was read");
+}
+
+#[test]
+fn a_lost_ballot_costs_no_sample_of_those_after_it() {
+    let mut log = Log::default();
+    let outcomes = judged(JUDGE, &mut log);
+    let asked = |id: &str, form: &str| log.0.iter().any(|s| s.question == id && s.perturbation == form);
+    assert!(!asked("mute", "swap") && asked("first", "swap") && !asked("first", "polite"));
+    assert_eq!(said(&outcomes, "mute").ballots.len(), 1);
+    assert_eq!(said(&outcomes, "mute").stop, StopReason::Abandoned);
+
+    let to_the_end = JUDGE.replace("\"min_samples\"", "\"give_up\": false, \"min_samples\"");
+    let outcomes = judged(&to_the_end, &mut Log::default());
+    assert!(outcomes.iter().all(|o| o.verdict.ballots.len() == 3));
+    assert_eq!(said(&outcomes, "first").ballots[2].n, 4);
+}
+
+#[test]
+fn samples_of_the_question_itself_are_those_there_would_be_without_perturbations() {
+    let mut log = Log::default();
+    judged(JUDGE, &mut log);
+    let mut plain = Log::default();
+    let without = Task { perturbations: vec![], ..task(JUDGE) };
+    run_on(&mut Scripted::new(judge), &without, &pairs(), None, vec![], &mut plain).unwrap();
+    let of_itself = |log: &Log| -> Vec<Sample> {
+        log.0.iter().filter(|s| s.perturbation == UNPERTURBED && s.question != "torn").cloned().collect()
+    };
+    let (mut with, mut without) = (of_itself(&log), of_itself(&plain));
+    with.sort_by_key(|s| (s.question.clone(), s.index));
+    without.sort_by_key(|s| (s.question.clone(), s.index));
+    assert_eq!(with, without);
+    assert_ne!(form_seed(7, "swap"), form_seed(7, "polite"));
+    assert_eq!(form_seed(7, UNPERTURBED), 7);
+}
+
+#[test]
+fn no_schedule_changes_a_verdict() {
+    let give_all = JUDGE.replace("\"min_samples\"", "\"give_up\": false, \"min_samples\"");
+    let by_confidence = JUDGE.replace("\"min_samples\"", "\"weights\": \"confidence\", \"min_samples\"");
+    for (json, questions, answer) in [
+        (JUDGE, pairs(), judge as fn(&Request) -> String),
+        (&give_all, pairs(), judge),
+        (&by_confidence, pairs(), judge),
+        (FREE, texts(), writer),
+    ] {
+        let run = |slots: usize, order: u64| {
+            let rng = rand_chacha::ChaCha8Rng::seed_from_u64(order);
+            let mut engine = Shuffled { answer, rng, slots };
+            run_on(&mut engine, &task(json), &questions, None, vec![], &mut Log::default()).unwrap()
+        };
+        let one_by_one = run(1, 0);
+        for order in 0..20 {
+            assert_eq!(run(1 + order as usize % 16, order), one_by_one, "order {order}");
+        }
+    }
+}
+
+#[test]
+fn an_interrupted_run_with_perturbations_resumes_to_the_same_verdicts() {
+    let whole = judged(JUDGE, &mut Log::default());
+    for after in [1, 5, 9, 20, 30] {
+        let mut first = Log(vec![], vec![], Some((after, Cancel::new())), vec![]);
+        let cut = run_on(&mut Scripted::new(judge), &task(JUDGE), &pairs(), None, vec![], &mut first);
+        assert!(matches!(cut, Err(Error::Cancelled)));
+        // As it comes back from the journal.
+        let lines: Vec<String> = first.0.iter().map(|s| serde_json::to_string(s).unwrap()).collect();
+        let earlier = lines.iter().map(|line| Earlier::Sample(serde_json::from_str(line).unwrap())).collect();
+        let mut second = Log::default();
+        let resumed =
+            run_on(&mut Scripted::new(judge), &task(JUDGE), &pairs(), None, earlier, &mut second).unwrap();
+        assert_eq!(resumed, whole);
+        let name = |s: &Sample| (s.question.clone(), s.perturbation.clone(), s.index);
+        assert!(second.0.iter().all(|s| !first.0.iter().any(|earlier| name(earlier) == name(s))));
+    }
+}
+
+#[test]
+fn a_sample_keeps_its_confidence_and_a_resumed_run_weighs_by_it() {
+    let json = r#"{"name": "t", "system1": {"prompt": "{{ question }}"},
+        "system2": [{"prompt": "{{ question }}", "temperature": 1.0}],
+        "answer": {"kind": "choice", "choices": ["yes", "no"]},
+        "vote": {"samples": 8, "threshold": 0.75, "min_samples": 4, "confidence": 1.0, "give_up": false,
+            "weights": "confidence"}}"#;
+    let questions = [Question::new("q", "q", vec![])];
+    // It says no half of the time, and is sure only when it says yes. Long texts must not weigh
+    // nothing because their probability does.
+    let say = |r: &Request| {
+        let padding = "so ".repeat(400);
+        format!("{} {padding}", if r.seed.is_multiple_of(2) { "yes" } else { "no" })
+    };
+    let mut engine =
+        Scripted::new(say).with_confidence(|text| if text.starts_with("yes") { 0.9 } else { 0.1 });
+    let mut log = Log::default();
+    let mut task = task(json);
+    task.system2[0].max_tokens = 1000;
+    let plan = Plan { task: &task, questions: &questions, seed: 7, stop_at_answer: false, verifier: None };
+    let none: [Result<Sample>; 0] = [];
+    let outcomes = curate(|| Ok(&mut engine), &plan, none, &mut log, &Cancel::new()).unwrap();
+    let yes = log.0.iter().filter(|s| s.answer.as_ref().unwrap().key == "yes").count();
+    assert!((2..=6).contains(&yes), "the seeds are one-sided: {yes}");
+    let verdict = &outcomes[0].verdict;
+    assert_eq!((verdict.answer.as_ref().unwrap().key.as_str(), verdict.votes), ("yes", yes));
+    let share = 0.9 * yes as f64 / (0.9 * yes as f64 + 0.1 * (8 - yes) as f64);
+    assert!((f64::from(verdict.agreement) - share).abs() < 1e-5, "{verdict:?}");
+
+    let lines: Vec<String> = log.0.iter().map(|s| serde_json::to_string(s).unwrap()).collect();
+    let earlier = lines.iter().map(|line| Ok(serde_json::from_str::<Sample>(line).unwrap()));
+    let no_engine = || -> Result<&mut dyn Engine> { unreachable!("all is there") };
+    let resumed = curate(no_engine, &plan, earlier, &mut Log::default(), &Cancel::new()).unwrap();
+    assert_eq!(resumed, outcomes);
+}
+
+#[test]
+fn the_model_selects_among_its_own_responses_in_an_order_that_changes() {
+    let mut log = Log::default();
+    let outcomes = run_on(&mut Scripted::new(writer), &task(FREE), &texts(), None, vec![], &mut log).unwrap();
+    let same = said(&outcomes, "same");
+    assert_eq!((same.kept, same.selections, same.votes), (true, None, 6), "nothing to select from");
+    let tea = said(&outcomes, "tea");
+    assert_eq!((tea.kept, tea.selections, tea.n), (true, Some(5), 6), "{tea:?}");
+    assert!(tea.completion.as_ref().unwrap().starts_with("tea"));
+    // The first number is a habit, not agreement: in changing orders it is another response.
+    let split = said(&outcomes, "split");
+    assert!(!split.kept, "{split:?}");
+    assert_eq!(log.3.len(), 10);
+    let orders: std::collections::HashSet<_> = log.3.iter().map(|s| (&s.question, &s.shown)).collect();
+    assert!(orders.len() > 5, "{orders:?}");
+    let spent = outcomes.iter().find(|o| o.verdict.question == "tea").unwrap();
+    assert_eq!((spent.own_tokens(), spent.selections.len()), (6 + 5, 5));
+}
+
+#[test]
+fn a_resumed_run_repeats_no_selection_but_those_among_other_responses() {
+    let mut log = Log::default();
+    let task = task(FREE);
+    let whole = run_on(&mut Scripted::new(writer), &task, &texts(), None, vec![], &mut log).unwrap();
+    let earlier = |selections: usize| -> Vec<Earlier> {
+        let selections = log.3.iter().take(selections).map(|s| serde_json::to_string(s).unwrap());
+        let selections = selections.map(|line| Earlier::Selection(serde_json::from_str(&line).unwrap()));
+        log.0.iter().cloned().map(Earlier::Sample).chain(selections).collect()
+    };
+    for kept in [0, 3, 10] {
+        let mut again = Log::default();
+        let mut engine = Scripted::new(writer);
+        let resumed = run_on(&mut engine, &task, &texts(), None, earlier(kept), &mut again).unwrap();
+        assert_eq!((resumed, again.0.len(), again.3.len()), (whole.clone(), 0, 10 - kept));
+    }
+    let mut more = task.clone();
+    more.vote.samples = 7;
+    let mut again = Log::default();
+    run_on(&mut Scripted::new(writer), &more, &texts(), None, earlier(10), &mut again).unwrap();
+    assert_eq!((again.0.len(), again.3.len()), (3, 10), "a seventh response was to be shown too");
+}
+
+/// Turns down every answer to questions of one id, and remembers what it was asked.
+struct Strict(Mutex<Vec<(String, String, String)>>, &'static str);
+
+impl Verifier for Strict {
+    fn accepts(&self, question: &Question, answer: &Answer, completion: &str) -> Result<bool> {
+        let a = question.fields["a"].clone();
+        self.0.lock().unwrap().push((a, answer.text.clone(), completion.to_string()));
+        Ok(question.id != self.1)
+    }
+}
+
+#[test]
+fn a_verifier_is_asked_once_for_each_answer_and_what_it_rejects_has_none() {
+    let verifier = Strict(Mutex::default(), "fair");
+    let mut log = Log::default();
+    let (task, pairs) = (task(JUDGE), pairs());
+    let outcomes =
+        run_on(&mut Scripted::new(judge), &task, &pairs, Some(&verifier), vec![], &mut log).unwrap();
+    let fair = said(&outcomes, "fair");
+    assert_eq!((fair.kept, fair.answer.is_none(), fair.n), (false, true, 3), "{}", fair.reason);
+    assert!(log.0.iter().filter(|s| s.question == "fair").all(|s| s.rejected && s.answer.is_some()));
+    assert!(log.0.iter().filter(|s| s.question != "fair").all(|s| !s.rejected));
+    let asked = verifier.0.lock().unwrap().len();
+    assert_eq!(asked, log.0.iter().filter(|s| s.answer.is_some()).count());
+    assert!(verifier.0.lock().unwrap().contains(&("bad".into(), "A".into(), "A".into())), "the swapped form");
+
+    let earlier = log.0.iter().cloned().map(Earlier::Sample).collect();
+    let resumed =
+        run_on(&mut Scripted::new(judge), &task, &pairs, Some(&verifier), earlier, &mut Log::default())
+            .unwrap();
+    assert_eq!(resumed, outcomes);
+    assert_eq!(verifier.0.lock().unwrap().len(), asked, "a resumed run does not ask again");
+}
+
+#[test]
+fn a_plain_sample_is_written_as_before_and_an_old_line_is_read() {
+    let line = r#"{"question":"q","index":0,"perturbation":"none","seed":1,"steps":[],"answer":null,"finish":"enough"}"#;
+    let sample: Sample = serde_json::from_str(line).unwrap();
+    assert_eq!(serde_json::to_string(&sample).unwrap(), line);
+}

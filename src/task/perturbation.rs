@@ -1,0 +1,266 @@
+//! The same question in another form, whose answer must be the same.
+//!
+//! A model may agree with itself for a bad reason: it likes the first of two responses, or the
+//! opinion in the question. Asking in a form that may not change the answer (the responses swapped,
+//! the choices rotated, another opinion, another wrapper) finds that out without knowing the answer.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use super::step::{environment, one_line};
+use super::{Answer, AnswerRule, Question};
+use crate::{Error, Result};
+
+/// The name, in journals, of a question that is asked as it is.
+pub const UNPERTURBED: &str = "none";
+
+/// A form that may not change the answer.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Perturbation {
+    /// Short name, such as `swap`; never [`UNPERTURBED`].
+    pub name: String,
+    /// Templates, over the question's own fields, of the fields that differ.
+    pub fields: BTreeMap<String, String>,
+    /// Answer to the perturbed question → the answer to the question itself that it means, as the
+    /// task gives them. An answer that is not listed means itself.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub answers: BTreeMap<String, String>,
+    /// Whether the perturbed question, with the answer in its own words, is trained on too.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub distil: bool,
+    /// `answers` as the answer rule reads them.
+    #[serde(skip)]
+    pairs: Vec<(Answer, Answer)>,
+}
+
+/// A form of the question that may not change its answer: a question is kept only where every form
+/// says the same.
+#[derive(Deserialize, schemars::JsonSchema)]
+#[schemars(rename = "Perturbation")]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawPerturbation {
+    /// Short name, such as "swap".
+    name: String,
+    /// Templates, over the question's own fields, of the fields that differ.
+    fields: BTreeMap<String, String>,
+    /// What an answer to the perturbed question means for the question itself; itself by default.
+    #[serde(default)]
+    answers: BTreeMap<String, String>,
+    /// Whether the perturbed question is trained on too.
+    #[serde(default)]
+    distil: bool,
+}
+
+/// Checks what the task file has; the error is one line.
+pub(super) fn parse(
+    raw: Vec<RawPerturbation>,
+    rule: &AnswerRule,
+) -> std::result::Result<Vec<Perturbation>, String> {
+    let mut names = BTreeSet::new();
+    raw.into_iter()
+        .enumerate()
+        .map(|(index, raw)| {
+            let at = |why: String| format!("\"perturbations\" {}: {why}", index + 1);
+            super::raw::check_name("perturbation", &raw.name, "-_").map_err(at)?;
+            if raw.name == UNPERTURBED || !names.insert(raw.name.clone()) {
+                return Err(at(format!("the name {:?} is taken; give each its own", raw.name)));
+            }
+            raw.checked(rule).map_err(at)
+        })
+        .collect()
+}
+
+impl RawPerturbation {
+    fn checked(self, rule: &AnswerRule) -> std::result::Result<Perturbation, String> {
+        if self.fields.is_empty() {
+            return Err("\"fields\" is empty; a perturbation changes at least one".into());
+        }
+        for (field, template) in &self.fields {
+            let compiled = environment().template_from_str(template).map(|_| ());
+            compiled.map_err(|error| {
+                format!("the template of {field:?} does not compile: {}", one_line(&error))
+            })?;
+        }
+        let read = |text: &String| {
+            let key =
+                rule.key(text).ok_or_else(|| format!("{text:?} in \"answers\" is no possible answer"))?;
+            let answer = Answer { key, text: text.clone() };
+            Ok::<_, String>(Answer { text: rule.target(&answer), ..answer })
+        };
+        let pairs: Vec<(Answer, Answer)> = self
+            .answers
+            .iter()
+            .map(|(asked, meant)| Ok((read(asked)?, read(meant)?)))
+            .collect::<std::result::Result<_, String>>()?;
+        let perturbation = Perturbation {
+            name: self.name,
+            fields: self.fields,
+            answers: self.answers,
+            distil: self.distil,
+            pairs,
+        };
+        perturbation.check_injective(rule)?;
+        Ok(perturbation)
+    }
+}
+
+impl Perturbation {
+    /// The perturbed question. It keeps the id; it has no gold answers, which are those of the
+    /// question itself.
+    ///
+    /// Errors: [`Error::Input`] naming the question where a template asks for a field it does not
+    /// have.
+    pub fn asked(&self, question: &Question) -> Result<Question> {
+        let environment = environment();
+        let mut fields = question.fields.clone();
+        for (field, template) in &self.fields {
+            let text = environment.render_str(template, &question.fields).map_err(|error| {
+                let has: Vec<&str> = question.fields.keys().map(String::as_str).collect();
+                Error::input(
+                    format!("question {:?}", question.id),
+                    format!(
+                        "perturbation {:?} cannot fill in {field:?}: {}; the question has: {}",
+                        self.name,
+                        one_line(&error),
+                        has.join(", ")
+                    ),
+                )
+            })?;
+            fields.insert(field.clone(), text);
+        }
+        Ok(Question { id: question.id.clone(), fields, gold: Vec::new() })
+    }
+
+    /// The answer to the question itself that `answer` to the perturbed one means.
+    pub fn meaning(&self, answer: &Answer) -> Answer {
+        let listed = self.pairs.iter().find(|(asked, _)| asked.key == answer.key);
+        listed.map_or_else(|| answer.clone(), |(_, meant)| meant.clone())
+    }
+
+    /// The answer to the perturbed question that means `answer`; `None` where none does.
+    pub fn wording(&self, answer: &Answer) -> Option<Answer> {
+        let listed = self.pairs.iter().find(|(_, meant)| meant.key == answer.key);
+        let worded = listed.map_or_else(|| answer.clone(), |(asked, _)| asked.clone());
+        (self.meaning(&worded).key == answer.key).then_some(worded)
+    }
+
+    /// Two answers may not mean the same one, or disagreement would pass for agreement.
+    fn check_injective(&self, rule: &AnswerRule) -> std::result::Result<(), String> {
+        let mut seen: BTreeMap<&str, &str> = BTreeMap::new();
+        for (asked, meant) in &self.pairs {
+            if self.pairs.iter().any(|(other, to)| other.key == asked.key && to.key != meant.key) {
+                return Err(format!("\"answers\" lists {:?} twice with different meanings", asked.text));
+            }
+            match seen.insert(&meant.key, &asked.key) {
+                Some(other) if other != asked.key => {
+                    return Err(format!(
+                        "\"answers\" has two answers that mean {:?}; each needs its own meaning",
+                        meant.text
+                    ));
+                }
+                _ => {}
+            }
+        }
+        let AnswerRule::Choice(choices) = rule else { return Ok(()) };
+        // All answers are known, so those that are not listed count too.
+        for choice in choices.choices() {
+            let key = rule.key(choice).unwrap_or_default();
+            if self.wording(&Answer { key, text: choice.clone() }).is_none() {
+                return Err(format!(
+                    "by \"answers\" nothing means {choice:?}; list what is exchanged both ways, such as \
+                     {{\"A\": \"B\", \"B\": \"A\"}}"
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Task;
+    use super::*;
+
+    fn task(perturbations: &str) -> Result<Task> {
+        let text = format!(
+            r#"{{"name": "t", "system1": {{"prompt": "{{{{ a }}}} or {{{{ b }}}}?"}},
+                "system2": [{{"prompt": "{{{{ a }}}} or {{{{ b }}}}?"}}],
+                "answer": {{"kind": "choice", "choices": ["A", "B", "tie"]}},
+                "perturbations": {perturbations}}}"#
+        );
+        Task::from_json(&text, "t.json")
+    }
+
+    const SWAP: &str = r#"[{"name": "swap", "fields": {"a": "{{ b }}", "b": "{{ a }}"},
+        "answers": {"A": "B", "b": "A"}, "distil": true}]"#;
+
+    fn question() -> Question {
+        let fields = [("a", "tea"), ("b", "cake")].map(|(name, text)| (name.to_string(), text.to_string()));
+        Question { id: "q".into(), fields: fields.into(), gold: vec!["A".into()] }
+    }
+
+    #[test]
+    fn a_swap_exchanges_the_fields_and_maps_the_verdict_back() {
+        let task = task(SWAP).unwrap();
+        let swap = &task.perturbations[0];
+        let asked = swap.asked(&question()).unwrap();
+        assert_eq!((asked.fields["a"].as_str(), asked.fields["b"].as_str()), ("cake", "tea"));
+        assert!(asked.gold.is_empty());
+        let meanings = ["A", "B", "tie"].map(|text| swap.meaning(&task.extract1(text).unwrap()).text);
+        assert_eq!(meanings, ["B", "A", "tie"]);
+        for text in ["A", "B", "tie"] {
+            let answer = task.extract1(text).unwrap();
+            assert_eq!(swap.meaning(&swap.wording(&answer).unwrap()).key, answer.key);
+        }
+    }
+
+    #[test]
+    fn a_task_with_perturbations_reads_back_unchanged_and_one_without_is_written_as_before() {
+        let perturbed = task(SWAP).unwrap();
+        assert_eq!(Task::from_json(&perturbed.to_json(), "copy").unwrap(), perturbed);
+        assert!(!task("[]").unwrap().to_json().contains("perturbations"));
+    }
+
+    #[test]
+    fn a_rotation_of_three_choices_comes_back_to_where_it_was() {
+        let rotation = r#"[{"name": "rotate", "fields": {"a": "{{ b }}", "b": "{{ a }}!"},
+            "answers": {"A": "B", "B": "tie", "tie": "A"}}]"#;
+        let task = task(rotation).unwrap();
+        let mut answer = task.extract1("A").unwrap();
+        for _ in 0..3 {
+            answer = task.perturbations[0].meaning(&answer);
+        }
+        assert_eq!(answer.text, "A");
+    }
+
+    #[test]
+    fn each_fault_is_refused_with_its_place_and_cure() {
+        let one = |rest: &str| format!(r#"[{{"name": "p", "fields": {{"a": "x"}}{rest}}}]"#);
+        for (text, part) in [
+            (r#"[{"name": "none", "fields": {"a": "x"}}]"#.to_string(), "the name \"none\" is taken"),
+            (
+                SWAP.replacen('[', r#"[{"name": "swap", "fields": {"a": "x"}},"#, 1),
+                "\"perturbations\" 2: the name",
+            ),
+            (r#"[{"name": "p", "fields": {}}]"#.into(), "\"fields\" is empty"),
+            (r#"[{"name": "p", "fields": {"a": "{{"}}]"#.into(), "the template of \"a\" does not compile"),
+            (one(r#", "answers": {"A": "C"}"#), "\"C\" in \"answers\" is no possible answer"),
+            (one(r#", "answers": {"A": "B", "tie": "B"}"#), "two answers that mean \"B\""),
+            (one(r#", "answers": {"A": "B"}"#), "nothing means \"A\"; list what is exchanged both ways"),
+            (one(r#", "answers": {"A": "B", "a": "tie"}"#), "twice with different meanings"),
+            (one(r#", "answer": {}"#), "unknown field \"answer\"; did you mean \"answers\"?"),
+        ] {
+            let message = task(&text).unwrap_err().to_string();
+            assert!(message.contains(part) && !message.contains('\n'), "{message}\nshould say\n{part}");
+        }
+    }
+
+    #[test]
+    fn a_field_that_a_question_lacks_is_named_with_those_it_has() {
+        let task = task(r#"[{"name": "p", "fields": {"a": "{{ c }}"}}]"#).unwrap();
+        let message = task.perturbations[0].asked(&question()).unwrap_err().to_string();
+        assert!(message.starts_with("question \"q\": perturbation \"p\" cannot fill in \"a\""), "{message}");
+        assert!(message.ends_with("the question has: a, b"), "{message}");
+    }
+}
