@@ -360,6 +360,7 @@ mod tests {
             ways.push(attend_with::<Portable<8>>);
             #[cfg(target_arch = "x86_64")]
             if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("f16c") {
+                // SAFETY: its instructions are there, and the caller promises the rest.
                 ways.push(|g, s, o| unsafe { x86::with_avx2(g, s, o) });
             }
         }
