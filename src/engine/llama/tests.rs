@@ -199,7 +199,7 @@ fn real_model_batches_that_llama_cpp_would_abort_on_are_errors() {
         vec![row(-1, 0, 0)],
         vec![row(49_152, 0, 0)],
         vec![row(1, 1, 0)],
-        vec![row(1, 0, 2)],
+        vec![row(1, 0, 4)],
         vec![row(1, 0, 0), row(1, 2, 0)],
         (0..65).map(|pos| row(1, pos, 0)).collect(),
     ];
