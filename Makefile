@@ -63,7 +63,10 @@ test-stock: demo ## Give the demo's adapter to a prebuilt llama.cpp that knows n
 	$(TARGET)/release/secondnature questions coin-flip --n 200 --seed 2 --split test > $(TARGET)/demo-eval.jsonl
 	$(TARGET)/stock/bin/python tests/stock_llama.py target/demo/run $(TARGET)/demo-eval.jsonl
 
+results: setup build models ## Measure the table of results, an hour or two; resumes under target/results
+	python3 benches/results.py --models "$(SN_MODELS)" --secondnature $(TARGET)/release/secondnature --out target/results
+
 clean-run: ## Forget the demo's run, so that the next one starts anew
 	rm -rf target/demo
 
-.PHONY: help setup build demo models test check header install test-install test-stock clean-run
+.PHONY: help setup build demo models test check header install test-install test-stock results clean-run
