@@ -31,6 +31,7 @@
 //! ```
 #![warn(missing_docs, clippy::undocumented_unsafe_blocks, unsafe_op_in_unsafe_fn)]
 
+mod calendar;
 mod error;
 mod progress;
 

@@ -7,6 +7,14 @@ pub fn available_memory() -> Option<u64> {
     line.trim().strip_suffix(" kB")?.parse::<u64>().ok().map(|kib| kib * 1024)
 }
 
+/// `v` with `len` values, whose contents are unspecified; grows as [`grow`] does, never shrinks its
+/// memory.
+pub fn fit<T: Copy + Default>(v: &mut Vec<T>, len: usize) -> &mut [T] {
+    grow(v, len);
+    v.truncate(len);
+    v
+}
+
 /// Lengthens `v` to at least `len` values, those new being zero; where it moves and is large, to
 /// memory in huge pages if the system gives them. A product walks down rows that lie kilobytes
 /// apart, so with small pages it often waits for an address to be translated.

@@ -5,6 +5,7 @@
 //! others, whatever the engine's schedule; with the early stop switched off, all at once.
 
 use std::collections::{HashMap, VecDeque};
+use std::ops::Range;
 
 use super::open::Open;
 use super::program::Program;
@@ -124,15 +125,21 @@ impl<'a> Driver<'a> {
         if self.open[i].outcome.is_none() {
             return Ok(());
         }
-        self.programs.retain(|(ballot, _), _| *ballot != i);
-        self.calls.retain(|_, ((ballot, _), _)| *ballot != i);
+        self.drop_work(i..i + 1);
         self.conclude(i / self.width())
+    }
+
+    /// Forgets the samples of `ballots` that are under way.
+    fn drop_work(&mut self, ballots: Range<usize>) {
+        self.programs.retain(|(ballot, _), _| !ballots.contains(ballot));
+        self.calls.retain(|_, ((ballot, _), _)| !ballots.contains(ballot));
     }
 
     /// Settles `question` if its ballots suffice: all of them, or those up to the first lost one.
     fn conclude(&mut self, question: usize) -> Result<()> {
         let width = self.width();
-        let ballots = &self.open[question * width..(question + 1) * width];
+        let all = question * width..(question + 1) * width;
+        let ballots = &self.open[all.clone()];
         let votes: Vec<&Verdict> = ballots.iter().map_while(|b| Some(&b.outcome.as_ref()?.verdict)).collect();
         let lost = votes.iter().position(|vote| is_lost(votes[0], vote));
         let asked = match lost.filter(|_| self.plan.task.vote.give_up) {
@@ -141,7 +148,7 @@ impl<'a> Driver<'a> {
             None => return Ok(()),
         };
         let (mut votes, mut samples, mut selections) = (Vec::new(), Vec::new(), Vec::new());
-        for ballot in &mut self.open[question * width..(question + 1) * width] {
+        for ballot in &mut self.open[all.clone()] {
             ballot.forget();
             if let Some(outcome) = ballot.outcome.take().filter(|_| ballot.form < asked) {
                 votes.push(outcome.verdict);
@@ -153,9 +160,7 @@ impl<'a> Driver<'a> {
             .ok_or_else(|| Error::Internal("a question without a ballot".into()))?;
         self.observer.settled(&verdict)?;
         self.outcomes[question] = Some(Outcome { verdict, samples, selections });
-        let lost = |ballot: usize| ballot / width == question;
-        self.programs.retain(|(ballot, _), _| !lost(*ballot));
-        self.calls.retain(|_, ((ballot, _), _)| !lost(*ballot));
+        self.drop_work(all);
         Ok(())
     }
 
@@ -176,9 +181,7 @@ impl<'a> Driver<'a> {
     /// Starts a sample of ballot `i`, or a selection.
     fn start(&mut self, i: usize) -> Result<()> {
         if self.open[i].selecting.is_some() {
-            let request = self.start_selection(i)?;
-            self.ready.push_back(request);
-            return Ok(());
+            return self.start_selection(i);
         }
         let ballot = &mut self.open[i];
         while ballot.finished.contains_key(&ballot.next) {
@@ -227,7 +230,7 @@ impl<'a> Driver<'a> {
         None
     }
 
-    fn start_selection(&mut self, i: usize) -> Result<Request> {
+    fn start_selection(&mut self, i: usize) -> Result<()> {
         let missing = || Error::Internal("no selection to start".into());
         let question = self.open[i].asked()?;
         let index = self.open[i].selecting.as_mut().and_then(|s| s.next()).ok_or_else(missing)?;
@@ -238,7 +241,8 @@ impl<'a> Driver<'a> {
         let request = selecting.request(self.next_id, self.plan.task, &question, &shown, seed)?;
         self.next_id += 1;
         self.picking.insert(request.id, Picking { ballot: i, index, seed, shown });
-        Ok(request)
+        self.ready.push_back(request);
+        Ok(())
     }
 
     fn seed(&self, i: usize, index: usize, step: usize) -> u64 {

@@ -1,6 +1,6 @@
 //! Verdicts into training examples, some held out to choose the epoch and the fallback threshold.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::path::Path;
 
 use sha2::{Digest, Sha256};
@@ -25,9 +25,6 @@ pub struct Labelled {
     pub answer: Answer,
     /// How a sample put it.
     completion: Option<String>,
-    /// The answer to the question itself: what divides, so that no form of a held-out question is
-    /// trained on.
-    divided_by: String,
 }
 
 /// Kept questions with their voted answers, divided.
@@ -43,37 +40,41 @@ pub struct Divided {
 /// asks for something never trained on; where they are few (yes, no), single questions are. A
 /// perturbed form that is to be trained on too stands beside its question.
 pub fn divide(task: &Task, questions: &[Question], verdicts: &[Verdict], share: f32) -> Result<Divided> {
-    let kept: Vec<Labelled> = questions
+    let kept: Vec<(Labelled, &Verdict)> = questions
         .iter()
         .zip(verdicts)
         .filter(|(_, v)| v.kept)
         .filter_map(|(q, v)| {
             let (answer, completion) = (v.answer.clone()?, v.completion.clone());
-            let divided_by = answer.key.clone();
-            Some(Labelled { question: q.clone(), answer, completion, divided_by })
+            Some((Labelled { question: q.clone(), answer, completion }, v))
         })
         .collect();
-    let answers: HashSet<&str> = kept.iter().map(|l| l.answer.key.as_str()).collect();
+    let answers: HashSet<&str> = kept.iter().map(|(l, _)| l.answer.key.as_str()).collect();
     let by_answer = answers.len() * 10 >= kept.len();
     let wanted = if kept.len() < LEAST_TO_SPLIT { 0 } else { (share * kept.len() as f32).round() as usize };
-    let group = |l: &Labelled| if by_answer { l.divided_by.clone() } else { l.question.id.clone() };
-    let mut groups: Vec<(u64, String)> =
-        kept.iter().map(group).collect::<HashSet<_>>().into_iter().map(|name| (hash(&name), name)).collect();
+    let group = |l: &Labelled| if by_answer { l.answer.key.clone() } else { l.question.id.clone() };
+    let mut groups: Vec<(u64, String)> = kept
+        .iter()
+        .map(|(l, _)| group(l))
+        .collect::<HashSet<_>>()
+        .into_iter()
+        .map(|name| (hash(&name), name))
+        .collect();
     groups.sort();
-    let verdicts_of: HashMap<&str, &Verdict> = verdicts.iter().map(|v| (v.question.as_str(), v)).collect();
     let mut chosen = HashSet::new();
     let mut count = 0;
     for (_, name) in groups {
         if count >= wanted {
             break;
         }
-        count += kept.iter().filter(|l| group(l) == name).count();
+        count += kept.iter().filter(|(l, _)| group(l) == name).count();
         chosen.insert(name);
     }
     let mut divided = Divided::default();
-    for label in kept {
+    // Every form goes where its question goes, so that no form of a held-out one is trained on.
+    for (label, verdict) in kept {
         let side = if chosen.contains(&group(&label)) { &mut divided.held_out } else { &mut divided.learn };
-        let forms = forms(task, &label, verdicts_of.get(label.question.id.as_str()).copied())?;
+        let forms = forms(task, &label, verdict)?;
         side.push(label);
         side.extend(forms);
     }
@@ -82,16 +83,15 @@ pub fn divide(task: &Task, questions: &[Question], verdicts: &[Verdict], share: 
 
 /// The perturbed forms of `label` that are trained on too. One in which no answer means the voted
 /// one has nothing to teach.
-fn forms(task: &Task, label: &Labelled, verdict: Option<&Verdict>) -> Result<Vec<Labelled>> {
+fn forms(task: &Task, label: &Labelled, verdict: &Verdict) -> Result<Vec<Labelled>> {
     let mut forms = Vec::new();
     for perturbation in task.perturbations.iter().filter(|perturbation| perturbation.distil) {
         let Some(answer) = perturbation.wording(&label.answer) else { continue };
-        let ballot = verdict.and_then(|v| v.ballots.iter().find(|b| b.perturbation == perturbation.name));
+        let ballot = verdict.ballots.iter().find(|b| b.perturbation == perturbation.name);
         forms.push(Labelled {
             question: perturbation.asked(&label.question)?,
             answer,
             completion: ballot.and_then(|ballot| ballot.completion.clone()),
-            divided_by: label.divided_by.clone(),
         });
     }
     Ok(forms)

@@ -15,6 +15,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use minijinja::{Environment, ErrorKind, Value, context};
 
 use super::{Decoder, Token};
+use crate::calendar::MONTHS;
 use crate::{Error, Result};
 
 /// Who speaks.
@@ -248,20 +249,6 @@ pub(super) fn end_of_turn<D: Decoder + ?Sized>(decoder: &D) -> Result<Option<Tok
 
 /// The time `seconds` after 1970 (UTC) in the directives that chat templates use.
 fn strftime(format: &str, seconds: u64) -> String {
-    const MONTHS: [&str; 12] = [
-        "January",
-        "February",
-        "March",
-        "April",
-        "May",
-        "June",
-        "July",
-        "August",
-        "September",
-        "October",
-        "November",
-        "December",
-    ];
     const DAYS: [&str; 7] = ["Thursday", "Friday", "Saturday", "Sunday", "Monday", "Tuesday", "Wednesday"];
     let (days, second) = (seconds / 86_400, seconds % 86_400);
     let (year, month, day) = civil_date(days);

@@ -51,8 +51,7 @@ pub unsafe fn attend(group: &Group, scores: &mut Vec<f32>, out: &[*mut f32]) {
             if group.e.is_multiple_of(16) && is_x86_feature_detected!("avx512f") {
                 return x86::with_avx512(group, scores, out);
             }
-            let avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
-            if group.e.is_multiple_of(8) && avx2 && is_x86_feature_detected!("f16c") {
+            if group.e.is_multiple_of(8) && x86::has_avx2() {
                 return x86::with_avx2(group, scores, out);
             }
         }
@@ -259,6 +258,13 @@ mod x86 {
         unsafe { attend_with::<__m512>(group, scores, out) }
     }
 
+    /// Whether [`with_avx2`] may be called.
+    pub fn has_avx2() -> bool {
+        is_x86_feature_detected!("avx2")
+            && is_x86_feature_detected!("fma")
+            && is_x86_feature_detected!("f16c")
+    }
+
     #[target_feature(enable = "avx2,fma,f16c")]
     pub unsafe fn with_avx2(group: &Group, scores: &mut Vec<f32>, out: &[*mut f32]) {
         // SAFETY: the caller's promise.
@@ -359,7 +365,7 @@ mod tests {
         if e.is_multiple_of(8) {
             ways.push(attend_with::<Portable<8>>);
             #[cfg(target_arch = "x86_64")]
-            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("f16c") {
+            if x86::has_avx2() {
                 // SAFETY: its instructions are there, and the caller promises the rest.
                 ways.push(|g, s, o| unsafe { x86::with_avx2(g, s, o) });
             }

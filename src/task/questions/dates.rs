@@ -4,21 +4,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::Split;
 use super::draw::{Asked, Drawn, PLENTY, below, between, counted, distinct};
-
-const MONTHS: [&str; 12] = [
-    "January",
-    "February",
-    "March",
-    "April",
-    "May",
-    "June",
-    "July",
-    "August",
-    "September",
-    "October",
-    "November",
-    "December",
-];
+use crate::calendar::MONTHS;
 
 #[derive(Clone, Copy)]
 struct Date {

@@ -23,6 +23,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
+use crate::machine::grow;
 pub use kept::Kept;
 pub use kernel::{Arithmetic, Kernel};
 use kernel::{Lane, Tile};
@@ -192,7 +193,7 @@ impl<'a> Job<'a> {
                     }
                 } else {
                     PACKED.with_borrow_mut(|packed| {
-                        packed.resize(packed.len().max(nc.next_multiple_of(width) * lanes), 0);
+                        grow(packed, nc.next_multiple_of(width) * lanes);
                         with_buffers(|b| right.pack(kernel, (k0, kc), (n0, nc), packed, b));
                         // Along a row of `C`: its pages stay known to the processor.
                         for m in band.clone().step_by(tile_height) {

@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use super::kernel::{Arithmetic, Kernel, Lane};
-use crate::machine::grow;
+use crate::machine::fit;
 use crate::tensor::quant::Rows;
 
 /// A dense matrix, or its transpose, anywhere in memory.
@@ -103,8 +103,7 @@ impl Left {
         let panels = Panels { kernel: self.kernel, height: self.kernel.height_for(a.rows), a, scale };
         (self.rows, self.depth, self.height) = (a.rows, a.cols, panels.height);
         let len = a.rows.div_ceil(panels.height) * panels.len();
-        grow(&mut self.data, len);
-        self.data.truncate(len);
+        fit(&mut self.data, len);
         panels
     }
 

@@ -13,15 +13,8 @@ pub mod rope;
 
 use rayon::prelude::*;
 
-use crate::machine::grow;
+pub use crate::machine::fit;
 pub use crate::tensor::lanes::{axpy, dot, exp, largest, sum};
-
-/// `v` with `len` values, whose contents are unspecified; grows, never shrinks its memory.
-pub fn fit(v: &mut Vec<f32>, len: usize) -> &mut [f32] {
-    grow(v, len);
-    v.truncate(len);
-    v
-}
 
 /// y += s·x, on all threads.
 pub fn add_scaled(s: f32, x: &[f32], y: &mut [f32]) {
