@@ -138,7 +138,7 @@ impl Context {
             .context
             .unwrap_or_else(|| plan::cells(facts, model.cache_width(), options, plan.cache_bytes));
         // ggml's threads would wait for the accelerator's, and these for them, by spinning.
-        let threads = if accelerated { 1 } else { threads(facts, options) as i32 };
+        let threads = if accelerated { 1 } else { threads(facts, options, plan) as i32 };
         // SAFETY: fills a plain struct.
         let mut params = unsafe { sys::llama_context_default_params() };
         params.n_ctx = cells;
@@ -248,17 +248,17 @@ pub unsafe fn copy_text(text: *const c_char) -> Option<String> {
     Some(unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned())
 }
 
-/// Threads to compute with.
-pub fn threads(facts: &ModelFacts, options: &LlamaOptions) -> u32 {
-    options.threads.unwrap_or_else(|| default_threads(facts)).clamp(1, 512)
+/// Threads to compute with: one for each core; a single one for a tiny model as llama.cpp computes it,
+/// whose operations are over before a second thread has joined them (and on a busy machine would wait
+/// for it by spinning).
+pub fn threads(facts: &ModelFacts, options: &LlamaOptions, plan: &Plan) -> u32 {
+    let alone = !plan.expanded && is_tiny(facts);
+    let cores = || std::thread::available_parallelism().map_or(1, |n| n.get() as u32);
+    options.threads.unwrap_or_else(|| if alone { 1 } else { cores() }).clamp(1, 512)
 }
 
-/// One thread for each core; a single one for a tiny model, whose operations are over before a
-/// second thread has joined them (and on a busy machine would wait for it by spinning).
-fn default_threads(facts: &ModelFacts) -> u32 {
+/// Whether the model's operations are too short to be shared out by llama.cpp.
+pub fn is_tiny(facts: &ModelFacts) -> bool {
     const TINY: u64 = 10_000_000;
-    if facts.n_params < TINY {
-        return 1;
-    }
-    std::thread::available_parallelism().map_or(1, |n| n.get() as u32)
+    facts.n_params < TINY
 }

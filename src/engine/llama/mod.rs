@@ -21,7 +21,9 @@ use std::ptr::NonNull;
 use llama_cpp_sys_2 as sys;
 
 use accel::Accelerator;
-use handles::{Adapter, Batch, Context, MOST_SEQUENCES, Model, copy_text, max_outputs, sequences, threads};
+use handles::{
+    Adapter, Batch, Context, MOST_SEQUENCES, Model, copy_text, is_tiny, max_outputs, sequences, threads,
+};
 use log::start_loading;
 use plan::Plan;
 pub use plan::Weights;
@@ -149,9 +151,9 @@ impl Llama {
         let vocab = unsafe { sys::llama_model_get_vocab(model.0.as_ptr()) };
         let vocab =
             NonNull::new(vocab.cast_mut()).ok_or_else(|| Error::model(path, "it has no vocabulary"))?;
-        let threads = threads(&facts, options);
+        let threads = threads(&facts, options, &plan);
         // A tiny model spends most of its time on the cells that its sequences do not see.
-        let accelerates = plan.expanded || (threads == 1 && options.slots > 1 && !options.f32_kv);
+        let accelerates = plan.expanded || (is_tiny(&facts) && options.slots > 1 && !options.f32_kv);
         let accelerator = accelerates.then(|| Accelerator::new(threads, plan.expanded)).transpose()?;
         let context = run(accelerator.as_ref(), || Context::new(&model, &facts, options, &plan, accelerates))
             .ok_or_else(|| Error::model(path, format!("no context for it: {}", log.why())))?;

@@ -33,8 +33,6 @@ pub struct Plan {
 const CACHE: u64 = 1 << 30;
 /// The least cache worth working with.
 const LEAST_CACHE: u64 = 16 << 20;
-/// Models below this many parameters are over before other threads have joined in.
-const TINY: u64 = 10_000_000;
 /// Fewer sequences than this are what quantized kernels are made for.
 const FEW: u32 = 4;
 
@@ -68,7 +66,6 @@ impl Plan {
                 (unpacked - room).div_ceil(1_000_000)
             )),
             Weights::Expanded => None,
-            Weights::Auto if weights < TINY => Some("the model is tiny".to_string()),
             Weights::Auto if options.slots < FEW => Some("with few sequences they are fastest".to_string()),
             Weights::Auto if !Kernel::of_kept().is_fast() => Some("this processor lacks AVX2".to_string()),
             Weights::Auto if unpacked > free / 2 => Some(format!(
@@ -109,8 +106,8 @@ mod tests {
     #[test]
     fn memory_goes_to_the_model_first_then_its_cache_then_unpacked_weights() {
         let options = |weights, max_memory| LlamaOptions { weights, max_memory, ..LlamaOptions::default() };
-        let tiny = plan(options(Weights::Auto, None)).unwrap();
-        assert!(!tiny.expanded && tiny.why.contains("tiny") && tiny.cache_bytes == CACHE, "{tiny:?}");
+        let few = plan(LlamaOptions { slots: 2, ..options(Weights::Auto, None) }).unwrap();
+        assert!(!few.expanded && few.why.contains("few sequences") && few.cache_bytes == CACHE, "{few:?}");
         assert!(plan(options(Weights::Expanded, None)).unwrap().expanded);
         let tight = plan(options(Weights::Expanded, Some(18_600_000))).unwrap();
         assert!(!tight.expanded && tight.why.contains("--max-memory"), "{tight:?}");
