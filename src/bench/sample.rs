@@ -165,8 +165,7 @@ pub fn sample(
     for count in counts.into_iter().chain([slots as usize]) {
         let (mut sampled, mut raw) = (Vec::new(), Vec::new());
         for _ in 0..rounds {
-            cancel.check()?;
-            raw.push(decode_rate(&mut decoder, count, prompt_tokens, new_tokens)?.tokens_per_s);
+            raw.push(decode_rate(&mut decoder, count, prompt_tokens, new_tokens, cancel)?.tokens_per_s);
             let steady = Steady::new(decoder, count);
             let (run, back) = run(steady, prompt_tokens, new_tokens, cancel)?;
             decoder = back;

@@ -4,7 +4,7 @@
 use std::time::Instant;
 
 use super::{Decoder, Row, SeqId, Token};
-use crate::{Error, Result};
+use crate::{Cancel, Error, Result};
 
 /// What [`decode_rate`] measured.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -22,19 +22,21 @@ pub struct DecodeRate {
 /// before and after.
 ///
 /// # Errors
-/// [`Error::Input`] where the decoder has no room for that; those of [`Decoder::decode`].
+/// [`Error::Input`] where the decoder has no room for that; [`Error::Cancelled`] within one decode
+/// call; those of [`Decoder::decode`].
 pub fn decode_rate(
     decoder: &mut dyn Decoder,
     slots: usize,
     prompt_tokens: usize,
     new_tokens: usize,
+    cancel: &Cancel,
 ) -> Result<DecodeRate> {
     check_room(decoder, slots, prompt_tokens, new_tokens)?;
     let empty = |decoder: &mut dyn Decoder| {
         (0..decoder.max_sequences()).for_each(|seq| decoder.truncate(SeqId(seq as u32), 0));
     };
     empty(decoder);
-    let result = decode_all(decoder, slots, prompt_tokens, new_tokens);
+    let result = decode_all(decoder, slots, prompt_tokens, new_tokens, cancel);
     empty(decoder);
     let mut calls = result?;
     let seconds: f64 = calls.iter().sum();
@@ -71,6 +73,7 @@ fn decode_all(
     slots: usize,
     prompt_tokens: usize,
     new_tokens: usize,
+    cancel: &Cancel,
 ) -> Result<Vec<f64>> {
     let vocab = decoder.vocab_size().max(1);
     // Scattered over the vocabulary, as real tokens are.
@@ -83,11 +86,13 @@ fn decode_all(
     };
     let prompt: Vec<Row> = (0..prompt_tokens).map(|pos| row(0, pos, pos + 1 == prompt_tokens)).collect();
     for part in prompt.chunks(decoder.max_batch()) {
+        cancel.check()?;
         decoder.decode(part)?;
     }
     (1..slots).for_each(|seq| decoder.copy_prefix(SeqId(0), SeqId(seq as u32), prompt_tokens as u32));
     (0..new_tokens)
         .map(|step| {
+            cancel.check()?;
             let rows: Vec<Row> = (0..slots).map(|seq| row(seq, prompt_tokens + step, true)).collect();
             let begin = Instant::now();
             decoder.decode(&rows)?;
@@ -106,7 +111,7 @@ mod tests {
     fn feeds_the_prompt_once_and_leaves_every_sequence_empty() {
         let mut toy = Toy::new(4, 8, 64);
         for _ in 0..2 {
-            let rate = decode_rate(&mut toy, 4, 20, 5).unwrap();
+            let rate = decode_rate(&mut toy, 4, 20, 5, &Cancel::new()).unwrap();
             assert!(rate.tokens_per_s > 0.0 && rate.median_tokens_per_s > 0.0 && rate.seconds > 0.0);
         }
         assert_eq!(toy.rows_fed, 2 * (20 + 4 * 5));
@@ -117,8 +122,20 @@ mod tests {
     fn what_does_not_fit_is_an_error_before_anything_is_decoded() {
         let mut toy = Toy::new(4, 8, 64);
         for (slots, prompt, new) in [(0, 1, 1), (5, 1, 1), (4, 0, 1), (4, 1, 0), (1, 60, 5), (4, 20, 12)] {
-            assert!(decode_rate(&mut toy, slots, prompt, new).is_err(), "{slots} {prompt} {new}");
+            assert!(
+                decode_rate(&mut toy, slots, prompt, new, &Cancel::new()).is_err(),
+                "{slots} {prompt} {new}"
+            );
         }
         assert_eq!(toy.rows_fed, 0);
+    }
+
+    #[test]
+    fn a_request_to_stop_is_heeded_and_leaves_every_sequence_empty() {
+        let (mut toy, cancel) = (Toy::new(4, 8, 64), Cancel::new());
+        cancel.cancel();
+        let stopped = decode_rate(&mut toy, 4, 20, 5, &cancel);
+        assert!(matches!(stopped, Err(Error::Cancelled)) && toy.rows_fed == 0);
+        decode_rate(&mut toy, 4, 20, 5, &Cancel::new()).unwrap();
     }
 }
