@@ -41,6 +41,7 @@ def arguments():
     p.add_argument("--out", type=pathlib.Path, default=ROOT / "target/results")
     p.add_argument("--rows", default="", help="only rows whose name, model or task holds this text")
     p.add_argument("--seeds", type=int, help="at most so many seeds a row")
+    p.add_argument("--threads", type=int, help="as of secondnature; 1 where other programs compete for the cores")
     return p.parse_args()
 
 
@@ -52,6 +53,8 @@ def distill(options, model, task, sets, out, seed, more=()):
     """The report of one run; of a refused one, as far as it came."""
     command = [options.secondnature, "distill", "--model", model, "--task", task, "--questions", sets[0]]
     command += ["--eval", sets[1], "--out", out, "--seed", seed, "--quiet", *more]
+    if options.threads:
+        command += ["--threads", options.threads]
     done = subprocess.run([str(c) for c in command], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     report = out / "report.json"
     if not report.exists():
