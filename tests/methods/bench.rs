@@ -62,7 +62,7 @@ impl Bench {
         at_most(&mut json["system1"], 8);
         for step in json["system2"].as_array_mut().unwrap() {
             at_most(step, 24);
-            step["temperature"] = 0.05.into();
+            step["temperature"] = 0.02.into();
         }
         json["vote"] = json!({"samples": 2, "min_samples": 2, "threshold": 0.5});
         change(&mut json);
