@@ -22,6 +22,7 @@ impl Run {
         cancel: &Cancel,
     ) -> Result<Curation> {
         let task = self.task_with(options)?;
+        self.agree_on_verifier()?;
         let base = &mut self.base;
         let verifier = self.verifier.clone();
         let sampling = Sampling::of_training(&task, &self.questions, self.manifest.seed, verifier.as_deref());
@@ -38,6 +39,7 @@ impl Run {
         cancel: &Cancel,
     ) -> Result<Curation> {
         let task = self.task_with(options)?;
+        self.agree_on_verifier()?;
         let verifier = self.verifier.as_deref();
         let sampling = Sampling::of_training(&task, &self.questions, self.manifest.seed, verifier);
         sampling.curate(&self.dir, engine, options.stops, progress, cancel)
