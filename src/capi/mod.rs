@@ -12,10 +12,12 @@
 
 mod boundary;
 mod cancel;
+mod decoder;
 mod distill;
 mod error;
 mod model;
 mod progress;
 mod status;
 mod string;
+mod verifier;
 mod version;
