@@ -15,6 +15,7 @@ mod cancel;
 mod distill;
 mod error;
 mod model;
+mod params;
 mod progress;
 mod status;
 mod string;
