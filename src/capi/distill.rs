@@ -7,12 +7,14 @@ use std::sync::Mutex;
 
 use super::boundary::{Failure, NUL_TERMINATED, entry, optional_text, required, text};
 use super::cancel::sn_cancel;
+use super::decoder::sn_decoder;
 use super::error::sn_error;
 use super::model::sn_model;
 use super::params::{self, Params};
 use super::progress::{Host, sn_progress_fn};
 use super::status::sn_status;
 use super::string;
+use super::verifier::sn_verifier_fn;
 use crate::Cancel;
 use crate::distill::{CurateOptions, EngineOptions, Mixture, Options, Setup, distill};
 use crate::task::{Task, read_questions};
@@ -65,6 +67,12 @@ pub struct sn_distill_params {
     pub progress_user_data: *mut c_void,
     /// Stops the work; NULL for none.
     pub cancel: *const sn_cancel,
+    /// The host's own inference to sample with; NULL for the library's.
+    pub decoder: *const sn_decoder,
+    /// Checks each sampled answer; NULL for nobody.
+    pub verifier: sn_verifier_fn,
+    /// Handed to `verifier`.
+    pub verifier_user_data: *mut c_void,
 }
 
 // SAFETY: numbers, pointers and function pointers that may be NULL; the last has the largest alignment.
@@ -91,6 +99,9 @@ unsafe impl Params for sn_distill_params {
         progress: None,
         progress_user_data: std::ptr::null_mut(),
         cancel: std::ptr::null(),
+        decoder: std::ptr::null(),
+        verifier: None,
+        verifier_user_data: std::ptr::null_mut(),
     };
 }
 

@@ -12,6 +12,7 @@
 
 mod boundary;
 mod cancel;
+mod decoder;
 mod distill;
 mod error;
 mod model;
@@ -19,4 +20,5 @@ mod params;
 mod progress;
 mod status;
 mod string;
+mod verifier;
 mod version;
