@@ -10,6 +10,7 @@ use super::cancel::sn_cancel;
 use super::decoder::sn_decoder;
 use super::error::sn_error;
 use super::model::sn_model;
+use super::params::{self, Params};
 use super::progress::{Host, sn_progress_fn};
 use super::status::sn_status;
 use super::string;
@@ -74,10 +75,10 @@ pub struct sn_distill_params {
     pub verifier_user_data: *mut c_void,
 }
 
-/// The size of the struct in the first version: less cannot have been filled by init.
-const FIRST_SIZE: usize = offset_of!(sn_distill_params, cancel) + size_of::<*const sn_cancel>();
-
-impl sn_distill_params {
+// SAFETY: numbers, pointers and function pointers that may be NULL; the last has the largest alignment.
+unsafe impl Params for sn_distill_params {
+    const FIRST_SIZE: usize = offset_of!(sn_distill_params, cancel) + size_of::<*const sn_cancel>();
+    const INIT: &'static str = "sn_distill_params_init";
     const DEFAULT: sn_distill_params = sn_distill_params {
         struct_size: size_of::<sn_distill_params>(),
         task: std::ptr::null(),
@@ -102,38 +103,9 @@ impl sn_distill_params {
         verifier: None,
         verifier_user_data: std::ptr::null_mut(),
     };
+}
 
-    /// Reads params of a caller whose struct may be older (shorter) or newer (longer) than ours.
-    ///
-    /// # Safety
-    /// `params` is NULL or points to as many bytes as its first member says.
-    unsafe fn read(params: *const sn_distill_params) -> Result<sn_distill_params, Failure> {
-        // SAFETY: by this function's contract.
-        let size = *unsafe { required("params", params.cast::<usize>()) }?;
-        if !(FIRST_SIZE..=1 << 16).contains(&size) {
-            let why = format!(
-                "has struct_size {size}, expected {}; call sn_distill_params_init() first",
-                size_of::<Self>()
-            );
-            return Err(Failure::argument("params", why));
-        }
-        // SAFETY: `size` readable bytes, by this function's contract.
-        let given = unsafe { std::slice::from_raw_parts(params.cast::<u8>(), size) };
-        let (known, newer) = given.split_at(size.min(size_of::<Self>()));
-        if newer.iter().any(|byte| *byte != 0) {
-            let why = format!(
-                "sets a field that version {} does not know; use the library that belongs to the header",
-                env!("CARGO_PKG_VERSION")
-            );
-            return Err(Failure::argument("params", why));
-        }
-        let mut read = Self::DEFAULT;
-        // SAFETY: `known` is no longer than `read`, and every member takes any bit pattern: numbers,
-        // pointers, and a function pointer that may be NULL.
-        unsafe { std::ptr::copy_nonoverlapping(known.as_ptr(), (&raw mut read).cast(), known.len()) };
-        Ok(read)
-    }
-
+impl sn_distill_params {
     /// # Safety
     /// The members point to what the struct's documentation says.
     unsafe fn setup(&self, model: PathBuf) -> Result<Setup, Failure> {
@@ -189,17 +161,8 @@ impl sn_distill_params {
 /// Since 0.1.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sn_distill_params_init(params: *mut sn_distill_params, struct_size: usize) {
-    entry!(or () => if !params.is_null() {
-        let defaults = sn_distill_params { struct_size, ..sn_distill_params::DEFAULT };
-        let known = struct_size.min(size_of::<sn_distill_params>());
-        let bytes = params.cast::<u8>();
-        // SAFETY: `struct_size` writable bytes, by the header's rules, of which the first
-        // `known` are copied from as many, and the rest is zeroed.
-        unsafe {
-            std::ptr::copy_nonoverlapping((&raw const defaults).cast::<u8>(), bytes, known);
-            bytes.add(known).write_bytes(0, struct_size - known);
-        }
-    })
+    // SAFETY: by the header's rules.
+    entry!(or () => unsafe { params::init(params, struct_size) })
 }
 
 /// Turns the slow, voted answers of `model` into an adapter that answers directly: samples, votes,
@@ -230,7 +193,7 @@ pub unsafe extern "C" fn sn_distill(
         let handle = unsafe { required("model", model) }?;
         handle.poison.guard(|| {
             // SAFETY: by the header's rules.
-            let params = unsafe { sn_distill_params::read(params) }?;
+            let params = unsafe { params::read("params", params) }?;
             // SAFETY: by the header's rules.
             let setup = unsafe { params.setup(handle.model.path.clone()) }?;
             // SAFETY: by the header's rules.

@@ -16,6 +16,7 @@ mod decoder;
 mod distill;
 mod error;
 mod model;
+mod params;
 mod progress;
 mod status;
 mod string;
