@@ -7,13 +7,14 @@ use serde::{Deserialize, Serialize};
 use crate::adapter::fallback_threshold;
 use crate::curate::{self, Observer, Outcome, Plan, Sample};
 use crate::distill::EngineOptions;
-use crate::engine::{Engine, Llama, Scheduler, Weights};
+use crate::distill::base::{Base, Guest};
+use crate::engine::{Engine, Weights};
 use crate::evaluate::ask_directly;
 use crate::task::{Question, Task};
 use crate::tensor::Gguf;
 use crate::train::spec::Spec;
 use crate::vote::Verdict;
-use crate::{Cancel, Error, Result};
+use crate::{Cancel, Error, Result, Silent};
 
 /// Which way a question was answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,6 +65,25 @@ impl Answerer<'_> {
     /// # Errors
     /// Where no task is named and the adapter carries none; those of loading and sampling.
     pub fn answer(&self, question: &Question, cancel: &Cancel) -> Result<Answered> {
+        self.answer_on(&mut Guest::none(), question, cancel)
+    }
+
+    /// The same by the caller's own engine, which has no adapter applied. Where it cannot apply any,
+    /// the direct answer is that of an engine loaded for it.
+    ///
+    /// # Errors
+    /// Besides those of [`Answerer::answer`], [`Error::Input`] for an engine that does not belong to
+    /// the model.
+    pub fn answer_with(
+        &self,
+        engine: &mut dyn Engine,
+        question: &Question,
+        cancel: &Cancel,
+    ) -> Result<Answered> {
+        self.answer_on(&mut Guest::of(engine, self.model)?, question, cancel)
+    }
+
+    fn answer_on(&self, guest: &mut Guest, question: &Question, cancel: &Cancel) -> Result<Answered> {
         let adapter = self.adapter.map(Gguf::open).transpose()?;
         let task = match (self.task, adapter.as_ref().and_then(|a| a.str("secondnature.task.json"))) {
             (Some(task), _) => task.clone(),
@@ -78,11 +98,11 @@ impl Answerer<'_> {
         Spec::of(&Gguf::open(self.model)?)?; // Or llama.cpp might assert on it.
         // A single question does not earn back what unpacking the weights takes.
         let weights = if self.engine.weights == Weights::Auto { Weights::AsIs } else { self.engine.weights };
-        let options = EngineOptions { weights, ..self.engine }.llama();
-        let mut engine = Scheduler::new(Llama::load(self.model, &options)?);
-        engine.set_adapter(self.adapter)?;
+        let options = EngineOptions { weights, ..self.engine };
+        let mut base = Base::new(self.model.to_path_buf());
+        let engine = base.engine_or(guest, self.adapter, &options, &Silent)?;
         let questions = std::slice::from_ref(question);
-        let direct = ask_directly(&mut engine, &task, questions, 0, cancel)?.answers.remove(0);
+        let direct = ask_directly(engine, &task, questions, 0, cancel)?.answers.remove(0);
         if let Some(a) = &direct.answer
             && f64::from(direct.probability) >= threshold
         {
@@ -93,14 +113,17 @@ impl Answerer<'_> {
                 tokens: direct.generated_tokens,
             });
         }
-        engine.set_adapter(None)?;
-        let engine = &mut engine;
-        let engine = move || Ok(engine);
         // One answer is wanted, and no label: it need not survive perturbations.
         let task = Task { perturbations: Vec::new(), ..task };
         let plan = Plan { task: &task, questions, seed: 0, stop_at_answer: true, verifier: None };
         let earlier: [Result<Sample>; 0] = [];
-        let outcomes = curate::curate(engine, &plan, earlier, &mut Unobserved, cancel)?;
+        let outcomes = curate::curate(
+            || base.engine_or(guest, None, &options, &Silent),
+            &plan,
+            earlier,
+            &mut Unobserved,
+            cancel,
+        )?;
         let outcome @ Outcome { verdict, .. } = &outcomes[0];
         let slow = outcome.own_tokens();
         Ok(Answered {

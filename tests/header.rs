@@ -5,8 +5,10 @@ use std::path::Path;
 use cbindgen::{Builder, Config};
 
 /// The files in header order: what every call needs, then the calls, then what only some use.
-const SOURCES: [&str; 10] =
-    ["version", "status", "error", "model", "progress", "distill", "cancel", "string", "decoder", "verifier"];
+const SOURCES: [&str; 11] = [
+    "version", "status", "error", "model", "progress", "distill", "cancel", "string", "decoder", "verifier",
+    "log",
+];
 
 fn generate(root: &Path) -> String {
     let config = Config::from_file(root.join("cbindgen.toml")).expect("cbindgen.toml is readable");

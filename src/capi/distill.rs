@@ -7,16 +7,16 @@ use std::sync::Mutex;
 
 use super::boundary::{Failure, NUL_TERMINATED, entry, optional_text, required, text};
 use super::cancel::sn_cancel;
-use super::decoder::sn_decoder;
+use super::decoder::{self, sn_decoder};
 use super::error::sn_error;
 use super::model::sn_model;
 use super::params::{self, Params};
 use super::progress::{Host, sn_progress_fn};
 use super::status::sn_status;
 use super::string;
-use super::verifier::sn_verifier_fn;
+use super::verifier::{sn_verifier_fn, verifier};
 use crate::Cancel;
-use crate::distill::{CurateOptions, EngineOptions, Mixture, Options, Setup, distill};
+use crate::distill::{CurateOptions, EngineOptions, Mixture, Options, Setup, distill, distill_with};
 use crate::task::{Task, read_questions};
 use crate::train::TrainOptions;
 
@@ -151,6 +151,7 @@ impl sn_distill_params {
             curate: CurateOptions { engine, ..CurateOptions::default() },
             mixture: Mixture::default(),
             force: self.force != 0,
+            verifier: verifier(self.verifier, self.verifier_user_data),
             ..Options::default()
         })
     }
@@ -202,7 +203,13 @@ pub unsafe extern "C" fn sn_distill(
             // SAFETY: by the header's rules.
             let cancel = unsafe { params.cancel.as_ref() }.map_or_else(Cancel::new, |cancel| cancel.0.clone());
             let host = Host { callback: params.progress, user_data: Mutex::new(params.progress_user_data) };
-            let report = distill(&setup, &eval, &params.options()?, &host, &cancel)?;
+            let options = params.options()?;
+            // SAFETY: by the header's rules.
+            let engine = unsafe { decoder::engine("params.decoder", params.decoder, &setup.model) }?;
+            let report = match engine {
+                Some(mut engine) => distill_with(&mut engine, &setup, &eval, &options, &host, &cancel)?,
+                None => distill(&setup, &eval, &options, &host, &cancel)?,
+            };
             let json = serde_json::to_string_pretty(&report).map_err(|error| crate::Error::Internal(error.to_string()))?;
             let len = json.len();
             if !report_json.is_null() {

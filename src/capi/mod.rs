@@ -15,6 +15,7 @@ mod cancel;
 mod decoder;
 mod distill;
 mod error;
+mod log;
 mod model;
 mod params;
 mod progress;
