@@ -1,6 +1,6 @@
 //! One question: answered directly when the distilled model is sure, by reasoning when it is not.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -55,15 +55,39 @@ pub struct Answerer<'a> {
     pub threshold: Option<f64>,
     /// How to sample.
     pub engine: EngineOptions,
+    /// Where the randomness of reasoned answers comes from.
+    pub seed: u64,
 }
 
 impl Answerer<'_> {
-    /// Answers `question`, falling back to reasoning on the base model where the direct answer's
-    /// probability is under the threshold.
+    /// Loads the model once, to answer many questions.
     ///
     /// # Errors
-    /// Where no task is named and the adapter carries none; those of loading and sampling.
+    /// Where no task is named and the adapter carries none; those of loading.
+    pub fn load(&self) -> Result<Session> {
+        let terms = self.terms()?; // Before the model, which takes longer.
+        Spec::of(&Gguf::open(self.model)?)?; // Or llama.cpp might assert on it.
+        // A few sequences at a time do not earn back what unpacking the weights takes.
+        let weights = if self.engine.weights == Weights::Auto { Weights::AsIs } else { self.engine.weights };
+        let options = EngineOptions { weights, ..self.engine }.llama();
+        Ok(self.session(terms, Box::new(Scheduler::new(Llama::load(self.model, &options)?))))
+    }
+
+    /// The same on an engine of the caller's, which has `model` loaded.
+    ///
+    /// # Errors
+    /// Where no task is named and the adapter carries none.
+    pub fn load_with(&self, engine: Box<dyn Engine>) -> Result<Session> {
+        Ok(self.session(self.terms()?, engine))
+    }
+
+    /// Answers one question; [`Session::answer`] without keeping the model.
     pub fn answer(&self, question: &Question, cancel: &Cancel) -> Result<Answered> {
+        self.load()?.answer(question, cancel)
+    }
+
+    /// The task, and the probability from which direct answers are given.
+    fn terms(&self) -> Result<(Task, f64)> {
         let adapter = self.adapter.map(Gguf::open).transpose()?;
         let task = match (self.task, adapter.as_ref().and_then(|a| a.str("secondnature.task.json"))) {
             (Some(task), _) => task.clone(),
@@ -73,34 +97,57 @@ impl Answerer<'_> {
             }
         };
         let calibrated = adapter.as_ref().and_then(fallback_threshold);
-        let threshold = self.threshold.or(calibrated).unwrap_or(DEFAULT_THRESHOLD);
+        Ok((task, self.threshold.or(calibrated).unwrap_or(DEFAULT_THRESHOLD)))
+    }
 
-        Spec::of(&Gguf::open(self.model)?)?; // Or llama.cpp might assert on it.
-        // A single question does not earn back what unpacking the weights takes.
-        let weights = if self.engine.weights == Weights::Auto { Weights::AsIs } else { self.engine.weights };
-        let options = EngineOptions { weights, ..self.engine }.llama();
-        let mut engine = Scheduler::new(Llama::load(self.model, &options)?);
-        engine.set_adapter(self.adapter)?;
+    fn session(&self, (task, threshold): (Task, f64), engine: Box<dyn Engine>) -> Session {
+        let adapter = self.adapter.map(Path::to_path_buf);
+        Session { engine, task, threshold, adapter, has_adapter: None, seed: self.seed }
+    }
+}
+
+/// A loaded model that answers one question after another.
+///
+/// Threads: one caller at a time.
+pub struct Session {
+    engine: Box<dyn Engine>,
+    task: Task,
+    threshold: f64,
+    adapter: Option<PathBuf>,
+    /// Whether the engine has the adapter applied now; none where that is not known.
+    has_adapter: Option<bool>,
+    seed: u64,
+}
+
+impl Session {
+    /// Answers `question`, falling back to reasoning on the base model where the direct answer's
+    /// probability is under the threshold. The same question gets the same answer every time.
+    ///
+    /// # Errors
+    /// Those of sampling; [`Error::Model`] where the adapter does not fit the model;
+    /// [`Error::Cancelled`]. After any of them the next question can be asked.
+    pub fn answer(&mut self, question: &Question, cancel: &Cancel) -> Result<Answered> {
+        self.apply(true)?;
+        let Session { engine, task, seed, .. } = self;
         let questions = std::slice::from_ref(question);
-        let direct = ask_directly(&mut engine, &task, questions, 0, cancel)?.answers.remove(0);
+        let direct = ask_directly(&mut **engine, task, questions, *seed, cancel)?.answers.remove(0);
         if let Some(a) = &direct.answer
-            && f64::from(direct.probability) >= threshold
+            && f64::from(direct.probability) >= self.threshold
         {
             return Ok(Answered {
-                answer: Some(task.answer.target(a)),
+                answer: Some(self.task.answer.target(a)),
                 confidence: direct.probability.into(),
                 route: Route::Direct,
                 tokens: direct.generated_tokens,
             });
         }
-        engine.set_adapter(None)?;
-        let engine = &mut engine;
-        let engine = move || Ok(engine);
+        self.apply(false)?;
         // One answer is wanted, and no label: it need not survive perturbations.
-        let task = Task { perturbations: Vec::new(), ..task };
-        let plan = Plan { task: &task, questions, seed: 0, stop_at_answer: true, verifier: None };
+        let task = Task { perturbations: Vec::new(), ..self.task.clone() };
+        let plan = Plan { task: &task, questions, seed: self.seed, stop_at_answer: true, verifier: None };
         let earlier: [Result<Sample>; 0] = [];
-        let outcomes = curate::curate(engine, &plan, earlier, &mut Unobserved, cancel)?;
+        let engine = &mut *self.engine;
+        let outcomes = curate::curate(move || Ok(engine), &plan, earlier, &mut Unobserved, cancel)?;
         let outcome @ Outcome { verdict, .. } = &outcomes[0];
         let slow = outcome.own_tokens();
         Ok(Answered {
@@ -109,6 +156,23 @@ impl Answerer<'_> {
             route: Route::Reasoned,
             tokens: direct.generated_tokens + slow,
         })
+    }
+
+    /// Applies the adapter, if there is one, or takes it away.
+    fn apply(&mut self, wanted: bool) -> Result<()> {
+        let wanted = wanted && self.adapter.is_some();
+        if self.has_adapter != Some(wanted) {
+            self.has_adapter = None;
+            self.engine.set_adapter(self.adapter.as_deref().filter(|_| wanted))?;
+            self.has_adapter = Some(wanted);
+        }
+        Ok(())
+    }
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Session").field("task", &self.task.name).field("adapter", &self.adapter).finish()
     }
 }
 
