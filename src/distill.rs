@@ -207,6 +207,61 @@ impl Run {
         self.dir.path()
     }
 
+    /// Whether distilling looks worthwhile: by the labels, and where `eval` holds questions also by
+    /// System 1 and System 2 on these, whose answers are kept for [`Run::evaluate`]. Writes
+    /// `decision.json`.
+    ///
+    /// # Errors
+    /// [`Error::Run`] before curation is finished; [`Error::Input`] where a question of `eval` is a
+    /// training question.
+    pub fn judge(
+        &mut self,
+        eval: &[Question],
+        gate: &Gate,
+        options: &CurateOptions,
+        progress: &dyn Progress,
+        cancel: &Cancel,
+    ) -> Result<Decision> {
+        self.judge_on(&mut Guest::none(), eval, gate, options, progress, cancel)
+    }
+
+    /// The same by the caller's own engine, which has no adapter applied.
+    pub fn judge_with(
+        &mut self,
+        engine: &mut dyn Engine,
+        eval: &[Question],
+        gate: &Gate,
+        options: &CurateOptions,
+        progress: &dyn Progress,
+        cancel: &Cancel,
+    ) -> Result<Decision> {
+        let mut guest = Guest::of(engine, self.base.path())?;
+        self.judge_on(&mut guest, eval, gate, options, progress, cancel)
+    }
+
+    fn judge_on(
+        &mut self,
+        guest: &mut Guest,
+        eval: &[Question],
+        gate: &Gate,
+        options: &CurateOptions,
+        progress: &dyn Progress,
+        cancel: &Cancel,
+    ) -> Result<Decision> {
+        refuse_shared_questions(&self.questions, eval)?;
+        let mut decision = self.judge_labels(gate)?;
+        if !eval.is_empty() && self.verdicts()?.iter().any(|verdict| verdict.kept) {
+            decision = decision.and(self.compare_systems_on(guest, eval, gate, options, progress, cancel)?);
+        }
+        self.dir.save("decision.json", &decision)?;
+        Ok(decision)
+    }
+
+    /// The finished adapter, if there is one.
+    pub fn adapter(&self) -> Option<PathBuf> {
+        finished_adapter(self.path())
+    }
+
     /// Everything the finished stages found.
     pub fn report(&self) -> Result<Report> {
         let gguf = Gguf::open(self.base.path())?;
@@ -306,13 +361,7 @@ fn distill_on(
     let mut run = Run::create(setup, cancel)?;
     run.verifier = options.verifier.clone();
     let kept = run.curate_on(guest, &options.curate, progress, cancel)?.kept;
-    let mut decision = run.judge_labels(&options.gate)?;
-    if !eval.is_empty() && kept > 0 {
-        let systems =
-            run.compare_systems_on(guest, eval, &options.gate, &options.curate, progress, cancel)?;
-        decision = decision.and(systems);
-    }
-    run.dir.save("decision.json", &decision)?;
+    let decision = run.judge_on(guest, eval, &options.gate, &options.curate, progress, cancel)?;
     if !decision.distil && (!options.force || kept == 0) {
         run.write_report()?;
         let force = if kept == 0 { "" } else { "; pass --force to train all the same" };
@@ -327,6 +376,12 @@ fn distill_on(
         run.dir.save("decision.json", &Decision { why, ..decision })?;
     }
     run.write_report()
+}
+
+/// The adapter in the run directory `out`, once it is written, verified and calibrated.
+pub fn finished_adapter(out: &Path) -> Option<PathBuf> {
+    let adapter = out.join("adapter.gguf");
+    (adapter.exists() && out.join("train/from.json").exists()).then_some(adapter)
 }
 
 /// Held-out questions must not be training questions.

@@ -59,4 +59,4 @@ pub mod vote;
 
 pub use error::{Error, Result};
 pub use model::Model;
-pub use progress::{Cancel, Progress, Silent, Stage, Update};
+pub use progress::{Cancel, Progress, Silent, Stage, TrainStep, Update};

@@ -3,20 +3,22 @@
 use std::ffi::{c_char, c_void};
 use std::mem::{offset_of, size_of};
 use std::path::PathBuf;
-use std::sync::Mutex;
 
 use super::boundary::{Failure, NUL_TERMINATED, entry, optional_text, required, text};
-use super::cancel::sn_cancel;
+use super::cancel::{self, sn_cancel};
 use super::decoder::{self, sn_decoder};
 use super::error::sn_error;
+use super::evaluate::gate;
 use super::model::sn_model;
 use super::params::{self, Params};
-use super::progress::{Host, sn_progress_fn};
+use super::progress::{Callbacks, Host, sn_progress_fn};
+use super::sampling::{Sampling, Voting};
 use super::status::sn_status;
-use super::string;
+use super::step::sn_step_fn;
+use super::string::give_json;
+use super::verdict::sn_verdict_fn;
 use super::verifier::{sn_verifier_fn, verifier};
-use crate::Cancel;
-use crate::distill::{CurateOptions, EngineOptions, Mixture, Options, Setup, distill, distill_with};
+use crate::distill::{Options, Setup, distill, distill_with};
 use crate::task::{Task, read_questions};
 use crate::train::TrainOptions;
 
@@ -73,6 +75,31 @@ pub struct sn_distill_params {
     pub verifier: sn_verifier_fn,
     /// Handed to `verifier`.
     pub verifier_user_data: *mut c_void,
+    /// Receives each verdict, on training and on held-out questions; NULL for none.
+    pub verdict: sn_verdict_fn,
+    /// Handed to `verdict`.
+    pub verdict_user_data: *mut c_void,
+    /// Receives the figures of each optimiser step; NULL for none.
+    pub step: sn_step_fn,
+    /// Handed to `step`.
+    pub step_user_data: *mut c_void,
+    /// Bytes for the model, its expanded weights and its KV cache together; 0 for what is free.
+    pub max_memory: u64,
+    /// Share of the samples that must agree, at most 1; 0 for the task's.
+    pub threshold: f64,
+    /// Least share of kept questions to go on with, at most 1; 0 for the default, 0.1; below 0 for
+    /// none.
+    pub least_share: f64,
+    /// Peak learning rate, below 1; 0 for the default, 2e-4.
+    pub lr: f64,
+    /// Fewest kept questions to go on with; 0 for the default, 20.
+    pub least_kept: u32,
+    /// Most samples per question, 1 to 1000; 0 for the task's.
+    pub samples: u32,
+    /// An sn_weights.
+    pub weights: i32,
+    /// Must be 0.
+    pub reserved2: u32,
 }
 
 // SAFETY: numbers, pointers and function pointers that may be NULL; the last has the largest alignment.
@@ -102,6 +129,18 @@ unsafe impl Params for sn_distill_params {
         decoder: std::ptr::null(),
         verifier: None,
         verifier_user_data: std::ptr::null_mut(),
+        verdict: None,
+        verdict_user_data: std::ptr::null_mut(),
+        step: None,
+        step_user_data: std::ptr::null_mut(),
+        max_memory: 0,
+        threshold: 0.0,
+        least_share: 0.0,
+        lr: 0.0,
+        least_kept: 0,
+        samples: 0,
+        weights: 0,
+        reserved2: 0,
     };
 }
 
@@ -127,33 +166,41 @@ impl sn_distill_params {
     }
 
     fn options(&self) -> Result<Options, Failure> {
-        if self.reserved != 0 {
-            return Err(Failure::argument("params.reserved", "must be 0"));
-        }
-        if self.threads > 1024 || self.slots > 256 {
-            let why =
-                format!("and params.slots are {} and {}; at most 1024 and 256", self.threads, self.slots);
-            return Err(Failure::argument("params.threads", why));
-        }
+        params::zero("params.reserved", self.reserved)?;
+        params::zero("params.reserved2", self.reserved2)?;
+        let sampling = Sampling {
+            threads: self.threads,
+            slots: self.slots,
+            weights: self.weights,
+            max_memory: self.max_memory,
+        };
+        let voting = Voting { samples: self.samples, threshold: self.threshold, ..Voting::default() };
+        let engine = sampling.engine()?;
         let defaults = TrainOptions::default();
         let or = |given: u32, default: usize| if given == 0 { default } else { given as usize };
-        let threads = (self.threads != 0).then_some(self.threads);
-        let slots = or(self.slots, EngineOptions::default().slots as usize) as u32;
-        let engine = EngineOptions { threads, slots, ..EngineOptions::default() };
         Ok(Options {
             train: TrainOptions {
                 rank: or(self.rank, defaults.rank),
                 epochs: or(self.epochs, defaults.epochs),
+                lr: if self.lr == 0.0 { defaults.lr } else { self.lr as f32 },
                 seed: self.seed,
-                threads,
+                threads: engine.threads,
                 ..defaults
             },
-            curate: CurateOptions { engine, ..CurateOptions::default() },
-            mixture: Mixture::default(),
+            curate: voting.options(engine),
+            gate: gate(self.least_kept, self.least_share)?,
             force: self.force != 0,
             verifier: verifier(self.verifier, self.verifier_user_data),
             ..Options::default()
         })
+    }
+
+    fn callbacks(&self) -> Callbacks {
+        Callbacks {
+            progress: (self.progress, self.progress_user_data),
+            verdict: (self.verdict, self.verdict_user_data),
+            step: (self.step, self.step_user_data),
+        }
     }
 }
 
@@ -201,8 +248,8 @@ pub unsafe extern "C" fn sn_distill(
             let eval = unsafe { optional_text("params.eval", params.eval, params.eval_len) }?;
             let eval = eval.map_or(Ok(Vec::new()), |path| read_questions(path.as_ref()))?;
             // SAFETY: by the header's rules.
-            let cancel = unsafe { params.cancel.as_ref() }.map_or_else(Cancel::new, |cancel| cancel.0.clone());
-            let host = Host { callback: params.progress, user_data: Mutex::new(params.progress_user_data) };
+            let cancel = unsafe { cancel::of(params.cancel) };
+            let host = Host::new(params.callbacks());
             let options = params.options()?;
             // SAFETY: by the header's rules.
             let engine = unsafe { decoder::engine("params.decoder", params.decoder, &setup.model) }?;
@@ -210,17 +257,8 @@ pub unsafe extern "C" fn sn_distill(
                 Some(mut engine) => distill_with(&mut engine, &setup, &eval, &options, &host, &cancel)?,
                 None => distill(&setup, &eval, &options, &host, &cancel)?,
             };
-            let json = serde_json::to_string_pretty(&report).map_err(|error| crate::Error::Internal(error.to_string()))?;
-            let len = json.len();
-            if !report_json.is_null() {
-                // SAFETY: not NULL, so writable, by the header's rules.
-                unsafe { report_json.write(string::give(json)?) };
-            }
-            if !report_json_len.is_null() {
-                // SAFETY: as above.
-                unsafe { report_json_len.write(len) };
-            }
-            Ok(())
+            // SAFETY: by the header's rules.
+            unsafe { give_json(&report, report_json, report_json_len) }
         })
     })
 }

@@ -10,16 +10,29 @@
 //! is used again.
 #![allow(non_camel_case_types)]
 
+mod adapter;
+mod answerer;
 mod boundary;
 mod cancel;
+mod curate;
 mod decoder;
 mod distill;
 mod error;
+mod evaluate;
 mod log;
 mod model;
 mod params;
 mod progress;
+mod questions;
+mod run;
+mod sampling;
 mod status;
+mod step;
 mod string;
+mod task;
+mod testing;
+mod train;
+mod verdict;
 mod verifier;
 mod version;
+mod wording;

@@ -86,6 +86,11 @@ pub unsafe fn init<P: Params>(params: *mut P, struct_size: usize) {
     }
 }
 
+/// Refuses a field that no version uses yet.
+pub fn zero(field: &str, value: u32) -> Result<(), Failure> {
+    if value == 0 { Ok(()) } else { Err(Failure::argument(field, "must be 0")) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

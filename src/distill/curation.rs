@@ -311,6 +311,7 @@ impl Observer for Watch<'_> {
         self.settled += 1;
         self.kept += usize::from(verdict.kept);
         self.sync()?;
+        self.progress.verdict(self.stage, verdict);
         self.tell();
         Ok(())
     }

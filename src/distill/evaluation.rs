@@ -91,6 +91,9 @@ impl Run {
         progress: &dyn Progress,
         cancel: &Cancel,
     ) -> Result<Evaluation> {
+        if eval.is_empty() {
+            return Err(Error::input("questions", "there is no question; expected at least one"));
+        }
         let task = self.task_with(options)?;
         let own = self.dir.file("adapter.gguf");
         if adapter.is_none() && !own.exists() {
