@@ -46,6 +46,7 @@ pub mod engine;
 pub mod evaluate;
 mod grammar;
 pub mod inspect;
+pub mod log;
 mod machine;
 mod model;
 mod pool;

@@ -149,6 +149,21 @@ fn a_c_program_cancels_from_another_thread_and_survives_a_bug_in_the_library() {
 }
 
 #[test]
+fn a_c_program_brings_its_own_decoder_and_verifier() {
+    let dir = tempfile::tempdir().unwrap();
+    let (train, eval) = (dir.path().join("train.jsonl"), dir.path().join("eval.jsonl"));
+    write_questions(&train, 40, Split::Train);
+    write_questions(&eval, 6, Split::Test);
+    let program = build(cc("c99"), &source("c/decoder.c"), dir.path());
+    let out = dir.path().join("run");
+    run(Command::new(program).arg(fixture()).args([&train, &eval, &out]));
+    // The script agrees with itself wherever the verifier lets it.
+    let verdicts = std::fs::read_to_string(out.join("verdicts.jsonl")).unwrap();
+    let kept = verdicts.lines().filter(|line| line.contains(r#""kept":true"#)).count();
+    assert!((1..40).contains(&kept), "{kept} kept");
+}
+
+#[test]
 fn a_cpp_program_catches_what_went_wrong() {
     let dir = tempfile::tempdir().unwrap();
     let train = dir.path().join("train.jsonl");

@@ -6,7 +6,7 @@ use cbindgen::{Builder, Config};
 
 /// The files in header order: what every call needs; the one call, then its stages; then what only
 /// some hosts use.
-const SOURCES: [&str; 21] = [
+const SOURCES: [&str; 22] = [
     "version",
     "status",
     "error",
@@ -28,6 +28,7 @@ const SOURCES: [&str; 21] = [
     "answerer",
     "decoder",
     "verifier",
+    "log",
 ];
 
 /// Files that hold no noun of the header.

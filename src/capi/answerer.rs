@@ -7,7 +7,7 @@ use super::boundary::{
     Exclusive, Failure, entry, hand_out, lend, optional_text, place, release, required, text,
 };
 use super::cancel::{self, sn_cancel};
-use super::decoder::sn_decoder;
+use super::decoder::{self, sn_decoder};
 use super::error::{Text, sn_error};
 use super::model::sn_model;
 use super::params::{self, Params};
@@ -162,7 +162,12 @@ pub unsafe extern "C" fn sn_answerer_new(
             seed: params.seed,
         };
         model.poison.guard(|| {
-            let session = answerer.load()?;
+            // SAFETY: by the header's rules.
+            let engine = unsafe { decoder::engine("params.decoder", params.decoder, answerer.model) }?;
+            let session = match engine {
+                Some(engine) => answerer.load_with(Box::new(engine))?,
+                None => answerer.load()?,
+            };
             // SAFETY: not NULL, so writable, by the header's rules.
             unsafe { hand_out(out, sn_answerer(Exclusive::new(session))) };
             Ok(())

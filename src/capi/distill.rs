@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use super::boundary::{Failure, NUL_TERMINATED, entry, optional_text, required, text};
 use super::cancel::{self, sn_cancel};
-use super::decoder::sn_decoder;
+use super::decoder::{self, sn_decoder};
 use super::error::sn_error;
 use super::evaluate::gate;
 use super::model::sn_model;
@@ -17,8 +17,8 @@ use super::status::sn_status;
 use super::step::sn_step_fn;
 use super::string::give_json;
 use super::verdict::sn_verdict_fn;
-use super::verifier::sn_verifier_fn;
-use crate::distill::{Options, Setup, distill};
+use super::verifier::{sn_verifier_fn, verifier};
+use crate::distill::{Options, Setup, distill, distill_with};
 use crate::task::{Task, read_questions};
 use crate::train::TrainOptions;
 
@@ -190,6 +190,7 @@ impl sn_distill_params {
             curate: voting.options(engine),
             gate: gate(self.least_kept, self.least_share)?,
             force: self.force != 0,
+            verifier: verifier(self.verifier, self.verifier_user_data),
             ..Options::default()
         })
     }
@@ -249,7 +250,13 @@ pub unsafe extern "C" fn sn_distill(
             // SAFETY: by the header's rules.
             let cancel = unsafe { cancel::of(params.cancel) };
             let host = Host::new(params.callbacks());
-            let report = distill(&setup, &eval, &params.options()?, &host, &cancel)?;
+            let options = params.options()?;
+            // SAFETY: by the header's rules.
+            let engine = unsafe { decoder::engine("params.decoder", params.decoder, &setup.model) }?;
+            let report = match engine {
+                Some(mut engine) => distill_with(&mut engine, &setup, &eval, &options, &host, &cancel)?,
+                None => distill(&setup, &eval, &options, &host, &cancel)?,
+            };
             // SAFETY: by the header's rules.
             unsafe { give_json(&report, report_json, report_json_len) }
         })

@@ -19,6 +19,7 @@ mod decoder;
 mod distill;
 mod error;
 mod evaluate;
+mod log;
 mod model;
 mod params;
 mod progress;

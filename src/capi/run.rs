@@ -8,6 +8,7 @@ use super::boundary::{
 };
 use super::cancel::{self, sn_cancel};
 use super::curate::sn_curate_params;
+use super::decoder;
 use super::error::{Text, sn_error};
 use super::evaluate::sn_evaluate_params;
 use super::model::sn_model;
@@ -18,6 +19,7 @@ use super::status::sn_status;
 use super::string::give_json;
 use super::task::sn_task;
 use super::train::sn_train_params;
+use super::verifier::verifier;
 use crate::Cancel;
 use crate::distill::{Run, Setup, finished_adapter};
 
@@ -148,7 +150,13 @@ pub unsafe extern "C" fn sn_run_curate(
         let cancel = unsafe { cancel::of(params.cancel) };
         let host = Host::new(params.callbacks());
         handle.run.change("run", |run| {
-            let curation = run.curate(&options, &host, &cancel)?;
+            run.verifier = verifier(params.verifier, params.verifier_user_data);
+            // SAFETY: by the header's rules.
+            let engine = unsafe { decoder::engine("params.decoder", params.decoder, run.model()) }?;
+            let curation = match engine {
+                Some(mut engine) => run.curate_with(|| Ok(&mut engine), &options, &host, &cancel)?,
+                None => run.curate(&options, &host, &cancel)?,
+            };
             // SAFETY: by the header's rules.
             unsafe { give_json(&curation, json, json_len) }
         })
@@ -185,7 +193,13 @@ pub unsafe extern "C" fn sn_run_judge(
         let cancel = unsafe { cancel::of(params.cancel) };
         let host = Host::new(params.callbacks());
         handle.run.change("run", |run| {
-            let decision = run.judge(eval.as_slice(), &gate, &options, &host, &cancel)?;
+            run.verifier = verifier(params.verifier, params.verifier_user_data);
+            // SAFETY: by the header's rules.
+            let engine = unsafe { decoder::engine("params.decoder", params.decoder, run.model()) }?;
+            let decision = match engine {
+                Some(mut engine) => run.judge_with(&mut engine, eval.as_slice(), &gate, &options, &host, &cancel)?,
+                None => run.judge(eval.as_slice(), &gate, &options, &host, &cancel)?,
+            };
             // SAFETY: by the header's rules.
             unsafe { give_json(&decision, json, json_len) }
         })
@@ -218,7 +232,12 @@ pub unsafe extern "C" fn sn_run_train(
             unsafe { (params.options()?, params.mixture()?, cancel::of(params.cancel)) };
         let host = Host::new(params.callbacks());
         handle.run.change("run", |run| {
-            let training = run.train(&options, &mixture, &host, &cancel)?;
+            // SAFETY: by the header's rules.
+            let engine = unsafe { decoder::engine("params.decoder", params.decoder, run.model()) }?;
+            let training = match engine {
+                Some(mut engine) => run.train_with(&mut engine, &options, &mixture, &host, &cancel)?,
+                None => run.train(&options, &mixture, &host, &cancel)?,
+            };
             // SAFETY: by the header's rules.
             unsafe { give_json(&training, json, json_len) }
         })
@@ -251,7 +270,13 @@ pub unsafe extern "C" fn sn_run_evaluate(
         let (adapter, cancel) = unsafe { (params.adapter()?, cancel::of(params.cancel)) };
         let host = Host::new(params.callbacks());
         handle.run.change("run", |run| {
-            let evaluation = run.evaluate(eval.as_slice(), adapter, &options, &host, &cancel)?;
+            run.verifier = verifier(params.verifier, params.verifier_user_data);
+            // SAFETY: by the header's rules.
+            let engine = unsafe { decoder::engine("params.decoder", params.decoder, run.model()) }?;
+            let evaluation = match engine {
+                Some(mut engine) => run.evaluate_with(&mut engine, eval.as_slice(), adapter, &options, &host, &cancel)?,
+                None => run.evaluate(eval.as_slice(), adapter, &options, &host, &cancel)?,
+            };
             // SAFETY: by the header's rules.
             unsafe { give_json(&evaluation, json, json_len) }
         })
