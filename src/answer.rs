@@ -7,14 +7,14 @@ use serde::{Deserialize, Serialize};
 use crate::adapter::fallback_threshold;
 use crate::curate::{self, Observer, Outcome, Plan, Sample};
 use crate::distill::EngineOptions;
-use crate::distill::base::check_engine;
-use crate::engine::{Engine, Llama, Scheduler, Weights};
+use crate::distill::base::{Base, Guest};
+use crate::engine::{Engine, Weights};
 use crate::evaluate::ask_directly;
 use crate::task::{Question, Task};
 use crate::tensor::Gguf;
 use crate::train::spec::Spec;
 use crate::vote::Verdict;
-use crate::{Cancel, Error, Result};
+use crate::{Cancel, Error, Result, Silent};
 
 /// Which way a question was answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,30 +66,21 @@ impl Answerer<'_> {
     /// # Errors
     /// Where no task is named and the adapter carries none; those of loading.
     pub fn load(&self) -> Result<Session> {
-        let terms = self.terms()?; // Before the model, which takes longer.
-        Ok(self.session(terms, self.own_engine()?))
+        let mut session = self.session(None)?;
+        let Session { base, manner, .. } = &mut session;
+        base.engine(self.adapter, &manner.engine, &Silent)?;
+        Ok(session)
     }
 
-    /// The same on an engine of the caller's, which has `model` loaded and no adapter applied. Where it
-    /// cannot apply any, the model is loaded all the same, to answer directly.
+    /// The same on an engine of the caller's, which has no adapter applied. Where it cannot apply
+    /// any, direct answers are those of an engine loaded for them.
     ///
     /// # Errors
-    /// Where no task is named and the adapter carries none; [`Error::Input`] for an engine that does not
-    /// belong to the model; those of loading.
-    pub fn load_with(&self, engine: Box<dyn Engine>) -> Result<Session> {
-        check_engine(&*engine, self.model)?;
-        let terms = self.terms()?;
-        let lacking = self.adapter.is_some() && !engine.takes_adapters();
-        let direct = lacking.then(|| self.own_engine()).transpose()?;
-        Ok(Session { direct, ..self.session(terms, engine) })
-    }
-
-    fn own_engine(&self) -> Result<Box<dyn Engine>> {
-        Spec::of(&Gguf::open(self.model)?)?; // Or llama.cpp might assert on it.
-        // A few sequences at a time do not earn back what unpacking the weights takes.
-        let weights = if self.engine.weights == Weights::Auto { Weights::AsIs } else { self.engine.weights };
-        let options = EngineOptions { weights, ..self.engine }.llama();
-        Ok(Box::new(Scheduler::new(Llama::load(self.model, &options)?)))
+    /// Where no task is named and the adapter carries none; [`Error::Input`] for an engine that does
+    /// not belong to the model.
+    pub fn load_with(&self, mut engine: Box<dyn Engine>) -> Result<Session> {
+        Guest::of(&mut *engine, self.model)?;
+        self.session(Some(engine))
     }
 
     /// Answers one question; [`Session::answer`] without keeping the model.
@@ -97,8 +88,19 @@ impl Answerer<'_> {
         self.load()?.answer(question, cancel)
     }
 
-    /// The task, and the probability from which direct answers are given.
-    fn terms(&self) -> Result<(Task, f64)> {
+    /// Answers one question by an engine of the caller's, as [`Answerer::load_with`] has it.
+    pub fn answer_with(
+        &self,
+        engine: &mut dyn Engine,
+        question: &Question,
+        cancel: &Cancel,
+    ) -> Result<Answered> {
+        let mut guest = Guest::of(engine, self.model)?;
+        let Session { mut base, manner, .. } = self.session(None)?;
+        manner.answer(&mut base, &mut guest, question, cancel)
+    }
+
+    fn session(&self, guest: Option<Box<dyn Engine>>) -> Result<Session> {
         let adapter = self.adapter.map(Gguf::open).transpose()?;
         let task = match (self.task, adapter.as_ref().and_then(|a| a.str("secondnature.task.json"))) {
             (Some(task), _) => task.clone(),
@@ -108,12 +110,18 @@ impl Answerer<'_> {
             }
         };
         let calibrated = adapter.as_ref().and_then(fallback_threshold);
-        Ok((task, self.threshold.or(calibrated).unwrap_or(DEFAULT_THRESHOLD)))
-    }
-
-    fn session(&self, (task, threshold): (Task, f64), engine: Box<dyn Engine>) -> Session {
-        let adapter = self.adapter.map(Path::to_path_buf);
-        Session { engine, direct: None, task, threshold, adapter, has_adapter: None, seed: self.seed }
+        Spec::of(&Gguf::open(self.model)?)?; // Or llama.cpp might assert on it.
+        // A few sequences at a time do not earn back what unpacking the weights takes.
+        let weights = if self.engine.weights == Weights::Auto { Weights::AsIs } else { self.engine.weights };
+        let manner = Manner {
+            // One answer is wanted, and no label: it need not survive perturbations.
+            task: Task { perturbations: Vec::new(), ..task },
+            threshold: self.threshold.or(calibrated).unwrap_or(DEFAULT_THRESHOLD),
+            adapter: self.adapter.map(Path::to_path_buf),
+            engine: EngineOptions { weights, ..self.engine },
+            seed: self.seed,
+        };
+        Ok(Session { base: Base::new(self.model.to_path_buf()), guest, manner })
     }
 }
 
@@ -121,15 +129,9 @@ impl Answerer<'_> {
 ///
 /// Threads: one caller at a time.
 pub struct Session {
-    engine: Box<dyn Engine>,
-    /// One that applies the adapter, where `engine` cannot.
-    direct: Option<Box<dyn Engine>>,
-    task: Task,
-    threshold: f64,
-    adapter: Option<PathBuf>,
-    /// Whether the engine has the adapter applied now; none where that is not known.
-    has_adapter: Option<bool>,
-    seed: u64,
+    base: Base,
+    guest: Option<Box<dyn Engine>>,
+    manner: Manner,
 }
 
 impl Session {
@@ -140,11 +142,42 @@ impl Session {
     /// Those of sampling; [`Error::Model`] where the adapter does not fit the model;
     /// [`Error::Cancelled`]. After any of them the next question can be asked.
     pub fn answer(&mut self, question: &Question, cancel: &Cancel) -> Result<Answered> {
-        self.apply(true)?;
-        let Session { engine, direct, task, seed, .. } = self;
-        let engine = direct.as_mut().unwrap_or(engine);
+        let Session { base, guest, manner } = self;
+        let mut guest = match guest {
+            Some(engine) => Guest::of(&mut **engine, base.path())?,
+            None => Guest::none(),
+        };
+        manner.answer(base, &mut guest, question, cancel)
+    }
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Session").field("manner", &self.manner).finish()
+    }
+}
+
+/// How a session answers.
+#[derive(Debug)]
+struct Manner {
+    task: Task,
+    threshold: f64,
+    adapter: Option<PathBuf>,
+    engine: EngineOptions,
+    seed: u64,
+}
+
+impl Manner {
+    fn answer(
+        &self,
+        base: &mut Base,
+        guest: &mut Guest,
+        question: &Question,
+        cancel: &Cancel,
+    ) -> Result<Answered> {
         let questions = std::slice::from_ref(question);
-        let direct = ask_directly(&mut **engine, task, questions, *seed, cancel)?.answers.remove(0);
+        let engine = base.engine_or(guest, self.adapter.as_deref(), &self.engine, &Silent)?;
+        let direct = ask_directly(engine, &self.task, questions, self.seed, cancel)?.answers.remove(0);
         if let Some(a) = &direct.answer
             && f64::from(direct.probability) >= self.threshold
         {
@@ -155,40 +188,24 @@ impl Session {
                 tokens: direct.generated_tokens,
             });
         }
-        self.apply(false)?;
-        // One answer is wanted, and no label: it need not survive perturbations.
-        let task = Task { perturbations: Vec::new(), ..self.task.clone() };
-        let plan = Plan { task: &task, questions, seed: self.seed, stop_at_answer: true, verifier: None };
+        let plan =
+            Plan { task: &self.task, questions, seed: self.seed, stop_at_answer: true, verifier: None };
         let earlier: [Result<Sample>; 0] = [];
-        let engine = &mut *self.engine;
-        let outcomes = curate::curate(move || Ok(engine), &plan, earlier, &mut Unobserved, cancel)?;
+        let outcomes = curate::curate(
+            || base.engine_or(guest, None, &self.engine, &Silent),
+            &plan,
+            earlier,
+            &mut Unobserved,
+            cancel,
+        )?;
         let outcome @ Outcome { verdict, .. } = &outcomes[0];
         let slow = outcome.own_tokens();
         Ok(Answered {
-            answer: verdict.answer.as_ref().map(|a| task.answer.target(a)),
+            answer: verdict.answer.as_ref().map(|a| self.task.answer.target(a)),
             confidence: verdict.agreement.into(),
             route: Route::Reasoned,
             tokens: direct.generated_tokens + slow,
         })
-    }
-
-    /// Applies the adapter, if there is one, or takes it away. An engine for direct answers alone keeps
-    /// it.
-    fn apply(&mut self, wanted: bool) -> Result<()> {
-        let wanted = (wanted || self.direct.is_some()) && self.adapter.is_some();
-        if self.has_adapter != Some(wanted) {
-            self.has_adapter = None;
-            let engine = self.direct.as_mut().unwrap_or(&mut self.engine);
-            engine.set_adapter(self.adapter.as_deref().filter(|_| wanted))?;
-            self.has_adapter = Some(wanted);
-        }
-        Ok(())
-    }
-}
-
-impl std::fmt::Debug for Session {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Session").field("task", &self.task.name).field("adapter", &self.adapter).finish()
     }
 }
 

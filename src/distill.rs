@@ -251,7 +251,8 @@ impl Run {
         refuse_shared_questions(&self.questions, eval)?;
         let mut decision = self.judge_labels(gate)?;
         if !eval.is_empty() && self.verdicts()?.iter().any(|verdict| verdict.kept) {
-            decision = decision.and(self.compare_systems_on(guest, eval, gate, options, progress, cancel)?);
+            let systems = self.compare_systems_on(guest, eval, gate, options, progress, cancel)?;
+            decision = decision.and(systems);
         }
         self.dir.save("decision.json", &decision)?;
         Ok(decision)

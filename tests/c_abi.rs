@@ -110,21 +110,6 @@ fn a_c_program_cancels_and_resumes_a_whole_distillation() {
 }
 
 #[test]
-fn a_c_program_brings_its_own_decoder_and_verifier() {
-    let dir = tempfile::tempdir().unwrap();
-    let (train, eval) = (dir.path().join("train.jsonl"), dir.path().join("eval.jsonl"));
-    write_questions(&train, 40, Split::Train);
-    write_questions(&eval, 6, Split::Test);
-    let program = build(cc("c99"), &source("c/decoder.c"), dir.path());
-    let out = dir.path().join("run");
-    run(Command::new(program).arg(fixture()).args([&train, &eval, &out]));
-    // The script agrees with itself wherever the verifier lets it.
-    let verdicts = std::fs::read_to_string(out.join("verdicts.jsonl")).unwrap();
-    let kept = verdicts.lines().filter(|line| line.contains(r#""kept":true"#)).count();
-    assert!((1..40).contains(&kept), "{kept} kept");
-}
-
-#[test]
 fn a_c_program_reads_tasks_and_questions() {
     let dir = tempfile::tempdir().unwrap();
     let train = dir.path().join("train.jsonl");
@@ -161,6 +146,21 @@ fn a_c_program_cancels_from_another_thread_and_survives_a_bug_in_the_library() {
     let program = build(compiler, &source("c/threads.c"), dir.path());
     let output = run(Command::new(program).arg(fixture()).arg(dir.path()));
     print!("{}", String::from_utf8_lossy(&output.stdout));
+}
+
+#[test]
+fn a_c_program_brings_its_own_decoder_and_verifier() {
+    let dir = tempfile::tempdir().unwrap();
+    let (train, eval) = (dir.path().join("train.jsonl"), dir.path().join("eval.jsonl"));
+    write_questions(&train, 40, Split::Train);
+    write_questions(&eval, 6, Split::Test);
+    let program = build(cc("c99"), &source("c/decoder.c"), dir.path());
+    let out = dir.path().join("run");
+    run(Command::new(program).arg(fixture()).args([&train, &eval, &out]));
+    // The script agrees with itself wherever the verifier lets it.
+    let verdicts = std::fs::read_to_string(out.join("verdicts.jsonl")).unwrap();
+    let kept = verdicts.lines().filter(|line| line.contains(r#""kept":true"#)).count();
+    assert!((1..40).contains(&kept), "{kept} kept");
 }
 
 #[test]

@@ -47,7 +47,6 @@ pub struct sn_progress {
 pub type sn_progress_fn = Option<unsafe extern "C" fn(progress: *const sn_progress, user_data: *mut c_void)>;
 
 /// The host's callbacks as the library knows them.
-#[derive(Default)]
 pub(super) struct Host(Mutex<Callbacks>);
 
 /// Each callback with what it wants to be given.

@@ -4,6 +4,7 @@ use std::ffi::c_char;
 
 use super::boundary::{Exclusive, Failure, entry, hand_out, optional_text, place, release, required, text};
 use super::error::sn_error;
+use super::sampling::choose;
 use super::status::sn_status;
 use crate::task::{Questions, Split, generate, parse_questions, read_questions};
 
@@ -115,11 +116,8 @@ pub unsafe extern "C" fn sn_questions_generate(
     entry!(err => {
         // SAFETY: by the header's rules.
         let kind = unsafe { text("kind", kind, len) }?;
-        let split = match split {
-            0 => Split::Train,
-            1 => Split::Test,
-            other => return Err(Failure::argument("split", format!("is {other}, expected an sn_split"))),
-        };
+        let splits = [(sn_split::Train as i32, Split::Train), (sn_split::Test as i32, Split::Test)];
+        let split = choose("split", "sn_split", split, &splits)?;
         let out = place("out", out)?;
         let questions = Questions::from(generate(kind, n, seed, split)?);
         // SAFETY: not NULL, so writable, by the header's rules.

@@ -154,10 +154,7 @@ pub unsafe extern "C" fn sn_run_curate(
             // SAFETY: by the header's rules.
             let engine = unsafe { decoder::engine("params.decoder", params.decoder, run.model()) }?;
             let curation = match engine {
-                Some(mut engine) => {
-                    let engine = &mut engine;
-                    run.curate_with(move || Ok(engine), &options, &host, &cancel)?
-                }
+                Some(mut engine) => run.curate_with(|| Ok(&mut engine), &options, &host, &cancel)?,
                 None => run.curate(&options, &host, &cancel)?,
             };
             // SAFETY: by the header's rules.
@@ -199,10 +196,9 @@ pub unsafe extern "C" fn sn_run_judge(
             run.verifier = verifier(params.verifier, params.verifier_user_data);
             // SAFETY: by the header's rules.
             let engine = unsafe { decoder::engine("params.decoder", params.decoder, run.model()) }?;
-            let eval = eval.as_slice();
             let decision = match engine {
-                Some(mut engine) => run.judge_with(&mut engine, eval, &gate, &options, &host, &cancel)?,
-                None => run.judge(eval, &gate, &options, &host, &cancel)?,
+                Some(mut engine) => run.judge_with(&mut engine, eval.as_slice(), &gate, &options, &host, &cancel)?,
+                None => run.judge(eval.as_slice(), &gate, &options, &host, &cancel)?,
             };
             // SAFETY: by the header's rules.
             unsafe { give_json(&decision, json, json_len) }
@@ -277,12 +273,9 @@ pub unsafe extern "C" fn sn_run_evaluate(
             run.verifier = verifier(params.verifier, params.verifier_user_data);
             // SAFETY: by the header's rules.
             let engine = unsafe { decoder::engine("params.decoder", params.decoder, run.model()) }?;
-            let eval = eval.as_slice();
             let evaluation = match engine {
-                Some(mut engine) => {
-                    run.evaluate_with(&mut engine, eval, adapter, &options, &host, &cancel)?
-                }
-                None => run.evaluate(eval, adapter, &options, &host, &cancel)?,
+                Some(mut engine) => run.evaluate_with(&mut engine, eval.as_slice(), adapter, &options, &host, &cancel)?,
+                None => run.evaluate(eval.as_slice(), adapter, &options, &host, &cancel)?,
             };
             // SAFETY: by the header's rules.
             unsafe { give_json(&evaluation, json, json_len) }

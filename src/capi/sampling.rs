@@ -38,7 +38,11 @@ impl Sampling {
                 "params.weights",
                 "sn_weights",
                 self.weights,
-                &[Weights::Auto, Weights::AsIs, Weights::Expanded],
+                &[
+                    (sn_weights::Auto as i32, Weights::Auto),
+                    (sn_weights::AsIs as i32, Weights::AsIs),
+                    (sn_weights::Expanded as i32, Weights::Expanded),
+                ],
             )?,
             max_memory: (self.max_memory != 0).then_some(self.max_memory),
         })
@@ -79,12 +83,18 @@ pub(super) fn threads(threads: u32) -> Result<Option<u32>, Failure> {
     }
 }
 
-/// The value that the number of an enum stands for, of those that are `known`, in the order of their
-/// numbers.
-pub(super) fn choose<T: Copy>(field: &str, name: &str, number: i32, known: &[T]) -> Result<T, Failure> {
-    let found = usize::try_from(number).ok().and_then(|number| known.get(number)).copied();
-    found.ok_or_else(|| {
-        let why = format!("is {number}, expected an {name}, 0 to {}", known.len() - 1);
-        Failure::argument(field, why)
-    })
+/// The value that `number`, of the enum `name`, stands for.
+pub(super) fn choose<T: Copy>(
+    field: &str,
+    name: &str,
+    number: i32,
+    known: &[(i32, T)],
+) -> Result<T, Failure> {
+    match known.iter().find(|(known, _)| *known == number) {
+        Some((_, value)) => Ok(*value),
+        None => Err(Failure::argument(
+            field,
+            format!("is {number}, expected an {name}, 0 to {}", known.len() - 1),
+        )),
+    }
 }

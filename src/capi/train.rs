@@ -209,10 +209,23 @@ impl sn_train_params {
         let defaults = TrainOptions::default();
         let count = |given: u32, default: usize| if given == 0 { default } else { given as usize };
         let number = |given: f64, default: f32| if given == 0.0 { default } else { given as f32 };
-        let schedules = [Schedule::Cosine, Schedule::Linear, Schedule::Constant];
-        let arithmetics = [None, Some(Arithmetic::F32), Some(Arithmetic::Bf16)];
-        let memories = [Memory::Auto, Memory::Fast, Memory::Lean];
-        let precisions = [Precision::F32, Precision::F16];
+        let schedules = [
+            (sn_schedule::Cosine as i32, Schedule::Cosine),
+            (sn_schedule::Linear as i32, Schedule::Linear),
+            (sn_schedule::Constant as i32, Schedule::Constant),
+        ];
+        let arithmetics = [
+            (sn_arithmetic::Auto as i32, None),
+            (sn_arithmetic::F32 as i32, Some(Arithmetic::F32)),
+            (sn_arithmetic::Bf16 as i32, Some(Arithmetic::Bf16)),
+        ];
+        let memories = [
+            (sn_memory::Auto as i32, Memory::Auto),
+            (sn_memory::Fast as i32, Memory::Fast),
+            (sn_memory::Lean as i32, Memory::Lean),
+        ];
+        let precisions =
+            [(sn_precision::F32 as i32, Precision::F32), (sn_precision::F16 as i32, Precision::F16)];
         let options = TrainOptions {
             rank: count(self.rank, defaults.rank),
             alpha: number(self.alpha, defaults.alpha),

@@ -282,6 +282,90 @@ static void lines(int32_t level, const char *line, size_t len, void *user_data) 
     *heard += 1;
 }
 
+/* Whether the script was asked since the last time. */
+static int asked(const struct script *script, size_t *before) {
+    const size_t then = *before;
+    *before = script->decoded;
+    return script->decoded > then;
+}
+
+static void stages_and_answers_take_it_too(const sn_model *model, char **argv, const char *out) {
+    static struct script script;
+    sn_decoder decoder;
+    sn_task *task = NULL;
+    sn_questions *questions = NULL, *eval = NULL;
+    sn_run *run = NULL;
+    sn_curate_params curating;
+    sn_evaluate_params evaluating;
+    sn_train_params training;
+    sn_answer_params answering;
+    sn_answerer *answerer = NULL;
+    sn_answer *answer = NULL;
+    size_t before = 0;
+
+    fill(&decoder, &script);
+    WORKS(sn_task_load("coin-flip", SN_NUL_TERMINATED, &task, &err));
+    WORKS(sn_questions_read(argv[2], SN_NUL_TERMINATED, &questions, &err));
+    WORKS(sn_questions_read(argv[3], SN_NUL_TERMINATED, &eval, &err));
+    WORKS(sn_run_create(model, task, questions, out, SN_NUL_TERMINATED, 1, &run, &err));
+
+    sn_curate_params_init(&curating, sizeof curating);
+    curating.decoder = &decoder;
+    curating.verifier = verify;
+    curating.verifier_user_data = &script;
+    WORKS(sn_run_curate(run, &curating, NULL, NULL, &err));
+    CHECK(asked(&script, &before) && script.verified > script.rejected && script.rejected > 0);
+
+    sn_evaluate_params_init(&evaluating, sizeof evaluating);
+    evaluating.decoder = &decoder;
+    evaluating.verifier = verify;
+    evaluating.verifier_user_data = &script;
+    WORKS(sn_run_judge(run, eval, &evaluating, NULL, NULL, &err));
+    CHECK(asked(&script, &before) && script.adapters == 0);
+
+    sn_train_params_init(&training, sizeof training);
+    training.decoder = &decoder;
+    training.rank = 2;
+    training.epochs = 1;
+    training.held_out = 0.2;
+    WORKS(sn_run_train(run, &training, NULL, NULL, &err));
+    CHECK(asked(&script, &before) && script.adapters == 2);
+    WORKS(sn_run_evaluate(run, eval, &evaluating, NULL, NULL, &err));
+    CHECK(asked(&script, &before) && script.adapters == 4);
+
+    sn_answer_params_init(&answering, sizeof answering);
+    answering.decoder = &decoder;
+    answering.threshold = 0.5;
+    WORKS(sn_answerer_new(model, NULL, sn_run_adapter_path(run, NULL), SN_NUL_TERMINATED, &answering,
+                          &answerer, &err));
+    WORKS(sn_answerer_ask(answerer, "Is it?", SN_NUL_TERMINATED, NULL, &answer, &err));
+    CHECK(asked(&script, &before) && script.adapters == 6);
+    CHECK(sn_answer_route(answer) == SN_ROUTE_DIRECT && strcmp(sn_answer_text(answer, NULL), "yes") == 0);
+    sn_answer_free(answer);
+    sn_answerer_free(answerer);
+    answering.threshold = 2;
+    WORKS(sn_answerer_new(model, task, NULL, 0, &answering, &answerer, &err));
+    WORKS(sn_answerer_ask(answerer, "Is it?", SN_NUL_TERMINATED, NULL, &answer, &err));
+    CHECK(asked(&script, &before) && script.adapters == 6);
+    CHECK(sn_answer_route(answer) == SN_ROUTE_REASONED && sn_answer_confidence(answer) == 1);
+    sn_answer_free(answer);
+    sn_answerer_free(answerer);
+    CHECK(script.length[0] == 0 && script.length[SEQUENCES - 1] == 0);
+
+    decoder.decode = NULL;
+    REFUSES(sn_run_curate(run, &curating, NULL, NULL, &err), "params.decoder.decode");
+    REFUSES(sn_run_judge(run, eval, &evaluating, NULL, NULL, &err), "params.decoder.decode");
+    REFUSES(sn_run_train(run, &training, NULL, NULL, &err), "params.decoder.decode");
+    REFUSES(sn_run_evaluate(run, eval, &evaluating, NULL, NULL, &err), "params.decoder.decode");
+    answerer = NULL;
+    REFUSES(sn_answerer_new(model, task, NULL, 0, &answering, &answerer, &err), "params.decoder.decode");
+    CHECK(answerer == NULL);
+    sn_run_free(run);
+    sn_questions_free(questions);
+    sn_questions_free(eval);
+    sn_task_free(task);
+}
+
 int main(int argc, char **argv) {
     static struct script script;
     sn_model *model = NULL;
@@ -351,6 +435,9 @@ int main(int argc, char **argv) {
     CHECK(sn_distill(model, &params, &json, NULL, &err) == SN_STATUS_OK);
     CHECK(json != NULL && script.adapters == 0 && heard == before);
     sn_string_free(json);
+
+    sprintf(out, "%s-stages", argv[4]);
+    stages_and_answers_take_it_too(model, argv, out);
 
     /* One that fails to apply them ends the call. */
     sprintf(out, "%s-refusing", argv[4]);
