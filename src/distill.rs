@@ -309,7 +309,7 @@ impl Run {
                 true => ("without a verifier, so its samples are unchecked", "resume it without one"),
                 false => (
                     "with a verifier, which further samples need as well",
-                    "set the same one from Rust (`Options::verifier`, `Run::verifier`; the program has none)",
+                    "set the same one (`Options::verifier`, `Run::verifier`; from C the params have one, the program none)",
                 ),
             };
             let why = format!("was begun {was}: {cure}, or name another directory with --out");
