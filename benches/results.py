@@ -34,6 +34,7 @@ ROWS = [
     ("coin flip, chain of thought", TINY, "coin-flip", "coin-flip", 600, 200, FAST, (1, 2, 3)),
     ("capitals with a wrong opinion, System 2 attention", SMOL, SMALL_FACT, "biased-capitals", 200, 96, (), (1, 2, 3)),
     ("the same", QWEN, "biased-fact", "biased-capitals", 200, 96, (), (1,)),
+    ("capitals doubted, System 2 attention", SMOL, SMALL_FACT, "capitals-doubted", 200, 96, (), (1,)),
     ("arithmetic, chain of thought", SMOL, "arithmetic", "arithmetic", 60, 60, (), (1,)),
 ]
 
@@ -69,7 +70,10 @@ def distill(options, model, task, sets, out, seed, more=()):
 def place(options, row, seed):
     """The model of a row, and where its runs of a seed are kept."""
     model = row[1] if isinstance(row[1], pathlib.Path) else options.models / row[1]
-    return model, options.out / f"{pathlib.Path(row[2]).stem}-{model.stem}-{seed}"
+    task, kind = pathlib.Path(row[2]).stem, row[3]
+    # A task that asks another kind than its own needs a directory of its own as well.
+    name = task if kind in (task, "biased-capitals") else f"{task}-{kind}"
+    return model, options.out / f"{name}-{model.stem}-{seed}"
 
 
 def measure(options, row, seed):
