@@ -34,7 +34,6 @@ ROWS = [
     ("coin flip, chain of thought", TINY, "coin-flip", "coin-flip", 600, 200, FAST, (1, 2, 3)),
     ("capitals with a wrong opinion, System 2 attention", SMOL, SMALL_FACT, "biased-capitals", 200, 96, (), (1, 2, 3)),
     ("the same", QWEN, "biased-fact", "biased-capitals", 200, 96, (), (1,)),
-    ("capitals doubted, System 2 attention", SMOL, SMALL_FACT, "capitals-doubted", 200, 96, (), (1,)),
     ("arithmetic, chain of thought", SMOL, "arithmetic", "arithmetic", 60, 60, (), (1,)),
 ]
 
