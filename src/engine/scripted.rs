@@ -17,12 +17,18 @@ pub struct Scripted<F> {
     adapter: Option<PathBuf>,
     calls: u64,
     confidence: fn(&str) -> f64,
+    limit: usize,
 }
 
 impl<F: FnMut(&Request) -> String> Scripted<F> {
     /// An engine that answers with `answer`.
     pub fn new(answer: F) -> Scripted<F> {
-        Scripted { answer, adapter: None, calls: 0, confidence: |_| f64::NAN }
+        Scripted { answer, adapter: None, calls: 0, confidence: |_| f64::NAN, limit: usize::MAX }
+    }
+
+    /// The same, for prompts of fewer than `limit` words; [`Source::too_long`] hears of others.
+    pub fn with_limit(self, limit: usize) -> Scripted<F> {
+        Scripted { limit, ..self }
     }
 
     /// The same, where every word of a text has the probability that `confidence` gives.
@@ -74,11 +80,10 @@ impl<F: FnMut(&Request) -> String> Scripted<F> {
         if finish == Finish::EndOfTurn && !followed.may_end {
             return Err(not_allowed(&text, "it may not end there"));
         }
-        let prompt = request.messages.iter().map(|m| m.content.split_whitespace().count());
         let log_probability = (self.confidence)(&text).ln() * generated_tokens as f64;
         Ok(Completion {
             id: request.id,
-            prompt_tokens: prompt.sum(),
+            prompt_tokens: words(request),
             generated_tokens,
             text,
             finish,
@@ -122,6 +127,11 @@ fn not_allowed(text: &str, why: &str) -> Error {
     )
 }
 
+/// Of the whole prompt.
+fn words(request: &Request) -> usize {
+    request.messages.iter().map(|m| m.content.split_whitespace().count()).sum()
+}
+
 trait WordEnds {
     /// The byte offsets at which white-space separated words end.
     fn split_word_ends(&self) -> Vec<usize>;
@@ -141,6 +151,10 @@ impl<F: FnMut(&Request) -> String> Engine for Scripted<F> {
             let Some(request) = source.next() else {
                 return Ok(());
             };
+            if words(&request) >= self.limit {
+                source.too_long(request.id, words(&request), self.limit)?;
+                continue;
+            }
             let completion = self.complete(&request, source)?;
             source.finished(completion)?;
         }
