@@ -36,7 +36,10 @@ fn start_backend() {
         // SAFETY: the callback is a plain function and needs no data.
         unsafe { sys::llama_log_set(Some(keep_line), std::ptr::null_mut()) };
         // An error means that the host already started it, which serves as well.
-        LlamaBackend::init().ok()
+        let backend = LlamaBackend::init().ok();
+        #[cfg(feature = "portable")]
+        super::cpu::choose();
+        backend
     });
 }
 
