@@ -75,9 +75,9 @@ package: portable ## Pack the portable build as target/secondnature-VERSION-SYST
 	install -m 644 README.md CHANGELOG.md LICENSE-* $(PORTABLE)/$(PACKAGE)/
 	tar -C $(PORTABLE) -czf $(TARGET)/$(PACKAGE).tar.gz $(PACKAGE)
 
-test-package: package ## Install from the package, and run it as older and newer processors
+test-package: package ## Unpack the package elsewhere, link with it, and run it as older processors
 	@.ci/setup install
-	@.ci/test-package "$(PORTABLE)/$(PACKAGE)"
+	@.ci/test-package "$(TARGET)/$(PACKAGE).tar.gz"
 
 test-sanitize: build portable ## Run the C and C++ tests under AddressSanitizer, UBSan and valgrind
 	@.ci/setup sanitize
