@@ -16,6 +16,8 @@ ABI := $(shell echo $(VERSION) | sed 's/^\(0\.[0-9]*\)\..*/\1/; s/^\([1-9][0-9]*
 # A build for other machines than this one, which compiles llama.cpp anew, hence by itself.
 PORTABLE := target/portable
 ANY_CPU := $(if $(filter x86_64,$(shell uname -m)),-C target-cpu=x86-64,-C debuginfo=line-tables-only)
+# Instructions that llama.cpp's build takes for granted unless told; what has them gets other kernels.
+OLDEST := $(addsuffix =OFF,$(addprefix GGML_,SSE42 AVX AVX2 BMI2 FMA F16C))
 PACKAGE := secondnature-$(VERSION)-$(shell uname -sm | tr 'A-Z ' 'a-z-')
 
 help: ## Print this
@@ -67,7 +69,7 @@ test-install: build ## Install under target/ and build C and C++ programs agains
 	@.ci/test-install "$(abspath $(TARGET))/prefix"
 
 portable: setup ## Build for any processor of this kind, under target/portable, kernels chosen at run time
-	RUSTFLAGS="$(ANY_CPU)" CARGO_TARGET_DIR=$(PORTABLE) cargo build --release --features portable
+	$(OLDEST) RUSTFLAGS="$(ANY_CPU)" CARGO_TARGET_DIR=$(PORTABLE) cargo build --release --features portable
 
 package: portable ## Pack the portable build as target/secondnature-VERSION-SYSTEM.tar.gz, to unpack anywhere
 	rm -rf $(PORTABLE)/$(PACKAGE)

@@ -20,7 +20,7 @@ include!(concat!(env!("OUT_DIR"), "/cpu_variants.rs"));
 /// Gives llama.cpp the best kernels that run here, or those that `SN_CPU` names, which may
 /// be `baseline`, if they run here. To be called before the first model is loaded, by one thread.
 pub fn choose() {
-    let wanted = std::env::var("SN_CPU").ok();
+    let wanted = std::env::var("SN_CPU").ok().filter(|name| !name.is_empty());
     let suits = |variant: &&Variant| wanted.as_deref().is_none_or(|name| name == variant.name);
     let Some(best) = VARIANTS.iter().filter(suits).find(|variant| (variant.runs_here)()) else {
         return;
