@@ -46,7 +46,8 @@ install: ## Install the built program, library, headers, pkg-config and CMake fi
 	install -s -m 755 $(TARGET)/release/libsecondnature.so $(DESTDIR)$(PREFIX)/lib/libsecondnature.so.$(VERSION)
 	ln -sf libsecondnature.so.$(VERSION) $(DESTDIR)$(PREFIX)/lib/libsecondnature.so.$(ABI)
 	ln -sf libsecondnature.so.$(ABI) $(DESTDIR)$(PREFIX)/lib/libsecondnature.so
-	install -m 644 include/secondnature.h bindings/cpp/secondnature.hpp $(DESTDIR)$(PREFIX)/include/
+	install -m 644 include/secondnature.h bindings/cpp/secondnature.hpp \
+		bindings/c/secondnature_llama.h $(DESTDIR)$(PREFIX)/include/
 	sed 's|@PREFIX@|$(PREFIX)|; s|@VERSION@|$(VERSION)|' bindings/secondnature.pc.in \
 		> $(DESTDIR)$(PREFIX)/lib/pkgconfig/secondnature.pc
 	install -m 644 bindings/cmake/secondnature-config.cmake $(DESTDIR)$(PREFIX)/lib/cmake/secondnature/
@@ -63,10 +64,14 @@ test-stock: demo ## Give the demo's adapter to a prebuilt llama.cpp that knows n
 	$(TARGET)/release/secondnature questions coin-flip --n 200 --seed 2 --split test > $(TARGET)/demo-eval.jsonl
 	$(TARGET)/stock/bin/python tests/stock_llama.py target/demo/run $(TARGET)/demo-eval.jsonl
 
+test-host: build ## Lend the context of an application with another llama.cpp (built once, minutes) and compare
+	@.ci/setup build
+	@.ci/test-host "$(TARGET)"
+
 results: setup build models ## Measure the table of results, an hour or two; resumes under target/results
 	python3 benches/results.py --models "$(SN_MODELS)" --secondnature $(TARGET)/release/secondnature --out target/results
 
 clean-run: ## Forget the demo's run, so that the next one starts anew
 	rm -rf target/demo
 
-.PHONY: help setup build demo models test check header install test-install test-stock results clean-run
+.PHONY: help setup build demo models test check header install test-install test-stock test-host results clean-run

@@ -1,19 +1,20 @@
 //! One question: answered directly when the distilled model is sure, by reasoning when it is not.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use crate::adapter::fallback_threshold;
 use crate::curate::{self, Observer, Outcome, Plan, Sample};
 use crate::distill::EngineOptions;
-use crate::engine::{Engine, Llama, Scheduler, Weights};
+use crate::distill::base::{Base, Guest};
+use crate::engine::{Engine, Weights};
 use crate::evaluate::ask_directly;
 use crate::task::{Question, Task};
 use crate::tensor::Gguf;
 use crate::train::spec::Spec;
 use crate::vote::Verdict;
-use crate::{Cancel, Error, Result};
+use crate::{Cancel, Error, Result, Silent};
 
 /// Which way a question was answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,15 +56,51 @@ pub struct Answerer<'a> {
     pub threshold: Option<f64>,
     /// How to sample.
     pub engine: EngineOptions,
+    /// Where the randomness of reasoned answers comes from.
+    pub seed: u64,
 }
 
 impl Answerer<'_> {
-    /// Answers `question`, falling back to reasoning on the base model where the direct answer's
-    /// probability is under the threshold.
+    /// Loads the model once, to answer many questions.
     ///
     /// # Errors
-    /// Where no task is named and the adapter carries none; those of loading and sampling.
+    /// Where no task is named and the adapter carries none; those of loading.
+    pub fn load(&self) -> Result<Session> {
+        let mut session = self.session(None)?;
+        let Session { base, manner, .. } = &mut session;
+        base.engine(self.adapter, &manner.engine, &Silent)?;
+        Ok(session)
+    }
+
+    /// The same on an engine of the caller's, which has no adapter applied. Where it cannot apply
+    /// any, direct answers are those of an engine loaded for them.
+    ///
+    /// # Errors
+    /// Where no task is named and the adapter carries none; [`Error::Input`] for an engine that does
+    /// not belong to the model.
+    pub fn load_with(&self, mut engine: Box<dyn Engine>) -> Result<Session> {
+        Guest::of(&mut *engine, self.model)?;
+        self.session(Some(engine))
+    }
+
+    /// Answers one question; [`Session::answer`] without keeping the model.
     pub fn answer(&self, question: &Question, cancel: &Cancel) -> Result<Answered> {
+        self.load()?.answer(question, cancel)
+    }
+
+    /// Answers one question by an engine of the caller's, as [`Answerer::load_with`] has it.
+    pub fn answer_with(
+        &self,
+        engine: &mut dyn Engine,
+        question: &Question,
+        cancel: &Cancel,
+    ) -> Result<Answered> {
+        let mut guest = Guest::of(engine, self.model)?;
+        let Session { mut base, manner, .. } = self.session(None)?;
+        manner.answer(&mut base, &mut guest, question, cancel)
+    }
+
+    fn session(&self, guest: Option<Box<dyn Engine>>) -> Result<Session> {
         let adapter = self.adapter.map(Gguf::open).transpose()?;
         let task = match (self.task, adapter.as_ref().and_then(|a| a.str("secondnature.task.json"))) {
             (Some(task), _) => task.clone(),
@@ -73,38 +110,98 @@ impl Answerer<'_> {
             }
         };
         let calibrated = adapter.as_ref().and_then(fallback_threshold);
-        let threshold = self.threshold.or(calibrated).unwrap_or(DEFAULT_THRESHOLD);
-
         Spec::of(&Gguf::open(self.model)?)?; // Or llama.cpp might assert on it.
-        // A single question does not earn back what unpacking the weights takes.
+        // A few sequences at a time do not earn back what unpacking the weights takes.
         let weights = if self.engine.weights == Weights::Auto { Weights::AsIs } else { self.engine.weights };
-        let options = EngineOptions { weights, ..self.engine }.llama();
-        let mut engine = Scheduler::new(Llama::load(self.model, &options)?);
-        engine.set_adapter(self.adapter)?;
+        let manner = Manner {
+            // One answer is wanted, and no label: it need not survive perturbations.
+            task: Task { perturbations: Vec::new(), ..task },
+            threshold: self.threshold.or(calibrated).unwrap_or(DEFAULT_THRESHOLD),
+            adapter: self.adapter.map(Path::to_path_buf),
+            engine: EngineOptions { weights, ..self.engine },
+            seed: self.seed,
+        };
+        Ok(Session { base: Base::new(self.model.to_path_buf()), guest, manner })
+    }
+}
+
+/// A loaded model that answers one question after another.
+///
+/// Threads: one caller at a time.
+pub struct Session {
+    base: Base,
+    guest: Option<Box<dyn Engine>>,
+    manner: Manner,
+}
+
+impl Session {
+    /// Answers `question`, falling back to reasoning on the base model where the direct answer's
+    /// probability is under the threshold. The same question gets the same answer every time.
+    ///
+    /// # Errors
+    /// Those of sampling; [`Error::Model`] where the adapter does not fit the model;
+    /// [`Error::Cancelled`]. After any of them the next question can be asked.
+    pub fn answer(&mut self, question: &Question, cancel: &Cancel) -> Result<Answered> {
+        let Session { base, guest, manner } = self;
+        let mut guest = match guest {
+            Some(engine) => Guest::of(&mut **engine, base.path())?,
+            None => Guest::none(),
+        };
+        manner.answer(base, &mut guest, question, cancel)
+    }
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Session").field("manner", &self.manner).finish()
+    }
+}
+
+/// How a session answers.
+#[derive(Debug)]
+struct Manner {
+    task: Task,
+    threshold: f64,
+    adapter: Option<PathBuf>,
+    engine: EngineOptions,
+    seed: u64,
+}
+
+impl Manner {
+    fn answer(
+        &self,
+        base: &mut Base,
+        guest: &mut Guest,
+        question: &Question,
+        cancel: &Cancel,
+    ) -> Result<Answered> {
         let questions = std::slice::from_ref(question);
-        let direct = ask_directly(&mut engine, &task, questions, 0, cancel)?.answers.remove(0);
+        let engine = base.engine_or(guest, self.adapter.as_deref(), &self.engine, &Silent)?;
+        let direct = ask_directly(engine, &self.task, questions, self.seed, cancel)?.answers.remove(0);
         if let Some(a) = &direct.answer
-            && f64::from(direct.probability) >= threshold
+            && f64::from(direct.probability) >= self.threshold
         {
             return Ok(Answered {
-                answer: Some(task.answer.target(a)),
+                answer: Some(self.task.answer.target(a)),
                 confidence: direct.probability.into(),
                 route: Route::Direct,
                 tokens: direct.generated_tokens,
             });
         }
-        engine.set_adapter(None)?;
-        let engine = &mut engine;
-        let engine = move || Ok(engine);
-        // One answer is wanted, and no label: it need not survive perturbations.
-        let task = Task { perturbations: Vec::new(), ..task };
-        let plan = Plan { task: &task, questions, seed: 0, stop_at_answer: true, verifier: None };
+        let plan =
+            Plan { task: &self.task, questions, seed: self.seed, stop_at_answer: true, verifier: None };
         let earlier: [Result<Sample>; 0] = [];
-        let outcomes = curate::curate(engine, &plan, earlier, &mut Unobserved, cancel)?;
+        let outcomes = curate::curate(
+            || base.engine_or(guest, None, &self.engine, &Silent),
+            &plan,
+            earlier,
+            &mut Unobserved,
+            cancel,
+        )?;
         let outcome @ Outcome { verdict, .. } = &outcomes[0];
         let slow = outcome.own_tokens();
         Ok(Answered {
-            answer: verdict.answer.as_ref().map(|a| task.answer.target(a)),
+            answer: verdict.answer.as_ref().map(|a| self.task.answer.target(a)),
             confidence: verdict.agreement.into(),
             route: Route::Reasoned,
             tokens: direct.generated_tokens + slow,

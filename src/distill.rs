@@ -3,7 +3,7 @@
 //! [`Run`] is a run directory with its stages as methods; each stage keeps what it finishes, so that
 //! repeating a stage resumes it. [`distill`] calls them in order.
 
-mod base;
+pub(crate) mod base;
 mod curation;
 mod evaluation;
 mod examples;
@@ -12,13 +12,13 @@ mod training;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use base::Base;
+use base::{Base, Guest};
 pub use examples::read_examples;
 use serde::{Deserialize, Serialize};
 pub use training::Mixture;
 
 use crate::curate::Verifier;
-use crate::engine::{LlamaOptions, Weights};
+use crate::engine::{Engine, LlamaOptions, Weights};
 use crate::evaluate::Gate;
 use crate::report::{Decision, ModelFacts, Report};
 use crate::run::{Manifest, RunDir, read_manifest, sha256, sha256_files};
@@ -197,9 +197,70 @@ impl Run {
         Ok(Run { dir, manifest, base, verifier: None, task, questions })
     }
 
+    /// The base model's file.
+    pub fn model(&self) -> &Path {
+        self.base.path()
+    }
+
     /// The directory.
     pub fn path(&self) -> &Path {
         self.dir.path()
+    }
+
+    /// Whether distilling looks worthwhile: by the labels, and where `eval` holds questions also by
+    /// System 1 and System 2 on these, whose answers are kept for [`Run::evaluate`]. Writes
+    /// `decision.json`.
+    ///
+    /// # Errors
+    /// [`Error::Run`] before curation is finished; [`Error::Input`] where a question of `eval` is a
+    /// training question.
+    pub fn judge(
+        &mut self,
+        eval: &[Question],
+        gate: &Gate,
+        options: &CurateOptions,
+        progress: &dyn Progress,
+        cancel: &Cancel,
+    ) -> Result<Decision> {
+        self.judge_on(&mut Guest::none(), eval, gate, options, progress, cancel)
+    }
+
+    /// The same by the caller's own engine, which has no adapter applied.
+    pub fn judge_with(
+        &mut self,
+        engine: &mut dyn Engine,
+        eval: &[Question],
+        gate: &Gate,
+        options: &CurateOptions,
+        progress: &dyn Progress,
+        cancel: &Cancel,
+    ) -> Result<Decision> {
+        let mut guest = Guest::of(engine, self.base.path())?;
+        self.judge_on(&mut guest, eval, gate, options, progress, cancel)
+    }
+
+    fn judge_on(
+        &mut self,
+        guest: &mut Guest,
+        eval: &[Question],
+        gate: &Gate,
+        options: &CurateOptions,
+        progress: &dyn Progress,
+        cancel: &Cancel,
+    ) -> Result<Decision> {
+        refuse_shared_questions(&self.questions, eval)?;
+        let mut decision = self.judge_labels(gate)?;
+        if !eval.is_empty() && self.verdicts()?.iter().any(|verdict| verdict.kept) {
+            let systems = self.compare_systems_on(guest, eval, gate, options, progress, cancel)?;
+            decision = decision.and(systems);
+        }
+        self.dir.save("decision.json", &decision)?;
+        Ok(decision)
+    }
+
+    /// The finished adapter, if there is one.
+    pub fn adapter(&self) -> Option<PathBuf> {
+        finished_adapter(self.path())
     }
 
     /// Everything the finished stages found.
@@ -267,31 +328,61 @@ pub fn distill(
     progress: &dyn Progress,
     cancel: &Cancel,
 ) -> Result<Report> {
+    distill_on(&mut Guest::none(), setup, eval, options, progress, cancel)
+}
+
+/// The same by the caller's own engine, which has a decoder and no adapter applied. The model is not
+/// loaded a second time to sample and vote; only to compare the written adapter with llama.cpp, and
+/// to measure the distilled model where `engine` cannot apply adapters.
+///
+/// # Errors
+/// Besides those of [`distill`], [`Error::Input`] for an engine that does not belong to the model.
+pub fn distill_with(
+    engine: &mut dyn Engine,
+    setup: &Setup,
+    eval: &[Question],
+    options: &Options,
+    progress: &dyn Progress,
+    cancel: &Cancel,
+) -> Result<Report> {
+    let mut guest = Guest::of(engine, &setup.model)?;
+    distill_on(&mut guest, setup, eval, options, progress, cancel)
+}
+
+fn distill_on(
+    guest: &mut Guest,
+    setup: &Setup,
+    eval: &[Question],
+    options: &Options,
+    progress: &dyn Progress,
+    cancel: &Cancel,
+) -> Result<Report> {
     options.train.check()?;
     refuse_shared_questions(&setup.questions, eval)?;
     let mut run = Run::create(setup, cancel)?;
     run.verifier = options.verifier.clone();
-    let kept = run.curate(&options.curate, progress, cancel)?.kept;
-    let mut decision = run.judge_labels(&options.gate)?;
-    if !eval.is_empty() && kept > 0 {
-        let systems = run.compare_systems(eval, &options.gate, &options.curate, progress, cancel)?;
-        decision = decision.and(systems);
-    }
-    run.dir.save("decision.json", &decision)?;
+    let kept = run.curate_on(guest, &options.curate, progress, cancel)?.kept;
+    let decision = run.judge_on(guest, eval, &options.gate, &options.curate, progress, cancel)?;
     if !decision.distil && (!options.force || kept == 0) {
         run.write_report()?;
         let force = if kept == 0 { "" } else { "; pass --force to train all the same" };
         return Err(Error::Refused(format!("{}{force}", decision.refusal())));
     }
-    run.train(&options.train, &options.mixture, progress, cancel)?;
+    run.train_on(guest, &options.train, &options.mixture, progress, cancel)?;
     if !eval.is_empty() {
-        run.evaluate(eval, None, &options.curate, progress, cancel)?;
+        run.evaluate_on(guest, eval, None, &options.curate, progress, cancel)?;
     } else {
         let unmeasured = "without held-out questions (--eval) nothing was measured";
         let why = format!("{}, but {unmeasured}", decision.why);
         run.dir.save("decision.json", &Decision { why, ..decision })?;
     }
     run.write_report()
+}
+
+/// The adapter in the run directory `out`, once it is written, verified and calibrated.
+pub fn finished_adapter(out: &Path) -> Option<PathBuf> {
+    let adapter = out.join("adapter.gguf");
+    (adapter.exists() && out.join("train/from.json").exists()).then_some(adapter)
 }
 
 /// Held-out questions must not be training questions.

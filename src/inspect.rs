@@ -17,12 +17,25 @@ pub struct Inspection {
     pub facts: Vec<(String, String)>,
 }
 
+impl Inspection {
+    /// The kind and the facts as one JSON object.
+    pub fn to_json(&self) -> serde_json::Map<String, serde_json::Value> {
+        let kind = ("kind".to_string(), self.kind.clone().into());
+        let facts = self.facts.iter().map(|(name, value)| (name.clone(), value.clone().into()));
+        std::iter::once(kind).chain(facts).collect()
+    }
+}
+
 /// Reads the facts of the model or adapter at `path`.
 ///
 /// # Errors
 /// As [`Gguf::open`].
 pub fn inspect(path: &Path) -> Result<Inspection> {
-    let gguf = Gguf::open(path)?;
+    Ok(of(&Gguf::open(path)?))
+}
+
+/// The facts of an opened file.
+pub(crate) fn of(gguf: &Gguf) -> Inspection {
     let is_adapter = gguf.str("general.type") == Some("adapter");
     let mut facts: Vec<(String, String)> = Vec::new();
     let mut add = |name: &str, value: Option<String>| {
@@ -51,7 +64,7 @@ pub fn inspect(path: &Path) -> Result<Inspection> {
         );
         add(
             "trainable",
-            Some(match Spec::of(&gguf) {
+            Some(match Spec::of(gguf) {
                 Ok(spec) => format!("yes, {} layers of width {}", spec.n_layer, spec.n_embd),
                 Err(why) => format!("no: {why}"),
             }),
@@ -62,5 +75,5 @@ pub fn inspect(path: &Path) -> Result<Inspection> {
             add(name, Some(value.clone()));
         }
     }
-    Ok(Inspection { kind: if is_adapter { "adapter" } else { "model" }.into(), facts })
+    Inspection { kind: if is_adapter { "adapter" } else { "model" }.into(), facts }
 }

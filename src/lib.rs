@@ -46,6 +46,7 @@ pub mod engine;
 pub mod evaluate;
 mod grammar;
 pub mod inspect;
+pub mod log;
 mod machine;
 mod model;
 mod pool;
@@ -58,4 +59,4 @@ pub mod vote;
 
 pub use error::{Error, Result};
 pub use model::Model;
-pub use progress::{Cancel, Progress, Silent, Stage, Update};
+pub use progress::{Cancel, Progress, Silent, Stage, TrainStep, Update};

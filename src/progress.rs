@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::vote::Verdict;
 use crate::{Error, Result};
 
 /// The part of a run that an [`Update`] speaks of.
@@ -34,10 +35,35 @@ pub struct Update {
     pub note: String,
 }
 
+/// One optimiser step, done.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct TrainStep {
+    /// Steps taken, this one included and those of an interrupted run.
+    pub step: u64,
+    /// Most steps there will be; early stopping may end sooner.
+    pub steps: u64,
+    /// Passes over the examples so far.
+    pub epoch: f64,
+    /// The mean loss per target token of the step's examples.
+    pub loss: f64,
+    /// The last loss on held-out examples; none where none are held out.
+    pub held_out_loss: Option<f64>,
+    /// Tokens per second so far, shared prefixes counted for every example.
+    pub tokens_per_s: f64,
+    /// The learning rate of the step.
+    pub lr: f32,
+}
+
 /// Receives progress. Called from the thread that does the work, often; keep it quick.
 pub trait Progress: Send + Sync {
     /// Takes one report.
     fn update(&self, update: &Update);
+    /// Takes the verdict on a question of the training set ([`Stage::Curate`]) or of the held-out
+    /// one ([`Stage::Evaluate`]). Each invocation tells of each question once: of those that an
+    /// earlier one settled, first.
+    fn verdict(&self, _stage: Stage, _verdict: &Verdict) {}
+    /// Takes the figures of one optimiser step.
+    fn step(&self, _step: &TrainStep) {}
 }
 
 /// Reports nowhere.

@@ -110,6 +110,60 @@ fn a_c_program_cancels_and_resumes_a_whole_distillation() {
 }
 
 #[test]
+fn a_c_program_reads_tasks_and_questions() {
+    let dir = tempfile::tempdir().unwrap();
+    let train = dir.path().join("train.jsonl");
+    write_questions(&train, 8, Split::Train);
+    let program = build(cc("c99"), &source("c/nouns.c"), dir.path());
+    run(Command::new(program).arg(train).current_dir(&dir));
+}
+
+#[test]
+fn params_of_older_and_newer_headers_are_served_and_wrong_numbers_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let train = dir.path().join("train.jsonl");
+    write_questions(&train, 8, Split::Train);
+    let program = build(cc("c99"), &source("c/params.c"), dir.path());
+    run(Command::new(program).arg(fixture()).args([&train, &dir.path().join("run")]).current_dir(&dir));
+}
+
+#[test]
+fn a_c_program_goes_through_the_stages_and_answers_with_the_adapter() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("run");
+    let stages = build(cc("c99"), &source("c/stages.c"), dir.path());
+    run(Command::new(stages).arg(fixture()).arg(&out).current_dir(&dir));
+    assert!(out.join("report.json").exists());
+    let answers = build(cc("c99"), &source("c/answers.c"), dir.path());
+    run(Command::new(answers).arg(fixture()).arg(out.join("adapter.gguf")).current_dir(&dir));
+}
+
+#[test]
+fn a_c_program_cancels_from_another_thread_and_survives_a_bug_in_the_library() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut compiler = cc("c99");
+    compiler.arg("-pthread");
+    let program = build(compiler, &source("c/threads.c"), dir.path());
+    let output = run(Command::new(program).arg(fixture()).arg(dir.path()));
+    print!("{}", String::from_utf8_lossy(&output.stdout));
+}
+
+#[test]
+fn a_c_program_brings_its_own_decoder_and_verifier() {
+    let dir = tempfile::tempdir().unwrap();
+    let (train, eval) = (dir.path().join("train.jsonl"), dir.path().join("eval.jsonl"));
+    write_questions(&train, 40, Split::Train);
+    write_questions(&eval, 6, Split::Test);
+    let program = build(cc("c99"), &source("c/decoder.c"), dir.path());
+    let out = dir.path().join("run");
+    run(Command::new(program).arg(fixture()).args([&train, &eval, &out]));
+    // The script agrees with itself wherever the verifier lets it.
+    let verdicts = std::fs::read_to_string(out.join("verdicts.jsonl")).unwrap();
+    let kept = verdicts.lines().filter(|line| line.contains(r#""kept":true"#)).count();
+    assert!((1..40).contains(&kept), "{kept} kept");
+}
+
+#[test]
 fn a_cpp_program_catches_what_went_wrong() {
     let dir = tempfile::tempdir().unwrap();
     let train = dir.path().join("train.jsonl");
@@ -140,7 +194,7 @@ fn the_library_exports_its_own_functions_and_nothing_else() {
     let names: Vec<&str> = symbols.lines().filter_map(|line| line.split_whitespace().last()).collect();
     let header = std::fs::read_to_string(Path::new(ROOT).join("include/secondnature.h")).unwrap();
     assert!(names.len() > 10);
-    for name in names {
+    for name in names.into_iter().filter(|name| *name != "sn_test_panic") {
         assert!(name.starts_with("sn_"), "{name} is exported");
         assert!(header.contains(&format!("{name}(")), "{name} is not in the header");
     }

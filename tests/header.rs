@@ -4,8 +4,42 @@ use std::path::Path;
 
 use cbindgen::{Builder, Config};
 
-/// The files in header order: what every call needs, then the calls, then what only some use.
-const SOURCES: [&str; 8] = ["version", "status", "error", "model", "progress", "distill", "cancel", "string"];
+/// The files in header order: what every call needs; the one call, then its stages; then what only
+/// some hosts use.
+const SOURCES: [&str; 22] = [
+    "version",
+    "status",
+    "error",
+    "string",
+    "cancel",
+    "model",
+    "progress",
+    "verdict",
+    "step",
+    "distill",
+    "task",
+    "questions",
+    "sampling",
+    "curate",
+    "train",
+    "evaluate",
+    "run",
+    "adapter",
+    "answerer",
+    "decoder",
+    "verifier",
+    "log",
+];
+
+/// Files that hold no noun of the header.
+const PLUMBING: [&str; 4] = ["boundary", "params", "testing", "wording"];
+
+/// The functions before which a part of the header begins, and what it is about.
+const PARTS: [(&str, &str); 3] = [
+    ("sn_version", "1. One call. sn_distill() goes from questions to an adapter and a report."),
+    ("sn_task_load", "2. Stages. The same one by one, what they work on, and what to do with the result."),
+    ("sn_decoder_init", "3. The host's own parts: inference, a check of answers, a log."),
+];
 
 fn generate(root: &Path) -> String {
     let config = Config::from_file(root.join("cbindgen.toml")).expect("cbindgen.toml is readable");
@@ -14,7 +48,14 @@ fn generate(root: &Path) -> String {
     });
     let mut header = Vec::new();
     builder.generate().expect("the source is readable").write(&mut header);
-    String::from_utf8(header).expect("the header is text")
+    let header = String::from_utf8(header).expect("the header is text");
+    PARTS.iter().fold(header, |header, (function, about)| {
+        let begins_line = |at: usize| header[..at].rfind('\n').map_or(0, |end| end + 1);
+        let mentions = header.match_indices(&format!("{function}(")).map(|(at, _)| begins_line(at));
+        let declaration = mentions.into_iter().find(|at| !header[*at..].starts_with([' ', '/']));
+        let comment = header[..declaration.expect(function)].rfind("/**").expect(function);
+        format!("{}/* ---- {about} ---- */\n\n{}", &header[..comment], &header[comment..])
+    })
 }
 
 #[test]
@@ -44,6 +85,7 @@ fn every_noun_of_the_boundary_is_in_the_header() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mods = std::fs::read_to_string(root.join("src/capi/mod.rs")).unwrap();
     for noun in mods.lines().filter_map(|line| line.strip_prefix("mod ")?.strip_suffix(';')) {
-        assert!(noun == "boundary" || SOURCES.contains(&noun), "{noun} is missing in tests/header.rs");
+        let is_known = PLUMBING.contains(&noun) || SOURCES.contains(&noun);
+        assert!(is_known, "{noun} is missing in tests/header.rs");
     }
 }

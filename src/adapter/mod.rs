@@ -6,9 +6,12 @@
 //! α/r. Where it came from travels with it as `secondnature.*` strings, which llama.cpp hands out
 //! through `llama_adapter_meta_val_str`.
 
+mod file;
 pub mod peft;
 
 use std::path::Path;
+
+pub use file::AdapterFile;
 
 use crate::engine::{Llama, LlamaOptions};
 use crate::tensor::{Gguf, GgufWriter};
@@ -60,17 +63,11 @@ pub fn write(
 pub fn read(path: &Path, spec: &Spec) -> Result<Adapter> {
     let gguf = Gguf::open(path)?;
     let bad = |why: String| Error::model(path, why);
-    if (gguf.str("general.type"), gguf.str("adapter.type")) != (Some("adapter"), Some("lora")) {
-        return Err(bad("is not a LoRA adapter; expected general.type \"adapter\"".into()));
-    }
+    let alpha = file::lora_alpha(&gguf, path)?;
     let arch = gguf.str("general.architecture").unwrap_or("");
     if arch != spec.arch.name {
         return Err(bad(format!("is an adapter for \"{arch}\", the model is \"{}\"", spec.arch.name)));
     }
-    let alpha = gguf
-        .float("adapter.lora.alpha")
-        .filter(|a| a.is_finite() && *a > 0.0)
-        .ok_or_else(|| bad("states no positive adapter.lora.alpha".into()))? as f32;
     let pair_of = |tensor: &str| {
         let (layer, rest) = tensor.strip_prefix("blk.")?.split_once('.')?;
         let (module, ab) = rest.split_once(".weight.lora_")?;

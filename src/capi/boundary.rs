@@ -3,9 +3,11 @@
 use std::ffi::{CStr, c_char};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{RwLock, TryLockError};
 
 use super::error::{Text, sn_error};
 use super::status::sn_status;
+use super::wording;
 use crate::Error;
 
 /// The length that stands for "up to the NUL": `SN_NUL_TERMINATED` in the header.
@@ -46,6 +48,18 @@ impl Failure {
         }
     }
 
+    /// A wish that this version cannot serve.
+    pub fn unsupported(message: String) -> Failure {
+        Failure { status: sn_status::Unsupported, message, causes: Vec::new() }
+    }
+
+    fn poisoned() -> Failure {
+        Failure::internal(
+            "an earlier call on this handle ended in an internal error; free the handle and open it again"
+                .into(),
+        )
+    }
+
     fn internal(message: String) -> Failure {
         Failure { status: sn_status::Internal, message, causes: Vec::new() }
     }
@@ -57,7 +71,7 @@ impl From<Error> for Failure {
         Failure {
             status: sn_status::of(&error),
             causes: causes.map(|cause| cause.to_string()).collect(),
-            message: error.to_string(),
+            message: wording::for_hosts(&error.to_string()),
         }
     }
 }
@@ -93,14 +107,73 @@ impl Poison {
     /// Runs `body` on the handle. Refuses when an earlier call panicked.
     pub fn guard(&self, body: impl FnOnce() -> Result<(), Failure>) -> Result<(), Failure> {
         if self.0.load(Ordering::Acquire) {
-            return Err(Failure::internal(
-                "an earlier call on this handle ended in an internal error; free the handle and open it again".into(),
-            ));
+            return Err(Failure::poisoned());
         }
         catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|panic| {
             self.0.store(true, Ordering::Release);
             std::panic::resume_unwind(panic)
         })
+    }
+}
+
+/// What a handle holds, for one call that changes it or any number that do not. The header asks that
+/// of hosts; where one does not keep to it, as from within a callback, the call is refused.
+#[derive(Debug)]
+pub struct Exclusive<T>(RwLock<T>);
+
+impl<T> Exclusive<T> {
+    pub fn new(value: T) -> Exclusive<T> {
+        Exclusive(RwLock::new(value))
+    }
+
+    /// Runs `body`, which may change the contents, of the argument `name`. Refuses when an earlier
+    /// call panicked.
+    pub fn change(
+        &self,
+        name: &str,
+        body: impl FnOnce(&mut T) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        match self.0.try_write() {
+            Ok(mut value) => body(&mut value),
+            Err(error) => Err(refusal(name, &error)),
+        }
+    }
+
+    /// The same for a body that changes nothing.
+    pub fn share<R>(&self, name: &str, body: impl FnOnce(&T) -> Result<R, Failure>) -> Result<R, Failure> {
+        match self.0.try_read() {
+            Ok(value) => body(&value),
+            Err(error) => Err(refusal(name, &error)),
+        }
+    }
+}
+
+fn refusal<T>(name: &str, error: &TryLockError<T>) -> Failure {
+    match error {
+        TryLockError::Poisoned(_) => Failure::poisoned(),
+        TryLockError::WouldBlock => {
+            Failure::argument(name, "is in use by a call that has not returned; wait for it")
+        }
+    }
+}
+
+/// Hands out a handle.
+///
+/// # Safety
+/// `out` is writable.
+pub unsafe fn hand_out<T>(out: *mut *mut T, handle: T) {
+    // SAFETY: by this function's contract.
+    unsafe { out.write(Box::into_raw(Box::new(handle))) }
+}
+
+/// Frees a handle; does nothing for NULL.
+///
+/// # Safety
+/// `handle` is NULL, or was made by `Box::into_raw` and is not yet freed.
+pub unsafe fn release<T>(handle: *mut T) {
+    if !handle.is_null() {
+        // SAFETY: by this function's contract.
+        drop(unsafe { Box::from_raw(handle) })
     }
 }
 
@@ -196,6 +269,22 @@ mod tests {
         let mut err = std::ptr::null_mut();
         assert_eq!(entry!(&raw mut err => poison.guard(|| Ok(()))), sn_status::Internal);
         assert!(take(err).message.contains("open it again"));
+    }
+
+    #[test]
+    fn a_handle_is_changed_by_one_call_at_a_time_and_not_after_a_panic() {
+        let handle = Exclusive::new(1);
+        let busy = |_: &mut i32| {
+            handle.change("run", |_| Ok(())).map_err(|failure| {
+                assert!(failure.message.contains("\"run\" is in use"), "{}", failure.message);
+                failure
+            })
+        };
+        assert_eq!(handle.change("run", busy).unwrap_err().status, sn_status::InvalidArgument);
+        assert!(handle.share("run", |_| handle.share("run", |value| Ok(*value))).is_ok());
+        let no_err = std::ptr::null_mut();
+        assert_eq!(entry!(no_err => handle.change("run", |_| panic!("once"))), sn_status::Internal);
+        assert_eq!(handle.change("run", |_| Ok(())).unwrap_err().status, sn_status::Internal);
     }
 
     #[test]

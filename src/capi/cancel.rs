@@ -1,6 +1,6 @@
 //! Stopping work from another thread.
 
-use super::boundary::entry;
+use super::boundary::{entry, release};
 use crate::Cancel;
 
 /// A request to stop that any thread can make.
@@ -12,6 +12,15 @@ use crate::Cancel;
 /// that takes one keeps a reference of its own. Threads: any number may use one at once.
 /// Since 0.1.
 pub struct sn_cancel(pub(super) Cancel);
+
+/// The request that `cancel` is, or one that nobody makes.
+///
+/// # Safety
+/// `cancel` is NULL or points to a request.
+pub(super) unsafe fn of(cancel: *const sn_cancel) -> Cancel {
+    // SAFETY: by this function's contract.
+    unsafe { cancel.as_ref() }.map_or_else(Cancel::new, |cancel| cancel.0.clone())
+}
 
 fn give(cancel: Cancel) -> *mut sn_cancel {
     Box::into_raw(Box::new(sn_cancel(cancel)))
@@ -52,8 +61,6 @@ pub unsafe extern "C" fn sn_cancel_request(cancel: *const sn_cancel) {
 /// Since 0.1.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sn_cancel_free(cancel: *mut sn_cancel) {
-    entry!(or () => if !cancel.is_null() {
-        // SAFETY: made by `Box::into_raw` and not yet freed, by the header's rules.
-        drop(unsafe { Box::from_raw(cancel) })
-    })
+    // SAFETY: by the header's rules.
+    entry!(or () => unsafe { release(cancel) })
 }

@@ -3,17 +3,22 @@
 use std::ffi::{c_char, c_void};
 use std::mem::{offset_of, size_of};
 use std::path::PathBuf;
-use std::sync::Mutex;
 
 use super::boundary::{Failure, NUL_TERMINATED, entry, optional_text, required, text};
-use super::cancel::sn_cancel;
+use super::cancel::{self, sn_cancel};
+use super::decoder::{self, sn_decoder};
 use super::error::sn_error;
+use super::evaluate::gate;
 use super::model::sn_model;
-use super::progress::{Host, sn_progress_fn};
+use super::params::{self, Params};
+use super::progress::{Callbacks, Host, sn_progress_fn};
+use super::sampling::{Sampling, Voting};
 use super::status::sn_status;
-use super::string;
-use crate::Cancel;
-use crate::distill::{CurateOptions, EngineOptions, Mixture, Options, Setup, distill};
+use super::step::sn_step_fn;
+use super::string::give_json;
+use super::verdict::sn_verdict_fn;
+use super::verifier::{sn_verifier_fn, verifier};
+use crate::distill::{Options, Setup, distill, distill_with};
 use crate::task::{Task, read_questions};
 use crate::train::TrainOptions;
 
@@ -64,12 +69,43 @@ pub struct sn_distill_params {
     pub progress_user_data: *mut c_void,
     /// Stops the work; NULL for none.
     pub cancel: *const sn_cancel,
+    /// The host's own inference to sample with; NULL for the library's.
+    pub decoder: *const sn_decoder,
+    /// Checks each sampled answer; NULL for nobody.
+    pub verifier: sn_verifier_fn,
+    /// Handed to `verifier`.
+    pub verifier_user_data: *mut c_void,
+    /// Receives each verdict, on training and on held-out questions; NULL for none.
+    pub verdict: sn_verdict_fn,
+    /// Handed to `verdict`.
+    pub verdict_user_data: *mut c_void,
+    /// Receives the figures of each optimiser step; NULL for none.
+    pub step: sn_step_fn,
+    /// Handed to `step`.
+    pub step_user_data: *mut c_void,
+    /// Bytes for the model, its expanded weights and its KV cache together; 0 for what is free.
+    pub max_memory: u64,
+    /// Share of the samples that must agree, at most 1; 0 for the task's.
+    pub threshold: f64,
+    /// Least share of kept questions to go on with, at most 1; 0 for the default, 0.1; below 0 for
+    /// none.
+    pub least_share: f64,
+    /// Peak learning rate, below 1; 0 for the default, 2e-4.
+    pub lr: f64,
+    /// Fewest kept questions to go on with; 0 for the default, 20.
+    pub least_kept: u32,
+    /// Most samples per question, 1 to 1000; 0 for the task's.
+    pub samples: u32,
+    /// An sn_weights.
+    pub weights: i32,
+    /// Must be 0.
+    pub reserved2: u32,
 }
 
-/// The size of the struct in the first version: less cannot have been filled by init.
-const FIRST_SIZE: usize = offset_of!(sn_distill_params, cancel) + size_of::<*const sn_cancel>();
-
-impl sn_distill_params {
+// SAFETY: numbers, pointers and function pointers that may be NULL; the last has the largest alignment.
+unsafe impl Params for sn_distill_params {
+    const FIRST_SIZE: usize = offset_of!(sn_distill_params, cancel) + size_of::<*const sn_cancel>();
+    const INIT: &'static str = "sn_distill_params_init";
     const DEFAULT: sn_distill_params = sn_distill_params {
         struct_size: size_of::<sn_distill_params>(),
         task: std::ptr::null(),
@@ -90,39 +126,25 @@ impl sn_distill_params {
         progress: None,
         progress_user_data: std::ptr::null_mut(),
         cancel: std::ptr::null(),
+        decoder: std::ptr::null(),
+        verifier: None,
+        verifier_user_data: std::ptr::null_mut(),
+        verdict: None,
+        verdict_user_data: std::ptr::null_mut(),
+        step: None,
+        step_user_data: std::ptr::null_mut(),
+        max_memory: 0,
+        threshold: 0.0,
+        least_share: 0.0,
+        lr: 0.0,
+        least_kept: 0,
+        samples: 0,
+        weights: 0,
+        reserved2: 0,
     };
+}
 
-    /// Reads params of a caller whose struct may be older (shorter) or newer (longer) than ours.
-    ///
-    /// # Safety
-    /// `params` is NULL or points to as many bytes as its first member says.
-    unsafe fn read(params: *const sn_distill_params) -> Result<sn_distill_params, Failure> {
-        // SAFETY: by this function's contract.
-        let size = *unsafe { required("params", params.cast::<usize>()) }?;
-        if !(FIRST_SIZE..=1 << 16).contains(&size) {
-            let why = format!(
-                "has struct_size {size}, expected {}; call sn_distill_params_init() first",
-                size_of::<Self>()
-            );
-            return Err(Failure::argument("params", why));
-        }
-        // SAFETY: `size` readable bytes, by this function's contract.
-        let given = unsafe { std::slice::from_raw_parts(params.cast::<u8>(), size) };
-        let (known, newer) = given.split_at(size.min(size_of::<Self>()));
-        if newer.iter().any(|byte| *byte != 0) {
-            let why = format!(
-                "sets a field that version {} does not know; use the library that belongs to the header",
-                env!("CARGO_PKG_VERSION")
-            );
-            return Err(Failure::argument("params", why));
-        }
-        let mut read = Self::DEFAULT;
-        // SAFETY: `known` is no longer than `read`, and every member takes any bit pattern: numbers,
-        // pointers, and a function pointer that may be NULL.
-        unsafe { std::ptr::copy_nonoverlapping(known.as_ptr(), (&raw mut read).cast(), known.len()) };
-        Ok(read)
-    }
-
+impl sn_distill_params {
     /// # Safety
     /// The members point to what the struct's documentation says.
     unsafe fn setup(&self, model: PathBuf) -> Result<Setup, Failure> {
@@ -144,32 +166,41 @@ impl sn_distill_params {
     }
 
     fn options(&self) -> Result<Options, Failure> {
-        if self.reserved != 0 {
-            return Err(Failure::argument("params.reserved", "must be 0"));
-        }
-        if self.threads > 1024 || self.slots > 256 {
-            let why =
-                format!("and params.slots are {} and {}; at most 1024 and 256", self.threads, self.slots);
-            return Err(Failure::argument("params.threads", why));
-        }
+        params::zero("params.reserved", self.reserved)?;
+        params::zero("params.reserved2", self.reserved2)?;
+        let sampling = Sampling {
+            threads: self.threads,
+            slots: self.slots,
+            weights: self.weights,
+            max_memory: self.max_memory,
+        };
+        let voting = Voting { samples: self.samples, threshold: self.threshold, ..Voting::default() };
+        let engine = sampling.engine()?;
         let defaults = TrainOptions::default();
         let or = |given: u32, default: usize| if given == 0 { default } else { given as usize };
-        let threads = (self.threads != 0).then_some(self.threads);
-        let slots = or(self.slots, EngineOptions::default().slots as usize) as u32;
-        let engine = EngineOptions { threads, slots, ..EngineOptions::default() };
         Ok(Options {
             train: TrainOptions {
                 rank: or(self.rank, defaults.rank),
                 epochs: or(self.epochs, defaults.epochs),
+                lr: if self.lr == 0.0 { defaults.lr } else { self.lr as f32 },
                 seed: self.seed,
-                threads,
+                threads: engine.threads,
                 ..defaults
             },
-            curate: CurateOptions { engine, ..CurateOptions::default() },
-            mixture: Mixture::default(),
+            curate: voting.options(engine),
+            gate: gate(self.least_kept, self.least_share)?,
             force: self.force != 0,
+            verifier: verifier(self.verifier, self.verifier_user_data),
             ..Options::default()
         })
+    }
+
+    fn callbacks(&self) -> Callbacks {
+        Callbacks {
+            progress: (self.progress, self.progress_user_data),
+            verdict: (self.verdict, self.verdict_user_data),
+            step: (self.step, self.step_user_data),
+        }
     }
 }
 
@@ -178,17 +209,8 @@ impl sn_distill_params {
 /// Since 0.1.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sn_distill_params_init(params: *mut sn_distill_params, struct_size: usize) {
-    entry!(or () => if !params.is_null() {
-        let defaults = sn_distill_params { struct_size, ..sn_distill_params::DEFAULT };
-        let known = struct_size.min(size_of::<sn_distill_params>());
-        let bytes = params.cast::<u8>();
-        // SAFETY: `struct_size` writable bytes, by the header's rules, of which the first
-        // `known` are copied from as many, and the rest is zeroed.
-        unsafe {
-            std::ptr::copy_nonoverlapping((&raw const defaults).cast::<u8>(), bytes, known);
-            bytes.add(known).write_bytes(0, struct_size - known);
-        }
-    })
+    // SAFETY: by the header's rules.
+    entry!(or () => unsafe { params::init(params, struct_size) })
 }
 
 /// Turns the slow, voted answers of `model` into an adapter that answers directly: samples, votes,
@@ -219,27 +241,24 @@ pub unsafe extern "C" fn sn_distill(
         let handle = unsafe { required("model", model) }?;
         handle.poison.guard(|| {
             // SAFETY: by the header's rules.
-            let params = unsafe { sn_distill_params::read(params) }?;
+            let params = unsafe { params::read("params", params) }?;
             // SAFETY: by the header's rules.
             let setup = unsafe { params.setup(handle.model.path.clone()) }?;
             // SAFETY: by the header's rules.
             let eval = unsafe { optional_text("params.eval", params.eval, params.eval_len) }?;
             let eval = eval.map_or(Ok(Vec::new()), |path| read_questions(path.as_ref()))?;
             // SAFETY: by the header's rules.
-            let cancel = unsafe { params.cancel.as_ref() }.map_or_else(Cancel::new, |cancel| cancel.0.clone());
-            let host = Host { callback: params.progress, user_data: Mutex::new(params.progress_user_data) };
-            let report = distill(&setup, &eval, &params.options()?, &host, &cancel)?;
-            let json = serde_json::to_string_pretty(&report).map_err(|error| crate::Error::Internal(error.to_string()))?;
-            let len = json.len();
-            if !report_json.is_null() {
-                // SAFETY: not NULL, so writable, by the header's rules.
-                unsafe { report_json.write(string::give(json)?) };
-            }
-            if !report_json_len.is_null() {
-                // SAFETY: as above.
-                unsafe { report_json_len.write(len) };
-            }
-            Ok(())
+            let cancel = unsafe { cancel::of(params.cancel) };
+            let host = Host::new(params.callbacks());
+            let options = params.options()?;
+            // SAFETY: by the header's rules.
+            let engine = unsafe { decoder::engine("params.decoder", params.decoder, &setup.model) }?;
+            let report = match engine {
+                Some(mut engine) => distill_with(&mut engine, &setup, &eval, &options, &host, &cancel)?,
+                None => distill(&setup, &eval, &options, &host, &cancel)?,
+            };
+            // SAFETY: by the header's rules.
+            unsafe { give_json(&report, report_json, report_json_len) }
         })
     })
 }

@@ -2,7 +2,7 @@
 
 use std::ffi::c_char;
 
-use super::boundary::{Failure, entry, lend};
+use super::boundary::{Failure, entry, lend, release};
 use super::status::sn_status;
 
 /// Text that C may read with its length or up to its NUL.
@@ -95,8 +95,6 @@ pub unsafe extern "C" fn sn_error_cause(
 /// Frees an error. Does nothing for NULL. Since 0.1.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sn_error_free(error: *mut sn_error) {
-    entry!(or () => if !error.is_null() {
-        // SAFETY: made by `Box::into_raw` and not yet freed, by the header's rules.
-        drop(unsafe { Box::from_raw(error) })
-    })
+    // SAFETY: by the header's rules.
+    entry!(or () => unsafe { release(error) })
 }

@@ -8,14 +8,31 @@
 //! `// SAFETY: by the header's rules` stands for the contract that every entry point has with its C
 //! caller: a pointer is NULL or points to what its type says for the whole call, and nothing freed
 //! is used again.
-#![allow(non_camel_case_types)]
+#![allow(non_camel_case_types, clippy::too_many_arguments)]
 
+mod adapter;
+mod answerer;
 mod boundary;
 mod cancel;
+mod curate;
+mod decoder;
 mod distill;
 mod error;
+mod evaluate;
+mod log;
 mod model;
+mod params;
 mod progress;
+mod questions;
+mod run;
+mod sampling;
 mod status;
+mod step;
 mod string;
+mod task;
+mod testing;
+mod train;
+mod verdict;
+mod verifier;
 mod version;
+mod wording;

@@ -2,7 +2,7 @@
 
 use std::ffi::c_char;
 
-use super::boundary::{Poison, entry, lend, place, text};
+use super::boundary::{Poison, entry, hand_out, lend, place, release, text};
 use super::error::{Text, sn_error};
 use super::status::sn_status;
 use crate::Model;
@@ -46,7 +46,7 @@ pub unsafe extern "C" fn sn_model_open(
             model,
         };
         // SAFETY: not NULL, so writable, by the header's rules.
-        unsafe { out.write(Box::into_raw(Box::new(handle))) };
+        unsafe { hand_out(out, handle) };
         Ok(())
     })
 }
@@ -81,8 +81,6 @@ pub unsafe extern "C" fn sn_model_parameters(model: *const sn_model) -> u64 {
 /// Frees a model. Does nothing for NULL. Since 0.1.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sn_model_free(model: *mut sn_model) {
-    entry!(or () => if !model.is_null() {
-        // SAFETY: made by `Box::into_raw` and not yet freed, by the header's rules.
-        drop(unsafe { Box::from_raw(model) })
-    })
+    // SAFETY: by the header's rules.
+    entry!(or () => unsafe { release(model) })
 }

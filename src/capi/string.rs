@@ -2,19 +2,39 @@
 
 use std::ffi::{CString, c_char};
 
-use super::boundary::{Failure, entry};
+use serde::Serialize;
 
-/// Hands `text` to the caller, who frees it with `sn_string_free`.
-pub(super) fn give(text: String) -> Result<*mut c_char, Failure> {
-    let text = CString::new(text).map_err(|_| crate::Error::Internal("text holds a NUL".into()))?;
-    Ok(text.into_raw())
+use super::boundary::{Failure, entry};
+use crate::Error;
+
+/// Hands `value` to the caller as JSON, who frees it with `sn_string_free`, and its length.
+///
+/// # Safety
+/// `json` and `len` are NULL or writable.
+pub(super) unsafe fn give_json(
+    value: &impl Serialize,
+    json: *mut *mut c_char,
+    len: *mut usize,
+) -> Result<(), Failure> {
+    let text = serde_json::to_string_pretty(value).map_err(|error| Error::Internal(error.to_string()))?;
+    let bytes = text.len();
+    let text = CString::new(text).map_err(|_| Error::Internal("text holds a NUL".into()))?;
+    if !json.is_null() {
+        // SAFETY: not NULL, so writable, by this function's contract.
+        unsafe { json.write(text.into_raw()) }
+    }
+    if !len.is_null() {
+        // SAFETY: as above.
+        unsafe { len.write(bytes) }
+    }
+    Ok(())
 }
 
 /// Frees text that a call handed over. Does nothing for NULL. Since 0.1.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sn_string_free(string: *mut c_char) {
     entry!(or () => if !string.is_null() {
-        // SAFETY: made by `CString::into_raw` in `give`, by the header's rules.
+        // SAFETY: made by `CString::into_raw` in `give_json`, by the header's rules.
         drop(unsafe { CString::from_raw(string) })
     })
 }

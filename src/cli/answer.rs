@@ -48,6 +48,7 @@ impl Answer {
             task: task.as_ref(),
             threshold: self.threshold,
             engine: self.sampling.engine(),
+            seed: 0,
         };
         let answered = answerer.answer(&question, &context.cancel)?;
         if self.json {

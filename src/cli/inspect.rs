@@ -21,13 +21,12 @@ pub struct Inspect {
 
 impl Inspect {
     pub fn run(&self) -> Result<()> {
-        let Inspection { kind, facts } = inspect(&self.file)?;
-        let facts: Vec<(String, String)> = std::iter::once(("kind".to_string(), kind)).chain(facts).collect();
+        let inspection = inspect(&self.file)?;
         if self.json {
-            let object: serde_json::Map<_, _> =
-                facts.into_iter().map(|(name, value)| (name, value.into())).collect();
-            return output::print_json(&object);
+            return output::print_json(&inspection.to_json());
         }
+        let Inspection { kind, facts } = inspection;
+        let facts: Vec<(String, String)> = std::iter::once(("kind".to_string(), kind)).chain(facts).collect();
         let width = facts.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
         let one_line = |text: &str| text.replace('\n', "\\n");
         let lines = facts.iter().map(|(name, value)| format!("{name:<width$}  {}\n", one_line(value)));

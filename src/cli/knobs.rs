@@ -155,8 +155,8 @@ pub struct Training {
     #[arg(long, value_enum, default_value = "auto")]
     arithmetic: ArithmeticArg,
     /// Modules that get an adapter, such as attn_q,attn_v [default: all linear ones].
-    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
-    modules: Vec<String>,
+    #[arg(long, value_name = "NAMES")]
+    modules: Option<String>,
     /// What is kept for the backward pass: everything, each layer's input, or what fits.
     #[arg(long, value_enum, default_value = "auto")]
     memory: MemoryArg,
@@ -200,15 +200,11 @@ impl Mixing {
 
 impl Training {
     pub fn options(&self, seed: u64, threads: Option<u32>) -> Result<TrainOptions> {
-        let modules = match self.modules.as_slice() {
-            [] => Module::ALL.to_vec(),
-            names => names.iter().map(|name| module(name)).collect::<Result<_>>()?,
-        };
         Ok(TrainOptions {
             rank: self.rank,
             alpha: self.alpha,
             rslora: self.rslora,
-            modules,
+            modules: Module::list(self.modules.as_deref().unwrap_or_default())?,
             dropout: self.dropout,
             lr: self.lr,
             lora_plus: self.lora_plus,
@@ -325,11 +321,4 @@ impl From<MemoryArg> for Memory {
             MemoryArg::Auto => Memory::Auto,
         }
     }
-}
-
-fn module(name: &str) -> Result<Module> {
-    Module::from_gguf_name(name.trim()).ok_or_else(|| {
-        let known = Module::ALL.map(Module::gguf_name).join(", ");
-        Error::input("--modules", format!("no module is called {name:?}; modules: {known}"))
-    })
 }

@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use super::EngineOptions;
-use crate::engine::{Engine, Llama, Scheduler};
-use crate::{Progress, Result, Stage, Update};
+use crate::engine::{Decoder, Engine, Llama, Scheduler, check_vocabulary};
+use crate::tensor::Gguf;
+use crate::{Error, Progress, Result, Stage, Update};
 
 pub struct Base {
     path: PathBuf,
@@ -55,10 +56,81 @@ impl Base {
         Ok(&mut self.loaded.insert(loaded).engine)
     }
 
+    /// The caller's engine where it brought one that will do, else as [`Base::engine`].
+    pub fn engine_or<'a>(
+        &'a mut self,
+        guest: &'a mut Guest<'_>,
+        adapter: Option<&Path>,
+        options: &EngineOptions,
+        progress: &dyn Progress,
+    ) -> Result<&'a mut dyn Engine> {
+        if guest.serves(adapter) {
+            guest.engine(adapter)
+        } else {
+            Ok(self.engine(adapter, options, progress)?)
+        }
+    }
+
     /// Gives the engine's memory back.
     pub fn release(&mut self) {
         self.loaded = None;
     }
+}
+
+/// An engine that the caller brought along, or none. Leaves it without an adapter.
+pub struct Guest<'e> {
+    engine: Option<&'e mut dyn Engine>,
+    adapter: Option<PathBuf>,
+}
+
+impl<'e> Guest<'e> {
+    /// No engine: stages use the run's own.
+    pub fn none() -> Guest<'e> {
+        Guest { engine: None, adapter: None }
+    }
+
+    /// `engine`, which must speak for the model in the file `model` and have no adapter applied.
+    pub fn of(engine: &'e mut dyn Engine, model: &Path) -> Result<Guest<'e>> {
+        check_engine(&*engine, model)?;
+        Ok(Guest { engine: Some(engine), adapter: None })
+    }
+
+    fn serves(&self, adapter: Option<&Path>) -> bool {
+        self.engine.as_ref().is_some_and(|engine| adapter.is_none() || engine.takes_adapters())
+    }
+
+    fn engine(&mut self, adapter: Option<&Path>) -> Result<&mut dyn Engine> {
+        let engine = self.engine.as_deref_mut().ok_or_else(|| Error::Internal("no guest".into()))?;
+        if self.adapter.as_deref() != adapter {
+            self.adapter = adapter.map(Path::to_path_buf);
+            engine.set_adapter(adapter)?;
+        }
+        Ok(engine)
+    }
+}
+
+impl Drop for Guest<'_> {
+    fn drop(&mut self) {
+        if let (Some(engine), Some(_)) = (self.engine.as_deref_mut(), &self.adapter) {
+            // One that cannot be taken off ends the host's next call, not this one.
+            let _ = engine.set_adapter(None);
+        }
+    }
+}
+
+/// That `engine` can be one of the model in the file `model`, as far as it shows its decoder.
+pub fn check_engine<E: Engine + ?Sized>(engine: &E, model: &Path) -> Result<()> {
+    match engine.decoder() {
+        Some(decoder) => check_vocabulary(decoder.vocab_size(), &Gguf::open(model)?),
+        None => Ok(()),
+    }
+}
+
+/// The decoder of `engine`, for tokens.
+pub fn decoder_of(engine: &dyn Engine) -> Result<&dyn Decoder> {
+    engine.decoder().ok_or_else(|| {
+        Error::Unsupported("the engine knows no tokens, so there is nothing to train on".into())
+    })
 }
 
 fn load(path: &Path, options: &EngineOptions, progress: &dyn Progress) -> Result<Loaded> {

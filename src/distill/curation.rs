@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use super::base::{Guest, check_engine};
 use super::{CurateOptions, EarlyStops, Run};
 use crate::curate::{self, Earlier, Observer, Outcome, Plan, Sample, Selection, Verifier};
 use crate::engine::{Engine, Finish};
@@ -21,12 +22,7 @@ impl Run {
         progress: &dyn Progress,
         cancel: &Cancel,
     ) -> Result<Curation> {
-        let task = self.task_with(options)?;
-        let base = &mut self.base;
-        let verifier = self.verifier.clone();
-        let sampling = Sampling::of_training(&task, &self.questions, self.manifest.seed, verifier.as_deref());
-        let engine = &options.engine;
-        sampling.curate(&self.dir, || base.engine(None, engine, progress), options.stops, progress, cancel)
+        self.curate_on(&mut Guest::none(), options, progress, cancel)
     }
 
     /// The same by the caller's own engine, which is asked for only where samples are missing.
@@ -40,7 +36,34 @@ impl Run {
         let task = self.task_with(options)?;
         let verifier = self.verifier.as_deref();
         let sampling = Sampling::of_training(&task, &self.questions, self.manifest.seed, verifier);
-        sampling.curate(&self.dir, engine, options.stops, progress, cancel)
+        let model = self.base.path();
+        let checked = || {
+            let engine = engine()?;
+            check_engine(&*engine, model)?;
+            Ok(engine)
+        };
+        sampling.curate(&self.dir, checked, options.stops, progress, cancel)
+    }
+
+    /// As [`Run::curate`], by `guest` where there is one.
+    pub(super) fn curate_on(
+        &mut self,
+        guest: &mut Guest,
+        options: &CurateOptions,
+        progress: &dyn Progress,
+        cancel: &Cancel,
+    ) -> Result<Curation> {
+        let task = self.task_with(options)?;
+        let base = &mut self.base;
+        let verifier = self.verifier.as_deref();
+        let sampling = Sampling::of_training(&task, &self.questions, self.manifest.seed, verifier);
+        sampling.curate(
+            &self.dir,
+            || base.engine_or(guest, None, &options.engine, progress),
+            options.stops,
+            progress,
+            cancel,
+        )
     }
 
     /// Whether the labels are worth training on.
@@ -288,6 +311,7 @@ impl Observer for Watch<'_> {
         self.settled += 1;
         self.kept += usize::from(verdict.kept);
         self.sync()?;
+        self.progress.verdict(self.stage, verdict);
         self.tell();
         Ok(())
     }

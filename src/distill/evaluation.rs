@@ -2,8 +2,10 @@
 
 use std::path::Path;
 
+use super::base::Guest;
 use super::curation::Sampling;
 use super::{CurateOptions, Run};
+use crate::engine::Engine;
 use crate::evaluate::{self, DirectAnswers, Gate, Reasoned};
 use crate::report::{Decision, Evaluation};
 use crate::run::sha256;
@@ -21,8 +23,34 @@ impl Run {
         progress: &dyn Progress,
         cancel: &Cancel,
     ) -> Result<Decision> {
+        self.compare_systems_on(&mut Guest::none(), eval, gate, options, progress, cancel)
+    }
+
+    /// The same by the caller's own engine, which has no adapter applied.
+    pub fn compare_systems_with(
+        &mut self,
+        engine: &mut dyn Engine,
+        eval: &[Question],
+        gate: &Gate,
+        options: &CurateOptions,
+        progress: &dyn Progress,
+        cancel: &Cancel,
+    ) -> Result<Decision> {
+        let mut guest = Guest::of(engine, self.base.path())?;
+        self.compare_systems_on(&mut guest, eval, gate, options, progress, cancel)
+    }
+
+    pub(super) fn compare_systems_on(
+        &mut self,
+        guest: &mut Guest,
+        eval: &[Question],
+        gate: &Gate,
+        options: &CurateOptions,
+        progress: &dyn Progress,
+        cancel: &Cancel,
+    ) -> Result<Decision> {
         let task = self.task_with(options)?;
-        let (one, two) = self.base_answers(eval, &task, options, progress, cancel)?;
+        let (one, two) = self.base_answers(guest, eval, &task, options, progress, cancel)?;
         Ok(evaluate::worth_trying(gate, &task, eval, &one, &two))
     }
 
@@ -36,6 +64,36 @@ impl Run {
         progress: &dyn Progress,
         cancel: &Cancel,
     ) -> Result<Evaluation> {
+        self.evaluate_on(&mut Guest::none(), eval, adapter, options, progress, cancel)
+    }
+
+    /// The same by the caller's own engine, which has no adapter applied. Where it cannot apply any,
+    /// the distilled model is measured on an engine of the run's own.
+    pub fn evaluate_with(
+        &mut self,
+        engine: &mut dyn Engine,
+        eval: &[Question],
+        adapter: Option<&Path>,
+        options: &CurateOptions,
+        progress: &dyn Progress,
+        cancel: &Cancel,
+    ) -> Result<Evaluation> {
+        let mut guest = Guest::of(engine, self.base.path())?;
+        self.evaluate_on(&mut guest, eval, adapter, options, progress, cancel)
+    }
+
+    pub(super) fn evaluate_on(
+        &mut self,
+        guest: &mut Guest,
+        eval: &[Question],
+        adapter: Option<&Path>,
+        options: &CurateOptions,
+        progress: &dyn Progress,
+        cancel: &Cancel,
+    ) -> Result<Evaluation> {
+        if eval.is_empty() {
+            return Err(Error::input("questions", "there is no question; expected at least one"));
+        }
         let task = self.task_with(options)?;
         let own = self.dir.file("adapter.gguf");
         if adapter.is_none() && !own.exists() {
@@ -43,8 +101,8 @@ impl Run {
         }
         let adapter = adapter.unwrap_or(&own);
         let gguf = Gguf::open(adapter)?;
-        let (one, two) = self.base_answers(eval, &task, options, progress, cancel)?;
-        let engine = self.base.engine(Some(adapter), &options.engine, progress)?;
+        let (one, two) = self.base_answers(guest, eval, &task, options, progress, cancel)?;
+        let engine = self.base.engine_or(guest, Some(adapter), &options.engine, progress)?;
         progress.update(&Update { stage: Stage::Evaluate, done: 0, total: 0, note: "distilled".into() });
         let mut distilled = evaluate::ask_directly(engine, &task, eval, self.manifest.seed, cancel)?;
         distilled.perturbed = evaluate::ask_perturbed(engine, &task, eval, self.manifest.seed, cancel)?;
@@ -61,6 +119,7 @@ impl Run {
     /// questions are the same.
     fn base_answers(
         &mut self,
+        guest: &mut Guest,
         eval: &[Question],
         task: &Task,
         options: &CurateOptions,
@@ -71,7 +130,7 @@ impl Run {
         let one = match self.dir.saved("evaluation/system1.json")? {
             Some(one) => one,
             None => {
-                let engine = self.base.engine(None, &options.engine, progress)?;
+                let engine = self.base.engine_or(guest, None, &options.engine, progress)?;
                 let note = "System 1".into();
                 progress.update(&Update { stage: Stage::Evaluate, done: 0, total: 0, note });
                 let mut one = evaluate::ask_directly(engine, task, eval, self.manifest.seed, cancel)?;
@@ -100,7 +159,7 @@ impl Run {
         let (base, engine) = (&mut self.base, &options.engine);
         let (outcomes, seconds) = sampling.run(
             &self.dir,
-            || base.engine(None, engine, progress),
+            || base.engine_or(guest, None, engine, progress),
             options.stops,
             progress,
             cancel,

@@ -5,8 +5,9 @@ use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
+use super::base::decoder_of;
 use crate::curate::messages;
-use crate::engine::{Decoder, Finish, Message, Request, Role, Sampling, Scheduler, complete};
+use crate::engine::{Decoder, Engine, Finish, Message, Request, Role, Sampling, complete};
 use crate::task::{Answer, Learn, Question, Task};
 use crate::train::batch::Example;
 use crate::vote::Verdict;
@@ -143,11 +144,7 @@ pub fn read_examples(path: &Path) -> Result<Vec<Example>> {
 
 /// The base model's own answers to `prompts`, as examples; those it did not finish end without an
 /// end of turn, and empty ones are left out.
-pub fn replayed<D: Decoder>(
-    engine: &mut Scheduler<D>,
-    prompts: &[&Question],
-    cancel: &Cancel,
-) -> Result<Vec<Example>> {
+pub fn replayed(engine: &mut dyn Engine, prompts: &[&Question], cancel: &Cancel) -> Result<Vec<Example>> {
     let message = |q: &Question| vec![Message { role: Role::User, content: q.text().into() }];
     let sampling = Sampling { temperature: 0.0, max_tokens: REPLAYED_TOKENS, ..Sampling::default() };
     let requests = prompts.iter().enumerate().map(|(i, q)| Request {
@@ -158,7 +155,7 @@ pub fn replayed<D: Decoder>(
         seed: 0,
     });
     let completions = complete(engine, requests.collect(), cancel)?;
-    let decoder = engine.decoder();
+    let decoder = decoder_of(engine)?;
     let mut examples = Vec::new();
     for (question, completion) in prompts.iter().zip(completions) {
         let prompt = decoder.prompt(&message(question), false)?;

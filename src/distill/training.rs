@@ -6,9 +6,12 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::Run;
+use super::base::{Guest, decoder_of};
 use super::examples::{Labelled, divide, example, replayed};
 use crate::adapter;
+use crate::engine::Engine;
 use crate::evaluate;
+use crate::log::{Level, tell as tell_log};
 use crate::report::{AdapterFacts, Curation, Training};
 use crate::run::sha256;
 use crate::task::Question;
@@ -68,8 +71,36 @@ impl Run {
         progress: &dyn Progress,
         cancel: &Cancel,
     ) -> Result<Training> {
+        self.train_on(&mut Guest::none(), options, mixture, progress, cancel)
+    }
+
+    /// The same with the caller's own engine for everything but the comparison with llama.cpp: it
+    /// tokenizes the examples and, where it can apply the adapter, calibrates. It has none applied.
+    ///
+    /// # Errors
+    /// Besides those of [`Run::train`], [`Error::Unsupported`] for an engine without a decoder.
+    pub fn train_with(
+        &mut self,
+        engine: &mut dyn Engine,
+        options: &TrainOptions,
+        mixture: &Mixture,
+        progress: &dyn Progress,
+        cancel: &Cancel,
+    ) -> Result<Training> {
+        let mut guest = Guest::of(engine, self.base.path())?;
+        self.train_on(&mut guest, options, mixture, progress, cancel)
+    }
+
+    pub(super) fn train_on(
+        &mut self,
+        guest: &mut Guest,
+        options: &TrainOptions,
+        mixture: &Mixture,
+        progress: &dyn Progress,
+        cancel: &Cancel,
+    ) -> Result<Training> {
         options.check()?;
-        let material = self.material(options, mixture, progress, cancel)?;
+        let material = self.material(guest, options, mixture, progress, cancel)?;
         let model = Model::open(&Gguf::open(self.base.path())?)?;
         let start = match &mixture.start {
             None => None,
@@ -118,12 +149,13 @@ impl Run {
             adapter::verify(self.base.path(), &path, &model, &trained.adapter, &shown, options.threads);
         let parity = parity.inspect_err(|_| {
             // An adapter that llama.cpp reads differently must not be picked up by accident.
+            tell_log(Level::Warning, "kept the adapter as adapter.rejected.gguf");
             let _ = std::fs::rename(&path, self.dir.file("adapter.rejected.gguf"));
         })?;
         let note =
             format!("equal within {:.4} (relative rms {:.4})", parity.max_abs_diff, parity.relative_rms);
         tell(2, note);
-        if let Some(threshold) = self.calibrate(own_held_out, options.threads, progress, cancel)? {
+        if let Some(threshold) = self.calibrate(guest, own_held_out, options.threads, progress, cancel)? {
             provenance.push(("fallback.threshold", format!("{threshold:.4}")));
         }
         let bytes = write(&provenance)?;
@@ -145,6 +177,7 @@ impl Run {
     /// Gathers what `mixture` and the verdicts give to learn, as tokens.
     fn material(
         &mut self,
+        guest: &mut Guest,
         options: &TrainOptions,
         mixture: &Mixture,
         progress: &dyn Progress,
@@ -161,10 +194,11 @@ impl Run {
             parts.push((other.task.clone(), theirs));
         }
         let engine = self.base.options(options.threads);
-        let engine = self.base.engine(None, &engine, progress)?;
+        let engine = self.base.engine_or(guest, None, &engine, progress)?;
+        let decoder = decoder_of(engine)?;
         let (mut learn, mut held_out) = (Vec::new(), Vec::new());
         for (task, divided) in &parts {
-            let encode = |label: &Labelled| example(engine.decoder(), task, label);
+            let encode = |label: &Labelled| example(decoder, task, label);
             learn.extend(divided.learn.iter().map(encode).collect::<Result<Vec<_>>>()?);
             held_out.extend(divided.held_out.iter().map(encode).collect::<Result<Vec<_>>>()?);
         }
@@ -184,6 +218,7 @@ impl Run {
     /// trained on; `None` where there are none.
     fn calibrate(
         &mut self,
+        guest: &mut Guest,
         held_out: &[Labelled],
         threads: Option<u32>,
         progress: &dyn Progress,
@@ -194,7 +229,7 @@ impl Run {
         }
         let options = self.base.options(threads);
         let adapter = self.dir.file("adapter.gguf");
-        let engine = self.base.engine(Some(&adapter), &options, progress)?;
+        let engine = self.base.engine_or(guest, Some(&adapter), &options, progress)?;
         let (questions, labels): (Vec<_>, Vec<_>) =
             held_out.iter().map(|l| (l.question.clone(), l.answer.clone())).unzip();
         let direct = evaluate::ask_directly(engine, &self.task, &questions, self.manifest.seed, cancel)?;

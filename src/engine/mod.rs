@@ -9,6 +9,7 @@
 mod cells;
 mod chat;
 mod constraint;
+mod host;
 mod llama;
 pub mod measure;
 mod sampler;
@@ -19,6 +20,8 @@ mod text;
 mod toy;
 
 pub use chat::{ChatTemplate, Message, Role};
+pub(crate) use host::check_vocabulary;
+pub use host::{Host, HostCalls, HostFacts, HostResult};
 pub use llama::{Llama, LlamaOptions, ModelFacts, Weights};
 pub use sampler::Sampling;
 pub use scheduler::{Scheduler, Stats};
@@ -88,6 +91,10 @@ pub trait Decoder {
     fn copy_prefix(&mut self, from: SeqId, to: SeqId, len: u32);
     /// Forgets positions `from..` of `seq`.
     fn truncate(&mut self, seq: SeqId, from: u32);
+    /// Whether it can apply adapters.
+    fn takes_adapters(&self) -> bool {
+        true
+    }
     /// Applies the LoRA adapter in `path` from now on, or none. Clears every sequence.
     fn set_adapter(&mut self, path: Option<&std::path::Path>) -> Result<()>;
 
@@ -186,6 +193,14 @@ pub trait Engine {
     fn run(&mut self, source: &mut dyn Source, cancel: &Cancel) -> Result<()>;
     /// Applies a LoRA adapter file from now on, or none.
     fn set_adapter(&mut self, path: Option<&std::path::Path>) -> Result<()>;
+    /// Whether it can apply adapters.
+    fn takes_adapters(&self) -> bool {
+        true
+    }
+    /// The decoder that it runs on; none where it knows no tokens.
+    fn decoder(&self) -> Option<&dyn Decoder> {
+        None
+    }
 }
 
 /// Completes `requests` and returns the completions in their order.

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Serialize, de::DeserializeOwned};
 
+use crate::log::{Level, tell};
 use crate::{Error, Result};
 
 /// A journal of `T`s. Lines are handed to the system at once and synced by [`Journal::sync`].
@@ -30,6 +31,8 @@ impl<T: Serialize + DeserializeOwned> Journal<T> {
         let len = whole_lines(&mut file, all).map_err(Error::io("read", &path))?;
         let mut journal = Journal { path: path.clone(), file, len, appended: 0, _items: PhantomData };
         if len < all {
+            let lost = all - len;
+            tell(Level::Warning, &format!("{}: dropped a torn last line of {lost} bytes", path.display()));
             journal.rewind()?;
         }
         journal.file.seek(SeekFrom::Start(len)).map_err(Error::io("read", &path))?;

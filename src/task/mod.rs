@@ -14,6 +14,7 @@ mod raw;
 mod refusal;
 mod schema;
 mod select;
+mod set;
 mod step;
 
 use schemars::JsonSchema;
@@ -25,9 +26,10 @@ pub use answer::{
 };
 pub use items::Items;
 pub use perturbation::{Perturbation, UNPERTURBED};
-pub use question::{Question, read_questions};
+pub use question::{Question, parse_questions, read_questions};
 pub use questions::{Kind, Split, generate, kinds};
 pub use select::{SelectPrompt, read_number};
+pub use set::Questions;
 pub use step::{Marker, Output, Part, Step};
 pub(crate) use step::{THINKING_ENDS, without_thinking};
 

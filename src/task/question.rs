@@ -66,7 +66,10 @@ pub fn read_questions(path: &Path) -> Result<Vec<Question>> {
     parse_questions(&bytes, &path.display().to_string())
 }
 
-fn parse_questions(bytes: &[u8], origin: &str) -> Result<Vec<Question>> {
+/// Reads the text of a question file, as [`read_questions`] does. `origin` names it in errors.
+///
+/// Errors: [`Error::Input`] that names the line.
+pub fn parse_questions(bytes: &[u8], origin: &str) -> Result<Vec<Question>> {
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     let mut questions: Vec<Question> = Vec::new();
     let mut first_use = BTreeMap::new();

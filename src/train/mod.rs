@@ -43,7 +43,7 @@ pub use crate::tensor::gemm::Arithmetic;
 use crate::tensor::gemm::Kernel;
 
 use crate::pool::Pool;
-use crate::{Cancel, Error, Progress, Result, Stage, Update};
+use crate::{Cancel, Error, Progress, Result, Stage, TrainStep, Update};
 
 /// The outcome of training: the adapter and how it came about.
 #[derive(Debug)]
@@ -206,21 +206,23 @@ impl<'a> Trainer<'a> {
                 .iter()
                 .map(|i| &self.examples[*i])
                 .collect();
-            let loss = self.step(&chosen, step, total)?;
+            let (loss, lr) = self.step(&chosen, step, total)?;
             let cursor = &mut self.state.cursor;
             cursor.step += 1;
             cursor.loss_curve.push(loss);
             cursor.seconds += begin.elapsed().as_secs_f64();
-            progress.update(&Update {
-                stage: Stage::Train,
-                done: cursor.step,
-                total,
-                note: format!(
-                    "loss {loss:.3}, {:.0} tokens/s{}",
-                    cursor.tokens as f64 / cursor.seconds,
-                    cursor.held_out_curve.last().map_or(String::new(), |l| format!(", held-out loss {l:.3}"))
-                ),
-            });
+            tell(
+                progress,
+                &TrainStep {
+                    step: cursor.step,
+                    steps: total,
+                    epoch: cursor.step as f64 / per_epoch as f64,
+                    loss,
+                    held_out_loss: cursor.held_out_curve.last().copied(),
+                    tokens_per_s: cursor.tokens as f64 / cursor.seconds,
+                    lr,
+                },
+            );
             if judged_after(self.state.cursor.step, per_epoch) || self.state.cursor.step == total {
                 let begin = Instant::now();
                 self.judge(self.state.cursor.step as f64 / per_epoch as f64)?;
@@ -245,8 +247,8 @@ impl<'a> Trainer<'a> {
         order
     }
 
-    /// One optimiser step on `examples`; returns the mean loss per target token.
-    fn step(&mut self, examples: &[&Example], step: u64, total: u64) -> Result<f64> {
+    /// One optimiser step on `examples`; returns the mean loss per target token and the learning rate.
+    fn step(&mut self, examples: &[&Example], step: u64, total: u64) -> Result<(f64, f32)> {
         let count: usize = examples.iter().map(|e| e.target.len()).sum();
         let weight = 1.0 / count as f32;
         self.grads.fill(0.0);
@@ -286,7 +288,7 @@ impl<'a> Trainer<'a> {
         let Checkpoint { params, moments, .. } = &mut self.state;
         let faster = self.layout.groups(self.options.lora_plus);
         adamw.step(params, &self.grads, scale as f32, lr, &faster, moments);
-        Ok(loss)
+        Ok((loss, lr))
     }
 
     /// Measures the held-out loss, keeps the adapter if it is the best, and decides whether to stop.
@@ -346,6 +348,17 @@ impl<'a> Trainer<'a> {
         let params = if best.is_empty() { params } else { best };
         Trained { adapter: Adapter { layout: self.layout, params }, summary }
     }
+}
+
+fn tell(progress: &dyn Progress, step: &TrainStep) {
+    let held_out = step.held_out_loss.map_or(String::new(), |loss| format!(", held-out loss {loss:.3}"));
+    progress.update(&Update {
+        stage: Stage::Train,
+        done: step.step,
+        total: step.steps,
+        note: format!("loss {:.3}, {:.0} tokens/s{held_out}", step.loss, step.tokens_per_s),
+    });
+    progress.step(step);
 }
 
 /// Packs `examples` into batches of at most `max_tokens` computed tokens each (one example at least).

@@ -1,5 +1,7 @@
 //! The named parts of a layer: linear layers, which carry adapters, and norms.
 
+use crate::{Error, Result};
+
 /// A linear layer that carries a LoRA pair.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub enum Module {
@@ -54,6 +56,23 @@ impl Module {
     /// The module with this GGUF name.
     pub fn from_gguf_name(name: &str) -> Option<Module> {
         Module::ALL.into_iter().find(|m| m.gguf_name() == name)
+    }
+
+    /// The modules with these names, such as `attn_q,attn_v`; all of them for an empty text.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for a name that is none, with those there are.
+    pub fn list(names: &str) -> Result<Vec<Module>> {
+        if names.is_empty() {
+            return Ok(Module::ALL.to_vec());
+        }
+        let named = |name: &str| {
+            Module::from_gguf_name(name.trim()).ok_or_else(|| {
+                let known = Module::ALL.map(Module::gguf_name).join(", ");
+                Error::input("--modules", format!("no module is called {name:?}; modules: {known}"))
+            })
+        };
+        names.split(',').map(named).collect()
     }
 
     /// Whether it may have a bias.

@@ -429,6 +429,14 @@ impl<D: Decoder> Engine for Scheduler<D> {
         self.clear();
         self.decoder.set_adapter(path)
     }
+
+    fn takes_adapters(&self) -> bool {
+        self.decoder.takes_adapters()
+    }
+
+    fn decoder(&self) -> Option<&dyn Decoder> {
+        Some(&self.decoder)
+    }
 }
 
 impl Job {

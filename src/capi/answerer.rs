@@ -1,0 +1,261 @@
+//! Answers: direct where the model is sure, reasoned where it is not.
+
+use std::ffi::c_char;
+use std::mem::{offset_of, size_of};
+
+use super::boundary::{
+    Exclusive, Failure, entry, hand_out, lend, optional_text, place, release, required, text,
+};
+use super::cancel::{self, sn_cancel};
+use super::decoder::{self, sn_decoder};
+use super::error::{Text, sn_error};
+use super::model::sn_model;
+use super::params::{self, Params};
+use super::sampling::Sampling;
+use super::status::sn_status;
+use super::task::sn_task;
+use crate::answer::{Answered, Answerer, Route, Session};
+use crate::task::Question;
+
+/// Which way a question was answered. Since 0.1.
+#[repr(i32)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum sn_route {
+    /// By one short completion.
+    Direct = 0,
+    /// By a vote of reasoned samples.
+    Reasoned = 1,
+}
+
+/// How sn_answerer_new() sets up. Fill it with sn_answer_params_init(), then set what you need; 0 and
+/// NULL stand for the defaults. Later versions append fields, whose zero means what this version
+/// does. Since 0.1.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct sn_answer_params {
+    /// The size of this struct as the caller knows it. Set by sn_answer_params_init().
+    pub struct_size: usize,
+    /// Answer directly where the model's own probability of its answer is at least this. 0 or less:
+    /// as calibrated when the adapter was trained, else 0.9. Above 1: always reason.
+    pub threshold: f64,
+    /// Where the randomness of reasoned answers comes from. Default 0.
+    pub seed: u64,
+    /// Bytes for the model, its expanded weights and its KV cache together; 0 for what is free.
+    pub max_memory: u64,
+    /// Threads to compute with, at most 1024; 0 for all cores.
+    pub threads: u32,
+    /// Sequences sampled at once, at most 256; 0 for the default, 16.
+    pub slots: u32,
+    /// An sn_weights; SN_WEIGHTS_AUTO is as is, since few sequences run at once.
+    pub weights: i32,
+    /// Must be 0.
+    pub reserved: u32,
+    /// The host's own inference to answer with; NULL for the library's. Must stay usable until the
+    /// answerer is freed.
+    pub decoder: *const sn_decoder,
+}
+
+// SAFETY: numbers and a pointer; the last has the largest alignment.
+unsafe impl Params for sn_answer_params {
+    const FIRST_SIZE: usize = offset_of!(sn_answer_params, decoder) + size_of::<*const sn_decoder>();
+    const INIT: &'static str = "sn_answer_params_init";
+    const DEFAULT: sn_answer_params = sn_answer_params {
+        struct_size: size_of::<sn_answer_params>(),
+        threshold: 0.0,
+        seed: 0,
+        max_memory: 0,
+        threads: 0,
+        slots: 0,
+        weights: 0,
+        reserved: 0,
+        decoder: std::ptr::null(),
+    };
+}
+
+impl sn_answer_params {
+    fn sampling(&self) -> Sampling {
+        Sampling {
+            threads: self.threads,
+            slots: self.slots,
+            weights: self.weights,
+            max_memory: self.max_memory,
+        }
+    }
+
+    fn threshold(&self) -> Result<Option<f64>, Failure> {
+        if self.threshold.is_nan() {
+            return Err(Failure::argument("params.threshold", "is not a number"));
+        }
+        Ok((self.threshold > 0.0).then_some(self.threshold))
+    }
+}
+
+/// Fills `params` with the defaults. `struct_size` is `sizeof *params`. Does nothing for NULL.
+///
+/// Since 0.1.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sn_answer_params_init(params: *mut sn_answer_params, struct_size: usize) {
+    // SAFETY: by the header's rules.
+    entry!(or () => unsafe { params::init(params, struct_size) })
+}
+
+/// A loaded model that answers one question after another: directly where it is sure, by reasoning
+/// where it is not.
+///
+///     sn_answerer *answerer = NULL;
+///     sn_answer *answer = NULL;
+///     sn_answerer_new(model, NULL, "run/adapter.gguf", SN_NUL_TERMINATED, NULL, &answerer, &err);
+///     sn_answerer_ask(answerer, "Is the coin still heads up?", SN_NUL_TERMINATED, NULL,
+///                     &answer, &err);
+///     puts(sn_answer_text(answer, NULL));
+///     sn_answer_free(answer);
+///     sn_answerer_free(answerer);
+///
+/// with every status checked, and the text, which is NULL where none could be read.
+///
+/// Ownership: the caller's; free it with sn_answerer_free(). Threads: a `sn_answerer *` may be used by
+/// one thread at a time; a call while another is running is SN_STATUS_INVALID_ARGUMENT. Since 0.1.
+pub struct sn_answerer(Exclusive<Session>);
+
+/// An answer and how it came about.
+///
+/// Ownership: the caller's; free it with sn_answer_free(). Threads: a `const sn_answer *` may be used
+/// from any number of threads. Since 0.1.
+pub struct sn_answer {
+    answered: Answered,
+    text: Option<Text>,
+}
+
+/// Loads `model`, with the adapter in the file `adapter_path` unless that is NULL, to answer
+/// questions of `task`; NULL: the task that the adapter was trained on. Takes seconds. `params` may
+/// be NULL for the defaults. Model and task need not outlive the call.
+///
+/// `*out` is the answerer on success and untouched on failure.
+///
+/// Errors: SN_STATUS_INPUT where `task` is NULL and no adapter names one; SN_STATUS_IO;
+/// SN_STATUS_MODEL; SN_STATUS_ENGINE; SN_STATUS_INVALID_ARGUMENT. Since 0.1.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sn_answerer_new(
+    model: *const sn_model,
+    task: *const sn_task,
+    adapter_path: *const c_char,
+    adapter_path_len: usize,
+    params: *const sn_answer_params,
+    out: *mut *mut sn_answerer,
+    err: *mut *mut sn_error,
+) -> sn_status {
+    entry!(err => {
+        // SAFETY: by the header's rules.
+        let (model, params) = unsafe { (required("model", model)?, params::read_or_default("params", params)?) };
+        // SAFETY: by the header's rules.
+        let (task, adapter) = unsafe {
+            (task.as_ref(), optional_text("adapter_path", adapter_path, adapter_path_len)?)
+        };
+        let out = place("out", out)?;
+        params::zero("params.reserved", params.reserved)?;
+        let answerer = Answerer {
+            model: &model.model.path,
+            adapter: adapter.map(str::as_ref),
+            task: task.map(|task| &task.task),
+            threshold: params.threshold()?,
+            engine: params.sampling().engine()?,
+            seed: params.seed,
+        };
+        model.poison.guard(|| {
+            // SAFETY: by the header's rules.
+            let engine = unsafe { decoder::engine("params.decoder", params.decoder, answerer.model) }?;
+            let session = match engine {
+                Some(engine) => answerer.load_with(Box::new(engine))?,
+                None => answerer.load()?,
+            };
+            // SAFETY: not NULL, so writable, by the header's rules.
+            unsafe { hand_out(out, sn_answerer(Exclusive::new(session))) };
+            Ok(())
+        })
+    })
+}
+
+/// Answers `question`, UTF-8 of `len` bytes, or ending in NUL with SN_NUL_TERMINATED. The same
+/// question gets the same answer every time. `cancel` may be NULL.
+///
+/// `*out` is the answer on success, even where no text could be read from what the model wrote, and
+/// untouched on failure.
+///
+/// Errors: SN_STATUS_INPUT where the task needs more of a question than its text;
+/// SN_STATUS_MODEL where the adapter does not fit the model; SN_STATUS_CANCELLED; SN_STATUS_ENGINE;
+/// SN_STATUS_INVALID_ARGUMENT; SN_STATUS_INTERNAL. After any but the last the next question can be
+/// asked. Since 0.1.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sn_answerer_ask(
+    answerer: *mut sn_answerer,
+    question: *const c_char,
+    len: usize,
+    cancel: *const sn_cancel,
+    out: *mut *mut sn_answer,
+    err: *mut *mut sn_error,
+) -> sn_status {
+    entry!(err => {
+        // SAFETY: by the header's rules.
+        let (answerer, question, cancel) = unsafe {
+            (required("answerer", answerer)?, text("question", question, len)?, cancel::of(cancel))
+        };
+        let out = place("out", out)?;
+        answerer.0.change("answerer", |session| {
+            let answered = session.answer(&Question::new("question", question, Vec::new()), &cancel)?;
+            let text = answered.answer.as_deref().map(Text::new);
+            // SAFETY: not NULL, so writable, by the header's rules.
+            unsafe { hand_out(out, sn_answer { answered, text }) };
+            Ok(())
+        })
+    })
+}
+
+/// Frees an answerer and gives its memory back. Does nothing for NULL. Since 0.1.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sn_answerer_free(answerer: *mut sn_answerer) {
+    // SAFETY: by the header's rules.
+    entry!(or () => unsafe { release(answerer) })
+}
+
+/// The answer; NULL where none could be read from what the model wrote.
+///
+/// Returns UTF-8 of `*len` bytes, followed by a NUL; `len` may be NULL. NULL for NULL.
+/// Ownership: the answer's; valid until it is freed. Since 0.1.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sn_answer_text(answer: *const sn_answer, len: *mut usize) -> *const c_char {
+    // SAFETY: by the header's rules.
+    entry!(or std::ptr::null() => unsafe { lend(answer.as_ref().and_then(|answer| answer.text.as_ref()), len) })
+}
+
+/// How sure the answer is, 0 to 1: the model's own probability of a direct one, the share of the votes
+/// of a reasoned one. 0 for NULL. Since 0.1.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sn_answer_confidence(answer: *const sn_answer) -> f64 {
+    // SAFETY: by the header's rules.
+    entry!(or 0.0 => unsafe { answer.as_ref() }.map_or(0.0, |answer| answer.answered.confidence))
+}
+
+/// Which way the question was answered; SN_ROUTE_DIRECT for NULL. Since 0.1.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sn_answer_route(answer: *const sn_answer) -> sn_route {
+    // SAFETY: by the header's rules.
+    let route = entry!(or None => unsafe { answer.as_ref() }.map(|answer| answer.answered.route));
+    match route {
+        Some(Route::Reasoned) => sn_route::Reasoned,
+        Some(Route::Direct) | None => sn_route::Direct,
+    }
+}
+
+/// Every token generated for the answer, of both ways where both were taken; 0 for NULL. Since 0.1.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sn_answer_tokens(answer: *const sn_answer) -> u64 {
+    // SAFETY: by the header's rules.
+    entry!(or 0 => unsafe { answer.as_ref() }.map_or(0, |answer| answer.answered.tokens as u64))
+}
+
+/// Frees an answer. Does nothing for NULL. Since 0.1.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sn_answer_free(answer: *mut sn_answer) {
+    // SAFETY: by the header's rules.
+    entry!(or () => unsafe { release(answer) })
+}

@@ -1,0 +1,174 @@
+//! Questions, read, generated or handed over one by one.
+
+use std::ffi::c_char;
+
+use super::boundary::{Exclusive, Failure, entry, hand_out, optional_text, place, release, required, text};
+use super::error::sn_error;
+use super::sampling::choose;
+use super::status::sn_status;
+use crate::task::{Questions, Split, generate, parse_questions, read_questions};
+
+/// Which part of the people, places, objects and words generated questions are about. Since 0.1.
+#[repr(i32)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum sn_split {
+    /// Questions to learn from.
+    Train = 0,
+    /// Questions to measure on: about none of what the others are about.
+    Test = 1,
+}
+
+/// A set of questions with different ids.
+///
+///     sn_questions *questions = sn_questions_new();
+///     sn_questions_add(questions, NULL, 0, "Is the coin heads up?", SN_NUL_TERMINATED,
+///                      NULL, 0, &err);
+///
+/// Ownership: the caller's; free it with sn_questions_free(). Calls that take one copy it. Threads:
+/// a `const sn_questions *` may be used from any number of threads, a `sn_questions *` by one. Since
+/// 0.1.
+pub struct sn_questions(Exclusive<Questions>);
+
+impl sn_questions {
+    fn new(questions: Questions) -> sn_questions {
+        sn_questions(Exclusive::new(questions))
+    }
+
+    /// A copy of the questions.
+    pub(super) fn read(&self, name: &str) -> Result<Questions, Failure> {
+        self.0.share(name, |questions| Ok(questions.clone()))
+    }
+}
+
+/// No questions yet; add some with sn_questions_add().
+///
+/// Ownership: the caller's; free it with sn_questions_free(). Since 0.1.
+#[unsafe(no_mangle)]
+pub extern "C" fn sn_questions_new() -> *mut sn_questions {
+    entry!(or std::ptr::null_mut() => Box::into_raw(Box::new(sn_questions::new(Questions::new()))))
+}
+
+/// Reads a file with one question a line: JSON lines,
+/// {"id": …, "question": …, "answer": …}, of which only "question" is needed, "answer" may be a
+/// list of accepted texts, and "fields" takes an object of texts for tasks with several; or plain
+/// text, where the first line does not start with a brace.
+///
+/// `path` is UTF-8 of `len` bytes, or ends in NUL with SN_NUL_TERMINATED. `*out` is the set on
+/// success and untouched on failure.
+///
+/// Errors: SN_STATUS_IO; SN_STATUS_INPUT with the line that is wrong, and for a file without a
+/// question; SN_STATUS_INVALID_ARGUMENT. Since 0.1.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sn_questions_read(
+    path: *const c_char,
+    len: usize,
+    out: *mut *mut sn_questions,
+    err: *mut *mut sn_error,
+) -> sn_status {
+    entry!(err => {
+        // SAFETY: by the header's rules.
+        let path = unsafe { text("path", path, len) }?;
+        let out = place("out", out)?;
+        let questions = Questions::from(read_questions(path.as_ref())?);
+        // SAFETY: not NULL, so writable, by the header's rules.
+        unsafe { hand_out(out, sn_questions::new(questions)) };
+        Ok(())
+    })
+}
+
+/// Reads the same from memory: `lines` is what such a file holds. Messages call it "lines".
+///
+/// Errors: SN_STATUS_INPUT, SN_STATUS_INVALID_ARGUMENT. Since 0.1.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sn_questions_parse(
+    lines: *const c_char,
+    len: usize,
+    out: *mut *mut sn_questions,
+    err: *mut *mut sn_error,
+) -> sn_status {
+    entry!(err => {
+        // SAFETY: by the header's rules.
+        let lines = unsafe { text("lines", lines, len) }?;
+        let out = place("out", out)?;
+        let questions = Questions::from(parse_questions(lines.as_bytes(), "lines")?);
+        // SAFETY: not NULL, so writable, by the header's rules.
+        unsafe { hand_out(out, sn_questions::new(questions)) };
+        Ok(())
+    })
+}
+
+/// Generates `n` different questions with their right answers. `kind` is a name such as "coin-flip"
+/// (`secondnature questions` lists them) of `len` bytes; `seed` chooses among the questions of
+/// `split`, an sn_split.
+///
+/// Errors: SN_STATUS_INPUT for an unknown kind, which lists the kinds, and where the split has fewer
+/// than `n` questions; SN_STATUS_INVALID_ARGUMENT. Since 0.1.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sn_questions_generate(
+    kind: *const c_char,
+    len: usize,
+    n: usize,
+    seed: u64,
+    split: i32,
+    out: *mut *mut sn_questions,
+    err: *mut *mut sn_error,
+) -> sn_status {
+    entry!(err => {
+        // SAFETY: by the header's rules.
+        let kind = unsafe { text("kind", kind, len) }?;
+        let splits = [(sn_split::Train as i32, Split::Train), (sn_split::Test as i32, Split::Test)];
+        let split = choose("split", "sn_split", split, &splits)?;
+        let out = place("out", out)?;
+        let questions = Questions::from(generate(kind, n, seed, split)?);
+        // SAFETY: not NULL, so writable, by the header's rules.
+        unsafe { hand_out(out, sn_questions::new(questions)) };
+        Ok(())
+    })
+}
+
+/// Adds one question. `id` names it in verdicts and files; NULL: "q1", "q2" and so on by its place.
+/// `gold` is the right answer, which is never learnt from and only measures; NULL: unknown.
+///
+/// Errors: SN_STATUS_INPUT for an empty question or id and an id that is there already, in which
+/// case nothing is added; SN_STATUS_INVALID_ARGUMENT. Since 0.1.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sn_questions_add(
+    questions: *mut sn_questions,
+    id: *const c_char,
+    id_len: usize,
+    question: *const c_char,
+    question_len: usize,
+    gold: *const c_char,
+    gold_len: usize,
+    err: *mut *mut sn_error,
+) -> sn_status {
+    entry!(err => {
+        // SAFETY: by the header's rules.
+        let questions = unsafe { required("questions", questions) }?;
+        // SAFETY: by the header's rules.
+        let (id, question, gold) = unsafe {
+            (
+                optional_text("id", id, id_len)?,
+                text("question", question, question_len)?,
+                optional_text("gold", gold, gold_len)?,
+            )
+        };
+        questions.0.change("questions", |questions| Ok(questions.add(id, question, gold)?))
+    })
+}
+
+/// The number of questions; 0 for NULL. Since 0.1.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sn_questions_count(questions: *const sn_questions) -> usize {
+    // SAFETY: by the header's rules.
+    entry!(or 0 => unsafe { questions.as_ref() }.map_or(0, |questions| {
+        questions.0.share("questions", |questions| Ok(questions.as_slice().len())).unwrap_or(0)
+    }))
+}
+
+/// Frees questions. Does nothing for NULL. Since 0.1.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sn_questions_free(questions: *mut sn_questions) {
+    // SAFETY: by the header's rules.
+    entry!(or () => unsafe { release(questions) })
+}

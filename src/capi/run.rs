@@ -1,0 +1,328 @@
+//! A run, stage by stage.
+
+use std::ffi::c_char;
+use std::path::PathBuf;
+
+use super::boundary::{
+    Exclusive, Failure, entry, hand_out, lend, optional_text, place, release, required, text,
+};
+use super::cancel::{self, sn_cancel};
+use super::curate::sn_curate_params;
+use super::decoder;
+use super::error::{Text, sn_error};
+use super::evaluate::sn_evaluate_params;
+use super::model::sn_model;
+use super::params;
+use super::progress::Host;
+use super::questions::sn_questions;
+use super::status::sn_status;
+use super::string::give_json;
+use super::task::sn_task;
+use super::train::sn_train_params;
+use super::verifier::verifier;
+use crate::Cancel;
+use crate::distill::{Run, Setup, finished_adapter};
+
+/// A run directory and its stages. Each keeps what it finishes, so that the same call resumes it
+/// after an interruption, in this process or another. In order:
+///
+///     sn_run *run = NULL;
+///     sn_run_create(model, task, questions, "run", SN_NUL_TERMINATED, 1, &run, &err);
+///     sn_run_curate(run, NULL, NULL, NULL, &err);            (samples and votes)
+///     sn_run_judge(run, held_out, NULL, &json, &len, &err);  (is it worth while?)
+///     sn_run_train(run, NULL, NULL, NULL, &err);             (writes adapter.gguf)
+///     sn_run_evaluate(run, held_out, NULL, NULL, NULL, &err);
+///     sn_run_report(run, &json, &len, &err);
+///     sn_run_free(run);
+///
+/// with every status checked. The engine stays loaded between stages that can share it.
+///
+/// Ownership: the caller's; free it with sn_run_free(), which unlocks the directory. Threads: a
+/// `sn_run *` may be used by one thread at a time; a call while another is running, as from within a
+/// callback, is SN_STATUS_INVALID_ARGUMENT. Since 0.1.
+pub struct sn_run {
+    run: Exclusive<Run>,
+    out: PathBuf,
+    adapter: Text,
+}
+
+impl sn_run {
+    fn new(run: Run) -> sn_run {
+        let out = run.path().to_path_buf();
+        let adapter = Text::new(out.join("adapter.gguf").display().to_string());
+        sn_run { run: Exclusive::new(run), out, adapter }
+    }
+}
+
+/// Makes the run directory `out_dir`, or opens it to resume the same run. Hashes the model, which
+/// takes a second for each gigabyte or so. `seed` is where all sampling comes from.
+///
+/// `out_dir` is UTF-8 of `len` bytes, or ends in NUL with SN_NUL_TERMINATED. Task and questions are
+/// copied. `*out` is the run on success and untouched on failure.
+///
+/// Errors: SN_STATUS_INPUT where there is no question; SN_STATUS_RUN when `out_dir` holds another run
+/// or is in use; SN_STATUS_IO; SN_STATUS_MODEL; SN_STATUS_INVALID_ARGUMENT. Since 0.1.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sn_run_create(
+    model: *const sn_model,
+    task: *const sn_task,
+    questions: *const sn_questions,
+    out_dir: *const c_char,
+    len: usize,
+    seed: u64,
+    out: *mut *mut sn_run,
+    err: *mut *mut sn_error,
+) -> sn_status {
+    entry!(err => {
+        // SAFETY: by the header's rules.
+        let (model, task, questions) = unsafe {
+            (required("model", model)?, required("task", task)?, required("questions", questions)?)
+        };
+        // SAFETY: by the header's rules.
+        let out_dir = unsafe { text("out_dir", out_dir, len) }?;
+        let out = place("out", out)?;
+        model.poison.guard(|| {
+            let setup = Setup {
+                model: model.model.path.clone(),
+                task: task.task.clone(),
+                questions: questions.read("questions")?.as_slice().to_vec(),
+                out: out_dir.into(),
+                seed,
+            };
+            let run = Run::create(&setup, &Cancel::new())?;
+            // SAFETY: not NULL, so writable, by the header's rules.
+            unsafe { hand_out(out, sn_run::new(run)) };
+            Ok(())
+        })
+    })
+}
+
+/// Opens an existing run directory. `model_path` is where its model is now, if that has moved; NULL:
+/// where the run found it.
+///
+/// `*out` is the run on success and untouched on failure.
+///
+/// Errors: SN_STATUS_RUN when `out_dir` is no run directory, is in use, or belongs to a model with
+/// other contents; SN_STATUS_IO; SN_STATUS_MODEL; SN_STATUS_INVALID_ARGUMENT. Since 0.1.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sn_run_open(
+    out_dir: *const c_char,
+    len: usize,
+    model_path: *const c_char,
+    model_path_len: usize,
+    out: *mut *mut sn_run,
+    err: *mut *mut sn_error,
+) -> sn_status {
+    entry!(err => {
+        // SAFETY: by the header's rules.
+        let (out_dir, model) = unsafe {
+            (text("out_dir", out_dir, len)?, optional_text("model_path", model_path, model_path_len)?)
+        };
+        let out = place("out", out)?;
+        let run = Run::open(out_dir.as_ref(), model.map(str::as_ref), &Cancel::new())?;
+        // SAFETY: not NULL, so writable, by the header's rules.
+        unsafe { hand_out(out, sn_run::new(run)) };
+        Ok(())
+    })
+}
+
+/// The first stage: samples every training question until its vote is settled. Blocks until done,
+/// minutes to hours. `params` may be NULL for the defaults.
+///
+/// On success `*json` is what report.json has under "curation", `*json_len` its length in bytes
+/// without the NUL that follows it; either may be NULL. On failure both are untouched.
+///
+/// Errors: SN_STATUS_INVALID_ARGUMENT; SN_STATUS_INPUT; SN_STATUS_CANCELLED; SN_STATUS_IO;
+/// SN_STATUS_ENGINE; SN_STATUS_INTERNAL. Ownership: free `*json` with sn_string_free(). Since 0.1.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sn_run_curate(
+    run: *mut sn_run,
+    params: *const sn_curate_params,
+    json: *mut *mut c_char,
+    json_len: *mut usize,
+    err: *mut *mut sn_error,
+) -> sn_status {
+    entry!(err => {
+        // SAFETY: by the header's rules.
+        let (handle, params) = unsafe { (required("run", run)?, params::read_or_default("params", params)?) };
+        let options = params.options()?;
+        // SAFETY: by the header's rules.
+        let cancel = unsafe { cancel::of(params.cancel) };
+        let host = Host::new(params.callbacks());
+        handle.run.change("run", |run| {
+            run.verifier = verifier(params.verifier, params.verifier_user_data);
+            // SAFETY: by the header's rules.
+            let engine = unsafe { decoder::engine("params.decoder", params.decoder, run.model()) }?;
+            let curation = match engine {
+                Some(mut engine) => run.curate_with(|| Ok(&mut engine), &options, &host, &cancel)?,
+                None => run.curate(&options, &host, &cancel)?,
+            };
+            // SAFETY: by the header's rules.
+            unsafe { give_json(&curation, json, json_len) }
+        })
+    })
+}
+
+/// Whether distilling looks worth while: by how many answers were kept and how they are spread, and
+/// with held-out questions, `eval`, also by whether the vote is right more often than the direct
+/// answer. `eval` may be NULL, and so may `params`, for the defaults. The answers to `eval` are kept
+/// for sn_run_evaluate().
+///
+/// SN_STATUS_OK either way: `*json` is what report.json has under "decision", with the keys "distil"
+/// (true or false), "why", and where not, "reasons" and "advice".
+///
+/// Errors: SN_STATUS_RUN before curation is finished; SN_STATUS_INPUT where a held-out question is a
+/// training question; else as sn_run_curate(). Ownership: free `*json` with sn_string_free().
+/// Since 0.1.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sn_run_judge(
+    run: *mut sn_run,
+    eval: *const sn_questions,
+    params: *const sn_evaluate_params,
+    json: *mut *mut c_char,
+    json_len: *mut usize,
+    err: *mut *mut sn_error,
+) -> sn_status {
+    entry!(err => {
+        // SAFETY: by the header's rules.
+        let (handle, params) = unsafe { (required("run", run)?, params::read_or_default("params", params)?) };
+        // SAFETY: by the header's rules.
+        let eval = unsafe { eval.as_ref() }.map_or(Ok(Default::default()), |eval| eval.read("eval"))?;
+        let (options, gate) = (params.options()?, params.gate()?);
+        // SAFETY: by the header's rules.
+        let cancel = unsafe { cancel::of(params.cancel) };
+        let host = Host::new(params.callbacks());
+        handle.run.change("run", |run| {
+            run.verifier = verifier(params.verifier, params.verifier_user_data);
+            // SAFETY: by the header's rules.
+            let engine = unsafe { decoder::engine("params.decoder", params.decoder, run.model()) }?;
+            let decision = match engine {
+                Some(mut engine) => run.judge_with(&mut engine, eval.as_slice(), &gate, &options, &host, &cancel)?,
+                None => run.judge(eval.as_slice(), &gate, &options, &host, &cancel)?,
+            };
+            // SAFETY: by the header's rules.
+            unsafe { give_json(&decision, json, json_len) }
+        })
+    })
+}
+
+/// The second stage: trains the adapter on the kept answers, writes adapter.gguf, compares it with
+/// llama.cpp, and finds the confidence from which its direct answers can be trusted. `params` may be
+/// NULL for the defaults. Training goes on whatever sn_run_judge() found, as long as one answer was
+/// kept.
+///
+/// On success `*json` is what report.json has under "training"; as in sn_run_curate().
+///
+/// Errors: SN_STATUS_RUN before curation is finished; SN_STATUS_REFUSED where no answer was kept;
+/// SN_STATUS_TRAINING; SN_STATUS_PARITY; else as sn_run_curate(). Ownership: free `*json` with
+/// sn_string_free(). Since 0.1.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sn_run_train(
+    run: *mut sn_run,
+    params: *const sn_train_params,
+    json: *mut *mut c_char,
+    json_len: *mut usize,
+    err: *mut *mut sn_error,
+) -> sn_status {
+    entry!(err => {
+        // SAFETY: by the header's rules.
+        let (handle, params) = unsafe { (required("run", run)?, params::read_or_default("params", params)?) };
+        // SAFETY: by the header's rules.
+        let (options, mixture, cancel) =
+            unsafe { (params.options()?, params.mixture()?, cancel::of(params.cancel)) };
+        let host = Host::new(params.callbacks());
+        handle.run.change("run", |run| {
+            // SAFETY: by the header's rules.
+            let engine = unsafe { decoder::engine("params.decoder", params.decoder, run.model()) }?;
+            let training = match engine {
+                Some(mut engine) => run.train_with(&mut engine, &options, &mixture, &host, &cancel)?,
+                None => run.train(&options, &mixture, &host, &cancel)?,
+            };
+            // SAFETY: by the header's rules.
+            unsafe { give_json(&training, json, json_len) }
+        })
+    })
+}
+
+/// The last stage: measures the direct answer, the vote and the distilled model on the held-out
+/// questions `eval`, with right answers if there are any. `params` may be NULL for the defaults.
+///
+/// On success `*json` is what report.json has under "evaluation"; as in sn_run_curate().
+///
+/// Errors: SN_STATUS_RUN where there is no adapter yet; SN_STATUS_INPUT where there is no question;
+/// else as sn_run_curate(). Ownership: free `*json` with sn_string_free(). Since 0.1.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sn_run_evaluate(
+    run: *mut sn_run,
+    eval: *const sn_questions,
+    params: *const sn_evaluate_params,
+    json: *mut *mut c_char,
+    json_len: *mut usize,
+    err: *mut *mut sn_error,
+) -> sn_status {
+    entry!(err => {
+        // SAFETY: by the header's rules.
+        let (handle, params) = unsafe { (required("run", run)?, params::read_or_default("params", params)?) };
+        // SAFETY: by the header's rules.
+        let eval = unsafe { required("eval", eval) }?.read("eval")?;
+        let options = params.options()?;
+        // SAFETY: by the header's rules.
+        let (adapter, cancel) = unsafe { (params.adapter()?, cancel::of(params.cancel)) };
+        let host = Host::new(params.callbacks());
+        handle.run.change("run", |run| {
+            run.verifier = verifier(params.verifier, params.verifier_user_data);
+            // SAFETY: by the header's rules.
+            let engine = unsafe { decoder::engine("params.decoder", params.decoder, run.model()) }?;
+            let evaluation = match engine {
+                Some(mut engine) => run.evaluate_with(&mut engine, eval.as_slice(), adapter, &options, &host, &cancel)?,
+                None => run.evaluate(eval.as_slice(), adapter, &options, &host, &cancel)?,
+            };
+            // SAFETY: by the header's rules.
+            unsafe { give_json(&evaluation, json, json_len) }
+        })
+    })
+}
+
+/// Writes report.json, with what the finished stages found; its text is `*json`, as in
+/// sn_run_curate().
+///
+/// Errors: SN_STATUS_IO; SN_STATUS_RUN; SN_STATUS_INVALID_ARGUMENT. Ownership: free `*json` with
+/// sn_string_free(). Since 0.1.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sn_run_report(
+    run: *mut sn_run,
+    json: *mut *mut c_char,
+    json_len: *mut usize,
+    err: *mut *mut sn_error,
+) -> sn_status {
+    entry!(err => {
+        // SAFETY: by the header's rules.
+        let handle = unsafe { required("run", run) }?;
+        handle.run.change("run", |run| {
+            let report = run.write_report()?;
+            // SAFETY: by the header's rules.
+            unsafe { give_json(&report, json, json_len) }
+        })
+    })
+}
+
+/// The path of the run's adapter; NULL before there is one that is finished and verified.
+///
+/// Returns UTF-8 of `*len` bytes, followed by a NUL; `len` may be NULL. NULL for NULL.
+/// Ownership: the run's; valid until it is freed. Since 0.1.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sn_run_adapter_path(run: *const sn_run, len: *mut usize) -> *const c_char {
+    entry!(or std::ptr::null() => {
+        // SAFETY: by the header's rules.
+        let finished = unsafe { run.as_ref() }.filter(|run| finished_adapter(&run.out).is_some());
+        // SAFETY: by the header's rules.
+        unsafe { lend(finished.map(|run| &run.adapter), len) }
+    })
+}
+
+/// Frees a run and unlocks its directory. Does nothing for NULL. Since 0.1.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sn_run_free(run: *mut sn_run) {
+    // SAFETY: by the header's rules.
+    entry!(or () => unsafe { release(run) })
+}

@@ -1,0 +1,233 @@
+/* Every params struct: older and newer ones, numbers out of range. Arguments: MODEL QUESTIONS OUT. */
+#include <secondnature.h>
+
+#include "check.h"
+
+#define Z SN_NUL_TERMINATED
+#define NEWER 64
+
+static sn_model *model;
+static sn_task *task;
+static sn_questions *questions;
+static sn_run *run;
+
+static int32_t distill(const void *params, sn_error **err) {
+    return sn_distill(model, params, NULL, NULL, err);
+}
+static int32_t curate(const void *params, sn_error **err) {
+    return sn_run_curate(run, params, NULL, NULL, err);
+}
+static int32_t judge(const void *params, sn_error **err) {
+    return sn_run_judge(run, NULL, params, NULL, NULL, err);
+}
+static int32_t evaluate(const void *params, sn_error **err) {
+    return sn_run_evaluate(run, questions, params, NULL, NULL, err);
+}
+static int32_t train(const void *params, sn_error **err) {
+    return sn_run_train(run, params, NULL, NULL, err);
+}
+static int32_t answer(const void *params, sn_error **err) {
+    sn_answerer *answerer = NULL;
+    const int32_t status = sn_answerer_new(model, task, NULL, 0, params, &answerer, err);
+    sn_answerer_free(answerer);
+    return status;
+}
+
+static void init_distill(void *params, size_t size) { sn_distill_params_init(params, size); }
+static void init_evaluate(void *params, size_t size) { sn_evaluate_params_init(params, size); }
+static void init_train(void *params, size_t size) { sn_train_params_init(params, size); }
+static void init_answer(void *params, size_t size) { sn_answer_params_init(params, size); }
+
+struct params {
+    const char *init_name;
+    size_t size, first_size;
+    void (*init)(void *params, size_t size);
+    int32_t (*use)(const void *params, sn_error **err);
+    int32_t status; /* of defaults, in this state of the run */
+    const char *words;
+};
+
+static void sizes(const struct params *p) {
+    union {
+        size_t struct_size;
+        double aligned;
+        unsigned char bytes[1024];
+    } buffer;
+    size_t i;
+    CHECK(p->size + NEWER <= sizeof buffer && p->first_size <= p->size);
+
+    /* Never filled, and sizes that no version has. */
+    memset(&buffer, 0, sizeof buffer);
+    REFUSES(p->use(&buffer, &err), p->init_name);
+    buffer.struct_size = p->first_size - sizeof(size_t);
+    REFUSES(p->use(&buffer, &err), p->init_name);
+    buffer.struct_size = p->first_size + 1;
+    REFUSES(p->use(&buffer, &err), p->init_name);
+    buffer.struct_size = (size_t)1 << 20;
+    REFUSES(p->use(&buffer, &err), p->init_name);
+
+    /* An older header: what lies beyond its struct is neither written nor read. */
+    memset(&buffer, 0xab, sizeof buffer);
+    p->init(&buffer, p->first_size);
+    CHECK(buffer.struct_size == p->first_size);
+    for (i = p->first_size; i < sizeof buffer; i++) {
+        CHECK(buffer.bytes[i] == 0xab);
+    }
+    FAILS(p->use(&buffer, &err), p->status, p->words);
+
+    /* A newer one: zeros are served, a wish is refused. */
+    memset(&buffer, 0xab, sizeof buffer);
+    p->init(&buffer, p->size + NEWER);
+    CHECK(buffer.struct_size == p->size + NEWER && buffer.bytes[p->size + NEWER] == 0xab);
+    FAILS(p->use(&buffer, &err), p->status, p->words);
+    buffer.bytes[p->size + NEWER - 1] = 1;
+    REFUSES(p->use(&buffer, &err), "does not know");
+}
+
+#define BAD(kind, field, value, status, words)                                                    \
+    do {                                                                                          \
+        sn_##kind##_params params;                                                                \
+        sn_##kind##_params_init(&params, sizeof params);                                          \
+        params.field = value;                                                                     \
+        FAILS(kind(&params, &err), status, words);                                                \
+    } while (0)
+#define OUT_OF_RANGE(kind, field, value, words) BAD(kind, field, value, SN_STATUS_INVALID_ARGUMENT, words)
+#define INPUT(kind, field, value, words) BAD(kind, field, value, SN_STATUS_INPUT, words)
+
+static void numbers_out_of_range(void) {
+    const double nan = strtod("nan", NULL);
+    const char *also[] = {"no-such-run", NULL};
+
+    OUT_OF_RANGE(curate, threads, 1025, "params.threads");
+    OUT_OF_RANGE(curate, slots, 257, "params.slots");
+    OUT_OF_RANGE(curate, weights, 3, "sn_weights");
+    OUT_OF_RANGE(curate, weights, -1, "sn_weights");
+    OUT_OF_RANGE(curate, reserved, 1, "params.reserved");
+    INPUT(curate, samples, 1001, "\"samples\": 1001");
+    INPUT(curate, threshold, 1.5, "\"threshold\": 1.5");
+    INPUT(curate, threshold, -1, "\"threshold\": -1");
+    INPUT(curate, threshold, nan, "\"threshold\": NaN");
+
+    OUT_OF_RANGE(evaluate, threads, 1025, "params.threads");
+    OUT_OF_RANGE(evaluate, slots, 257, "params.slots");
+    OUT_OF_RANGE(evaluate, weights, 3, "sn_weights");
+    OUT_OF_RANGE(evaluate, reserved, 1, "params.reserved");
+
+    OUT_OF_RANGE(train, schedule, 3, "sn_schedule");
+    OUT_OF_RANGE(train, precision, 2, "sn_precision");
+    OUT_OF_RANGE(train, arithmetic, 3, "sn_arithmetic");
+    OUT_OF_RANGE(train, memory, -1, "sn_memory");
+    OUT_OF_RANGE(train, threads, 1025, "params.threads");
+    OUT_OF_RANGE(train, reserved, 1, "params.reserved");
+    OUT_OF_RANGE(train, replay_share, 11, "params.replay_share");
+    OUT_OF_RANGE(train, replay_share, nan, "params.replay_share");
+    OUT_OF_RANGE(train, modules, "\xff", "params.modules");
+    OUT_OF_RANGE(train, start, "\xff", "params.start");
+    OUT_OF_RANGE(train, replay, "\xff", "params.replay");
+    OUT_OF_RANGE(train, also_count, 1, "params.also");
+    BAD(train, replay, "no-such.jsonl", SN_STATUS_IO, "no-such.jsonl");
+    INPUT(train, rank, 257, "\"rank\": 257");
+    INPUT(train, alpha, -1, "\"alpha\"");
+    INPUT(train, lr, 1, "\"lr\"");
+    INPUT(train, lr, nan, "\"lr\"");
+    INPUT(train, lora_plus, -1, "\"lora_plus\"");
+    INPUT(train, dropout, 1, "\"dropout\"");
+    INPUT(train, warmup, 2, "\"warmup\"");
+    INPUT(train, clip, -1, "\"clip\"");
+    INPUT(train, weight_decay, -1, "\"weight_decay\"");
+    INPUT(train, held_out, 0.6, "\"held_out\"");
+    INPUT(train, modules, "attn_q,no_such", "no_such");
+    {
+        sn_train_params params;
+        sn_train_params_init(&params, sizeof params);
+        params.also = also;
+        params.also_count = 2;
+        FAILS(train(&params, &err), SN_STATUS_INVALID_ARGUMENT, "params.also");
+    }
+
+    OUT_OF_RANGE(answer, threads, 1025, "params.threads");
+    OUT_OF_RANGE(answer, slots, 257, "params.slots");
+    OUT_OF_RANGE(answer, weights, 3, "sn_weights");
+    OUT_OF_RANGE(answer, threshold, nan, "params.threshold");
+    OUT_OF_RANGE(answer, reserved, 1, "params.reserved");
+}
+
+static void distillation_is_refused_as_its_stages_are(const char *path, const char *out) {
+    sn_distill_params params;
+    sn_distill_params_init(&params, sizeof params);
+    params.task = "coin-flip";
+    params.questions = path;
+    params.out_dir = out;
+#define WITH(field, value, status, words)                                                         \
+    do {                                                                                          \
+        const sn_distill_params whole = params;                                                   \
+        params.field = value;                                                                     \
+        FAILS(distill(&params, &err), status, words);                                             \
+        params = whole;                                                                           \
+    } while (0)
+    WITH(threads, 1025, SN_STATUS_INVALID_ARGUMENT, "params.threads");
+    WITH(slots, 257, SN_STATUS_INVALID_ARGUMENT, "params.slots");
+    WITH(weights, 3, SN_STATUS_INVALID_ARGUMENT, "sn_weights");
+    WITH(least_share, 1.5, SN_STATUS_INVALID_ARGUMENT, "params.least_share");
+    WITH(reserved, 1, SN_STATUS_INVALID_ARGUMENT, "params.reserved");
+    WITH(reserved2, 1, SN_STATUS_INVALID_ARGUMENT, "params.reserved2");
+    WITH(task, "\xff", SN_STATUS_INVALID_ARGUMENT, "params.task");
+    WITH(questions, "\xff", SN_STATUS_INVALID_ARGUMENT, "params.questions");
+    WITH(eval, "\xff", SN_STATUS_INVALID_ARGUMENT, "params.eval");
+    WITH(out_dir, "\xff", SN_STATUS_INVALID_ARGUMENT, "params.out_dir");
+    WITH(rank, 257, SN_STATUS_INPUT, "\"rank\": 257");
+    WITH(lr, 1, SN_STATUS_INPUT, "\"lr\"");
+    WITH(samples, 1001, SN_STATUS_INPUT, "\"samples\"");
+    WITH(threshold, 1.5, SN_STATUS_INPUT, "\"threshold\"");
+}
+
+#define FIRST(kind, last) \
+    sizeof(sn_##kind##_params), offsetof(sn_##kind##_params, last) + sizeof(void *), init_##kind
+
+int main(int argc, char **argv) {
+    const struct params all[] = {
+        {"sn_distill_params_init", FIRST(distill, cancel), distill, SN_STATUS_INVALID_ARGUMENT, "params.task"},
+        {"sn_evaluate_params_init", FIRST(evaluate, decoder), judge, SN_STATUS_RUN, "sn_run_curate()"},
+        {"sn_evaluate_params_init", FIRST(evaluate, decoder), evaluate, SN_STATUS_RUN, "sn_run_train()"},
+        {"sn_train_params_init", FIRST(train, decoder), train, SN_STATUS_RUN, "sn_run_curate()"},
+        {"sn_answer_params_init", FIRST(answer, decoder), answer, SN_STATUS_INPUT, "\"task\""},
+    };
+    size_t i;
+    CHECK(argc == 4);
+    WORKS(sn_model_open(argv[1], Z, &model, &err));
+    WORKS(sn_task_load("coin-flip", Z, &task, &err));
+    WORKS(sn_questions_generate("coin-flip", Z, 8, 1, SN_SPLIT_TRAIN, &questions, &err));
+    WORKS(sn_run_create(model, task, questions, argv[3], Z, 1, &run, &err));
+    numbers_out_of_range();
+    distillation_is_refused_as_its_stages_are(argv[2], "no-such-dir");
+    for (i = 0; i < sizeof all / sizeof all[0]; i++) {
+        sn_task *const kept = task;
+        if (all[i].use == answer) {
+            task = NULL;
+        }
+        sizes(&all[i]);
+        task = kept;
+    }
+    /* Last, as it works. */
+    {
+        struct {
+            sn_curate_params known;
+            unsigned char newer[NEWER];
+        } future;
+        memset(&future, 0xab, sizeof future);
+        sn_curate_params_init(&future.known, sizeof future);
+        future.newer[NEWER - 1] = 1;
+        REFUSES(curate(&future, &err), "does not know");
+        future.newer[NEWER - 1] = 0;
+        future.known.slots = 4;
+        WORKS(curate(&future, &err));
+        future.known.struct_size = sizeof(size_t);
+        REFUSES(curate(&future, &err), "sn_curate_params_init");
+    }
+    sn_run_free(run);
+    sn_questions_free(questions);
+    sn_task_free(task);
+    sn_model_free(model);
+    puts("ok");
+    return 0;
+}
