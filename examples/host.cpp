@@ -91,66 +91,75 @@ void print(const char *when, const Memory &now) {
                 now.process, now.model, now.mappings);
 }
 
-// What progress tells: the memory while it curates.
+// The most memory that there was while it curated.
 struct Watch {
     const Options *options;
-    sn_cancel *cancel;
-    Memory curating;
-    int32_t stage = -1;
+    Memory most;
 };
 
-void on_progress(const sn_progress *progress, void *user_data) {
+void on_progress(const sn_progress *, void *user_data) {
     Watch &watch = *static_cast<Watch *>(user_data);
-    if (progress->stage == SN_STAGE_CURATE) {
-        const Memory now = memory(watch.options->model);
-        watch.curating.process = std::max(watch.curating.process, now.process);
-        watch.curating.model = std::max(watch.curating.model, now.model);
-        watch.curating.mappings = std::max(watch.curating.mappings, now.mappings);
-    }
-    if (progress->stage != watch.stage) {
-        watch.stage = progress->stage;
-        std::printf("stage %d: %s\n", watch.stage, progress->note);
-    }
-    // Everything curated is kept when a call is cancelled.
-    if (watch.options->curate_only && progress->stage == SN_STAGE_TRAIN) sn_cancel_request(watch.cancel);
+    const Memory now = memory(watch.options->model);
+    watch.most.process = std::max(watch.most.process, now.process);
+    watch.most.model = std::max(watch.most.model, now.model);
+    watch.most.mappings = std::max(watch.most.mappings, now.mappings);
 }
 
 void on_log(int32_t, const char *line, size_t, void *) {
     if (std::strstr(line, "inside this library") != nullptr) std::printf("%s\n", line);
 }
 
+// Ends the program where a call failed.
+void check(sn_status status, sn_error *&err) {
+    if (status != SN_STATUS_OK) fail(sn_error_message(err, nullptr));
+}
+
 void distil(const Options &options, llama_model *model, llama_context *context) {
     sn_llama_decoder mine;
     if (const char *why = sn_llama_decoder_init(&mine, model, context)) fail(why);
 
-    Watch watch;
-    watch.options = &options;
-    watch.cancel = sn_cancel_new();
-    sn_distill_params params;
-    sn_distill_params_init(&params, sizeof params);
-    params.task = options.task.c_str();
-    params.questions = options.questions.c_str();
-    params.eval = options.eval.empty() ? nullptr : options.eval.c_str();
-    params.out_dir = options.out.c_str();
-    params.seed = options.seed;
-    params.threads = options.threads;
-    params.force = 1;
-    params.progress = on_progress;
-    params.progress_user_data = &watch;
-    params.cancel = watch.cancel;
-    params.decoder = &mine.decoder;
-
-    sn_model *base = nullptr;
     sn_error *err = nullptr;
-    sn_status status = sn_model_open(options.model.c_str(), SN_NUL_TERMINATED, &base, &err);
-    if (status == SN_STATUS_OK) status = sn_distill(base, &params, nullptr, nullptr, &err);
-    if (status != SN_STATUS_OK && !(options.curate_only && status == SN_STATUS_CANCELLED)) {
-        fail(sn_error_message(err, nullptr));
+    sn_model *base = nullptr;
+    sn_task *task = nullptr;
+    sn_questions *questions = nullptr;
+    sn_run *run = nullptr;
+    check(sn_model_open(options.model.c_str(), SN_NUL_TERMINATED, &base, &err), err);
+    check(sn_task_load(options.task.c_str(), SN_NUL_TERMINATED, &task, &err), err);
+    check(sn_questions_read(options.questions.c_str(), SN_NUL_TERMINATED, &questions, &err), err);
+    check(sn_run_create(base, task, questions, options.out.c_str(), SN_NUL_TERMINATED, options.seed, &run, &err), err);
+
+    Watch watch{&options, {}};
+    sn_curate_params curate;
+    sn_curate_params_init(&curate, sizeof curate);
+    curate.progress = on_progress;
+    curate.progress_user_data = &watch;
+    curate.decoder = &mine.decoder;
+    check(sn_run_curate(run, &curate, nullptr, nullptr, &err), err);
+    print("while it curated", watch.most);
+    print("after curating", memory(options.model));
+
+    if (!options.curate_only) {
+        sn_train_params train;
+        sn_train_params_init(&train, sizeof train);
+        train.threads = options.threads;
+        train.decoder = &mine.decoder;
+        check(sn_run_train(run, &train, nullptr, nullptr, &err), err);
+        print("after training", memory(options.model));
     }
-    print("while it curated", watch.curating);
-    sn_error_free(err);
+    if (!options.curate_only && !options.eval.empty()) {
+        sn_questions *held_out = nullptr;
+        sn_evaluate_params evaluate;
+        sn_evaluate_params_init(&evaluate, sizeof evaluate);
+        evaluate.decoder = &mine.decoder;
+        check(sn_questions_read(options.eval.c_str(), SN_NUL_TERMINATED, &held_out, &err), err);
+        check(sn_run_evaluate(run, held_out, &evaluate, nullptr, nullptr, &err), err);
+        sn_questions_free(held_out);
+    }
+    check(sn_run_report(run, nullptr, nullptr, &err), err);
+    sn_run_free(run);
+    sn_questions_free(questions);
+    sn_task_free(task);
     sn_model_free(base);
-    sn_cancel_free(watch.cancel);
     sn_llama_decoder_free(&mine);
 }
 

@@ -51,8 +51,9 @@ fn generate(root: &Path) -> String {
     let header = String::from_utf8(header).expect("the header is text");
     PARTS.iter().fold(header, |header, (function, about)| {
         let begins_line = |at: usize| header[..at].rfind('\n').map_or(0, |end| end + 1);
-        let mentions = header.match_indices(&format!("{function}(")).map(|(at, _)| begins_line(at));
-        let declaration = mentions.into_iter().find(|at| !header[*at..].starts_with([' ', '/']));
+        let call = format!("{function}(");
+        let mut mentions = header.match_indices(&call).map(|(at, _)| begins_line(at));
+        let declaration = mentions.find(|at| !header[*at..].starts_with([' ', '/']));
         let comment = header[..declaration.expect(function)].rfind("/**").expect(function);
         format!("{}/* ---- {about} ---- */\n\n{}", &header[..comment], &header[comment..])
     })

@@ -48,11 +48,6 @@ impl Failure {
         }
     }
 
-    /// A wish that this version cannot serve.
-    pub fn unsupported(message: String) -> Failure {
-        Failure { status: sn_status::Unsupported, message, causes: Vec::new() }
-    }
-
     fn poisoned() -> Failure {
         Failure::internal(
             "an earlier call on this handle ended in an internal error; free the handle and open it again"

@@ -119,7 +119,7 @@ impl Drop for Guest<'_> {
 }
 
 /// That `engine` can be one of the model in the file `model`, as far as it shows its decoder.
-pub fn check_engine<E: Engine + ?Sized>(engine: &E, model: &Path) -> Result<()> {
+fn check_engine(engine: &dyn Engine, model: &Path) -> Result<()> {
     match engine.decoder() {
         Some(decoder) => check_vocabulary(decoder.vocab_size(), &Gguf::open(model)?),
         None => Ok(()),

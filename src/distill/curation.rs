@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::base::{Guest, check_engine};
+use super::base::Guest;
 use super::{CurateOptions, EarlyStops, Run};
 use crate::curate::{self, Earlier, Observer, Outcome, Plan, Sample, Selection, Verifier};
 use crate::engine::{Engine, Finish};
@@ -36,13 +36,7 @@ impl Run {
         let task = self.task_with(options)?;
         let verifier = self.verifier.as_deref();
         let sampling = Sampling::of_training(&task, &self.questions, self.manifest.seed, verifier);
-        let model = self.base.path();
-        let checked = || {
-            let engine = engine()?;
-            check_engine(&*engine, model)?;
-            Ok(engine)
-        };
-        sampling.curate(&self.dir, checked, options.stops, progress, cancel)
+        sampling.curate(&self.dir, engine, options.stops, progress, cancel)
     }
 
     /// As [`Run::curate`], by `guest` where there is one.

@@ -337,6 +337,10 @@ impl<C: HostCalls> Decoder for Host<C> {
     }
 
     fn copy_prefix(&mut self, from: SeqId, to: SeqId, len: u32) {
+        // What failed may be where this would copy from; the next batch will say so.
+        if self.failure.is_some() {
+            return;
+        }
         let copied = self.calls.copy_prefix(from, to, len);
         self.keep("copying a prefix", copied);
     }
