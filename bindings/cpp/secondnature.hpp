@@ -144,8 +144,10 @@ class Result;
 namespace detail {
 
 /** Ends the program: a Result was used as what it is not. */
-[[noreturn]] inline void misused(const char *what) noexcept {
-    std::fprintf(stderr, "secondnature: a Result was used without a look at it: %s\n", what);
+template <typename T>
+const T *misused(const Error *error) noexcept {
+    std::fprintf(stderr, "secondnature: a Result was used without a look at whether it failed: %s\n",
+                 error != nullptr ? error->message().c_str() : "it did not");
     std::abort();
 }
 
@@ -176,10 +178,7 @@ public:
     }
     /** Why it failed; ends the program where it did not. */
     const Error &error() const noexcept {
-        if (ok()) {
-            misused("it holds no error");
-        }
-        return *failure();
+        return ok() ? *misused<Error>(nullptr) : *failure();
     }
 
 private:
@@ -235,10 +234,8 @@ private:
     const Error *failure() const noexcept { return std::get_if<1>(&state_); }
     T *found() noexcept { return const_cast<T *>(std::as_const(*this).found()); }
     const T *found() const noexcept {
-        if (!this->ok()) {
-            detail::misused(failure()->message().c_str());
-        }
-        return std::get_if<0>(&state_);
+        const T *const value = std::get_if<0>(&state_);
+        return value != nullptr ? value : detail::misused<T>(failure());
     }
 #ifdef SECONDNATURE_EXCEPTIONS
     void check() const {

@@ -1,4 +1,5 @@
-// With SECONDNATURE_EXCEPTIONS. Callbacks see the work, and what they throw stops it and arrives at the caller.
+// With SECONDNATURE_EXCEPTIONS. Callbacks see the work; what they throw stops it and arrives at the
+// caller.
 // Arguments: MODEL DIR.
 #include <secondnature.hpp>
 
@@ -90,6 +91,16 @@ static void verdict(const sn::Model &model, const std::string &dir) {
     };
     const std::string curation = run.curate(params).value();
     CHECK(ids.size() == 24 && kept > 0);
+
+    // What is thrown when there is nothing left to stop arrives, too.
+    int left = 24;
+    params.verdict = [&](const sn::Verdict &) {
+        if (--left == 0) {
+            throw Enough{"at the end"};
+        }
+    };
+    const sn::Result<std::string> late = run.curate(params);
+    CHECK(!late && left == 0 && late.status() == SN_STATUS_CANCELLED && late.error().exception());
     CHECK(contains(curation, "\"kept\": " + std::to_string(kept)));
 }
 
