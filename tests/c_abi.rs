@@ -258,10 +258,12 @@ fn the_cpp_example_distils_and_answers() {
     let program = build(strict_cxx("c++17", "-fexceptions"), &example, dir.path());
     let asked = dir.path().join("asked.txt");
     std::fs::write(&asked, "A coin is heads up. Mia flips the coin. Is the coin still heads up?\n").unwrap();
-    let output =
-        run(Command::new(program).current_dir(&dir).stdin(std::fs::File::open(asked).unwrap()));
+    let output = run(Command::new(program).current_dir(&dir).stdin(std::fs::File::open(asked).unwrap()));
     let told = String::from_utf8(output.stdout).unwrap();
-    assert!(told.contains("samples say") && told.contains("\"evaluation\"") && told.ends_with("\nno\n"), "{told}");
+    assert!(
+        told.contains("samples say") && told.contains("\"evaluation\"") && told.ends_with("\nno\n"),
+        "{told}"
+    );
     assert!(dir.path().join("run/adapter.gguf").exists());
 }
 
