@@ -214,7 +214,7 @@ void use(const Options &options, llama_model *model, llama_context *context) {
 int main(int argc, char **argv) try {
     const Options options = parse(argc, argv);
     std::setvbuf(stdout, nullptr, _IOLBF, 0);
-    std::printf("llama.cpp of this application: ggml %s (%s)\n", ggml_version(), ggml_commit());
+    std::printf("llama.cpp of this application: ggml %s, session format %d\n", ggml_version(), LLAMA_SESSION_VERSION);
     llama_log_set([](ggml_log_level, const char *, void *) {}, nullptr);
     sn_log_set(SN_LOG_LEVEL_INFO, on_log, nullptr, nullptr);
 

@@ -50,8 +50,8 @@ fn generate(root: &Path) -> String {
     builder.generate().expect("the source is readable").write(&mut header);
     let header = String::from_utf8(header).expect("the header is text");
     PARTS.iter().fold(header, |header, (function, about)| {
-        let begins_line = |at: usize| header[..at].rfind('\n').map_or(0, |end| end + 1);
         let call = format!("{function}(");
+        let begins_line = |at: usize| header[..at].rfind('\n').map_or(0, |end| end + 1);
         let mut mentions = header.match_indices(&call).map(|(at, _)| begins_line(at));
         let declaration = mentions.find(|at| !header[*at..].starts_with([' ', '/']));
         let comment = header[..declaration.expect(function)].rfind("/**").expect(function);

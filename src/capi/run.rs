@@ -3,10 +3,8 @@
 use std::ffi::c_char;
 use std::path::PathBuf;
 
-use super::boundary::{
-    Exclusive, Failure, entry, hand_out, lend, optional_text, place, release, required, text,
-};
-use super::cancel::{self, sn_cancel};
+use super::boundary::{Exclusive, entry, hand_out, lend, optional_text, place, release, required, text};
+use super::cancel;
 use super::curate::sn_curate_params;
 use super::decoder;
 use super::error::{Text, sn_error};
