@@ -4,6 +4,7 @@
 #include <secondnature.hpp> // twice: it must not mind
 
 #include <array>
+#include <limits>
 #include <thread>
 #if __cplusplus >= 202002L
 #include <span>
@@ -156,6 +157,104 @@ static void runs(const sn::Model &model) {
     CHECK(no_adapter.rank() == 0 && no_adapter.task().empty() && no_adapter.describe().empty());
 }
 
+/** A field with a value that is refused, so that the message tells whether it arrived. */
+template <typename Params>
+struct Wrong {
+    const char *name;
+    void (*set)(Params &);
+};
+
+template <typename Params, typename Call>
+static void refuse(const std::vector<Wrong<Params>> &wrong, const Params &good, Call call) {
+    for (const Wrong<Params> &field : wrong) {
+        Params params = good;
+        field.set(params);
+        const sn::Result<std::string> result = call(params);
+        const bool named = !result && contains(result.message(), field.name);
+        if (!named) {
+            std::fprintf(stderr, "%s: %s\n", field.name, result.message().c_str());
+        }
+        CHECK(named);
+    }
+}
+
+template <typename Params>
+static std::vector<Wrong<Params>> wrong_sampling() {
+    return {{"threads", [](Params &p) { p.threads = 1025; }},
+            {"slots", [](Params &p) { p.slots = 257; }},
+            {"weights", [](Params &p) { p.weights = static_cast<sn_weights>(3); }},
+            {"samples", [](Params &p) { p.samples = 1001; }},
+            {"threshold", [](Params &p) { p.threshold = 1.5; }},
+            {"memory", [](Params &p) { p.max_memory = 1; }}};
+}
+
+static void fields(const sn::Model &model) {
+    const sn::Result<sn::Task> task = sn::Task::load("coin-flip");
+    const sn::Questions questions = *sn::Questions::generate("coin-flip", 3, 1, SN_SPLIT_TRAIN);
+    sn::Result<sn::Run> made = sn::Run::create(model, *task, questions, "fields", 7);
+    CHECK(made && !made->adapter_path());
+    sn::Run run = *std::move(made);
+    CHECK(sn::Run::create(model, *task, questions, "fields", 8).status() == SN_STATUS_RUN);
+    CHECK(sn::Run::open("fields").status() == SN_STATUS_RUN); // it is in use
+    refuse<sn::CurateParams>(wrong_sampling<sn::CurateParams>(), {}, [&](const auto &p) { return run.curate(p); });
+    std::vector<Wrong<sn::EvaluateParams>> wrong{
+        {"threads", [](auto &p) { p.threads = 1025; }},
+        {"slots", [](auto &p) { p.slots = 257; }},
+        {"weights", [](auto &p) { p.weights = static_cast<sn_weights>(3); }},
+        {"least_share", [](auto &p) { p.least_share = 1.5; }},
+    };
+    refuse<sn::EvaluateParams>(wrong, {}, [&](const auto &p) { return run.judge(&questions, p); });
+    wrong.pop_back();
+    refuse<sn::EvaluateParams>(wrong, {}, [&](const auto &p) { return run.evaluate(questions, p); });
+    refuse<sn::TrainParams>({{"rank", [](auto &p) { p.rank = 257; }},
+                             {"alpha", [](auto &p) { p.alpha = -1; }},
+                             {"lr", [](auto &p) { p.lr = 2; }},
+                             {"lora_plus", [](auto &p) { p.lora_plus = -1; }},
+                             {"dropout", [](auto &p) { p.dropout = 1; }},
+                             {"warmup", [](auto &p) { p.warmup = 2; }},
+                             {"clip", [](auto &p) { p.clip = -1; }},
+                             {"weight_decay", [](auto &p) { p.weight_decay = -1; }},
+                             {"held_out", [](auto &p) { p.held_out = 0.6; }},
+                             {"schedule", [](auto &p) { p.schedule = static_cast<sn_schedule>(3); }},
+                             {"precision", [](auto &p) { p.precision = static_cast<sn_precision>(3); }},
+                             {"arithmetic", [](auto &p) { p.arithmetic = static_cast<sn_arithmetic>(3); }},
+                             {"memory", [](auto &p) { p.memory = static_cast<sn_memory>(3); }},
+                             {"threads", [](auto &p) { p.threads = 1025; }},
+                             {"modules", [](auto &p) { p.modules = "attn_z"; }},
+                             {"no-such-replay", [](auto &p) { p.replay = "no-such-replay"; }},
+                             {"replay_share", [](auto &p) { p.replay_share = 11; }}},
+                            {}, [&](const auto &p) { return run.train(p); });
+
+    std::FILE *lines = std::fopen("lines.txt", "w");
+    CHECK(lines != nullptr && std::fputs("Is it?\n", lines) >= 0 && std::fclose(lines) == 0);
+    sn::DistillParams distill;
+    distill.task = "coin-flip";
+    distill.questions = "lines.txt";
+    distill.out_dir = "distilled";
+    std::vector<Wrong<sn::DistillParams>> of_distill = wrong_sampling<sn::DistillParams>();
+    of_distill.insert(of_distill.end(), {{"no-such-task", [](auto &p) { p.task = "no-such-task"; }},
+                                         {"task", [](auto &p) { p.task.clear(); }},
+                                         {"out_dir", [](auto &p) { p.out_dir.clear(); }},
+                                         {"rank", [](auto &p) { p.rank = 257; }},
+                                         {"lr", [](auto &p) { p.lr = 2; }},
+                                         {"least_share", [](auto &p) { p.least_share = 2; }},
+                                         {"no-such-eval", [](auto &p) { p.eval = "no-such-eval"; }},
+                                         {"no-such-lines", [](auto &p) { p.questions = "no-such-lines"; }}});
+    refuse<sn::DistillParams>(of_distill, distill, [&](const auto &p) { return sn::distill(model, p); });
+    for (const Wrong<sn::AnswerParams> &field : std::vector<Wrong<sn::AnswerParams>>{
+             {"threads", [](auto &p) { p.threads = 1025; }},
+             {"slots", [](auto &p) { p.slots = 257; }},
+             {"weights", [](auto &p) { p.weights = static_cast<sn_weights>(3); }},
+             {"threshold", [](auto &p) { p.threshold = std::numeric_limits<double>::quiet_NaN(); }},
+             {"memory", [](auto &p) { p.max_memory = 1; }}}) {
+        sn::AnswerParams params;
+        field.set(params);
+        const sn::Result<sn::Answerer> result = sn::Answerer::load(model, "", &*task, params);
+        CHECK(!result && contains(result.message(), field.name));
+    }
+    CHECK(contains(sn::Answerer::load(model, "no-such-adapter").message(), "no-such-adapter"));
+}
+
 static void logs() {
     CHECK(sn::set_log(static_cast<sn_log_level>(99), [](sn_log_level, std::string_view) {}).status() ==
           SN_STATUS_INVALID_ARGUMENT);
@@ -173,6 +272,7 @@ int main(int argc, char **argv) {
     tasks();
     questions();
     runs(opened);
+    fields(opened);
     logs();
 #ifdef SECONDNATURE_EXCEPTIONS
     try {
