@@ -83,7 +83,7 @@
 namespace secondnature {
 inline namespace SECONDNATURE_WAY {
 
-/* ------------------------------------- results ------------------------------------- */
+/* ---- 0. Results, and what lends and owns. ---- */
 
 /** Why something failed. Since 0.1. */
 class Error {
@@ -281,7 +281,8 @@ class View {
 public:
     constexpr View() noexcept = default;
     constexpr View(const T *data, std::size_t size) noexcept : data_(data), size_(size) {}
-    template <typename C, typename = std::enable_if_t<std::is_convertible_v<decltype(std::data(std::declval<C &>())), const T *>>>
+    template <typename C, typename Data = decltype(std::data(std::declval<C &>())),
+              typename = std::enable_if_t<std::is_convertible_v<Data, const T *>>>
     constexpr View(C &container) noexcept : View(std::data(container), std::size(container)) {}
 
     constexpr const T *data() const noexcept { return data_; }
@@ -410,7 +411,7 @@ Result<C> make(Call call) {
 
 } // namespace detail
 
-/* ------------------------------------- one call ------------------------------------- */
+/* ---- 1. One call. distill() goes from questions to an adapter and a report. ---- */
 
 /** The version of the library that is loaded; SN_VERSION is that of the header. Since 0.1. */
 inline std::string_view version() noexcept { return sn_version(); }
@@ -589,7 +590,7 @@ struct DistillParams {
  */
 Result<std::string> distill(const Model &model, const DistillParams &params);
 
-/* ------------------------------------- stages ------------------------------------- */
+/* ---- 2. Stages. The same one by one, what they work on, and what to do with the result. ---- */
 
 /** What is asked, and how answers are read and voted on. Since 0.1. */
 class Task : public detail::Handle<sn_task, sn_task_free> {
@@ -916,7 +917,7 @@ private:
     detail::Handle<sn_answerer, sn_answerer_free> handle_;
 };
 
-/* ------------------------- a host's own inference, and its log ------------------------- */
+/* ---- 3. The host's own parts: inference and a log. ---- */
 
 /** A token of the vocabulary. */
 using Token = std::int32_t;
@@ -1020,7 +1021,7 @@ using OnLog = std::function<void(sn_log_level level, std::string_view line)>;
  */
 Result<void> set_log(sn_log_level level, OnLog log);
 
-/* ------------------- nothing to read from here on: how it is done ------------------- */
+/* ---- The manual ends here; what follows is how it is done. ---- */
 
 namespace detail {
 
@@ -1157,11 +1158,15 @@ private:
         put(facts.chat_template, raw_.chat_template, raw_.chat_template_len);
         put(facts.bos_text, raw_.bos_text, raw_.bos_text_len);
         put(facts.eos_text, raw_.eos_text, raw_.eos_text_len);
-        raw_.tokenize = [](void *self, const char *text, std::size_t len, std::int32_t special, std::int32_t *tokens,
-                           std::size_t capacity, std::size_t *count) noexcept -> std::int32_t {
+        raw_.tokenize = [](void *self, const char *text, std::size_t len, std::int32_t special,
+                           std::int32_t *tokens, std::size_t capacity,
+                           std::size_t *count) noexcept -> std::int32_t {
             return of(self).ask(
-                std::int32_t{1}, [&](Decoder &decoder) { return decoder.tokenize(view(text, len), special != 0); },
-                [&](const Result<std::vector<Token>> &found) { return copy(*found, tokens, capacity, count); });
+                std::int32_t{1},
+                [&](Decoder &decoder) { return decoder.tokenize(view(text, len), special != 0); },
+                [&](const Result<std::vector<Token>> &found) {
+                    return copy(*found, tokens, capacity, count);
+                });
         };
         raw_.piece = [](void *self, std::int32_t token, char *bytes, std::size_t capacity,
                         std::size_t *len) noexcept -> std::int32_t {
@@ -1214,7 +1219,8 @@ private:
 /** What one call's callbacks need. Its address is what C hands back to them. */
 class Call {
 public:
-    explicit Call(const std::optional<Cancel> &given) : cancel_(given ? *given : Cancel()), trap_(cancel_.get()) {}
+    explicit Call(const std::optional<Cancel> &given)
+        : cancel_(given && given->get() != nullptr ? *given : Cancel()), trap_(cancel_.get()) {}
     Call(const Call &) = delete;
     Call &operator=(const Call &) = delete;
 
@@ -1253,7 +1259,8 @@ public:
                     answer = view(v->answer, v->answer_len);
                 }
                 (*call.verdict_)({v->stage, v->stop, view(v->question_id, v->question_id_len), answer,
-                                  view(v->reason, v->reason_len), v->votes, v->samples, v->agreement, v->kept != 0});
+                                  view(v->reason, v->reason_len), v->votes, v->samples, v->agreement,
+                                  v->kept != 0});
             });
         };
     }
@@ -1516,8 +1523,8 @@ inline Result<Answerer> Answerer::load(const Model &model, std::string_view adap
     sn_answerer *made = nullptr;
     const char *path = adapter_path.empty() ? nullptr : adapter_path.data();
     std::optional<Error> error = host->trap.settle(detail::attempt([&](sn_error **err) {
-        return sn_answerer_new(model.get(), task != nullptr ? task->get() : nullptr, path, adapter_path.size(), &raw,
-                               &made, err);
+        return sn_answerer_new(model.get(), task != nullptr ? task->get() : nullptr, path,
+                               adapter_path.size(), &raw, &made, err);
     }));
     Answerer answerer(std::move(host), made);
     if (error) {
@@ -1542,7 +1549,8 @@ inline Result<Answer> Answerer::ask(std::string_view question, const sn_cancel *
     const std::string_view text =
         detail::lent([&](std::size_t *len) { return sn_answer_text(answer.get(), len); });
     return Answer{text.data() != nullptr ? std::optional<std::string>(text) : std::nullopt,
-                  sn_answer_confidence(answer.get()), sn_answer_route(answer.get()), sn_answer_tokens(answer.get())};
+                  sn_answer_confidence(answer.get()), sn_answer_route(answer.get()),
+                  sn_answer_tokens(answer.get())};
 }
 
 inline Result<void> set_log(sn_log_level level, OnLog log) {

@@ -109,7 +109,11 @@ private:
     static sn::Token next(const std::vector<sn::Token> &history) {
         std::string text;
         for (const sn::Token token : history) {
-            text += token < END ? std::string(1, static_cast<char>(token)) : std::string(token == END ? "<end>" : "<start>");
+            if (token < END) {
+                text += static_cast<char>(token);
+            } else {
+                text += token == END ? "<end>" : "<start>";
+            }
         }
         const std::string turn = "<start>assistant\n";
         const std::size_t begin = text.rfind(turn);
