@@ -192,6 +192,30 @@ fn the_cpp_header_and_its_programs_compile_in_every_dialect_by_every_compiler_th
     }
 }
 
+/// Each way has names of its own, so that files compiled either way do not get each other's code.
+#[test]
+fn a_cpp_program_may_be_of_files_that_use_exceptions_and_files_that_do_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, format!("#include <secondnature.hpp>\nnamespace sn = secondnature;\n{text}\n"))
+            .unwrap();
+        path
+    };
+    let plain = write("plain.cpp", "int plain() { return sn::Model::open(\"no-such.gguf\").status(); }");
+    let throwing = write(
+        "throwing.cpp",
+        "int plain();\n\
+         int main() try { sn::Model::open(\"no-such.gguf\").value(); }\n\
+         catch (const sn::Exception &e) { return e.status() == plain() ? 0 : 1; }",
+    );
+    let object = dir.path().join("plain.o");
+    run(strict_cxx("c++17", "-fno-exceptions").arg("-c").arg(plain).arg("-o").arg(&object));
+    let mut compiler = strict_cxx("c++17", "-DSECONDNATURE_EXCEPTIONS");
+    compiler.arg(&object);
+    run(&mut Command::new(build(compiler, &throwing, dir.path())));
+}
+
 /// A result that is dropped is an error of the compiler, where warnings are.
 #[test]
 fn the_cpp_header_lets_no_failure_be_overlooked() {
