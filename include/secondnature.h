@@ -27,6 +27,9 @@
  * - Text is UTF-8 with a length in bytes. Where text ends in NUL, SN_NUL_TERMINATED may be given
  *   as its length.
  * - `const T *` may be used by any number of threads at once, `T *` by one.
+ * - A struct of params is filled by its `..._init(&params, sizeof params)` and then changed; it may
+ *   be one of an older or a newer header. Enums are passed as int32_t, and checked.
+ * - Messages are one line and name what to change: "rank" is the field or the argument of that name.
  * - A bug in the library is SN_STATUS_INTERNAL, not the end of the host; the handle in use then
  *   refuses further calls.
  *
@@ -156,6 +159,296 @@ typedef int32_t sn_stage;
 #endif // __cplusplus
 
 /**
+ * Why no further sample of a question was taken. New ones may be added. Since 0.1.
+ */
+enum sn_stop_reason
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+    /**
+     * The leading answer is the true majority, as surely as the task asks for.
+     */
+    SN_STOP_REASON_SETTLED = 0,
+    /**
+     * All samples were used.
+     */
+    SN_STOP_REASON_BUDGET = 1,
+    /**
+     * The samples left could not lift any answer to the threshold.
+     */
+    SN_STOP_REASON_ABANDONED = 2,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum sn_stop_reason sn_stop_reason;
+#else
+typedef int32_t sn_stop_reason;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
+ * Which way a question was answered. Since 0.1.
+ */
+enum sn_route
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+    /**
+     * By one short completion.
+     */
+    SN_ROUTE_DIRECT = 0,
+    /**
+     * By a vote of reasoned samples.
+     */
+    SN_ROUTE_REASONED = 1,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum sn_route sn_route;
+#else
+typedef int32_t sn_route;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
+ * Which part of the people, places, objects and words generated questions are about. Since 0.1.
+ */
+enum sn_split
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+    /**
+     * Questions to learn from.
+     */
+    SN_SPLIT_TRAIN = 0,
+    /**
+     * Questions to measure on: about none of what the others are about.
+     */
+    SN_SPLIT_TEST = 1,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum sn_split sn_split;
+#else
+typedef int32_t sn_split;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
+ * Which weights batches of sequences are multiplied with. Since 0.1.
+ */
+enum sn_weights
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+    /**
+     * Expanded where that pays and fits into half of the free memory.
+     */
+    SN_WEIGHTS_AUTO = 0,
+    /**
+     * As they are stored, by llama.cpp.
+     */
+    SN_WEIGHTS_AS_IS = 1,
+    /**
+     * Unpacked to 16 bits in memory: two to three times as fast from some eight sequences on.
+     */
+    SN_WEIGHTS_EXPANDED = 2,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum sn_weights sn_weights;
+#else
+typedef int32_t sn_weights;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
+ * How the learning rate falls after the warm-up. Since 0.1.
+ */
+enum sn_schedule
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+    /**
+     * Along half a cosine, to zero.
+     */
+    SN_SCHEDULE_COSINE = 0,
+    /**
+     * In a straight line, to zero.
+     */
+    SN_SCHEDULE_LINEAR = 1,
+    /**
+     * Not at all.
+     */
+    SN_SCHEDULE_CONSTANT = 2,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum sn_schedule sn_schedule;
+#else
+typedef int32_t sn_schedule;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
+ * How much of the forward pass is kept for the backward pass; the adapter is the same. Since 0.1.
+ */
+enum sn_memory
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+    /**
+     * Fast where that fits into half of the free memory.
+     */
+    SN_MEMORY_AUTO = 0,
+    /**
+     * Everything that is expensive to compute again.
+     */
+    SN_MEMORY_FAST = 1,
+    /**
+     * The input of every layer; a third more work.
+     */
+    SN_MEMORY_LEAN = 2,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum sn_memory sn_memory;
+#else
+typedef int32_t sn_memory;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
+ * How an adapter file stores its numbers. Since 0.1.
+ */
+enum sn_precision
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+    /**
+     * As trained.
+     */
+    SN_PRECISION_F32 = 0,
+    /**
+     * Half the size.
+     */
+    SN_PRECISION_F16 = 1,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum sn_precision sn_precision;
+#else
+typedef int32_t sn_precision;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
+ * What products multiply in training. Since 0.1.
+ */
+enum sn_arithmetic
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+    /**
+     * What this processor is faster at: bf16 only where that is half as fast again.
+     */
+    SN_ARITHMETIC_AUTO = 0,
+    /**
+     * 24 bits of precision.
+     */
+    SN_ARITHMETIC_F32 = 1,
+    /**
+     * 8 bits of precision, summed in f32.
+     */
+    SN_ARITHMETIC_BF16 = 2,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum sn_arithmetic sn_arithmetic;
+#else
+typedef int32_t sn_arithmetic;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
+ * How much a line of the log matters. New ones may be added. Since 0.1.
+ */
+enum sn_log_level
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+    /**
+     * Something failed. Calls say so themselves; llama.cpp may have more to say.
+     */
+    SN_LOG_LEVEL_ERROR = 1,
+    /**
+     * Something is not as it should be, and work goes on.
+     */
+    SN_LOG_LEVEL_WARNING = 2,
+    /**
+     * What is being done.
+     */
+    SN_LOG_LEVEL_INFO = 3,
+    /**
+     * Everything.
+     */
+    SN_LOG_LEVEL_DEBUG = 4,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum sn_log_level sn_log_level;
+#else
+typedef int32_t sn_log_level;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
+ * A LoRA adapter in a GGUF file, and what it says of itself. To use it, give its path to llama.cpp
+ * or to sn_answerer_new().
+ *
+ * Ownership: the caller's; free it with sn_adapter_free(). Threads: a `const sn_adapter *` may be
+ * used from any number of threads. Since 0.1.
+ */
+typedef struct sn_adapter sn_adapter;
+
+/**
+ * An answer and how it came about.
+ *
+ * Ownership: the caller's; free it with sn_answer_free(). Threads: a `const sn_answer *` may be used
+ * from any number of threads. Since 0.1.
+ */
+typedef struct sn_answer sn_answer;
+
+/**
+ * A loaded model that answers one question after another: directly where it is sure, by reasoning
+ * where it is not.
+ *
+ *     sn_answerer *answerer = NULL;
+ *     sn_answer *answer = NULL;
+ *     sn_answerer_new(model, NULL, "run/adapter.gguf", SN_NUL_TERMINATED, NULL, &answerer, &err);
+ *     sn_answerer_ask(answerer, "Is the coin still heads up?", SN_NUL_TERMINATED, NULL,
+ *                     &answer, &err);
+ *     puts(sn_answer_text(answer, NULL));
+ *     sn_answer_free(answer);
+ *     sn_answerer_free(answerer);
+ *
+ * with every status checked, and the text, which is NULL where none could be read.
+ *
+ * Ownership: the caller's; free it with sn_answerer_free(). Threads: a `sn_answerer *` may be used by
+ * one thread at a time; a call while another is running is SN_STATUS_INVALID_ARGUMENT. Since 0.1.
+ */
+typedef struct sn_answerer sn_answerer;
+
+/**
  * A request to stop that any thread can make.
  *
  * Work that was given one stops within one decode batch or one optimiser step, keeps everything
@@ -185,6 +478,56 @@ typedef struct sn_error sn_error;
  * returned. Threads: a `const sn_model *` may be used from any number of threads. Since 0.1.
  */
 typedef struct sn_model sn_model;
+
+/**
+ * A set of questions with different ids.
+ *
+ *     sn_questions *questions = sn_questions_new();
+ *     sn_questions_add(questions, NULL, 0, "Is the coin heads up?", SN_NUL_TERMINATED,
+ *                      NULL, 0, &err);
+ *
+ * Ownership: the caller's; free it with sn_questions_free(). Calls that take one copy it. Threads:
+ * a `const sn_questions *` may be used from any number of threads, a `sn_questions *` by one. Since
+ * 0.1.
+ */
+typedef struct sn_questions sn_questions;
+
+/**
+ * A run directory and its stages. Each keeps what it finishes, so that the same call resumes it
+ * after an interruption, in this process or another. In order:
+ *
+ *     sn_run *run = NULL;
+ *     sn_run_create(model, task, questions, "run", SN_NUL_TERMINATED, 1, &run, &err);
+ *     sn_run_curate(run, NULL, NULL, NULL, &err);            (samples and votes)
+ *     sn_run_judge(run, held_out, NULL, &json, &len, &err);  (is it worth while?)
+ *     sn_run_train(run, NULL, NULL, NULL, &err);             (writes adapter.gguf)
+ *     sn_run_evaluate(run, held_out, NULL, NULL, NULL, &err);
+ *     sn_run_report(run, &json, &len, &err);
+ *     sn_run_free(run);
+ *
+ * with every status checked. The engine stays loaded between stages that can share it.
+ *
+ * Ownership: the caller's; free it with sn_run_free(), which unlocks the directory. Threads: a
+ * `sn_run *` may be used by one thread at a time; a call while another is running, as from within a
+ * callback, is SN_STATUS_INVALID_ARGUMENT. Since 0.1.
+ */
+typedef struct sn_run sn_run;
+
+/**
+ * What is asked: the direct prompt, the steps of a slow answer, how answers are read and voted on.
+ *
+ * A task is JSON; `secondnature tasks schema` prints what may stand in it. Those that are built in
+ * suit many questions as they are:
+ *
+ *     size_t i, len;
+ *     for (i = 0; sn_task_builtin(i, &len) != NULL; i++) {
+ *         puts(sn_task_builtin(i, NULL));
+ *     }
+ *
+ * Ownership: the caller's; free it with sn_task_free(). Calls that take one copy it. Threads: a
+ * `const sn_task *` may be used from any number of threads. Since 0.1.
+ */
+typedef struct sn_task sn_task;
 
 /**
  * One progress report. Later versions may append fields. Since 0.1.
@@ -219,6 +562,310 @@ typedef struct sn_progress {
  * normally: no exception or longjmp may leave it. Since 0.1.
  */
 typedef void (*sn_progress_fn)(const struct sn_progress *progress, void *user_data);
+
+/**
+ * One row of a batch to decode. Later versions do not change it. Since 0.1.
+ */
+typedef struct sn_row {
+    /**
+     * The token to feed, 0 to `vocab_size - 1`.
+     */
+    int32_t token;
+    /**
+     * Its position in the sequence, from 0. The rows of a sequence continue it without a gap.
+     */
+    uint32_t pos;
+    /**
+     * The sequence that it extends, 0 to `max_sequences - 1`.
+     */
+    uint32_t seq;
+    /**
+     * Not 0: the logits after this token are wanted.
+     */
+    int32_t logits;
+} sn_row;
+
+/**
+ * The host's own inference: a model that it has loaded already, used instead of a second copy.
+ *
+ * It must be the model that the call is about, in whatever precision the host runs it: equal
+ * vocabulary, equal tokens for equal text. Fill the struct with sn_decoder_init(), then set what
+ * is not optional. bindings/c/secondnature_llama.h does all of it for a host that has a
+ * `llama_context`.
+ *
+ * Every function gets `user_data` first and returns 0 for success; any other number ends the call
+ * that is running with SN_STATUS_ENGINE and stands in its message. Whatever a function hands out
+ * is checked before it is used.
+ *
+ * Every call that takes a decoder empties all its sequences first and leaves them empty, with no
+ * adapter applied, so that the host may use what it stands for before and after, not meanwhile.
+ *
+ * Ownership: the struct and its texts are borrowed for the duration of the call that takes them;
+ * of a decoder that a handle keeps, the struct and its texts are copied, and `user_data` must stay
+ * alive until that handle is freed.
+ *
+ * Threads: the functions are called by the thread that made the call into the library, one at a
+ * time. They must not call into the library with the handles of that call, and must return
+ * normally: no exception or longjmp may leave them. Since 0.1.
+ */
+typedef struct sn_decoder {
+    /**
+     * The size of this struct as the caller knows it. Set by sn_decoder_init().
+     */
+    size_t struct_size;
+    /**
+     * Handed to every function.
+     */
+    void *user_data;
+    /**
+     * Required: the number of tokens in the vocabulary, which is the width of a row of logits.
+     */
+    uint32_t vocab_size;
+    /**
+     * Required: cells of the KV cache. All sequences share them; positions that several sequences
+     * have in common through `copy_prefix` take their cells once.
+     */
+    uint32_t context_size;
+    /**
+     * Positions that one sequence may have; 0 for `context_size`.
+     */
+    uint32_t sequence_limit;
+    /**
+     * Required: sequences that may be live at once, at most 1024. Those above `slots` keep the
+     * beginnings of prompts for later samples; twice `slots` serves well.
+     */
+    uint32_t max_sequences;
+    /**
+     * Sequences to work on at once, so the rows of a batch that may want logits; 0 for
+     * `max_sequences`.
+     */
+    uint32_t slots;
+    /**
+     * Required: rows that one `decode` takes; no less than `slots`.
+     */
+    uint32_t max_batch;
+    /**
+     * The token that prompts start with and that `tokenize` does not add; -1, from init, where
+     * there is none.
+     */
+    int32_t bos;
+    /**
+     * Must be 0.
+     */
+    uint32_t reserved;
+    /**
+     * The model's chat template, in Jinja. NULL: as the model file has it, if it has one.
+     */
+    const char *chat_template;
+    size_t chat_template_len;
+    /**
+     * The text of the token that begins a text, which templates may use. NULL: as the model file
+     * has it.
+     */
+    const char *bos_text;
+    size_t bos_text_len;
+    /**
+     * The text of the token that ends a text, which templates may use. NULL: as the model file has
+     * it.
+     */
+    const char *eos_text;
+    size_t eos_text_len;
+    /**
+     * Required. Writes the tokens of `text`, UTF-8 of `len` bytes that no NUL follows, to `tokens`,
+     * which has room for `capacity`, and their number to `*count`, with no BOS or EOS that is not
+     * in the text. Text of special tokens becomes those tokens only where `special` is not 0. Where
+     * the room does not suffice, `*count` is what would, `tokens` is left alone, the result is 0,
+     * and the call is repeated with that room.
+     */
+    int32_t (*tokenize)(void *user_data,
+                        const char *text,
+                        size_t len,
+                        int32_t special,
+                        int32_t *tokens,
+                        size_t capacity,
+                        size_t *count);
+    /**
+     * Required. Writes the bytes that `token` stands for to `bytes`, which has room for `capacity`,
+     * and their number to `*len`; special tokens stand for none. Where the room does not suffice,
+     * as in `tokenize`.
+     */
+    int32_t (*piece)(void *user_data, int32_t token, char *bytes, size_t capacity, size_t *len);
+    /**
+     * Required. Returns 1 where `token` ends a turn (end-of-turn, end-of-sequence), else 0; less
+     * than 0 for a failure.
+     */
+    int32_t (*is_end)(void *user_data, int32_t token);
+    /**
+     * Required. Feeds `n` rows, 1 to `max_batch`, and computes the wanted logits. After a failure
+     * the library empties the sequences.
+     */
+    int32_t (*decode)(void *user_data, const struct sn_row *rows, size_t n);
+    /**
+     * Required. The logits after row `row` of the last batch, which asked for them: `vocab_size`
+     * numbers that stay as they are until the next `decode` or `set_adapter`. NULL for a failure.
+     */
+    const float *(*logits)(void *user_data, size_t row);
+    /**
+     * Required. Makes sequence `to`, which is empty, share the first `len` positions of `from`.
+     */
+    int32_t (*copy_prefix)(void *user_data, uint32_t from, uint32_t to, uint32_t len);
+    /**
+     * Required. Forgets the positions from `from` on of sequence `seq`; 0 empties it.
+     */
+    int32_t (*truncate)(void *user_data, uint32_t seq, uint32_t from);
+    /**
+     * Applies the LoRA adapter in the file `path`, UTF-8 of `len` bytes followed by a NUL, from now
+     * on, or none where `path` is NULL, and empties every sequence. May be NULL: the library then
+     * loads the model itself to measure or use an adapter, but not to curate.
+     */
+    int32_t (*set_adapter)(void *user_data, const char *path, size_t len);
+} sn_decoder;
+
+/**
+ * An answer to check. All text is UTF-8, followed by a NUL, with its length in bytes beside it.
+ * Later versions may append fields. Since 0.1.
+ */
+typedef struct sn_candidate {
+    /**
+     * The id of the question.
+     */
+    const char *question_id;
+    size_t question_id_len;
+    /**
+     * The question as it was asked: perturbed, where the sample is of a perturbation. Empty where
+     * the task's questions have no field of that name.
+     */
+    const char *question;
+    size_t question_len;
+    /**
+     * The question with all its fields, as a line of a question file.
+     */
+    const char *question_json;
+    size_t question_json_len;
+    /**
+     * The answer as it was read from the text.
+     */
+    const char *answer;
+    size_t answer_len;
+    /**
+     * The text that the answer was read from.
+     */
+    const char *completion;
+    size_t completion_len;
+} sn_candidate;
+
+/**
+ * Checks an answer by other means than asking again: a unit test, a calculator, a list.
+ *
+ * Returns 1 to accept it, 0 to turn it down, which leaves the sample in the vote as one without an
+ * answer, and less than 0 to end the call with SN_STATUS_INPUT. Called once for each sample that
+ * holds an answer; a resumed run does not ask again. `candidate` is valid during the call only.
+ *
+ * Threads: called by the thread that made the call into the library, one call at a time. Must
+ * return normally: no exception or longjmp may leave it. Since 0.1.
+ */
+typedef int32_t (*sn_verifier_fn)(const struct sn_candidate *candidate, void *user_data);
+
+/**
+ * What the samples of one question came to. All text is UTF-8, followed by a NUL, with its length
+ * in bytes beside it. Later versions may append fields. Since 0.1.
+ */
+typedef struct sn_verdict {
+    /**
+     * SN_STAGE_CURATE for a training question, SN_STAGE_EVALUATE for a held-out one.
+     */
+    sn_stage stage;
+    /**
+     * Why sampling stopped.
+     */
+    sn_stop_reason stop;
+    /**
+     * The id of the question.
+     */
+    const char *question_id;
+    size_t question_id_len;
+    /**
+     * The answer with most votes; NULL where no sample holds one.
+     */
+    const char *answer;
+    size_t answer_len;
+    /**
+     * Why the answer is kept or not, for a person.
+     */
+    const char *reason;
+    size_t reason_len;
+    /**
+     * Samples, or selections where the model selected, that gave the answer.
+     */
+    uint64_t votes;
+    /**
+     * Samples taken, those without an answer included.
+     */
+    uint64_t samples;
+    /**
+     * The share that agrees, 0 to 1.
+     */
+    double agreement;
+    /**
+     * Not 0: the answer is good enough to learn from.
+     */
+    int32_t kept;
+    /**
+     * 0.
+     */
+    uint32_t reserved;
+} sn_verdict;
+
+/**
+ * Receives the verdict on each question as it is reached. Each call tells of each question once: of
+ * those that an earlier, interrupted call settled, first. `verdict` is valid during the call only.
+ *
+ * Threads: as sn_progress_fn. Must return normally: no exception or longjmp may leave it.
+ * Since 0.1.
+ */
+typedef void (*sn_verdict_fn)(const struct sn_verdict *verdict, void *user_data);
+
+/**
+ * One optimiser step, done. Later versions may append fields. Since 0.1.
+ */
+typedef struct sn_step {
+    /**
+     * Steps taken, this one and those of an interrupted call included.
+     */
+    uint64_t step;
+    /**
+     * Most steps there will be; early stopping may end sooner.
+     */
+    uint64_t steps;
+    /**
+     * Passes over the examples so far.
+     */
+    double epoch;
+    /**
+     * The mean loss per token of the answers learnt in this step, in nats.
+     */
+    double loss;
+    /**
+     * The last loss on held-out examples; NaN where none are held out.
+     */
+    double held_out_loss;
+    /**
+     * Tokens per second so far.
+     */
+    double tokens_per_s;
+    /**
+     * The learning rate of the step.
+     */
+    double lr;
+} sn_step;
+
+/**
+ * Receives the figures of each optimiser step. `step` is valid during the call only.
+ *
+ * Threads: as sn_progress_fn. Must return normally: no exception or longjmp may leave it.
+ * Since 0.1.
+ */
+typedef void (*sn_step_fn)(const struct sn_step *step, void *user_data);
 
 /**
  * What sn_distill() is to do.
@@ -297,11 +944,464 @@ typedef struct sn_distill_params {
      * Stops the work; NULL for none.
      */
     const struct sn_cancel *cancel;
+    /**
+     * The host's own inference to sample with; NULL for the library's.
+     */
+    const struct sn_decoder *decoder;
+    /**
+     * Checks each sampled answer; NULL for nobody.
+     */
+    sn_verifier_fn verifier;
+    /**
+     * Handed to `verifier`.
+     */
+    void *verifier_user_data;
+    /**
+     * Receives each verdict, on training and on held-out questions; NULL for none.
+     */
+    sn_verdict_fn verdict;
+    /**
+     * Handed to `verdict`.
+     */
+    void *verdict_user_data;
+    /**
+     * Receives the figures of each optimiser step; NULL for none.
+     */
+    sn_step_fn step;
+    /**
+     * Handed to `step`.
+     */
+    void *step_user_data;
+    /**
+     * Bytes for the model, its expanded weights and its KV cache together; 0 for what is free.
+     */
+    uint64_t max_memory;
+    /**
+     * Share of the samples that must agree, at most 1; 0 for the task's.
+     */
+    double threshold;
+    /**
+     * Least share of kept questions to go on with, at most 1; 0 for the default, 0.1; below 0 for
+     * none.
+     */
+    double least_share;
+    /**
+     * Peak learning rate, below 1; 0 for the default, 2e-4.
+     */
+    double lr;
+    /**
+     * Fewest kept questions to go on with; 0 for the default, 20.
+     */
+    uint32_t least_kept;
+    /**
+     * Most samples per question, 1 to 1000; 0 for the task's.
+     */
+    uint32_t samples;
+    /**
+     * An sn_weights.
+     */
+    int32_t weights;
+    /**
+     * Must be 0.
+     */
+    uint32_t reserved2;
 } sn_distill_params;
+
+/**
+ * How sn_run_curate() samples and votes. Fill it with sn_curate_params_init(), then set what you
+ * need; 0 and NULL stand for the defaults. Everything is borrowed for the duration of the call.
+ * Later versions append fields, whose zero means what this version does. Since 0.1.
+ */
+typedef struct sn_curate_params {
+    /**
+     * The size of this struct as the caller knows it. Set by sn_curate_params_init().
+     */
+    size_t struct_size;
+    /**
+     * Threads to compute with, at most 1024; 0 for all cores.
+     */
+    uint32_t threads;
+    /**
+     * Sequences sampled at once, at most 256; 0 for the default, 16.
+     */
+    uint32_t slots;
+    /**
+     * An sn_weights.
+     */
+    int32_t weights;
+    /**
+     * Most samples per question, 1 to 1000; 0 for the task's.
+     */
+    uint32_t samples;
+    /**
+     * Share of the samples that must agree, at most 1; 0 for the task's.
+     */
+    double threshold;
+    /**
+     * Bytes for the model, its expanded weights and its KV cache together; 0 for what is free.
+     */
+    uint64_t max_memory;
+    /**
+     * Not 0: a completion goes on after it holds its answer.
+     */
+    int32_t no_stop_answer;
+    /**
+     * Not 0: sampling goes on after the vote is settled.
+     */
+    int32_t no_stop_settled;
+    /**
+     * Not 0: sampling goes on after no answer can reach the threshold any more.
+     */
+    int32_t no_stop_threshold;
+    /**
+     * Must be 0.
+     */
+    uint32_t reserved;
+    /**
+     * Receives progress; NULL for none.
+     */
+    sn_progress_fn progress;
+    /**
+     * Handed to `progress`.
+     */
+    void *progress_user_data;
+    /**
+     * Stops the work; NULL for none.
+     */
+    const struct sn_cancel *cancel;
+    /**
+     * Receives each verdict; NULL for none.
+     */
+    sn_verdict_fn verdict;
+    /**
+     * Handed to `verdict`.
+     */
+    void *verdict_user_data;
+    /**
+     * Checks each sampled answer; NULL for nobody.
+     */
+    sn_verifier_fn verifier;
+    /**
+     * Handed to `verifier`.
+     */
+    void *verifier_user_data;
+    /**
+     * The host's own inference to sample with; NULL for the library's.
+     */
+    const struct sn_decoder *decoder;
+} sn_curate_params;
+
+/**
+ * How sn_run_train() trains. Fill it with sn_train_params_init(), then set what you need. 0 and
+ * NULL stand for the defaults, except where it is said that init sets the default: there, 0 is a
+ * value like others. Everything is borrowed for the duration of the call. Later versions append
+ * fields, whose zero means what this version does. Since 0.1.
+ */
+typedef struct sn_train_params {
+    /**
+     * The size of this struct as the caller knows it. Set by sn_train_params_init().
+     */
+    size_t struct_size;
+    /**
+     * Seed of the initial weights and of the order of examples. Default 0.
+     */
+    uint64_t seed;
+    /**
+     * Rank of the adapter, 1 to 256; 0 for the default, 16.
+     */
+    uint32_t rank;
+    /**
+     * Most passes over the examples; 0 for the default, 4.
+     */
+    uint32_t epochs;
+    /**
+     * Examples per optimiser step; 0 for the default, 16.
+     */
+    uint32_t batch;
+    /**
+     * Epochs without gain on held-out examples before training stops; 0 never stops early. Init
+     * sets the default, 1.
+     */
+    uint32_t patience;
+    /**
+     * Most optimiser steps; 0 for as many as the epochs have.
+     */
+    uint64_t max_steps;
+    /**
+     * The adapter counts alpha/rank times; 0 for the default, 32.
+     */
+    double alpha;
+    /**
+     * Peak learning rate, below 1; 0 for the default, 2e-4.
+     */
+    double lr;
+    /**
+     * How many times faster B learns than A (LoRA+); 0 for the default, 1, which is plain LoRA.
+     */
+    double lora_plus;
+    /**
+     * Dropout of what the adapter reads, below 1. Default 0.
+     */
+    double dropout;
+    /**
+     * Share of the steps that warm up, at most 1. Init sets the default, 0.05.
+     */
+    double warmup;
+    /**
+     * Largest norm of the gradient; 0 for no limit. Init sets the default, 1.
+     */
+    double clip;
+    /**
+     * AdamW's weight decay. Default 0.
+     */
+    double weight_decay;
+    /**
+     * Share of the kept questions held out to choose the best moment, at most 0.5. Init sets the
+     * default, 0.1.
+     */
+    double held_out;
+    /**
+     * Not 0: the adapter counts alpha/sqrt(rank) times (rsLoRA), for large ranks.
+     */
+    int32_t rslora;
+    /**
+     * An sn_schedule.
+     */
+    int32_t schedule;
+    /**
+     * An sn_precision.
+     */
+    int32_t precision;
+    /**
+     * An sn_arithmetic. What a run began with it resumes with.
+     */
+    int32_t arithmetic;
+    /**
+     * An sn_memory.
+     */
+    int32_t memory;
+    /**
+     * Most tokens computed at once, less of which takes less memory; 0 for the default, 1024.
+     */
+    uint32_t max_tokens;
+    /**
+     * Threads to compute with, at most 1024; 0 for all cores.
+     */
+    uint32_t threads;
+    /**
+     * Must be 0.
+     */
+    uint32_t reserved;
+    /**
+     * Modules that get an adapter, such as "attn_q,attn_v". NULL: all linear ones.
+     */
+    const char *modules;
+    size_t modules_len;
+    /**
+     * Path of an adapter of the same model to go on from. NULL: a fresh one.
+     */
+    const char *start;
+    size_t start_len;
+    /**
+     * Other run directories of the same model whose kept answers are learnt, too: `also_count`
+     * paths, each as long as `also_len` has it, or ending in NUL where `also_len` is NULL.
+     */
+    const char *const *also;
+    const size_t *also_len;
+    size_t also_count;
+    /**
+     * Path of unrelated prompts, one a line; the base model's own answers to them are mixed in,
+     * against forgetting. NULL: none.
+     */
+    const char *replay;
+    size_t replay_len;
+    /**
+     * How many of those, as a share of the task's examples, at most 10; 0 for the default, 0.25.
+     */
+    double replay_share;
+    /**
+     * Receives progress; NULL for none.
+     */
+    sn_progress_fn progress;
+    /**
+     * Handed to `progress`.
+     */
+    void *progress_user_data;
+    /**
+     * Stops the work; NULL for none.
+     */
+    const struct sn_cancel *cancel;
+    /**
+     * Receives the figures of each optimiser step; NULL for none.
+     */
+    sn_step_fn step;
+    /**
+     * Handed to `step`.
+     */
+    void *step_user_data;
+    /**
+     * The host's own inference, to read the questions as tokens and to find the confidence from
+     * which direct answers can be trusted; NULL for the library's. Training itself reads the
+     * model's file.
+     */
+    const struct sn_decoder *decoder;
+} sn_train_params;
+
+/**
+ * How sn_run_judge() and sn_run_evaluate() sample, vote and measure. Fill it with
+ * sn_evaluate_params_init(), then set what you need; 0 and NULL stand for the defaults. Give both
+ * calls the same, so that the second finds what the first has sampled. Everything is borrowed for
+ * the duration of the call. Later versions append fields, whose zero means what this version does.
+ * Since 0.1.
+ */
+typedef struct sn_evaluate_params {
+    /**
+     * The size of this struct as the caller knows it. Set by sn_evaluate_params_init().
+     */
+    size_t struct_size;
+    /**
+     * Threads to compute with, at most 1024; 0 for all cores.
+     */
+    uint32_t threads;
+    /**
+     * Sequences sampled at once, at most 256; 0 for the default, 16.
+     */
+    uint32_t slots;
+    /**
+     * An sn_weights.
+     */
+    int32_t weights;
+    /**
+     * Most samples per question, 1 to 1000; 0 for the task's.
+     */
+    uint32_t samples;
+    /**
+     * Share of the samples that must agree, at most 1; 0 for the task's.
+     */
+    double threshold;
+    /**
+     * Bytes for the model, its expanded weights and its KV cache together; 0 for what is free.
+     */
+    uint64_t max_memory;
+    /**
+     * Not 0: a completion goes on after it holds its answer.
+     */
+    int32_t no_stop_answer;
+    /**
+     * Not 0: sampling goes on after the vote is settled.
+     */
+    int32_t no_stop_settled;
+    /**
+     * Judging: fewest kept questions that are enough to learn from; 0 for the default, 20.
+     */
+    uint32_t least_kept;
+    /**
+     * Must be 0.
+     */
+    uint32_t reserved;
+    /**
+     * Judging: least share of kept questions, at most 1; 0 for the default, 0.1; below 0 for none.
+     */
+    double least_share;
+    /**
+     * Evaluating: measure this adapter, a path. NULL: the run's own.
+     */
+    const char *adapter;
+    size_t adapter_len;
+    /**
+     * Receives progress; NULL for none.
+     */
+    sn_progress_fn progress;
+    /**
+     * Handed to `progress`.
+     */
+    void *progress_user_data;
+    /**
+     * Stops the work; NULL for none.
+     */
+    const struct sn_cancel *cancel;
+    /**
+     * Receives the verdict on each held-out question; NULL for none.
+     */
+    sn_verdict_fn verdict;
+    /**
+     * Handed to `verdict`.
+     */
+    void *verdict_user_data;
+    /**
+     * Checks each sampled answer; NULL for nobody.
+     */
+    sn_verifier_fn verifier;
+    /**
+     * Handed to `verifier`.
+     */
+    void *verifier_user_data;
+    /**
+     * The host's own inference to sample with; NULL for the library's.
+     */
+    const struct sn_decoder *decoder;
+} sn_evaluate_params;
+
+/**
+ * How sn_answerer_new() sets up. Fill it with sn_answer_params_init(), then set what you need; 0 and
+ * NULL stand for the defaults. Later versions append fields, whose zero means what this version
+ * does. Since 0.1.
+ */
+typedef struct sn_answer_params {
+    /**
+     * The size of this struct as the caller knows it. Set by sn_answer_params_init().
+     */
+    size_t struct_size;
+    /**
+     * Answer directly where the model's own probability of its answer is at least this. 0 or less:
+     * as calibrated when the adapter was trained, else 0.9. Above 1: always reason.
+     */
+    double threshold;
+    /**
+     * Where the randomness of reasoned answers comes from. Default 0.
+     */
+    uint64_t seed;
+    /**
+     * Bytes for the model, its expanded weights and its KV cache together; 0 for what is free.
+     */
+    uint64_t max_memory;
+    /**
+     * Threads to compute with, at most 1024; 0 for all cores.
+     */
+    uint32_t threads;
+    /**
+     * Sequences sampled at once, at most 256; 0 for the default, 16.
+     */
+    uint32_t slots;
+    /**
+     * An sn_weights; SN_WEIGHTS_AUTO is as is, since few sequences run at once.
+     */
+    int32_t weights;
+    /**
+     * Must be 0.
+     */
+    uint32_t reserved;
+    /**
+     * The host's own inference to answer with; NULL for the library's. Must stay usable until the
+     * answerer is freed.
+     */
+    const struct sn_decoder *decoder;
+} sn_answer_params;
+
+/**
+ * Receives a line of the log: UTF-8 of `line_len` bytes without a line end, followed by a NUL and
+ * valid during the call only. `level` is one of sn_log_level.
+ *
+ * Threads: called by any thread, one call at a time, from within calls into the library. Must not
+ * call into the library, and must return normally: no exception or longjmp may leave it. Since 0.1.
+ */
+typedef void (*sn_log_fn)(int32_t level, const char *line, size_t line_len, void *user_data);
 
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
+
+/* ---- 1. One call. sn_distill() goes from questions to an adapter and a report. ---- */
 
 /**
  * The version of the library that is loaded, such as "0.1.0". `SN_VERSION` is the header's.
@@ -345,6 +1445,38 @@ const char *sn_error_cause(const struct sn_error *error, size_t index, size_t *l
  * Frees an error. Does nothing for NULL. Since 0.1.
  */
 void sn_error_free(struct sn_error *error);
+
+/**
+ * Frees text that a call handed over. Does nothing for NULL. Since 0.1.
+ */
+void sn_string_free(char *string);
+
+/**
+ * A new request, not yet made.
+ *
+ * Ownership: the caller's; free it with sn_cancel_free(). Since 0.1.
+ */
+struct sn_cancel *sn_cancel_new(void);
+
+/**
+ * Another reference to the same request, for another thread to use and to free. NULL for NULL.
+ *
+ * Ownership: the caller's; free it with sn_cancel_free(). Since 0.1.
+ */
+struct sn_cancel *sn_cancel_share(const struct sn_cancel *cancel);
+
+/**
+ * Asks the work to stop; cannot be taken back. Does nothing for NULL.
+ *
+ * Safe to call from a signal handler. Since 0.1.
+ */
+void sn_cancel_request(const struct sn_cancel *cancel);
+
+/**
+ * Frees a reference. Work that holds one of its own is not disturbed. Does nothing for NULL.
+ * Since 0.1.
+ */
+void sn_cancel_free(struct sn_cancel *cancel);
 
 /**
  * Opens the GGUF file `path` (of a split one, the first part) and checks that it can be
@@ -418,37 +1550,425 @@ sn_status sn_distill(const struct sn_model *model,
                      size_t *report_json_len,
                      struct sn_error **err);
 
-/**
- * A new request, not yet made.
- *
- * Ownership: the caller's; free it with sn_cancel_free(). Since 0.1.
- */
-struct sn_cancel *sn_cancel_new(void);
+/* ---- 2. Stages. The same one by one, what they work on, and what to do with the result. ---- */
 
 /**
- * Another reference to the same request, for another thread to use and to free. NULL for NULL.
+ * The task that is built in under this name, or the one in this JSON file.
  *
- * Ownership: the caller's; free it with sn_cancel_free(). Since 0.1.
+ * `name_or_path` is UTF-8 of `len` bytes, or ends in NUL with SN_NUL_TERMINATED. `*out` is the task
+ * on success and untouched on failure.
+ *
+ * Errors: SN_STATUS_INPUT where there is neither, listing the built-in tasks, and where the file
+ * holds no usable task, saying what is wrong; SN_STATUS_IO; SN_STATUS_INVALID_ARGUMENT. Since 0.1.
  */
-struct sn_cancel *sn_cancel_share(const struct sn_cancel *cancel);
+sn_status sn_task_load(const char *name_or_path,
+                       size_t len,
+                       struct sn_task **out,
+                       struct sn_error **err);
 
 /**
- * Asks the work to stop; cannot be taken back. Does nothing for NULL.
+ * Reads a task from JSON in memory. As sn_task_load() otherwise; messages call it "json".
  *
- * Safe to call from a signal handler. Since 0.1.
- */
-void sn_cancel_request(const struct sn_cancel *cancel);
-
-/**
- * Frees a reference. Work that holds one of its own is not disturbed. Does nothing for NULL.
  * Since 0.1.
  */
-void sn_cancel_free(struct sn_cancel *cancel);
+sn_status sn_task_parse(const char *json, size_t len, struct sn_task **out, struct sn_error **err);
 
 /**
- * Frees text that a call handed over. Does nothing for NULL. Since 0.1.
+ * The task's name, such as "coin-flip".
+ *
+ * Returns UTF-8 of `*len` bytes, followed by a NUL; `len` may be NULL. NULL for NULL.
+ * Ownership: the task's; valid until it is freed. Since 0.1.
  */
-void sn_string_free(char *string);
+const char *sn_task_name(const struct sn_task *task, size_t *len);
+
+/**
+ * The task as JSON with the defaults written out: to look at, or to change and give to
+ * sn_task_parse().
+ *
+ * Returns UTF-8 of `*len` bytes, followed by a NUL; `len` may be NULL. NULL for NULL.
+ * Ownership: the task's; valid until it is freed. Since 0.1.
+ */
+const char *sn_task_json(const struct sn_task *task, size_t *len);
+
+/**
+ * The name of the built-in task number `index`, from 0; NULL past the last.
+ *
+ * Returns UTF-8 of `*len` bytes, followed by a NUL; `len` may be NULL.
+ * Ownership: static, never freed. Threads: any. Since 0.1.
+ */
+const char *sn_task_builtin(size_t index, size_t *len);
+
+/**
+ * Frees a task. Does nothing for NULL. Since 0.1.
+ */
+void sn_task_free(struct sn_task *task);
+
+/**
+ * No questions yet; add some with sn_questions_add().
+ *
+ * Ownership: the caller's; free it with sn_questions_free(). Since 0.1.
+ */
+struct sn_questions *sn_questions_new(void);
+
+/**
+ * Reads a file with one question a line: JSON lines,
+ * {"id": …, "question": …, "answer": …}, of which only "question" is needed, "answer" may be a
+ * list of accepted texts, and "fields" takes an object of texts for tasks with several; or plain
+ * text, where the first line does not start with a brace.
+ *
+ * `path` is UTF-8 of `len` bytes, or ends in NUL with SN_NUL_TERMINATED. `*out` is the set on
+ * success and untouched on failure.
+ *
+ * Errors: SN_STATUS_IO; SN_STATUS_INPUT with the line that is wrong, and for a file without a
+ * question; SN_STATUS_INVALID_ARGUMENT. Since 0.1.
+ */
+sn_status sn_questions_read(const char *path,
+                            size_t len,
+                            struct sn_questions **out,
+                            struct sn_error **err);
+
+/**
+ * Reads the same from memory: `lines` is what such a file holds. Messages call it "lines".
+ *
+ * Errors: SN_STATUS_INPUT, SN_STATUS_INVALID_ARGUMENT. Since 0.1.
+ */
+sn_status sn_questions_parse(const char *lines,
+                             size_t len,
+                             struct sn_questions **out,
+                             struct sn_error **err);
+
+/**
+ * Generates `n` different questions with their right answers. `kind` is a name such as "coin-flip"
+ * (`secondnature questions` lists them) of `len` bytes; `seed` chooses among the questions of
+ * `split`, an sn_split.
+ *
+ * Errors: SN_STATUS_INPUT for an unknown kind, which lists the kinds, and where the split has fewer
+ * than `n` questions; SN_STATUS_INVALID_ARGUMENT. Since 0.1.
+ */
+sn_status sn_questions_generate(const char *kind,
+                                size_t len,
+                                size_t n,
+                                uint64_t seed,
+                                int32_t split,
+                                struct sn_questions **out,
+                                struct sn_error **err);
+
+/**
+ * Adds one question. `id` names it in verdicts and files; NULL: "q1", "q2" and so on by its place.
+ * `gold` is the right answer, which is never learnt from and only measures; NULL: unknown.
+ *
+ * Errors: SN_STATUS_INPUT for an empty question or id and an id that is there already, in which
+ * case nothing is added; SN_STATUS_INVALID_ARGUMENT. Since 0.1.
+ */
+sn_status sn_questions_add(struct sn_questions *questions,
+                           const char *id,
+                           size_t id_len,
+                           const char *question,
+                           size_t question_len,
+                           const char *gold,
+                           size_t gold_len,
+                           struct sn_error **err);
+
+/**
+ * The number of questions; 0 for NULL. Since 0.1.
+ */
+size_t sn_questions_count(const struct sn_questions *questions);
+
+/**
+ * Frees questions. Does nothing for NULL. Since 0.1.
+ */
+void sn_questions_free(struct sn_questions *questions);
+
+/**
+ * Fills `params` with the defaults. `struct_size` is `sizeof *params`. Does nothing for NULL.
+ *
+ * Since 0.1.
+ */
+void sn_curate_params_init(struct sn_curate_params *params, size_t struct_size);
+
+/**
+ * Fills `params` with the defaults. `struct_size` is `sizeof *params`. Does nothing for NULL.
+ *
+ * Since 0.1.
+ */
+void sn_train_params_init(struct sn_train_params *params, size_t struct_size);
+
+/**
+ * Fills `params` with the defaults. `struct_size` is `sizeof *params`. Does nothing for NULL.
+ *
+ * Since 0.1.
+ */
+void sn_evaluate_params_init(struct sn_evaluate_params *params, size_t struct_size);
+
+/**
+ * Makes the run directory `out_dir`, or opens it to resume the same run. Hashes the model, which
+ * takes a second for each gigabyte or so. `seed` is where all sampling comes from.
+ *
+ * `out_dir` is UTF-8 of `len` bytes, or ends in NUL with SN_NUL_TERMINATED. Task and questions are
+ * copied. `*out` is the run on success and untouched on failure.
+ *
+ * Errors: SN_STATUS_INPUT where there is no question; SN_STATUS_RUN when `out_dir` holds another run
+ * or is in use; SN_STATUS_IO; SN_STATUS_MODEL; SN_STATUS_INVALID_ARGUMENT. Since 0.1.
+ */
+sn_status sn_run_create(const struct sn_model *model,
+                        const struct sn_task *task,
+                        const struct sn_questions *questions,
+                        const char *out_dir,
+                        size_t len,
+                        uint64_t seed,
+                        struct sn_run **out,
+                        struct sn_error **err);
+
+/**
+ * Opens an existing run directory. `model_path` is where its model is now, if that has moved; NULL:
+ * where the run found it.
+ *
+ * `*out` is the run on success and untouched on failure.
+ *
+ * Errors: SN_STATUS_RUN when `out_dir` is no run directory, is in use, or belongs to a model with
+ * other contents; SN_STATUS_IO; SN_STATUS_MODEL; SN_STATUS_INVALID_ARGUMENT. Since 0.1.
+ */
+sn_status sn_run_open(const char *out_dir,
+                      size_t len,
+                      const char *model_path,
+                      size_t model_path_len,
+                      struct sn_run **out,
+                      struct sn_error **err);
+
+/**
+ * The first stage: samples every training question until its vote is settled. Blocks until done,
+ * minutes to hours. `params` may be NULL for the defaults.
+ *
+ * On success `*json` is what report.json has under "curation", `*json_len` its length in bytes
+ * without the NUL that follows it; either may be NULL. On failure both are untouched.
+ *
+ * Errors: SN_STATUS_INVALID_ARGUMENT; SN_STATUS_INPUT; SN_STATUS_CANCELLED; SN_STATUS_IO;
+ * SN_STATUS_ENGINE; SN_STATUS_INTERNAL. Ownership: free `*json` with sn_string_free(). Since 0.1.
+ */
+sn_status sn_run_curate(struct sn_run *run,
+                        const struct sn_curate_params *params,
+                        char **json,
+                        size_t *json_len,
+                        struct sn_error **err);
+
+/**
+ * Whether distilling looks worth while: by how many answers were kept and how they are spread, and
+ * with held-out questions, `eval`, also by whether the vote is right more often than the direct
+ * answer. `eval` may be NULL, and so may `params`, for the defaults. The answers to `eval` are kept
+ * for sn_run_evaluate().
+ *
+ * SN_STATUS_OK either way: `*json` is what report.json has under "decision", with the keys "distil"
+ * (true or false), "why", and where not, "reasons" and "advice".
+ *
+ * Errors: SN_STATUS_RUN before curation is finished; SN_STATUS_INPUT where a held-out question is a
+ * training question; else as sn_run_curate(). Ownership: free `*json` with sn_string_free().
+ * Since 0.1.
+ */
+sn_status sn_run_judge(struct sn_run *run,
+                       const struct sn_questions *eval,
+                       const struct sn_evaluate_params *params,
+                       char **json,
+                       size_t *json_len,
+                       struct sn_error **err);
+
+/**
+ * The second stage: trains the adapter on the kept answers, writes adapter.gguf, compares it with
+ * llama.cpp, and finds the confidence from which its direct answers can be trusted. `params` may be
+ * NULL for the defaults. Training goes on whatever sn_run_judge() found, as long as one answer was
+ * kept.
+ *
+ * On success `*json` is what report.json has under "training"; as in sn_run_curate().
+ *
+ * Errors: SN_STATUS_RUN before curation is finished; SN_STATUS_REFUSED where no answer was kept;
+ * SN_STATUS_TRAINING; SN_STATUS_PARITY; else as sn_run_curate(). Ownership: free `*json` with
+ * sn_string_free(). Since 0.1.
+ */
+sn_status sn_run_train(struct sn_run *run,
+                       const struct sn_train_params *params,
+                       char **json,
+                       size_t *json_len,
+                       struct sn_error **err);
+
+/**
+ * The last stage: measures the direct answer, the vote and the distilled model on the held-out
+ * questions `eval`, with right answers if there are any. `params` may be NULL for the defaults.
+ *
+ * On success `*json` is what report.json has under "evaluation"; as in sn_run_curate().
+ *
+ * Errors: SN_STATUS_RUN where there is no adapter yet; SN_STATUS_INPUT where there is no question;
+ * else as sn_run_curate(). Ownership: free `*json` with sn_string_free(). Since 0.1.
+ */
+sn_status sn_run_evaluate(struct sn_run *run,
+                          const struct sn_questions *eval,
+                          const struct sn_evaluate_params *params,
+                          char **json,
+                          size_t *json_len,
+                          struct sn_error **err);
+
+/**
+ * Writes report.json, with what the finished stages found; its text is `*json`, as in
+ * sn_run_curate().
+ *
+ * Errors: SN_STATUS_IO; SN_STATUS_RUN; SN_STATUS_INVALID_ARGUMENT. Ownership: free `*json` with
+ * sn_string_free(). Since 0.1.
+ */
+sn_status sn_run_report(struct sn_run *run, char **json, size_t *json_len, struct sn_error **err);
+
+/**
+ * The path of the run's adapter; NULL before there is one that is finished and verified.
+ *
+ * Returns UTF-8 of `*len` bytes, followed by a NUL; `len` may be NULL. NULL for NULL.
+ * Ownership: the run's; valid until it is freed. Since 0.1.
+ */
+const char *sn_run_adapter_path(const struct sn_run *run, size_t *len);
+
+/**
+ * Frees a run and unlocks its directory. Does nothing for NULL. Since 0.1.
+ */
+void sn_run_free(struct sn_run *run);
+
+/**
+ * Opens the file `path` and checks that it holds a LoRA adapter. Takes milliseconds.
+ *
+ * `path` is UTF-8 of `len` bytes, or ends in NUL with SN_NUL_TERMINATED. `*out` is the adapter on
+ * success and untouched on failure.
+ *
+ * Errors: SN_STATUS_IO when the file cannot be read, SN_STATUS_MODEL when it is no well-formed GGUF
+ * or no LoRA adapter, SN_STATUS_INVALID_ARGUMENT. Since 0.1.
+ */
+sn_status sn_adapter_open(const char *path,
+                          size_t len,
+                          struct sn_adapter **out,
+                          struct sn_error **err);
+
+/**
+ * The rank of the adapter, the largest where its pairs differ; 0 for NULL. Since 0.1.
+ */
+uint32_t sn_adapter_rank(const struct sn_adapter *adapter);
+
+/**
+ * The adapter's alpha: it counts alpha/rank times. 0 for NULL. Since 0.1.
+ */
+double sn_adapter_alpha(const struct sn_adapter *adapter);
+
+/**
+ * The name of the task that the adapter was trained on; empty where another program trained it.
+ *
+ * Returns UTF-8 of `*len` bytes, followed by a NUL; `len` may be NULL. NULL for NULL.
+ * Ownership: the adapter's; valid until it is freed. Since 0.1.
+ */
+const char *sn_adapter_task(const struct sn_adapter *adapter, size_t *len);
+
+/**
+ * Everything the file says of itself, as a JSON object of texts: "rank", "alpha", and of an adapter
+ * that this library trained also its task, its model's hash, and how it was trained.
+ *
+ * Returns UTF-8 of `*len` bytes, followed by a NUL; `len` may be NULL. NULL for NULL.
+ * Ownership: the adapter's; valid until it is freed. Since 0.1.
+ */
+const char *sn_adapter_describe(const struct sn_adapter *adapter, size_t *len);
+
+/**
+ * Frees an adapter. Does nothing for NULL. Since 0.1.
+ */
+void sn_adapter_free(struct sn_adapter *adapter);
+
+/**
+ * Fills `params` with the defaults. `struct_size` is `sizeof *params`. Does nothing for NULL.
+ *
+ * Since 0.1.
+ */
+void sn_answer_params_init(struct sn_answer_params *params, size_t struct_size);
+
+/**
+ * Loads `model`, with the adapter in the file `adapter_path` unless that is NULL, to answer
+ * questions of `task`; NULL: the task that the adapter was trained on. Takes seconds. `params` may
+ * be NULL for the defaults. Model and task need not outlive the call.
+ *
+ * `*out` is the answerer on success and untouched on failure.
+ *
+ * Errors: SN_STATUS_INPUT where `task` is NULL and no adapter names one; SN_STATUS_IO;
+ * SN_STATUS_MODEL; SN_STATUS_ENGINE; SN_STATUS_INVALID_ARGUMENT. Since 0.1.
+ */
+sn_status sn_answerer_new(const struct sn_model *model,
+                          const struct sn_task *task,
+                          const char *adapter_path,
+                          size_t adapter_path_len,
+                          const struct sn_answer_params *params,
+                          struct sn_answerer **out,
+                          struct sn_error **err);
+
+/**
+ * Answers `question`, UTF-8 of `len` bytes, or ending in NUL with SN_NUL_TERMINATED. The same
+ * question gets the same answer every time. `cancel` may be NULL.
+ *
+ * `*out` is the answer on success, even where no text could be read from what the model wrote, and
+ * untouched on failure.
+ *
+ * Errors: SN_STATUS_INPUT where the task needs more of a question than its text;
+ * SN_STATUS_MODEL where the adapter does not fit the model; SN_STATUS_CANCELLED; SN_STATUS_ENGINE;
+ * SN_STATUS_INVALID_ARGUMENT; SN_STATUS_INTERNAL. After any but the last the next question can be
+ * asked. Since 0.1.
+ */
+sn_status sn_answerer_ask(struct sn_answerer *answerer,
+                          const char *question,
+                          size_t len,
+                          const struct sn_cancel *cancel,
+                          struct sn_answer **out,
+                          struct sn_error **err);
+
+/**
+ * Frees an answerer and gives its memory back. Does nothing for NULL. Since 0.1.
+ */
+void sn_answerer_free(struct sn_answerer *answerer);
+
+/**
+ * The answer; NULL where none could be read from what the model wrote.
+ *
+ * Returns UTF-8 of `*len` bytes, followed by a NUL; `len` may be NULL. NULL for NULL.
+ * Ownership: the answer's; valid until it is freed. Since 0.1.
+ */
+const char *sn_answer_text(const struct sn_answer *answer, size_t *len);
+
+/**
+ * How sure the answer is, 0 to 1: the model's own probability of a direct one, the share of the votes
+ * of a reasoned one. 0 for NULL. Since 0.1.
+ */
+double sn_answer_confidence(const struct sn_answer *answer);
+
+/**
+ * Which way the question was answered; SN_ROUTE_DIRECT for NULL. Since 0.1.
+ */
+sn_route sn_answer_route(const struct sn_answer *answer);
+
+/**
+ * Every token generated for the answer, of both ways where both were taken; 0 for NULL. Since 0.1.
+ */
+uint64_t sn_answer_tokens(const struct sn_answer *answer);
+
+/**
+ * Frees an answer. Does nothing for NULL. Since 0.1.
+ */
+void sn_answer_free(struct sn_answer *answer);
+
+/* ---- 3. The host's own parts: inference, a check of answers, a log. ---- */
+
+/**
+ * Fills `decoder` with the defaults. `struct_size` is `sizeof *decoder`. Does nothing for NULL.
+ *
+ * Since 0.1.
+ */
+void sn_decoder_init(struct sn_decoder *decoder, size_t struct_size);
+
+/**
+ * Hands every line at `level`, one of sn_log_level, or above to `callback` from now on: the
+ * library's own warnings and the log of the llama.cpp inside it, not of one that the host has.
+ * Process-wide: it replaces an earlier one, which is not called any more when this returns. NULL
+ * for silence, which is how it starts; `level` does not matter then.
+ *
+ * Errors: SN_STATUS_INVALID_ARGUMENT for an unknown level. Threads: any. Since 0.1.
+ */
+sn_status sn_log_set(int32_t level, sn_log_fn callback, void *user_data, struct sn_error **err);
 
 #ifdef __cplusplus
 }  // extern "C"
