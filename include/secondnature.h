@@ -415,6 +415,12 @@ typedef int32_t sn_log_level;
  * A LoRA adapter in a GGUF file, and what it says of itself. To use it, give its path to llama.cpp
  * or to sn_answerer_new().
  *
+ *     sn_adapter *adapter = NULL;
+ *     if (sn_adapter_open("run/adapter.gguf", SN_NUL_TERMINATED, &adapter, &err) == SN_STATUS_OK) {
+ *         printf("%s, rank %u\n", sn_adapter_task(adapter, NULL), sn_adapter_rank(adapter));
+ *     }
+ *     sn_adapter_free(adapter);
+ *
  * Ownership: the caller's; free it with sn_adapter_free(). Threads: a `const sn_adapter *` may be
  * used from any number of threads. Since 0.1.
  */
@@ -1611,10 +1617,13 @@ void sn_task_free(struct sn_task *task);
 struct sn_questions *sn_questions_new(void);
 
 /**
- * Reads a file with one question a line: JSON lines,
- * {"id": …, "question": …, "answer": …}, of which only "question" is needed, "answer" may be a
- * list of accepted texts, and "fields" takes an object of texts for tasks with several; or plain
- * text, where the first line does not start with a brace.
+ * Reads a file with one question a line, as plain text or, where the first line starts with a brace,
+ * as JSON:
+ *
+ *     {"id": "f1", "question": "Is the coin still heads up?", "answer": "yes"}
+ *
+ * Only "question" is needed. "answer" may be a list of accepted texts; "fields", an object of texts,
+ * is for tasks that need several.
  *
  * `path` is UTF-8 of `len` bytes, or ends in NUL with SN_NUL_TERMINATED. `*out` is the set on
  * success and untouched on failure.
@@ -1641,6 +1650,9 @@ sn_status sn_questions_parse(const char *lines,
  * Generates `n` different questions with their right answers. `kind` is a name such as "coin-flip"
  * (`secondnature questions` lists them) of `len` bytes; `seed` chooses among the questions of
  * `split`, an sn_split.
+ *
+ *     sn_questions_generate("coin-flip", SN_NUL_TERMINATED, 200, 1, SN_SPLIT_TRAIN, &train, &err);
+ *     sn_questions_generate("coin-flip", SN_NUL_TERMINATED, 80, 2, SN_SPLIT_TEST, &held_out, &err);
  *
  * Errors: SN_STATUS_INPUT for an unknown kind, which lists the kinds, and where the split has fewer
  * than `n` questions; SN_STATUS_INVALID_ARGUMENT. Since 0.1.
@@ -1739,6 +1751,12 @@ sn_status sn_run_open(const char *out_dir,
  * The first stage: samples every training question until its vote is settled. Blocks until done,
  * minutes to hours. `params` may be NULL for the defaults.
  *
+ *     sn_curate_params params;
+ *     sn_curate_params_init(&params, sizeof params);
+ *     params.verdict = show;                    (is told of each question as it is settled)
+ *     params.cancel = stop;                     (another thread calls sn_cancel_request(stop))
+ *     status = sn_run_curate(run, &params, NULL, NULL, &err);
+ *
  * On success `*json` is what report.json has under "curation", `*json_len` its length in bytes
  * without the NUL that follows it; either may be NULL. On failure both are untouched.
  *
@@ -1756,6 +1774,12 @@ sn_status sn_run_curate(struct sn_run *run,
  * with held-out questions, `eval`, also by whether the vote is right more often than the direct
  * answer. `eval` may be NULL, and so may `params`, for the defaults. The answers to `eval` are kept
  * for sn_run_evaluate().
+ *
+ *     status = sn_run_judge(run, held_out, NULL, &json, NULL, &err);
+ *     if (status == SN_STATUS_OK && strstr(json, "\"distil\": true") == NULL) {
+ *         puts(json);                           (why not, and what to try)
+ *     }
+ *     sn_string_free(json);
  *
  * SN_STATUS_OK either way: `*json` is what report.json has under "decision", with the keys "distil"
  * (true or false), "why", and where not, "reasons" and "advice".
@@ -1777,6 +1801,12 @@ sn_status sn_run_judge(struct sn_run *run,
  * NULL for the defaults. Training goes on whatever sn_run_judge() found, as long as one answer was
  * kept.
  *
+ *     sn_train_params params;
+ *     sn_train_params_init(&params, sizeof params);
+ *     params.rank = 32;
+ *     params.step = plot;                       (is told the loss of each step)
+ *     status = sn_run_train(run, &params, NULL, NULL, &err);
+ *
  * On success `*json` is what report.json has under "training"; as in sn_run_curate().
  *
  * Errors: SN_STATUS_RUN before curation is finished; SN_STATUS_REFUSED where no answer was kept;
@@ -1792,6 +1822,8 @@ sn_status sn_run_train(struct sn_run *run,
 /**
  * The last stage: measures the direct answer, the vote and the distilled model on the held-out
  * questions `eval`, with right answers if there are any. `params` may be NULL for the defaults.
+ *
+ *     status = sn_run_evaluate(run, held_out, NULL, &json, &len, &err);
  *
  * On success `*json` is what report.json has under "evaluation"; as in sn_run_curate().
  *

@@ -48,10 +48,13 @@ pub extern "C" fn sn_questions_new() -> *mut sn_questions {
     entry!(or std::ptr::null_mut() => Box::into_raw(Box::new(sn_questions::new(Questions::new()))))
 }
 
-/// Reads a file with one question a line: JSON lines,
-/// {"id": …, "question": …, "answer": …}, of which only "question" is needed, "answer" may be a
-/// list of accepted texts, and "fields" takes an object of texts for tasks with several; or plain
-/// text, where the first line does not start with a brace.
+/// Reads a file with one question a line, as plain text or, where the first line starts with a brace,
+/// as JSON:
+///
+///     {"id": "f1", "question": "Is the coin still heads up?", "answer": "yes"}
+///
+/// Only "question" is needed. "answer" may be a list of accepted texts; "fields", an object of texts,
+/// is for tasks that need several.
 ///
 /// `path` is UTF-8 of `len` bytes, or ends in NUL with SN_NUL_TERMINATED. `*out` is the set on
 /// success and untouched on failure.
@@ -100,6 +103,9 @@ pub unsafe extern "C" fn sn_questions_parse(
 /// Generates `n` different questions with their right answers. `kind` is a name such as "coin-flip"
 /// (`secondnature questions` lists them) of `len` bytes; `seed` chooses among the questions of
 /// `split`, an sn_split.
+///
+///     sn_questions_generate("coin-flip", SN_NUL_TERMINATED, 200, 1, SN_SPLIT_TRAIN, &train, &err);
+///     sn_questions_generate("coin-flip", SN_NUL_TERMINATED, 80, 2, SN_SPLIT_TEST, &held_out, &err);
 ///
 /// Errors: SN_STATUS_INPUT for an unknown kind, which lists the kinds, and where the split has fewer
 /// than `n` questions; SN_STATUS_INVALID_ARGUMENT. Since 0.1.
