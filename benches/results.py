@@ -9,10 +9,14 @@ entity. For each seed it runs `secondnature distill` twice: as it is, and on the
 every question instead of the vote (`--samples 1 --threshold 0.01`), which is what the filter is worth.
 Gold answers only measure. Where distilling is refused, the row says why. Run directories are kept under
 --out, so an interrupted table goes on where it was.
+
+A second table asks what was distilled on questions with a wrong opinion the same questions without one,
+with a right one, and doubted: a model that learned to contradict would lose there.
 """
 import argparse
 import json
 import pathlib
+import shutil
 import statistics
 import subprocess
 import sys
@@ -33,6 +37,9 @@ ROWS = [
     ("arithmetic, chain of thought", SMOL, "arithmetic", "arithmetic", 60, 60, (), (1,)),
 ]
 
+# Kinds of question whose training must not cost those beside them.
+BESIDE = {"biased-capitals": ("capitals", "capitals-right-opinion", "capitals-doubted")}
+
 
 def arguments():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -41,6 +48,7 @@ def arguments():
     p.add_argument("--out", type=pathlib.Path, default=ROOT / "target/results")
     p.add_argument("--rows", default="", help="only rows whose name, model or task holds this text")
     p.add_argument("--seeds", type=int, help="at most so many seeds a row")
+    p.add_argument("--threads", type=int, help="as of secondnature; 1 where other programs compete for the cores")
     return p.parse_args()
 
 
@@ -52,6 +60,8 @@ def distill(options, model, task, sets, out, seed, more=()):
     """The report of one run; of a refused one, as far as it came."""
     command = [options.secondnature, "distill", "--model", model, "--task", task, "--questions", sets[0]]
     command += ["--eval", sets[1], "--out", out, "--seed", seed, "--quiet", *more]
+    if options.threads:
+        command += ["--threads", options.threads]
     done = subprocess.run([str(c) for c in command], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     report = out / "report.json"
     if not report.exists():
@@ -59,10 +69,18 @@ def distill(options, model, task, sets, out, seed, more=()):
     return json.loads(report.read_text()) | {"refused": done.stderr.strip() if done.returncode else None}
 
 
+def place(options, row, seed):
+    """The model of a row, and where its runs of a seed are kept."""
+    model = row[1] if isinstance(row[1], pathlib.Path) else options.models / row[1]
+    task, kind = pathlib.Path(row[2]).stem, row[3]
+    # A task that asks another kind than its own needs a directory of its own as well.
+    name = task if kind in (task, "biased-capitals") else f"{task}-{kind}"
+    return model, options.out / f"{name}-{model.stem}-{seed}"
+
+
 def measure(options, row, seed):
-    name, model, task, kind, train, test, training, _ = row
-    model = model if isinstance(model, pathlib.Path) else options.models / model
-    where = options.out / f"{pathlib.Path(task).stem}-{model.stem}-{seed}"
+    name, _, task, kind, train, test, training, _ = row
+    model, where = place(options, row, seed)
     where.mkdir(parents=True, exist_ok=True)
     sets = []
     for split, n in (("train", train), ("test", test)):
@@ -100,6 +118,38 @@ def figures(report, unfiltered):
     return shown
 
 
+def measure_beside(options, row, seed, run):
+    """Direct answers before and after distilling, in percent right, to each kind beside the row's."""
+    model, where = place(options, row, seed)
+    shares = {}
+    for kind in BESIDE.get(row[3], ()):
+        copy, questions, result = (where / f"{kind}{end}" for end in ("", ".jsonl", ".json"))
+        if not result.exists():
+            n = ("--n", row[5], "--seed", seed, "--split", "test")
+            questions.write_bytes(output([options.secondnature, "questions", kind, *n]))
+            # What `evaluate` found on the row's own questions stays in the run, so a copy is asked. It
+            # reasons too, which is not wanted here: one sample is the least.
+            shutil.rmtree(copy, ignore_errors=True)
+            shutil.copytree(run, copy, ignore=shutil.ignore_patterns("evaluation*", "lock", "train"))
+            command = [options.secondnature, "evaluate", "--out", copy, "--model", model, "--eval", questions]
+            result.write_bytes(output([*command, "--samples", "1", "--threshold", "0.01", "--json", "--quiet"]))
+            shutil.rmtree(copy)
+        found = json.loads(result.read_text())
+        shares[kind] = [100 * found[who]["accuracy"] for who in ("system1", "distilled")]
+    return shares
+
+
+def print_beside(tables):
+    """`tables` by name of a row and model: for each seed what `measure_beside` found."""
+    print("\n| distilled on | model | asked | seeds | System 1 | distilled | change |")
+    print("| --- | --- | --- | --- | --- | --- | --- |")
+    for (name, model), seeds in tables.items():
+        for kind in seeds[0]:
+            found = [{"one": s[kind][0], "new": s[kind][1], "change": s[kind][1] - s[kind][0]} for s in seeds]
+            cells = [cell(found, key) for key in ("one", "new", "change")]
+            print("| " + " | ".join([name, model, kind, str(len(seeds)), *cells]) + " |")
+
+
 def cell(seeds, key):
     values = [s[key] for s in seeds if key in s]
     if not values:
@@ -112,7 +162,7 @@ def main():
     options = arguments()
     print("| task | model | seeds | System 1 | one sample | vote | distilled | unfiltered | tokens: System 1, sample, vote, distilled | labels right | kept |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |")
-    notes, all_rows = [], []
+    notes, all_rows, tables = [], [], {}
     for row in ROWS:
         name, model, task = row[0], pathlib.Path(row[1]).stem, pathlib.Path(row[2]).stem
         if not any(options.rows in text for text in (name, model, task)):
@@ -123,11 +173,16 @@ def main():
             seeds.append(figures(report, unfiltered))
             if report["refused"]:
                 notes.append(f"{name}, {model}, seed {seed}: {report['refused']}")
+            elif beside := measure_beside(options, row, seed, place(options, row, seed)[1] / "run"):
+                tables.setdefault((name, model), []).append(beside)
+                seeds[-1]["beside"] = beside
         tokens = ", ".join(cell(seeds, k) for k in ("tokens1", "tokens_sample", "tokens_vote", "tokens"))
         cells = [cell(seeds, k) for k in ("system1", "sample", "vote", "distilled", "unfiltered")]
         right, kept = cell(seeds, "precision"), cell(seeds, "kept")
         print("| " + " | ".join([name, model, str(len(seeds)), *cells, tokens, right, kept]) + " |", flush=True)
         all_rows.append({"row": name, "model": model, "task": task, "seeds": seeds})
+    if tables:
+        print_beside(tables)
     print(*(f"\n{note}" for note in notes), sep="\n")
     (options.out / "results.json").write_text(json.dumps(all_rows, indent=1))
 

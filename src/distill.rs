@@ -126,8 +126,9 @@ pub struct Run {
     dir: RunDir,
     manifest: Manifest,
     base: Base,
-    /// Who checks each sampled answer from now on, in curation and evaluation alike. The directory
-    /// does not remember: a run is resumed with the same one.
+    /// Who checks each sampled answer, in curation and evaluation alike; set before the first sample.
+    /// The directory remembers that there is one, not which: a run is resumed with the same one,
+    /// and is refused without any. Training needs none.
     pub verifier: Option<Arc<dyn Verifier>>,
     /// The task.
     pub task: Task,
@@ -159,8 +160,10 @@ impl Run {
             task_sha256: sha256(task_json.as_bytes()),
             questions_sha256: sha256(questions.as_bytes()),
             seed: setup.seed,
+            verifier: false,
         };
         let dir = RunDir::open(&setup.out, &manifest)?;
+        let manifest = Manifest { verifier: read_manifest(&setup.out)?.verifier, ..manifest };
         for (name, text) in [("task.json", &task_json), ("questions.jsonl", &questions)] {
             dir.write(name, text.as_bytes())?;
         }
@@ -291,6 +294,31 @@ impl Run {
         Ok(report)
     }
 
+    /// Refuses a verifier where the samples so far were taken without, and the reverse; where there
+    /// are none yet, the manifest is told.
+    ///
+    /// Unchecked samples beside checked ones would make labels that are neither.
+    fn agree_on_verifier(&mut self) -> Result<()> {
+        let now = self.verifier.is_some();
+        if now == self.manifest.verifier {
+            return Ok(());
+        }
+        let sampled = std::fs::metadata(self.dir.file("samples.jsonl")).is_ok_and(|file| file.len() > 0);
+        if sampled {
+            let (was, cure) = match now {
+                true => ("without a verifier, so its samples are unchecked", "resume it without one"),
+                false => (
+                    "with a verifier, which further samples need as well",
+                    "set the same one (`Options::verifier`, `Run::verifier`; from C the params have one, the program none)",
+                ),
+            };
+            let why = format!("was begun {was}: {cure}, or name another directory with --out");
+            return Err(Error::run(self.path(), why));
+        }
+        self.manifest.verifier = now;
+        self.dir.amend(&self.manifest)
+    }
+
     /// The task with the caller's own samples and threshold.
     fn task_with(&self, options: &CurateOptions) -> Result<Task> {
         let mut task = self.task.clone();
@@ -358,6 +386,7 @@ fn distill_on(
     cancel: &Cancel,
 ) -> Result<Report> {
     options.train.check()?;
+    options.gate.check()?;
     refuse_shared_questions(&setup.questions, eval)?;
     let mut run = Run::create(setup, cancel)?;
     run.verifier = options.verifier.clone();
@@ -402,3 +431,5 @@ fn refuse_shared_questions(train: &[Question], eval: &[Question]) -> Result<()> 
 
 #[cfg(test)]
 mod survival_tests;
+#[cfg(test)]
+mod verifier_tests;

@@ -217,7 +217,13 @@ fn wrong_arguments_are_one_line_and_exit_code_2() {
 #[test]
 fn options_that_cannot_work_are_named_before_any_work() {
     let b = Bench::new();
-    for (option, value) in [("--rank", "0"), ("--lr", "7"), ("--threshold", "1.5"), ("--modules", "attn_z")] {
+    for (option, value) in [
+        ("--rank", "0"),
+        ("--lr", "7"),
+        ("--threshold", "1.5"),
+        ("--modules", "attn_z"),
+        ("--least-share", "2"),
+    ] {
         let mut command = b.distill("model.gguf", "quick.json", "train.jsonl");
         command.args([option, value]);
         fail(command, &[option]);

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use secondnature::distill::{CurateOptions, EarlyStops, EngineOptions, Mixture};
 use secondnature::engine::Weights;
+use secondnature::evaluate::Gate;
 use secondnature::task::read_questions;
 use secondnature::train::spec::Module;
 use secondnature::train::{Arithmetic, Memory, Precision, Schedule, TrainOptions};
@@ -96,6 +97,25 @@ impl Voting {
             threshold: on(StopArg::Threshold),
         };
         CurateOptions { engine, samples: self.samples, threshold: self.threshold, stops }
+    }
+}
+
+/// When so little settles that training is refused.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Gate")]
+pub struct Gating {
+    /// Fewest questions that must be kept for their labels to be trained on.
+    #[arg(long, value_name = "N", default_value_t = Gate::default().least_kept)]
+    least_kept: usize,
+    /// Least share of the questions that must be kept, in 0..=1; likewise of held-out questions that
+    /// must settle, where they have no answers.
+    #[arg(long, value_name = "SHARE", default_value_t = Gate::default().least_share)]
+    least_share: f64,
+}
+
+impl Gating {
+    pub fn gate(&self) -> Gate {
+        Gate { least_kept: self.least_kept, least_share: self.least_share }
     }
 }
 

@@ -8,7 +8,7 @@ use secondnature::distill::{Options, Run, Setup, distill};
 use secondnature::task::{Task, read_questions};
 
 use super::Context;
-use super::knobs::{Mixing, Sampling, Training, Voting};
+use super::knobs::{Gating, Mixing, Sampling, Training, Voting};
 use super::{output, progress};
 
 /// Show the whole pipeline on a tiny embedded model, in about a minute.
@@ -79,7 +79,7 @@ pub struct Distill {
     /// is measured.
     #[arg(long, value_name = "FILE")]
     eval: Option<PathBuf>,
-    /// Go on where distilling does not seem to pay.
+    /// Go on where distilling does not seem to pay, whatever the gate asks for.
     #[arg(long)]
     force: bool,
     /// Print the report as JSON.
@@ -89,6 +89,8 @@ pub struct Distill {
     sampling: Sampling,
     #[command(flatten)]
     voting: Voting,
+    #[command(flatten)]
+    gating: Gating,
     #[command(flatten)]
     training: Training,
     #[command(flatten)]
@@ -103,6 +105,7 @@ impl Distill {
             curate: self.voting.options(engine),
             train: self.training.options(self.about.seed, engine.threads)?,
             mixture: self.mixture.read()?,
+            gate: self.gating.gate(),
             force: self.force,
             ..Options::default()
         };

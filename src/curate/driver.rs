@@ -11,7 +11,7 @@ use super::open::Open;
 use super::program::Program;
 use super::select::Selection;
 use super::{Earlier, Observer, Outcome, Plan, Sample, form_seed, sample_seed};
-use crate::engine::{Completion, Request, Source};
+use crate::engine::{Completion, Request, Source, too_long};
 use crate::task::Question;
 use crate::vote::{Verdict, is_lost, unite};
 use crate::{Error, Result};
@@ -122,9 +122,11 @@ impl<'a> Driver<'a> {
         let rule = &self.plan.task.vote;
         self.open[i].count(rule);
         self.open[i].count_selections(rule);
-        if self.open[i].outcome.is_none() {
-            return Ok(());
-        }
+        if self.open[i].outcome.is_none() { Ok(()) } else { self.close(i) }
+    }
+
+    /// Settles the question of ballot `i`, which has its outcome, when that suffices.
+    fn close(&mut self, i: usize) -> Result<()> {
         self.drop_work(i..i + 1);
         self.conclude(i / self.width())
     }
@@ -302,6 +304,21 @@ impl Source for Driver<'_> {
         let Some((key, call)) = self.calls.remove(&completion.id) else { return Ok(()) };
         let Some(program) = self.programs.get_mut(&key) else { return Ok(()) };
         if program.take(call, completion) { self.go_on(key) } else { Ok(()) }
+    }
+
+    /// A selection shows all responses, which nobody bounds: where they do not fit, the question is
+    /// lost. A sample's prompt is the task's own, and its author is told.
+    fn too_long(&mut self, id: u64, tokens: usize, limit: usize) -> Result<()> {
+        if let Some(Picking { ballot, .. }) = self.picking.remove(&id) {
+            if !self.is_closed(ballot) {
+                self.open[ballot].cannot_select(&self.plan.task.vote, (tokens, limit));
+                self.close(ballot)?;
+            }
+            return Ok(());
+        }
+        let Some(((ballot, _), _)) = self.calls.get(&id) else { return Ok(()) };
+        let question = &self.open[*ballot].question.id;
+        Err(Error::input(format!("question {question:?}"), too_long(tokens, limit)))
     }
 
     fn enough(&self, id: u64, text: &str) -> bool {

@@ -263,9 +263,9 @@ pub fn sampling(step: &Step) -> Sampling {
         max_tokens: step.max_tokens,
         stop: step.stop.clone(),
         repeat_penalty: step.repeat_penalty,
+        repeat_last: step.repeat_last,
         choices: step.choices.clone(),
         grammar: step.grammar.clone(),
-        ..Sampling::default()
     }
 }
 

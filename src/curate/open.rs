@@ -9,7 +9,9 @@ use crate::Result;
 use crate::task::{
     Answer, Perturbation, Question, Select, UNPERTURBED, VoteRule, Weighing, without_thinking,
 };
-use crate::vote::{StopReason, Tally, Verdict, decide, decide_selected, needs_selection, stop};
+use crate::vote::{
+    StopReason, Tally, Verdict, decide, decide_selected, decide_unselectable, needs_selection, stop,
+};
 
 /// One question in one form.
 pub struct Open<'a> {
@@ -128,9 +130,20 @@ impl<'a> Open<'a> {
     }
 
     fn decide(&mut self, rule: &VoteRule, reason: StopReason) {
-        let mut verdict = decide(rule, &self.question.id, &self.tally, reason);
+        let verdict = decide(rule, &self.question.id, &self.tally, reason);
+        self.close_counted(verdict, Vec::new());
+    }
+
+    /// Gives up selecting: a selection's prompt has so many tokens, where fewer than so many fit.
+    pub fn cannot_select(&mut self, rule: &VoteRule, size: (usize, usize)) {
+        let costs = self.selecting.take().map_or(Vec::new(), |selecting| selecting.costs(self.form));
+        let verdict = decide_unselectable(rule, &self.question.id, &self.tally, size);
+        self.close_counted(verdict, costs);
+    }
+
+    fn close_counted(&mut self, mut verdict: Verdict, selections: Vec<super::Selected>) {
         verdict.completion = verdict.answer.as_ref().and_then(|a| self.completions.remove(&a.key));
-        self.close(verdict, Vec::new());
+        self.close(verdict, selections);
     }
 
     fn start_selecting(&mut self, rule: &VoteRule) {

@@ -114,6 +114,16 @@ fn an_interrupted_run_resumes_to_the_same_verdicts_without_repeating_samples() {
 }
 
 #[test]
+fn a_step_that_says_nothing_of_a_sampling_parameter_leaves_it_as_engines_have_it() {
+    let task = task();
+    let step = sampling(&task.system2[0]);
+    let (max_tokens, temperature) = (step.max_tokens, step.temperature);
+    assert_eq!(step, Sampling { max_tokens, temperature, ..Sampling::default() });
+    let step = Step { repeat_penalty: 1.2, repeat_last: 7, ..task.system2[0].clone() };
+    assert_eq!((sampling(&step).repeat_penalty, sampling(&step).repeat_last), (1.2, 7));
+}
+
+#[test]
 fn seeds_differ_between_samples_steps_and_questions() {
     let mut seeds: Vec<u64> =
         (0..4).flat_map(|i| (0..2).flat_map(move |s| ["a", "b"].map(|q| sample_seed(1, q, i, s)))).collect();

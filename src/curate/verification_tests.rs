@@ -313,6 +313,39 @@ fn a_resumed_run_repeats_no_selection_but_those_among_other_responses() {
     assert_eq!((again.0.len(), again.3.len()), (3, 10), "a seventh response was to be shown too");
 }
 
+#[test]
+fn responses_too_long_to_select_among_lose_their_question_and_no_other() {
+    let mut log = Log::default();
+    let task = task(&FREE.replace(r#""text""#, r#""text", "max_words": 12"#));
+    // `long` gets responses of ten words, six of which make a selection's prompt of sixty.
+    let say = |r: &Request| match r.messages[0].content.as_str() {
+        "long" => format!("word{} and nine words more that say nothing at all", r.seed % 1000),
+        _ => writer(r),
+    };
+    let questions = ["long", "tea", "same"].map(|id| Question::new(id, id, vec![]));
+    let mut engine = Scripted::new(say).with_limit(40);
+    let outcomes = run_on(&mut engine, &task, &questions, None, vec![], &mut log).unwrap();
+    let long = said(&outcomes, "long");
+    assert!(!long.kept && long.answer.is_some() && long.n == 6, "{long:?}");
+    assert!(long.reason.starts_with("its 6 responses make a prompt of 6"), "{}", long.reason);
+    assert!(long.reason.ends_with("too long to select among: at most 39 fit"), "{}", long.reason);
+    assert!(said(&outcomes, "tea").kept && said(&outcomes, "same").kept);
+    assert!(log.3.iter().all(|selection| selection.question == "tea"), "no selection of the long ones");
+
+    let earlier = log.0.iter().cloned().map(Earlier::Sample).collect();
+    let resumed = run_on(&mut engine, &task, &questions, None, earlier, &mut Log::default()).unwrap();
+    assert_eq!(resumed, outcomes, "a resumed run finds the same");
+}
+
+#[test]
+fn a_question_too_long_to_ask_is_named() {
+    let questions = [Question::new("short", "tea", vec![]), Question::new("q9", "word ".repeat(40), vec![])];
+    let mut engine = Scripted::new(writer).with_limit(40);
+    let error = run_on(&mut engine, &task(FREE), &questions, None, vec![], &mut Log::default()).unwrap_err();
+    let message = error.to_string();
+    assert!(message.starts_with("question \"q9\": its prompt has 40 tokens"), "{message}");
+}
+
 /// Turns down every answer to questions of one id, and remembers what it was asked.
 struct Strict(Mutex<Vec<(String, String, String)>>, &'static str);
 

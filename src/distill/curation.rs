@@ -34,6 +34,7 @@ impl Run {
         cancel: &Cancel,
     ) -> Result<Curation> {
         let task = self.task_with(options)?;
+        self.agree_on_verifier()?;
         let verifier = self.verifier.as_deref();
         let sampling = Sampling::of_training(&task, &self.questions, self.manifest.seed, verifier);
         sampling.curate(&self.dir, engine, options.stops, progress, cancel)
@@ -48,6 +49,7 @@ impl Run {
         cancel: &Cancel,
     ) -> Result<Curation> {
         let task = self.task_with(options)?;
+        self.agree_on_verifier()?;
         let base = &mut self.base;
         let verifier = self.verifier.as_deref();
         let sampling = Sampling::of_training(&task, &self.questions, self.manifest.seed, verifier);

@@ -126,6 +126,7 @@ impl Run {
         progress: &dyn Progress,
         cancel: &Cancel,
     ) -> Result<(DirectAnswers, Reasoned)> {
+        self.agree_on_verifier()?;
         self.keep_answers_of(eval, task)?;
         let one = match self.dir.saved("evaluation/system1.json")? {
             Some(one) => one,
@@ -167,10 +168,12 @@ impl Run {
         Ok((one, Reasoned { outcomes, seconds }))
     }
 
-    /// Forgets what `evaluation/` holds if it answers other questions, or another task.
+    /// Forgets what `evaluation/` holds if it answers other questions, or another task, or was checked
+    /// by a verifier where there is none, or the reverse.
     fn keep_answers_of(&self, eval: &[Question], task: &Task) -> Result<()> {
         let text: String = eval.iter().map(|q| q.to_json_line() + "\n").collect();
-        let identity = sha256(format!("{text}{}", task.to_json()).as_bytes());
+        let checked = if self.verifier.is_some() { "\nverifier" } else { "" };
+        let identity = sha256(format!("{text}{}{checked}", task.to_json()).as_bytes());
         let folder = self.dir.file("evaluation");
         std::fs::create_dir_all(&folder).map_err(Error::io("create", &folder))?;
         if self.dir.saved::<String>("evaluation/of.json")?.is_none_or(|of| of != identity) {

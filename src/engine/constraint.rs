@@ -68,6 +68,22 @@ impl Vocabulary {
     }
 }
 
+/// The texts that `sampling` allows; `None` if its completions are free.
+///
+/// # Errors
+/// [`Error::Input`] for a faulty grammar, or choices beside a grammar.
+pub(super) fn grammar_of(sampling: &Sampling) -> Result<Option<Grammar>> {
+    match (&sampling.choices[..], &sampling.grammar) {
+        ([], None) => Ok(None),
+        (choices, None) => Ok(Some(Grammar::of_texts(choices))),
+        ([], Some(text)) => Grammar::parse(text).map(Some).map_err(|why| Error::input("grammar", why)),
+        _ => {
+            let why = "both are given; a completion follows either choices or a grammar";
+            Err(Error::input("choices, grammar", why))
+        }
+    }
+}
+
 /// The texts that completions may be, with what is known so far about the tokens that spell them.
 pub(super) struct Constraint {
     grammar: Grammar,
@@ -100,14 +116,8 @@ impl Constraint {
     /// # Errors
     /// [`Error::Input`] for a faulty grammar, or choices beside a grammar.
     pub fn of(sampling: &Sampling) -> Result<Option<Constraint>> {
-        let grammar = match (&sampling.choices[..], &sampling.grammar) {
-            ([], None) => return Ok(None),
-            (choices, None) => Grammar::of_texts(choices),
-            ([], Some(text)) => Grammar::parse(text).map_err(|why| Error::input("grammar", why))?,
-            _ => {
-                let why = "both are given; a completion follows either choices or a grammar";
-                return Err(Error::input("choices, grammar", why));
-            }
+        let Some(grammar) = grammar_of(sampling)? else {
+            return Ok(None);
         };
         let start = Arc::new(grammar.start().map_err(too_ambiguous)?);
         Ok(Some(Constraint { grammar, start, numbers: HashMap::new(), known: Vec::new(), size: 0 }))
@@ -189,7 +199,7 @@ impl Constraint {
     }
 }
 
-fn too_ambiguous(_: TooAmbiguous) -> Error {
+pub(super) fn too_ambiguous(_: TooAmbiguous) -> Error {
     let why = "it can be read in too many ways; write it so that each text has few readings";
     Error::input("grammar", why)
 }

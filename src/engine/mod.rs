@@ -185,6 +185,21 @@ pub trait Source {
     fn wanted(&self, _id: u64) -> bool {
         true
     }
+    /// Told of a request whose prompt has `tokens` tokens where only fewer than `limit` fit. There
+    /// will be no completion of it.
+    ///
+    /// Errors: one ends the run, as it does here; a source that can do without goes on.
+    fn too_long(&mut self, id: u64, tokens: usize, limit: usize) -> Result<()> {
+        Err(crate::Error::Engine(format!("request {id}: {}", too_long(tokens, limit))))
+    }
+}
+
+/// Why a prompt of `tokens` tokens is not asked.
+pub(crate) fn too_long(tokens: usize, limit: usize) -> String {
+    format!(
+        "its prompt has {tokens} tokens, and with one more for the answer at most {limit} fit; \
+         shorten the prompt or raise the context size"
+    )
 }
 
 /// Completes text.

@@ -3,24 +3,32 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use super::{Completion, Engine, Finish, Request, Source};
-use crate::{Cancel, Result};
+use super::constraint::{grammar_of, too_ambiguous};
+use super::{Completion, Engine, Finish, Request, Sampling, Source};
+use crate::{Cancel, Error, Result};
 
 /// Answers every request at once with what `answer` returns. Deterministic if `answer` is. Counts
-/// white-space separated words as tokens; honours stop strings, [`Source::enough`] (asked after
-/// each word) and `max_tokens` like a real engine. Probabilities are NaN, unless
-/// [`Scripted::with_confidence`] gives them.
+/// white-space separated words as tokens; honours stop strings, choices, grammars,
+/// [`Source::enough`] (asked after each word) and `max_tokens` like a real engine. A text that the
+/// choices or the grammar do not allow, which a real engine could not have written, ends the run
+/// with [`Error::Input`]. Probabilities are NaN, unless [`Scripted::with_confidence`] gives them.
 pub struct Scripted<F> {
     answer: F,
     adapter: Option<PathBuf>,
     calls: u64,
     confidence: fn(&str) -> f64,
+    limit: usize,
 }
 
 impl<F: FnMut(&Request) -> String> Scripted<F> {
     /// An engine that answers with `answer`.
     pub fn new(answer: F) -> Scripted<F> {
-        Scripted { answer, adapter: None, calls: 0, confidence: |_| f64::NAN }
+        Scripted { answer, adapter: None, calls: 0, confidence: |_| f64::NAN, limit: usize::MAX }
+    }
+
+    /// The same, for prompts of fewer than `limit` words; [`Source::too_long`] hears of others.
+    pub fn with_limit(self, limit: usize) -> Scripted<F> {
+        Scripted { limit, ..self }
     }
 
     /// The same, where every word of a text has the probability that `confidence` gives.
@@ -38,7 +46,7 @@ impl<F: FnMut(&Request) -> String> Scripted<F> {
         self.adapter.as_deref()
     }
 
-    fn complete(&mut self, request: &Request, source: &dyn Source) -> Completion {
+    fn complete(&mut self, request: &Request, source: &dyn Source) -> Result<Completion> {
         let start = Instant::now();
         let mut text = (self.answer)(request);
         self.calls += 1;
@@ -47,6 +55,11 @@ impl<F: FnMut(&Request) -> String> Scripted<F> {
         if let Some(at) = stops.filter_map(|stop| text.find(stop.as_str())).min() {
             text.truncate(at);
             finish = Finish::StopString;
+        }
+        let followed = follow(&request.sampling, &text)?;
+        if let Some(end) = followed.last_possible {
+            text.truncate(end);
+            finish = Finish::Enough;
         }
         // Where each word ends: the text may end there early.
         let mut generated_tokens = 0;
@@ -64,19 +77,59 @@ impl<F: FnMut(&Request) -> String> Scripted<F> {
                 break;
             }
         }
-        let prompt = request.messages.iter().map(|m| m.content.split_whitespace().count());
+        if finish == Finish::EndOfTurn && !followed.may_end {
+            return Err(not_allowed(&text, "it may not end there"));
+        }
         let log_probability = (self.confidence)(&text).ln() * generated_tokens as f64;
-        Completion {
+        Ok(Completion {
             id: request.id,
-            prompt_tokens: prompt.sum(),
+            prompt_tokens: words(request),
             generated_tokens,
             text,
             finish,
             probability: log_probability.exp() as f32,
             log_probability,
             seconds: start.elapsed().as_secs_f64(),
+        })
+    }
+}
+
+/// How far a text goes along with the choices or the grammar of a request.
+struct Followed {
+    /// Whether it may end where it does.
+    may_end: bool,
+    /// Where nothing more may be written, if it comes to that.
+    last_possible: Option<usize>,
+}
+
+fn follow(sampling: &Sampling, text: &str) -> Result<Followed> {
+    let Some(grammar) = grammar_of(sampling)? else {
+        return Ok(Followed { may_end: true, last_possible: None });
+    };
+    let mut state = grammar.start().map_err(too_ambiguous)?;
+    for (at, byte) in text.bytes().enumerate() {
+        if state.must_end() {
+            return Ok(Followed { may_end: true, last_possible: Some(at) });
+        }
+        state = grammar.after(&state, byte).map_err(too_ambiguous)?;
+        if state.is_dead() {
+            return Err(not_allowed(text, &format!("it may not go on like that after {at} bytes")));
         }
     }
+    let last_possible = state.must_end().then_some(text.len());
+    Ok(Followed { may_end: state.may_end(), last_possible })
+}
+
+fn not_allowed(text: &str, why: &str) -> Error {
+    Error::input(
+        format!("scripted completion {text:?}"),
+        format!("{why} by the choices or the grammar asked for"),
+    )
+}
+
+/// Of the whole prompt.
+fn words(request: &Request) -> usize {
+    request.messages.iter().map(|m| m.content.split_whitespace().count()).sum()
 }
 
 trait WordEnds {
@@ -98,7 +151,11 @@ impl<F: FnMut(&Request) -> String> Engine for Scripted<F> {
             let Some(request) = source.next() else {
                 return Ok(());
             };
-            let completion = self.complete(&request, source);
+            if words(&request) >= self.limit {
+                source.too_long(request.id, words(&request), self.limit)?;
+                continue;
+            }
+            let completion = self.complete(&request, source)?;
             source.finished(completion)?;
         }
     }
@@ -138,6 +195,33 @@ mod tests {
             ]
         );
         assert_eq!((done[0].prompt_tokens, engine.calls()), (2, 3));
+    }
+
+    #[test]
+    fn choices_and_grammars_hold_a_script_as_they_hold_a_model() {
+        let say = |text: &'static str, sampling: &Sampling| {
+            let requests = vec![request(1, "?", sampling.clone())];
+            complete(&mut Scripted::new(|_: &Request| text.into()), requests, &Cancel::new())
+                .map(|mut done| done.remove(0))
+        };
+        let choices =
+            Sampling { choices: vec!["yes".into(), "no".into(), "not sure".into()], ..Sampling::default() };
+        let said = say("yes, because", &choices).unwrap();
+        assert_eq!((said.text.as_str(), said.finish, said.generated_tokens), ("yes", Finish::Enough, 1));
+        assert_eq!(say("no", &choices).unwrap().finish, Finish::EndOfTurn, "it could have gone on");
+        assert_eq!(say("not sure", &choices).unwrap().finish, Finish::Enough);
+        for wrong in ["perhaps", "nobody", "not"] {
+            let refusal = say(wrong, &choices).unwrap_err().to_string();
+            assert!(refusal.starts_with(&format!("scripted completion {wrong:?}: it may not")), "{refusal}");
+        }
+        let grammar =
+            Sampling { grammar: Some(r#"root ::= [a-z]+ " " [0-9]{2}"#.into()), ..Sampling::default() };
+        assert_eq!(say("area 51 and more", &grammar).unwrap().text, "area 51");
+        let short = Sampling { max_tokens: 1, ..grammar.clone() };
+        assert_eq!(say("area 51", &short).unwrap().finish, Finish::Length, "cut off is not ended");
+        assert!(say("area 5", &grammar).is_err());
+        let both = Sampling { choices: choices.choices, ..grammar };
+        assert!(say("yes", &both).is_err());
     }
 
     #[test]

@@ -17,8 +17,8 @@ pub fn on_few_labels(gate: &Gate, task: &Task, curation: &Curation, verdicts: &[
     let kept = verdicts.iter().filter(|verdict| verdict.kept).count();
     let wanted = gate.wanted(n);
     let mut advice = Vec::new();
-    let unread = on_unread(curation.unparsed, curation.cut_off, curation.samples, "samples.jsonl");
-    advice.extend(unread.clone());
+    advice.extend(on_unread(curation.unparsed, curation.cut_off, curation.samples, "samples.jsonl"));
+    let all_are_read = advice.is_empty();
     advice.extend(task.perturbations.iter().filter_map(|perturbation| {
         let ballots = verdicts.iter().filter_map(|verdict| {
             let ballot = verdict.ballots.iter().find(|ballot| ballot.perturbation == perturbation.name)?;
@@ -34,7 +34,7 @@ pub fn on_few_labels(gate: &Gate, task: &Task, curation: &Curation, verdicts: &[
             )
         })
     }));
-    if kept as f64 >= gate.least_share * n as f64 && kept > 0 {
+    if gate.has_share(kept, n) && kept > 0 {
         advice.push(format!(
             "ask more questions: at this rate {} would give {}",
             (gate.least_kept * n).div_ceil(kept),
@@ -57,14 +57,29 @@ pub fn on_few_labels(gate: &Gate, task: &Task, curation: &Curation, verdicts: &[
         }
         _ => {}
     }
-    if votes_fail && unread.is_none() && best.is_none_or(|(_, then)| *then < wanted) {
+    if votes_fail && all_are_read && best.is_none_or(|(_, then)| *then < wanted) {
         advice.push(format!(
             "the samples contradict each other: try a model that reasons better, a lower temperature, or more \
              than {} samples (--samples)",
             curation.max_samples
         ));
     }
+    advice.extend(on_gate(gate, kept, n));
     advice
+}
+
+/// What `gate` would have to ask for, so that `kept` of `n` questions are enough.
+pub fn on_gate(gate: &Gate, kept: usize, n: usize) -> Option<String> {
+    let mut options = Vec::new();
+    if kept < gate.least_kept {
+        options.push(format!("--least-kept {kept}"));
+    }
+    if !gate.has_share(kept, n) {
+        // Rounded down, so that it suffices.
+        options.push(format!("--least-share {}", (1000.0 * kept as f64 / n as f64).floor() / 1000.0));
+    }
+    (kept > 0 && !options.is_empty())
+        .then(|| format!("where {kept} of {n} are enough, lower the gate: {}", options.join(" ")))
 }
 
 /// Whether the vote on the question itself was kept.

@@ -9,6 +9,7 @@ use crate::curate::Outcome;
 use crate::report::{Curation, Decision, Evaluation, Training};
 use crate::task::{Question, Task};
 use crate::vote::Verdict;
+use crate::{Error, Result};
 
 /// A gain with a larger p may be luck.
 const SIGNIFICANT: f64 = 0.05;
@@ -23,8 +24,8 @@ pub struct Gate {
     /// Fewest kept questions. Under 20 there are too few to hold any out, and a LoRA adapter learns
     /// them by heart.
     pub least_kept: usize,
-    /// Least share of kept questions, in 0..=1. Where under a tenth settles, those that do are
-    /// the exceptions, not the task.
+    /// Least share of kept questions, in 0..=1, and of held-out ones that settle where these have no
+    /// answers. Where under a tenth settles, those that do are the exceptions, not the task.
     pub least_share: f64,
 }
 
@@ -35,6 +36,22 @@ impl Default for Gate {
 }
 
 impl Gate {
+    /// Whether it can be asked for.
+    ///
+    /// # Errors
+    /// [`Error::Input`] where the share is none.
+    pub fn check(&self) -> Result<()> {
+        match (0.0..=1.0).contains(&self.least_share) {
+            true => Ok(()),
+            false => Err(Error::input("--least-share", format!("{} is outside 0..=1", self.least_share))),
+        }
+    }
+
+    /// Whether `kept` of `questions` are not too small a share.
+    pub(super) fn has_share(&self, kept: usize, questions: usize) -> bool {
+        kept as f64 / questions.max(1) as f64 >= self.least_share
+    }
+
     /// Kept questions that are enough of `questions`.
     pub(super) fn wanted(&self, questions: usize) -> usize {
         self.least_kept.max((self.least_share * questions as f64 - 1e-9).ceil() as usize)
@@ -55,11 +72,10 @@ pub fn labels_are_worth_it(gate: &Gate, task: &Task, curation: &Curation, verdic
             gate.least_kept
         ));
     }
-    let share = kept.len() as f64 / n.max(1) as f64;
-    if !kept.is_empty() && share < gate.least_share {
+    if !kept.is_empty() && !gate.has_share(kept.len(), n) {
         reasons.push(format!(
             "only {:.1}% of {n} questions were kept, under {:.0}%: the samples seldom agree",
-            100.0 * share,
+            100.0 * kept.len() as f64 / n as f64,
             100.0 * gate.least_share
         ));
     }
@@ -102,10 +118,13 @@ pub fn worth_trying(
     if questions.iter().any(|q| q.gold.is_empty()) {
         let settled = system2.outcomes.iter().filter(|o| survives(task, o)).count();
         let figures = format!("{settled} of {n} held-out questions reach agreement");
-        return match (settled as f64) < gate.least_share * n as f64 {
-            true => Decision::no(vec![format!("only {figures}")], advice::on_reasoning(task, None)),
-            false => Decision::yes(figures),
-        };
+        if gate.has_share(settled, n) {
+            return Decision::yes(figures);
+        }
+        let mut advice = advice::on_reasoning(task, None);
+        let share_alone = Gate { least_kept: 0, ..*gate };
+        advice.extend(advice::on_gate(&share_alone, settled, n));
+        return Decision::no(vec![format!("only {figures}")], advice);
     }
     let judge = Judge::new(task, questions, system2);
     let (one, two) = (judge.direct(system1).0, judge.reasoned(system2).0);

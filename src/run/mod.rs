@@ -37,6 +37,9 @@ pub struct Manifest {
     pub questions_sha256: String,
     /// The sampling seed.
     pub seed: u64,
+    /// Whether a verifier checks the sampled answers; set with the first sample.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub verifier: bool,
 }
 
 /// An open, locked run directory.
@@ -69,10 +72,14 @@ impl RunDir {
                 return Err(Error::run(&path, why));
             }
         } else {
-            let json = serde_json::to_vec_pretty(manifest).map_err(|e| Error::Internal(e.to_string()))?;
-            write_atomically(&file, |f| f.write_all(&json)).map_err(Error::io("write", &file))?;
+            save_manifest(&file, manifest)?;
         }
         Ok(RunDir { path, _lock: lock })
+    }
+
+    /// Replaces the manifest: for what is only known later.
+    pub fn amend(&self, manifest: &Manifest) -> Result<()> {
+        save_manifest(&self.file(MANIFEST), manifest)
     }
 
     /// The directory.
@@ -118,6 +125,11 @@ impl RunDir {
         let path = self.file(name);
         write_atomically(&path, |f| f.write_all(bytes)).map_err(Error::io("write", &path))
     }
+}
+
+fn save_manifest(file: &Path, manifest: &Manifest) -> Result<()> {
+    let json = serde_json::to_vec_pretty(manifest).map_err(|e| Error::Internal(e.to_string()))?;
+    write_atomically(file, |f| f.write_all(&json)).map_err(Error::io("write", file))
 }
 
 /// The manifest of an existing run directory.
@@ -246,6 +258,7 @@ mod tests {
             task_sha256: "bb".into(),
             questions_sha256: "cc".into(),
             seed: 1,
+            verifier: false,
         }
     }
 

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use crate::grammar::Grammar;
 
 use super::perturbation::{self, RawPerturbation};
-use super::step::ITEM;
+use super::step::{ITEM, REPEAT_LAST};
 use super::{AnswerRule, Items, Learn, Marker, Select, Step, Task, VoteRule, Weighing, refusal};
 
 const MAX_SAMPLES: usize = 1000;
@@ -89,6 +89,10 @@ struct RawStep {
     #[serde(default = "one")]
     #[schemars(range(min = 0, max = 10))]
     repeat_penalty: f32,
+    /// How many of the generated tokens, counted from the last, `repeat_penalty` makes less likely.
+    #[serde(default = "repeat_last")]
+    #[schemars(range(min = 1, max = 1048576))]
+    repeat_last: usize,
     /// The only texts the completion may be; empty allows all.
     #[serde(default)]
     choices: Vec<String>,
@@ -116,6 +120,10 @@ fn own_method() -> String {
 
 fn one() -> f32 {
     1.0
+}
+
+fn repeat_last() -> usize {
+    REPEAT_LAST
 }
 
 /// What a step does where the file does not say: System 1 answers shortly and always the same,
@@ -184,6 +192,7 @@ fn step(raw: RawStep, defaults: &Defaults) -> Result<Step, String> {
         top_k: raw.top_k,
         min_p: raw.min_p,
         repeat_penalty: raw.repeat_penalty,
+        repeat_last: raw.repeat_last,
         choices: raw.choices,
         grammar: raw.grammar,
         stop: raw.stop,
@@ -203,6 +212,10 @@ fn step(raw: RawStep, defaults: &Defaults) -> Result<Step, String> {
         return Err("\"stop\" holds an empty text, which would end every completion at once".into());
     }
     check(step.repeat_penalty, "repeat_penalty", "above 0, at most 10", |p| p > 0.0 && p <= 10.0)?;
+    check(step.repeat_last, "repeat_last", "1 to 1048576", |n| (1..=MAX_TOKENS).contains(&n))?;
+    if step.repeat_penalty == 1.0 && step.repeat_last != REPEAT_LAST {
+        return Err("\"repeat_last\" says how far back \"repeat_penalty\" reaches, but that is off".into());
+    }
     check_constraint(&step)?;
     check(step.items.most, "most", "1 to 64", |n| (1..=MAX_ITEMS).contains(&n))
         .map_err(|why| format!("\"items\": {why}"))?;

@@ -47,6 +47,10 @@ pub struct Step {
     /// Makes tokens that were generated lately less likely: 1.1 is a little; 1 is off.
     #[serde(skip_serializing_if = "is_one")]
     pub repeat_penalty: f32,
+    /// How many of the generated tokens, counted from the last, are made less likely. The prompt's
+    /// never are.
+    #[serde(skip_serializing_if = "is_repeat_last")]
+    pub repeat_last: usize,
     /// The only texts the completion may be; empty allows all.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub choices: Vec<String>,
@@ -103,6 +107,13 @@ fn is_false(value: &bool) -> bool {
 
 fn is_one(factor: &f32) -> bool {
     *factor == 1.0
+}
+
+/// As far back as llama.cpp's tools look by default.
+pub(super) const REPEAT_LAST: usize = 64;
+
+pub(super) fn is_repeat_last(n: &usize) -> bool {
+    *n == REPEAT_LAST
 }
 
 impl Step {
@@ -282,6 +293,7 @@ mod tests {
             top_k: 0,
             min_p: 0.0,
             repeat_penalty: 1.0,
+            repeat_last: REPEAT_LAST,
             choices: vec![],
             grammar: None,
             stop: vec![],

@@ -38,6 +38,11 @@ fn a_step_may_be_constrained_and_is_written_as_before_where_it_is_not() {
     let more = r#""name": "b", "repeat_penalty": 1.1, "choices": ["x", "y"]"#;
     let task = Task::from_json(&changed(r#""name": "b""#, more), "t.json").unwrap();
     assert_eq!((task.system2[1].repeat_penalty, task.system2[1].choices.len()), (1.1, 2));
+    assert_eq!(task.system2[1].repeat_last, 64);
+    assert!(!task.to_json().contains("repeat_last"));
+    let more = r#""name": "b", "repeat_penalty": 1.1, "repeat_last": 8"#;
+    let task = Task::from_json(&changed(r#""name": "b""#, more), "t.json").unwrap();
+    assert_eq!(task.system2[1].repeat_last, 8);
     assert_eq!(Task::from_json(&task.to_json(), "copy").unwrap(), task);
     let more = r#""name": "b", "grammar": "root ::= [a-z]+ \".\"""#;
     let task = Task::from_json(&changed(r#""name": "b""#, more), "t.json").unwrap();
@@ -254,6 +259,14 @@ fn each_fault_of_a_task_is_refused_with_its_place_and_cure() {
         (
             changed(r#""name": "b""#, r#""name": "b", "repeat_penalty": 0"#),
             "\"system2\" step 2: \"repeat_penalty\" must be above 0, at most 10, found 0",
+        ),
+        (
+            changed(r#""name": "b""#, r#""name": "b", "repeat_penalty": 1.1, "repeat_last": 0"#),
+            "\"system2\" step 2: \"repeat_last\" must be 1 to 1048576, found 0",
+        ),
+        (
+            changed(r#""name": "b""#, r#""name": "b", "repeat_last": 8"#),
+            "\"system2\" step 2: \"repeat_last\" says how far back \"repeat_penalty\" reaches, but that is off",
         ),
         (
             changed(r#""name": "b""#, r#""name": "b", "choices": ["x", ""]"#),

@@ -177,6 +177,22 @@ pub fn decide_selected(rule: &VoteRule, question_id: &str, tally: &Tally, picks:
     }
 }
 
+/// The verdict on a question whose responses make a prompt of `tokens` tokens, where fewer than
+/// `limit` fit, so that none could be selected: the answer of most of them, not kept.
+pub fn decide_unselectable(
+    rule: &VoteRule,
+    question_id: &str,
+    tally: &Tally,
+    (tokens, limit): (usize, usize),
+) -> Verdict {
+    let reason = format!(
+        "its {} responses make a prompt of {tokens} tokens, too long to select among: at most {} fit",
+        tally.parsed(),
+        limit.saturating_sub(1)
+    );
+    Verdict { kept: false, reason, ..decide(rule, question_id, tally, StopReason::Budget) }
+}
+
 /// `Pr[Bin(a+b+1, 1/2) ≤ a]`, for tallies a ≥ b.
 fn chance_of_majority(a: usize, b: usize) -> f64 {
     // The complement has b + 1 terms, and its first is an exact power of two up to 1000 samples.

@@ -35,22 +35,20 @@ impl<D: Decoder> Scheduler<D> {
                 return Ok(Some(arrival));
             }
         }
-        let Some(request) = source.next() else {
-            return Ok(None);
-        };
-        let prompt: Arc<[Token]> = self.decoder.prompt(&request.messages, request.thinking)?.into();
-        let (id, tokens, limit) = (request.id, prompt.len(), self.decoder.sequence_limit());
-        if prompt.is_empty() {
-            return Err(Error::Engine(format!("request {id}: its prompt has no tokens")));
+        while let Some(request) = source.next() {
+            let prompt: Arc<[Token]> = self.decoder.prompt(&request.messages, request.thinking)?.into();
+            let (id, tokens, limit) = (request.id, prompt.len(), self.decoder.sequence_limit());
+            if prompt.is_empty() {
+                return Err(Error::Engine(format!("request {id}: its prompt has no tokens")));
+            }
+            if tokens >= limit {
+                source.too_long(id, tokens, limit)?;
+                continue;
+            }
+            let constrained = self.constrained(&request.sampling)?;
+            return Ok(Some(Arrival { request, constrained, prompt, restarted: false }));
         }
-        if tokens >= limit {
-            return Err(Error::Engine(format!(
-                "request {id}: its prompt has {tokens} tokens, and with one more for the answer \
-                 at most {limit} fit; shorten the prompt or raise the context size"
-            )));
-        }
-        let constrained = self.constrained(&request.sampling)?;
-        Ok(Some(Arrival { request, constrained, prompt, restarted: false }))
+        Ok(None)
     }
 
     /// Whether `arrival` fits beside what the running requests are expected to need, after

@@ -1,0 +1,88 @@
+//! A run directory remembers whether a verifier is in force.
+
+use std::path::Path;
+
+use super::*;
+use crate::Silent;
+use crate::curate::Verifier;
+use crate::engine::{Request, Scripted};
+use crate::task::Answer;
+
+struct Never;
+
+impl Verifier for Never {
+    fn accepts(&self, _: &Question, _: &Answer, _: &str) -> Result<bool> {
+        Ok(false)
+    }
+}
+
+fn create(out: &Path) -> Run {
+    let setup = Setup {
+        model: Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/coin-flip-tiny-q8_0.gguf"),
+        task: Task::load("coin-flip").unwrap(),
+        questions: vec![Question::new("q", "is it up?", vec![])],
+        out: out.into(),
+        seed: 5,
+    };
+    Run::create(&setup, &Cancel::new()).unwrap()
+}
+
+fn open(out: &Path) -> Run {
+    Run::open(out, None, &Cancel::new()).unwrap()
+}
+
+fn curate(mut run: Run, verifier: bool) -> Result<usize> {
+    run.verifier = verifier.then(|| Arc::new(Never) as Arc<dyn Verifier>);
+    let mut engine = Scripted::new(|_: &Request| "Answer: yes".into());
+    let options = CurateOptions::default();
+    Ok(run.curate_with(|| Ok(&mut engine), &options, &Silent, &Cancel::new())?.kept)
+}
+
+#[test]
+fn a_run_begun_with_a_verifier_is_not_resumed_without_or_the_reverse() {
+    let dir = tempfile::tempdir().unwrap();
+    for checked in [true, false] {
+        let out = dir.path().join(checked.to_string());
+        assert_eq!(curate(create(&out), checked).unwrap(), usize::from(!checked));
+        let before = std::fs::read(out.join("verdicts.jsonl")).unwrap();
+        for run in [create, open] {
+            let refusal = curate(run(&out), !checked).unwrap_err().to_string();
+            let part = if checked { "begun with a verifier" } else { "begun without a verifier" };
+            assert!(refusal.contains(part) && refusal.contains("--out"), "{refusal}");
+            assert_eq!(std::fs::read(out.join("verdicts.jsonl")).unwrap(), before);
+            assert_eq!(curate(run(&out), checked).unwrap(), usize::from(!checked), "as it was begun");
+        }
+    }
+}
+
+#[test]
+fn a_held_out_question_is_reasoned_about_under_the_verifier_of_the_run() {
+    let dir = tempfile::tempdir().unwrap();
+    curate(create(dir.path()), true).unwrap();
+    let held_out = [Question::new("e", "is it down?", vec!["no".into()])];
+    let (gate, options, cancel) = (Gate::default(), CurateOptions::default(), Cancel::new());
+    let refusal = open(dir.path()).compare_systems(&held_out, &gate, &options, &Silent, &cancel).unwrap_err();
+    assert!(refusal.to_string().contains("begun with a verifier"), "{refusal}");
+    assert!(!dir.path().join("evaluation").exists());
+}
+
+#[test]
+fn a_directory_without_a_sample_takes_any_verifier() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(create(dir.path()));
+    assert!(!read_manifest(dir.path()).unwrap().verifier);
+    // Ended before the first sample.
+    let mut run = open(dir.path());
+    run.verifier = Some(Arc::new(Never));
+    let cancel = Cancel::new();
+    cancel.cancel();
+    let mut engine = Scripted::new(|_: &Request| String::new());
+    let ended = run.curate_with(|| Ok(&mut engine), &CurateOptions::default(), &Silent, &cancel);
+    assert!(matches!(ended, Err(Error::Cancelled)));
+    drop(run);
+    assert!(read_manifest(dir.path()).unwrap().verifier);
+    assert_eq!(curate(open(dir.path()), false).unwrap(), 1);
+    assert!(!read_manifest(dir.path()).unwrap().verifier);
+    let json = std::fs::read_to_string(dir.path().join("run.json")).unwrap();
+    assert!(!json.contains("verifier"), "written as before where there is none: {json}");
+}
