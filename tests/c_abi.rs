@@ -89,13 +89,132 @@ fn a_c_program_brings_its_own_decoder_and_verifier() {
     assert!((1..40).contains(&kept), "{kept} kept");
 }
 
+/// How the C++ header can be compiled: with exceptions, with `.value()` that throws them, without.
+const WAYS: [&str; 3] = ["-fexceptions", "-DSECONDNATURE_EXCEPTIONS", "-fno-exceptions"];
+
+fn strict_cxx(std: &str, way: &str) -> Command {
+    let mut command = cxx(std);
+    command.args(["-Wshadow", "-Wconversion", "-pthread", way]);
+    command
+}
+
 #[test]
-fn a_cpp_program_catches_what_went_wrong() {
+fn the_cpp_header_and_its_programs_compile_in_every_dialect_by_every_compiler_there_is() {
+    let others = ["g++", "clang++"].map(|name| Command::new(name).arg("--version").output().map(|_| name));
+    let names = [std::env::var("CXX").unwrap_or_else(|_| "c++".into())];
+    let names = names.iter().map(String::as_str).chain(others.into_iter().flatten());
+    for name in names {
+        for (std, way) in ["c++17", "c++20"].into_iter().flat_map(|std| WAYS.map(|way| (std, way))) {
+            let like = strict_cxx(std, way);
+            let mut programs = vec!["tests/cpp/wrapper.cpp", "tests/cpp/decoder.cpp"];
+            match way {
+                "-DSECONDNATURE_EXCEPTIONS" => programs.push("tests/cpp/callbacks.cpp"),
+                "-fexceptions" => programs.push("examples/distill.cpp"),
+                _ => {}
+            }
+            let programs = programs.iter().map(|program| Path::new(ROOT).join(program));
+            run(Command::new(name).args(like.get_args()).arg("-fsyntax-only").args(programs));
+        }
+    }
+}
+
+/// Each way has names of its own, so that files compiled either way do not get each other's code.
+#[test]
+fn a_cpp_program_may_be_of_files_that_use_exceptions_and_files_that_do_not() {
     let dir = tempfile::tempdir().unwrap();
-    let train = dir.path().join("train.jsonl");
-    write_questions(&train, 8, Split::Train);
-    let program = build(cxx("c++17"), &source("cpp/wrapper.cpp"), dir.path());
-    run(Command::new(program).arg(fixture()).args([&train, &dir.path().join("run")]).current_dir(&dir));
+    let write = |name: &str, text: &str| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, format!("#include <secondnature.hpp>\nnamespace sn = secondnature;\n{text}\n"))
+            .unwrap();
+        path
+    };
+    let plain = write("plain.cpp", "int plain() { return sn::Model::open(\"no-such.gguf\").status(); }");
+    let throwing = write(
+        "throwing.cpp",
+        "int plain();\n\
+         int main() try { sn::Model::open(\"no-such.gguf\").value(); }\n\
+         catch (const sn::Exception &e) { return e.status() == plain() ? 0 : 1; }",
+    );
+    let object = dir.path().join("plain.o");
+    run(strict_cxx("c++17", "-fno-exceptions").arg("-c").arg(plain).arg("-o").arg(&object));
+    let mut compiler = strict_cxx("c++17", "-DSECONDNATURE_EXCEPTIONS");
+    compiler.arg(&object);
+    run(&mut Command::new(build(compiler, &throwing, dir.path())));
+}
+
+/// A result that is dropped is an error of the compiler, where warnings are.
+#[test]
+fn the_cpp_header_lets_no_failure_be_overlooked() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("dropped.cpp");
+    let source = "#include <secondnature.hpp>\nint main() { secondnature::Model::open(\"m\"); }\n";
+    std::fs::write(&path, source).unwrap();
+    for way in WAYS {
+        let output = strict_cxx("c++17", way).arg("-fsyntax-only").arg(&path).output().unwrap();
+        assert!(!output.status.success() && String::from_utf8_lossy(&output.stderr).contains("nodiscard"));
+    }
+}
+
+/// What is wrong with a result is said when it is used all the same.
+#[test]
+fn a_cpp_program_that_uses_what_is_not_there_ends_with_the_reason() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("careless.cpp");
+    let source = "#include <secondnature.hpp>\n\
+        int main() { return secondnature::Model::open(\"no-such.gguf\")->name().empty(); }\n";
+    std::fs::write(&path, source).unwrap();
+    for way in WAYS {
+        let program = build(strict_cxx("c++17", way), &path, dir.path());
+        let output = Command::new(program).output().unwrap();
+        assert!(!output.status.success() && String::from_utf8_lossy(&output.stderr).contains("no-such.gguf"));
+    }
+}
+
+#[test]
+fn a_cpp_program_gets_results_and_moves_what_it_owns() {
+    for way in WAYS {
+        let dir = tempfile::tempdir().unwrap();
+        let program = build(strict_cxx("c++17", way), &source("cpp/wrapper.cpp"), dir.path());
+        run(Command::new(program).arg(fixture()).current_dir(&dir));
+    }
+}
+
+#[test]
+fn what_cpp_callbacks_throw_stops_the_work_and_arrives_at_the_caller() {
+    let dir = tempfile::tempdir().unwrap();
+    write_questions(&dir.path().join("questions.jsonl"), 24, Split::Train);
+    let compiler = strict_cxx("c++17", "-DSECONDNATURE_EXCEPTIONS");
+    let program = build(compiler, &source("cpp/callbacks.cpp"), dir.path());
+    run(Command::new(program).arg(fixture()).arg(dir.path()));
+}
+
+#[test]
+fn a_decoder_in_cpp_curates_judges_and_answers() {
+    for way in WAYS {
+        let dir = tempfile::tempdir().unwrap();
+        let program = build(strict_cxx("c++17", way), &source("cpp/decoder.cpp"), dir.path());
+        run(Command::new(program).arg(fixture()).arg(dir.path()));
+    }
+}
+
+/// With the tiny model as its base.gguf, the example does what it says.
+#[test]
+fn the_cpp_example_distils_and_answers() {
+    let dir = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink(fixture(), dir.path().join("base.gguf")).unwrap();
+    write_questions(&dir.path().join("train.jsonl"), 100, Split::Train);
+    write_questions(&dir.path().join("eval.jsonl"), 30, Split::Test);
+    let example = Path::new(ROOT).join("examples/distill.cpp");
+    let program = build(strict_cxx("c++17", "-fexceptions"), &example, dir.path());
+    let asked = dir.path().join("asked.txt");
+    std::fs::write(&asked, "A coin is heads up. Mia flips the coin. Is the coin still heads up?\n").unwrap();
+    let output = run(Command::new(program).current_dir(&dir).stdin(std::fs::File::open(asked).unwrap()));
+    let told = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        told.contains("samples say") && told.contains("\"evaluation\"") && told.ends_with("\nno\n"),
+        "{told}"
+    );
+    assert!(dir.path().join("run/adapter.gguf").exists());
 }
 
 /// The first block of C in the README is a whole program.
