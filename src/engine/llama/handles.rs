@@ -138,7 +138,7 @@ impl Context {
             .context
             .unwrap_or_else(|| plan::cells(facts, model.cache_width(), options, plan.cache_bytes));
         // ggml's threads would wait for the accelerator's, and these for them, by spinning.
-        let threads = if accelerated { 1 } else { threads(facts, options, plan) as i32 };
+        let threads = if accelerated { 1 } else { threads(facts, options) as i32 };
         // SAFETY: fills a plain struct.
         let mut params = unsafe { sys::llama_context_default_params() };
         params.n_ctx = cells;
@@ -248,13 +248,12 @@ pub unsafe fn copy_text(text: *const c_char) -> Option<String> {
     Some(unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned())
 }
 
-/// Threads to compute with: one for each core; a single one for a tiny model as llama.cpp computes it,
-/// whose operations are over before a second thread has joined them (and on a busy machine would wait
-/// for it by spinning).
-pub fn threads(facts: &ModelFacts, options: &LlamaOptions, plan: &Plan) -> u32 {
-    let alone = !plan.expanded && is_tiny(facts);
+/// Threads to compute with: one for each core; a single one for a tiny model, whose operations are
+/// over before a second thread has joined them. Two are a fifth faster on an idle machine, and many
+/// times slower on a busy one, where each operation waits until both have their processor back.
+pub fn threads(facts: &ModelFacts, options: &LlamaOptions) -> u32 {
     let cores = || std::thread::available_parallelism().map_or(1, |n| n.get() as u32);
-    options.threads.unwrap_or_else(|| if alone { 1 } else { cores() }).clamp(1, 512)
+    options.threads.unwrap_or_else(|| if is_tiny(facts) { 1 } else { cores() }).clamp(1, 512)
 }
 
 /// Whether the model's operations are too short to be shared out by llama.cpp.

@@ -153,7 +153,7 @@ impl Llama {
         let vocab = unsafe { sys::llama_model_get_vocab(model.0.as_ptr()) };
         let vocab =
             NonNull::new(vocab.cast_mut()).ok_or_else(|| Error::model(path, "it has no vocabulary"))?;
-        let threads = threads(&facts, options, &plan);
+        let threads = threads(&facts, options);
         // A tiny model spends most of its time on the cells that its sequences do not see.
         let accelerates = plan.expanded || (is_tiny(&facts) && options.slots > 1 && !options.f32_kv);
         let accelerator = accelerates.then(|| Accelerator::new(threads, plan.expanded)).transpose()?;
