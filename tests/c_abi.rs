@@ -178,7 +178,7 @@ fn the_cpp_header_and_its_programs_compile_in_every_dialect_by_every_compiler_th
     let works = |name: &str| Command::new(name).arg("--version").output().is_ok();
     names.extend(["g++", "clang++"].into_iter().filter(|name| works(name)).map(String::from));
     assert!(!names.is_empty(), "there is no C++ compiler");
-    for name in names {
+    for name in &names {
         for (std, way) in ["c++17", "c++20"].into_iter().flat_map(|std| WAYS.map(|way| (std, way))) {
             let like = strict_cxx(std, way);
             let mut programs = vec!["tests/cpp/wrapper.cpp", "tests/cpp/decoder.cpp"];
