@@ -5,6 +5,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 TARGET := $(or $(CARGO_TARGET_DIR),target)
+BUILT := $(TARGET)/release
 SN_MODELS ?= $(HOME)/.cache/secondnature/models
 PREFIX ?= /usr/local
 DESTDIR ?=
@@ -12,8 +13,15 @@ DESTDIR ?=
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
 ABI := $(shell echo $(VERSION) | sed 's/^\(0\.[0-9]*\)\..*/\1/; s/^\([1-9][0-9]*\)\..*/\1/')
 
+# A build for other machines than this one, which compiles llama.cpp anew, hence by itself.
+PORTABLE := target/portable
+ANY_CPU := $(if $(filter x86_64,$(shell uname -m)),-C target-cpu=x86-64,-C debuginfo=line-tables-only)
+# Instructions that llama.cpp's build takes for granted unless told; what has them gets other kernels.
+OLDEST := $(addsuffix =OFF,$(addprefix GGML_,SSE42 AVX AVX2 BMI2 FMA F16C))
+PACKAGE := secondnature-$(VERSION)-$(shell uname -sm | tr 'A-Z ' 'a-z-')
+
 help: ## Print this
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s%s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s%s\n", $$1, $$2}' Makefile
 
 setup: ## Install what building needs and is missing (Debian, Ubuntu; elsewhere it says what)
 	@.ci/setup build
@@ -28,6 +36,7 @@ models: ## Download the two test models into SN_MODELS (600 MB, outside the repo
 	@.ci/models "$(SN_MODELS)"
 
 test: setup models ## Run all tests, those with real models too
+	@.ci/setup test
 	SN_TEST_MODELS="$(SN_MODELS)" cargo test --release
 
 check: setup ## Check format, lints and the C header
@@ -39,23 +48,42 @@ check: setup ## Check format, lints and the C header
 header: setup ## Generate include/secondnature.h anew from src/capi
 	SN_WRITE_HEADER=1 cargo test --release --test header
 
-install: ## Install the built program, library, headers, pkg-config and CMake files under PREFIX
-	@test -f $(TARGET)/release/libsecondnature.so || { echo "nothing to install yet; run make build first" >&2; exit 1; }
-	install -d $(DESTDIR)$(PREFIX)/{bin,include,lib/pkgconfig,lib/cmake/secondnature}
-	install -s -m 755 $(TARGET)/release/secondnature $(DESTDIR)$(PREFIX)/bin/
-	install -s -m 755 $(TARGET)/release/libsecondnature.so $(DESTDIR)$(PREFIX)/lib/libsecondnature.so.$(VERSION)
+install: ## Install the built program, libraries, headers, pkg-config and CMake files under PREFIX
+	@test -f $(BUILT)/libsecondnature.so || { echo "nothing to install yet; run make build first" >&2; exit 1; }
+	install -d $(addprefix $(DESTDIR)$(PREFIX)/,bin include lib/pkgconfig lib/cmake/secondnature)
+	install -s -m 755 $(BUILT)/secondnature $(DESTDIR)$(PREFIX)/bin/
+	install -s -m 755 $(BUILT)/libsecondnature.so $(DESTDIR)$(PREFIX)/lib/libsecondnature.so.$(VERSION)
 	ln -sf libsecondnature.so.$(VERSION) $(DESTDIR)$(PREFIX)/lib/libsecondnature.so.$(ABI)
 	ln -sf libsecondnature.so.$(ABI) $(DESTDIR)$(PREFIX)/lib/libsecondnature.so
-	install -m 644 include/secondnature.h bindings/cpp/secondnature.hpp \
-		bindings/c/secondnature_llama.h $(DESTDIR)$(PREFIX)/include/
-	sed 's|@PREFIX@|$(PREFIX)|; s|@VERSION@|$(VERSION)|' bindings/secondnature.pc.in \
-		> $(DESTDIR)$(PREFIX)/lib/pkgconfig/secondnature.pc
+	.ci/static-library $(BUILT)/libsecondnature.a bindings/exports.txt $(DESTDIR)$(PREFIX)/lib/libsecondnature.a
+	install -m 644 include/*.h $(wildcard bindings/c/*.h) bindings/cpp/*.hpp $(DESTDIR)$(PREFIX)/include/
+	for name in secondnature secondnature-static; do \
+		sed 's|@VERSION@|$(VERSION)|' bindings/$$name.pc.in > $(DESTDIR)$(PREFIX)/lib/pkgconfig/$$name.pc; \
+	done
 	install -m 644 bindings/cmake/secondnature-config.cmake $(DESTDIR)$(PREFIX)/lib/cmake/secondnature/
 	sed 's|@VERSION@|$(VERSION)|; s|@ABI@|$(ABI)|' bindings/cmake/secondnature-config-version.cmake.in \
 		> $(DESTDIR)$(PREFIX)/lib/cmake/secondnature/secondnature-config-version.cmake
 
-test-install: build ## Install under target/ and build C and C++ programs against that, both ways
-	@.ci/test-install "$(CURDIR)/target/prefix"
+test-install: build ## Install under target/ and build C and C++ programs against that, every way
+	@.ci/setup install
+	@.ci/test-install "$(abspath $(TARGET))/prefix"
+
+portable: setup ## Build for any processor of this kind, under target/portable, kernels chosen at run time
+	$(OLDEST) RUSTFLAGS="$(ANY_CPU)" CARGO_TARGET_DIR=$(PORTABLE) cargo build --release --features portable
+
+package: portable ## Pack the portable build as target/secondnature-VERSION-SYSTEM.tar.gz, to unpack anywhere
+	rm -rf $(PORTABLE)/$(PACKAGE)
+	@$(MAKE) --no-print-directory install CARGO_TARGET_DIR=$(PORTABLE) PREFIX= DESTDIR=$(PORTABLE)/$(PACKAGE)
+	install -m 644 README.md CHANGELOG.md LICENSE-* $(PORTABLE)/$(PACKAGE)/
+	tar -C $(PORTABLE) -czf $(TARGET)/$(PACKAGE).tar.gz $(PACKAGE)
+
+test-package: package ## Unpack the package elsewhere, link with it, and run it as older processors
+	@.ci/setup install
+	@.ci/test-package "$(TARGET)/$(PACKAGE).tar.gz"
+
+test-sanitize: build portable ## Run the C and C++ tests under AddressSanitizer, UBSan and valgrind
+	@.ci/setup sanitize
+	@.ci/test-sanitize $(PORTABLE)/release/libsecondnature.so
 
 test-stock: demo ## Give the demo's adapter to a prebuilt llama.cpp that knows nothing of this project
 	@.ci/setup python
@@ -74,4 +102,4 @@ results: setup build models ## Measure the table of results, an hour or two; res
 clean-run: ## Forget the demo's run, so that the next one starts anew
 	rm -rf target/demo
 
-.PHONY: help setup build demo models test check header install test-install test-stock test-host results clean-run
+.PHONY: help setup build demo models test check header install test-install portable package test-package test-sanitize test-stock test-host results clean-run

@@ -1,10 +1,13 @@
-//! Names the shared library the way the system's loader expects it.
-//!
-//! Programs record this name, so that an incompatible library is never loaded in its place. Before
-//! 1.0 every minor version may change the ABI, hence `.so.0.1`.
+//! Names the shared library the way the system's loader expects it, and for `portable` builds adds
+//! llama.cpp's CPU kernels for newer processors.
 
-fn main() {
-    println!("cargo:rerun-if-changed=build.rs");
+#[cfg(feature = "portable")]
+#[path = "build/portable.rs"]
+mod portable;
+
+/// Programs record this name, so that an incompatible library is never loaded in its place. Before
+/// 1.0 every minor version may change the ABI, hence `.so.0.1`.
+fn name_library() {
     let part = |name: &str| std::env::var(format!("CARGO_PKG_VERSION_{name}")).unwrap_or_default();
     let (major, minor) = (part("MAJOR"), part("MINOR"));
     let abi = if major == "0" { format!("{major}.{minor}") } else { major };
@@ -17,4 +20,12 @@ fn main() {
         }
         _ => {}
     }
+}
+
+fn main() {
+    println!("cargo:rerun-if-changed=build.rs");
+    println!("cargo:rerun-if-changed=build/portable.rs");
+    name_library();
+    #[cfg(feature = "portable")]
+    portable::add_kernels();
 }

@@ -1,93 +1,19 @@
 //! The shared library as a C or C++ program, or a host that loads it at run time, meets it.
 
+#[path = "common/c.rs"]
+mod c;
+
 use std::ffi::{CStr, CString, c_char, c_void};
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::path::Path;
+use std::process::Command;
 
+use c::{ROOT, build, cc, cxx, fixture, library, run, source};
 use secondnature::task::{Question, Split, generate};
-
-const ROOT: &str = env!("CARGO_MANIFEST_DIR");
-const STRICT: [&str; 4] = ["-Wall", "-Wextra", "-pedantic", "-Werror"];
-
-/// The library that cargo built together with this test.
-fn library() -> PathBuf {
-    let here = std::env::current_exe().unwrap();
-    let name = libloading::library_filename("secondnature");
-    let path = here.parent().unwrap().join(name);
-    assert!(path.exists(), "{} is missing", path.display());
-    path
-}
-
-fn run(command: &mut Command) -> Output {
-    let output = command.output().unwrap_or_else(|e| panic!("{command:?}: {e}"));
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    assert!(output.status.success(), "{command:?}\n{}{}", text(&output.stdout), text(&output.stderr));
-    output
-}
-
-fn compiler(variable: &str, default: &str) -> Command {
-    let name = std::env::var(variable).unwrap_or_else(|_| default.into());
-    let mut command = Command::new(name);
-    command.args(STRICT).arg(format!("-I{ROOT}/include")).arg(format!("-I{ROOT}/bindings/cpp"));
-    command
-}
-
-fn cc(std: &str) -> Command {
-    let mut command = compiler("CC", "cc");
-    command.arg(format!("-std={std}"));
-    command
-}
-
-fn cxx(std: &str) -> Command {
-    let mut command = compiler("CXX", "c++");
-    command.arg(format!("-std={std}"));
-    command
-}
-
-/// Compiles a program against the library, the way `make install` lays it out.
-fn build(mut compiler: Command, source: &Path, dir: &Path) -> PathBuf {
-    let version = (env!("CARGO_PKG_VERSION_MAJOR"), env!("CARGO_PKG_VERSION_MINOR"));
-    let soname = dir.join(format!("libsecondnature.so.{}.{}", version.0, version.1));
-    if !soname.exists() {
-        std::os::unix::fs::symlink(library(), &soname).unwrap();
-    }
-    let program = dir.join(source.file_stem().unwrap());
-    run(compiler
-        .arg(source)
-        .arg("-o")
-        .arg(&program)
-        .arg(soname)
-        .arg(format!("-Wl,-rpath,{}", dir.display())));
-    program
-}
-
-fn source(name: &str) -> PathBuf {
-    Path::new(ROOT).join("tests").join(name)
-}
-
-fn fixture() -> PathBuf {
-    Path::new(ROOT).join("fixtures/coin-flip-tiny-q8_0.gguf")
-}
 
 fn write_questions(path: &Path, n: usize, split: Split) {
     let questions = generate("coin-flip", n, 3, split).unwrap();
     let lines = |q: &Question| q.to_json_line() + "\n";
     std::fs::write(path, questions.iter().map(lines).collect::<String>()).unwrap();
-}
-
-#[test]
-fn the_header_compiles_alone_and_twice_in_every_dialect() {
-    let dir = tempfile::tempdir().unwrap();
-    for times in [1, 2] {
-        let text = "#include <secondnature.h>\n".repeat(times);
-        for (mut compiler, name) in
-            [(cc("c99"), "a.c"), (cc("c11"), "b.c"), (cxx("c++11"), "c.cpp"), (cxx("c++17"), "d.cpp")]
-        {
-            let path = dir.path().join(name);
-            std::fs::write(&path, &text).unwrap();
-            run(compiler.arg("-fsyntax-only").arg(path));
-        }
-    }
 }
 
 #[test]
@@ -305,19 +231,6 @@ fn the_example_in_the_readme_compiles_and_reports_a_missing_model() {
     let output = Command::new(program).current_dir(&dir).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stderr).contains("base.gguf"));
-}
-
-#[test]
-fn the_library_exports_its_own_functions_and_nothing_else() {
-    let output = run(Command::new("nm").args(["-D", "--defined-only"]).arg(library()));
-    let symbols = String::from_utf8(output.stdout).unwrap();
-    let names: Vec<&str> = symbols.lines().filter_map(|line| line.split_whitespace().last()).collect();
-    let header = std::fs::read_to_string(Path::new(ROOT).join("include/secondnature.h")).unwrap();
-    assert!(names.len() > 10);
-    for name in names.into_iter().filter(|name| *name != "sn_test_panic") {
-        assert!(name.starts_with("sn_"), "{name} is exported");
-        assert!(header.contains(&format!("{name}(")), "{name} is not in the header");
-    }
 }
 
 /// As a plugin host does: open, look up, call from several threads, close.

@@ -4,6 +4,9 @@ use std::path::Path;
 
 use cbindgen::{Builder, Config};
 
+#[path = "common/declared.rs"]
+mod declared;
+
 /// The files in header order: what every call needs; the one call, then its stages; then what only
 /// some hosts use.
 const SOURCES: [&str; 22] = [
@@ -42,7 +45,9 @@ const PARTS: [(&str, &str); 3] = [
 ];
 
 fn generate(root: &Path) -> String {
-    let config = Config::from_file(root.join("cbindgen.toml")).expect("cbindgen.toml is readable");
+    let mut config = Config::from_file(root.join("cbindgen.toml")).expect("cbindgen.toml is readable");
+    let after = config.after_includes.take().expect("cbindgen.toml defines SN_VERSION");
+    config.after_includes = Some(after.replace("@VERSION@", env!("CARGO_PKG_VERSION")));
     let builder = SOURCES.iter().fold(Builder::new().with_config(config), |builder, noun| {
         builder.with_src(root.join(format!("src/capi/{noun}.rs")))
     });
@@ -60,25 +65,29 @@ fn generate(root: &Path) -> String {
 }
 
 #[test]
-fn the_committed_header_is_what_the_source_says() {
+fn the_committed_header_and_exports_are_what_the_source_says() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let path = root.join("include/secondnature.h");
-    let wanted = generate(root);
-    if std::env::var_os("SN_WRITE_HEADER").is_some() {
-        std::fs::write(&path, &wanted).unwrap();
+    let header = generate(root);
+    let exports = declared::functions(&header).map(|name| name + "\n").collect::<String>();
+    for (path, wanted) in [("include/secondnature.h", header), ("bindings/exports.txt", exports)] {
+        let path = root.join(path);
+        if std::env::var_os("SN_WRITE_HEADER").is_some() {
+            std::fs::write(&path, &wanted).unwrap();
+        }
+        let found = std::fs::read_to_string(&path).unwrap_or_default();
+        assert!(
+            found == wanted,
+            "{} has drifted from src/capi; run `make header` and commit it",
+            path.display()
+        );
     }
-    let found = std::fs::read_to_string(&path).unwrap();
-    assert!(
-        found == wanted,
-        "include/secondnature.h has drifted from src/capi; run `make header` and commit it"
-    );
 }
 
 #[test]
 fn the_header_names_this_version() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let config = std::fs::read_to_string(root.join("cbindgen.toml")).unwrap();
-    assert!(config.contains(&format!("#define SN_VERSION \"{}\"", env!("CARGO_PKG_VERSION"))));
+    let header = std::fs::read_to_string(root.join("include/secondnature.h")).unwrap();
+    assert!(header.contains(&format!("#define SN_VERSION \"{}\"\n", env!("CARGO_PKG_VERSION"))));
 }
 
 #[test]

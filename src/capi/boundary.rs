@@ -270,9 +270,8 @@ mod tests {
     fn a_handle_is_changed_by_one_call_at_a_time_and_not_after_a_panic() {
         let handle = Exclusive::new(1);
         let busy = |_: &mut i32| {
-            handle.change("run", |_| Ok(())).map_err(|failure| {
+            handle.change("run", |_| Ok(())).inspect_err(|failure| {
                 assert!(failure.message.contains("\"run\" is in use"), "{}", failure.message);
-                failure
             })
         };
         assert_eq!(handle.change("run", busy).unwrap_err().status, sn_status::InvalidArgument);

@@ -219,12 +219,13 @@ fn a_template_and_its_tokens_come_from_the_file_where_the_host_has_none() {
 
 #[test]
 fn impossible_facts_are_refused_by_name() {
-    let make = |change: fn(&mut HostFacts)| {
+    type Change = fn(&mut HostFacts);
+    let make = |change: Change| {
         let mut changed = facts();
         change(&mut changed);
         message(Host::new(Hosted::new(Lie::None), changed, &model(257)))
     };
-    let cases: [(&str, fn(&mut HostFacts)); 13] = [
+    let cases: [(&str, Change); 13] = [
         ("decoder.vocab_size", |f| f.vocab_size = 0),
         ("decoder.vocab_size", |f| f.vocab_size = u32::MAX),
         ("decoder.vocab_size", |f| f.vocab_size = 256),

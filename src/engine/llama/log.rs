@@ -82,6 +82,8 @@ fn start_backend() {
         unsafe { sys::llama_log_set(Some(hear), std::ptr::null_mut()) };
         // An error means that the host already started it, which serves as well.
         let backend = LlamaBackend::init().ok();
+        #[cfg(feature = "portable")]
+        super::cpu::choose();
         if is_heard(Level::Info) {
             // SAFETY: both return static text.
             let texts = unsafe { [copy_text(sys::llama_version()), copy_text(sys::ggml_version())] };

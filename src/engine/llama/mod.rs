@@ -9,6 +9,8 @@
 
 mod accel;
 mod attend;
+#[cfg(feature = "portable")]
+mod cpu;
 mod handles;
 mod heads;
 mod log;
