@@ -25,10 +25,10 @@
  * Rules that hold for everything here:
  * - A call that can fail returns a Result: what it promised, or an Error with a status, a message
  *   and its causes. The compiler warns where one is dropped.
- * - Nothing here throws, and the header compiles with -fno-exceptions. Whoever prefers exceptions
- *   defines SECONDNATURE_EXCEPTIONS before including it and says `.value()`, which gives the result
- *   or throws: `auto model = sn::Model::open("base.gguf").value();`. Files that hand these objects to
- *   each other are compiled alike; else they do not link.
+ * - Nothing here throws, memory running out aside, and the header compiles with -fno-exceptions. Whoever
+ *   prefers exceptions defines SECONDNATURE_EXCEPTIONS before including it and says `.value()`, which
+ *   gives the result or throws: `auto model = sn::Model::open("base.gguf").value();`. Files that hand
+ *   these objects to each other are compiled alike; else they do not link.
  * - Objects own their handle, can be moved and not copied (Cancel can), and free it at their end. One
  *   that was moved from gives SN_STATUS_INVALID_ARGUMENT. A `const` object may be used by any number
  *   of threads at once, another by one.
