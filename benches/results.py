@@ -24,7 +24,7 @@ import sys
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 SMOL, QWEN = "smollm2-135m-instruct-q4_1.gguf", "qwen2.5-coder-0.5b-instruct-q4_k_m.gguf"
 TINY = ROOT / "fixtures/coin-flip-tiny-q8_0.gguf"
-SMALL_FACT = ROOT / "fixtures/tasks/biased-fact-small.json"
+SMALL_FACT, SMALL_JUDGE = (ROOT / f"fixtures/tasks/{name}-small.json" for name in ("biased-fact", "pairwise-judge"))
 
 # A model so small learns at a rate that would wreck a large one.
 FAST = ("--lr", "0.002", "--epochs", "16", "--patience", "4")
@@ -34,6 +34,8 @@ ROWS = [
     ("coin flip, chain of thought", TINY, "coin-flip", "coin-flip", 600, 200, FAST, (1, 2, 3)),
     ("capitals with a wrong opinion, System 2 attention", SMOL, SMALL_FACT, "biased-capitals", 200, 96, (), (1, 2, 3)),
     ("the same", QWEN, "biased-fact", "biased-capitals", 200, 96, (), (1,)),
+    # Too few are kept for the gate: 13 of 60.
+    ("the better of two answers, branch-solve-merge", QWEN, SMALL_JUDGE, "pairwise-judge", 60, 24, ("--force",), (2,)),
     ("arithmetic, chain of thought", SMOL, "arithmetic", "arithmetic", 60, 60, (), (1,)),
 ]
 
@@ -89,7 +91,8 @@ def measure(options, row, seed):
     report = distill(options, model, task, sets, where / "run", seed, training)
     unfiltered = None
     if not report["refused"]:
-        more = (*training, "--samples", "1", "--threshold", "0.01", "--force")
+        forced = [option for option in training if option != "--force"]
+        more = (*forced, "--samples", "1", "--threshold", "0.01", "--force")
         unfiltered = distill(options, model, task, sets, where / "unfiltered", seed, more)
     return report, unfiltered
 
