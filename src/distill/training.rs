@@ -152,8 +152,10 @@ impl Run {
             tell_log(Level::Warning, "kept the adapter as adapter.rejected.gguf");
             let _ = std::fs::rename(&path, self.dir.file("adapter.rejected.gguf"));
         })?;
-        let note =
-            format!("equal within {:.4} (relative rms {:.4})", parity.max_abs_diff, parity.relative_rms);
+        let note = format!(
+            "equal within {:.4} (relative rms {:.4}; without the adapter {:.4})",
+            parity.max_abs_diff, parity.relative_rms, parity.base_relative_rms
+        );
         tell(2, note);
         if let Some(threshold) = self.calibrate(guest, own_held_out, options.threads, progress, cancel)? {
             provenance.push(("fallback.threshold", format!("{threshold:.4}")));
@@ -166,6 +168,7 @@ impl Run {
             alpha: trained.adapter.layout.alpha,
             parity_max_abs_diff: parity.max_abs_diff,
             parity_relative_rms: parity.relative_rms,
+            parity_base_relative_rms: parity.base_relative_rms,
         };
         self.dir.save("adapter.json", &facts)?;
         self.dir.save("training.json", &trained.summary)?;

@@ -229,6 +229,9 @@ pub struct AdapterFacts {
     pub parity_max_abs_diff: f64,
     /// Root mean square of the same difference, relative to the spread of the logits.
     pub parity_relative_rms: f64,
+    /// The same of the base model without the adapter, which rounding alone explains.
+    #[serde(default)]
+    pub parity_base_relative_rms: f64,
 }
 
 /// Whether distilling this task pays.

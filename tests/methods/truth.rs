@@ -252,7 +252,14 @@ impl Finished {
     /// changes what the model says.
     fn check_adapter(&mut self, out: &Path) {
         let facts = self.report.adapter.as_ref().unwrap();
-        assert!(facts.parity_relative_rms < 0.1 && facts.parity_max_abs_diff.is_finite(), "{facts:?}");
+        // llama.cpp rounds activations to 8 bits, which on a few rows of a small model is as much as it
+        // is; the adapter may add no more than the base model alone differs by.
+        let (base, with) = (facts.parity_base_relative_rms, facts.parity_relative_rms);
+        assert!(
+            base > 0.0 && with <= 2.0 * base + 2e-3 && facts.parity_max_abs_diff.is_finite(),
+            "{facts:?}"
+        );
+        println!("{}: {base:.4} without the adapter, {with:.4} with", out.display());
         let prompt = self.direct_prompt(&self.questions[0]);
         let plain = self.llama.logits_for(&prompt).unwrap();
         self.llama.set_adapter(Some(&out.join("adapter.gguf"))).unwrap();
