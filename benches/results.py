@@ -24,7 +24,9 @@ import sys
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 SMOL, QWEN = "smollm2-135m-instruct-q4_1.gguf", "qwen2.5-coder-0.5b-instruct-q4_k_m.gguf"
 TINY = ROOT / "fixtures/coin-flip-tiny-q8_0.gguf"
-SMALL_FACT, SMALL_JUDGE = (ROOT / f"fixtures/tasks/{name}-small.json" for name in ("biased-fact", "pairwise-judge"))
+SMALL_FACT, SENTENCE, SMALL_JUDGE = (
+    ROOT / f"fixtures/tasks/{name}.json" for name in ("biased-fact-small", "biased-fact-sentence", "pairwise-judge-small")
+)
 
 # A model so small learns at a rate that would wreck a large one.
 FAST = ("--lr", "0.002", "--epochs", "16", "--patience", "4")
@@ -33,7 +35,8 @@ FAST = ("--lr", "0.002", "--epochs", "16", "--patience", "4")
 ROWS = [
     ("coin flip, chain of thought", TINY, "coin-flip", "coin-flip", 600, 200, FAST, (1, 2, 3)),
     ("capitals with a wrong opinion, System 2 attention", SMOL, SMALL_FACT, "biased-capitals", 200, 96, (), (1, 2, 3)),
-    ("the same", QWEN, "biased-fact", "biased-capitals", 200, 96, (), (1,)),
+    ("the same, learning the name", QWEN, "biased-fact", "biased-capitals", 200, 96, (), (1,)),
+    ("the same, learning the sentence", QWEN, SENTENCE, "biased-capitals", 200, 96, (), (1,)),
     # Too few are kept for the gate: 13 of 60.
     ("the better of two answers, branch-solve-merge", QWEN, SMALL_JUDGE, "pairwise-judge", 60, 24, ("--force",), (2,)),
     ("arithmetic, chain of thought", SMOL, "arithmetic", "arithmetic", 60, 60, (), (1,)),
