@@ -44,6 +44,20 @@ const PARTS: [(&str, &str); 3] = [
     ("sn_decoder_init", "3. The host's own parts: inference, a check of answers, a log."),
 ];
 
+/// `header` with its examples indented, which rustdoc wants fenced to see that they are not Rust.
+fn indent_examples(header: &str) -> String {
+    let mut is_example = false;
+    let mut indented = String::new();
+    for line in header.split_inclusive('\n') {
+        match line.trim_start().strip_prefix("* ") {
+            Some(fence) if fence.starts_with("```") => is_example = fence.trim_end() == "```c",
+            Some(code) if is_example => indented += &format!(" *     {code}"),
+            _ => indented += line,
+        }
+    }
+    indented
+}
+
 fn generate(root: &Path) -> String {
     let mut config = Config::from_file(root.join("cbindgen.toml")).expect("cbindgen.toml is readable");
     let after = config.after_includes.take().expect("cbindgen.toml defines SN_VERSION");
@@ -53,7 +67,7 @@ fn generate(root: &Path) -> String {
     });
     let mut header = Vec::new();
     builder.generate().expect("the source is readable").write(&mut header);
-    let header = String::from_utf8(header).expect("the header is text");
+    let header = indent_examples(&String::from_utf8(header).expect("the header is text"));
     PARTS.iter().fold(header, |header, (function, about)| {
         let call = format!("{function}(");
         let begins_line = |at: usize| header[..at].rfind('\n').map_or(0, |end| end + 1);

@@ -11,11 +11,13 @@ use crate::adapter::AdapterFile;
 /// A LoRA adapter in a GGUF file, and what it says of itself. To use it, give its path to llama.cpp
 /// or to sn_answerer_new().
 ///
-///     sn_adapter *adapter = NULL;
-///     if (sn_adapter_open("run/adapter.gguf", SN_NUL_TERMINATED, &adapter, &err) == SN_STATUS_OK) {
-///         printf("%s, rank %u\n", sn_adapter_task(adapter, NULL), sn_adapter_rank(adapter));
-///     }
-///     sn_adapter_free(adapter);
+/// ```c
+/// sn_adapter *adapter = NULL;
+/// if (sn_adapter_open("run/adapter.gguf", SN_NUL_TERMINATED, &adapter, &err) == SN_STATUS_OK) {
+///     printf("%s, rank %u\n", sn_adapter_task(adapter, NULL), sn_adapter_rank(adapter));
+/// }
+/// sn_adapter_free(adapter);
+/// ```
 ///
 /// Ownership: the caller's; free it with sn_adapter_free(). Threads: a `const sn_adapter *` may be
 /// used from any number of threads. Since 0.1.

@@ -102,14 +102,16 @@ pub unsafe extern "C" fn sn_answer_params_init(params: *mut sn_answer_params, st
 /// A loaded model that answers one question after another: directly where it is sure, by reasoning
 /// where it is not.
 ///
-///     sn_answerer *answerer = NULL;
-///     sn_answer *answer = NULL;
-///     sn_answerer_new(model, NULL, "run/adapter.gguf", SN_NUL_TERMINATED, NULL, &answerer, &err);
-///     sn_answerer_ask(answerer, "Is the coin still heads up?", SN_NUL_TERMINATED, NULL,
-///                     &answer, &err);
-///     puts(sn_answer_text(answer, NULL));
-///     sn_answer_free(answer);
-///     sn_answerer_free(answerer);
+/// ```c
+/// sn_answerer *answerer = NULL;
+/// sn_answer *answer = NULL;
+/// sn_answerer_new(model, NULL, "run/adapter.gguf", SN_NUL_TERMINATED, NULL, &answerer, &err);
+/// sn_answerer_ask(answerer, "Is the coin still heads up?", SN_NUL_TERMINATED, NULL,
+///                 &answer, &err);
+/// puts(sn_answer_text(answer, NULL));
+/// sn_answer_free(answer);
+/// sn_answerer_free(answerer);
+/// ```
 ///
 /// with every status checked, and the text, which is NULL where none could be read.
 ///

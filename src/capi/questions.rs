@@ -20,9 +20,11 @@ pub enum sn_split {
 
 /// A set of questions with different ids.
 ///
-///     sn_questions *questions = sn_questions_new();
-///     sn_questions_add(questions, NULL, 0, "Is the coin heads up?", SN_NUL_TERMINATED,
-///                      NULL, 0, &err);
+/// ```c
+/// sn_questions *questions = sn_questions_new();
+/// sn_questions_add(questions, NULL, 0, "Is the coin heads up?", SN_NUL_TERMINATED,
+///                  NULL, 0, &err);
+/// ```
 ///
 /// Ownership: the caller's; free it with sn_questions_free(). Calls that take one copy it. Threads:
 /// a `const sn_questions *` may be used from any number of threads, a `sn_questions *` by one. Since
@@ -51,7 +53,9 @@ pub extern "C" fn sn_questions_new() -> *mut sn_questions {
 /// Reads a file with one question a line, as plain text or, where the first line starts with a brace,
 /// as JSON:
 ///
-///     {"id": "f1", "question": "Is the coin still heads up?", "answer": "yes"}
+/// ```c
+/// {"id": "f1", "question": "Is the coin still heads up?", "answer": "yes"}
+/// ```
 ///
 /// Only "question" is needed. "answer" may be a list of accepted texts; "fields", an object of texts,
 /// is for tasks that need several.
@@ -104,8 +108,10 @@ pub unsafe extern "C" fn sn_questions_parse(
 /// (`secondnature questions` lists them) of `len` bytes; `seed` chooses among the questions of
 /// `split`, an sn_split.
 ///
-///     sn_questions_generate("coin-flip", SN_NUL_TERMINATED, 200, 1, SN_SPLIT_TRAIN, &train, &err);
-///     sn_questions_generate("coin-flip", SN_NUL_TERMINATED, 80, 2, SN_SPLIT_TEST, &held_out, &err);
+/// ```c
+/// sn_questions_generate("coin-flip", SN_NUL_TERMINATED, 200, 1, SN_SPLIT_TRAIN, &train, &err);
+/// sn_questions_generate("coin-flip", SN_NUL_TERMINATED, 80, 2, SN_SPLIT_TEST, &held_out, &err);
+/// ```
 ///
 /// Errors: SN_STATUS_INPUT for an unknown kind, which lists the kinds, and where the split has fewer
 /// than `n` questions; SN_STATUS_INVALID_ARGUMENT. Since 0.1.

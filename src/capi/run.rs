@@ -24,14 +24,16 @@ use crate::distill::{Run, Setup, finished_adapter};
 /// A run directory and its stages. Each keeps what it finishes, so that the same call resumes it
 /// after an interruption, in this process or another. In order:
 ///
-///     sn_run *run = NULL;
-///     sn_run_create(model, task, questions, "run", SN_NUL_TERMINATED, 1, &run, &err);
-///     sn_run_curate(run, NULL, NULL, NULL, &err);            (samples and votes)
-///     sn_run_judge(run, held_out, NULL, &json, &len, &err);  (is it worth while?)
-///     sn_run_train(run, NULL, NULL, NULL, &err);             (writes adapter.gguf)
-///     sn_run_evaluate(run, held_out, NULL, NULL, NULL, &err);
-///     sn_run_report(run, &json, &len, &err);
-///     sn_run_free(run);
+/// ```c
+/// sn_run *run = NULL;
+/// sn_run_create(model, task, questions, "run", SN_NUL_TERMINATED, 1, &run, &err);
+/// sn_run_curate(run, NULL, NULL, NULL, &err);            (samples and votes)
+/// sn_run_judge(run, held_out, NULL, &json, &len, &err);  (is it worth while?)
+/// sn_run_train(run, NULL, NULL, NULL, &err);             (writes adapter.gguf)
+/// sn_run_evaluate(run, held_out, NULL, NULL, NULL, &err);
+/// sn_run_report(run, &json, &len, &err);
+/// sn_run_free(run);
+/// ```
 ///
 /// with every status checked. The engine stays loaded between stages that can share it.
 ///
@@ -127,11 +129,13 @@ pub unsafe extern "C" fn sn_run_open(
 /// The first stage: samples every training question until its vote is settled. Blocks until done,
 /// minutes to hours. `params` may be NULL for the defaults.
 ///
-///     sn_curate_params params;
-///     sn_curate_params_init(&params, sizeof params);
-///     params.verdict = show;                    (is told of each question as it is settled)
-///     params.cancel = stop;                     (another thread calls sn_cancel_request(stop))
-///     status = sn_run_curate(run, &params, NULL, NULL, &err);
+/// ```c
+/// sn_curate_params params;
+/// sn_curate_params_init(&params, sizeof params);
+/// params.verdict = show;                    (is told of each question as it is settled)
+/// params.cancel = stop;                     (another thread calls sn_cancel_request(stop))
+/// status = sn_run_curate(run, &params, NULL, NULL, &err);
+/// ```
 ///
 /// On success `*json` is what report.json has under "curation", `*json_len` its length in bytes
 /// without the NUL that follows it; either may be NULL. On failure both are untouched.
@@ -172,11 +176,13 @@ pub unsafe extern "C" fn sn_run_curate(
 /// answer. `eval` may be NULL, and so may `params`, for the defaults. The answers to `eval` are kept
 /// for sn_run_evaluate().
 ///
-///     status = sn_run_judge(run, held_out, NULL, &json, NULL, &err);
-///     if (status == SN_STATUS_OK && strstr(json, "\"distil\": true") == NULL) {
-///         puts(json);                           (why not, and what to try)
-///     }
-///     sn_string_free(json);
+/// ```c
+/// status = sn_run_judge(run, held_out, NULL, &json, NULL, &err);
+/// if (status == SN_STATUS_OK && strstr(json, "\"distil\": true") == NULL) {
+///     puts(json);                           (why not, and what to try)
+/// }
+/// sn_string_free(json);
+/// ```
 ///
 /// SN_STATUS_OK either way: `*json` is what report.json has under "decision", with the keys "distil"
 /// (true or false), "why", and where not, "reasons" and "advice".
@@ -221,11 +227,13 @@ pub unsafe extern "C" fn sn_run_judge(
 /// NULL for the defaults. Training goes on whatever sn_run_judge() found, as long as one answer was
 /// kept.
 ///
-///     sn_train_params params;
-///     sn_train_params_init(&params, sizeof params);
-///     params.rank = 32;
-///     params.step = plot;                       (is told the loss of each step)
-///     status = sn_run_train(run, &params, NULL, NULL, &err);
+/// ```c
+/// sn_train_params params;
+/// sn_train_params_init(&params, sizeof params);
+/// params.rank = 32;
+/// params.step = plot;                       (is told the loss of each step)
+/// status = sn_run_train(run, &params, NULL, NULL, &err);
+/// ```
 ///
 /// On success `*json` is what report.json has under "training"; as in sn_run_curate().
 ///
@@ -263,7 +271,9 @@ pub unsafe extern "C" fn sn_run_train(
 /// The last stage: measures the direct answer, the vote and the distilled model on the held-out
 /// questions `eval`, with right answers if there are any. `params` may be NULL for the defaults.
 ///
-///     status = sn_run_evaluate(run, held_out, NULL, &json, &len, &err);
+/// ```c
+/// status = sn_run_evaluate(run, held_out, NULL, &json, &len, &err);
+/// ```
 ///
 /// On success `*json` is what report.json has under "evaluation"; as in sn_run_curate().
 ///

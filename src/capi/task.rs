@@ -13,10 +13,12 @@ use crate::task::Task;
 /// A task is JSON; `secondnature tasks schema` prints what may stand in it. Those that are built in
 /// suit many questions as they are:
 ///
-///     size_t i, len;
-///     for (i = 0; sn_task_builtin(i, &len) != NULL; i++) {
-///         puts(sn_task_builtin(i, NULL));
-///     }
+/// ```c
+/// size_t i, len;
+/// for (i = 0; sn_task_builtin(i, &len) != NULL; i++) {
+///     puts(sn_task_builtin(i, NULL));
+/// }
+/// ```
 ///
 /// Ownership: the caller's; free it with sn_task_free(). Calls that take one copy it. Threads: a
 /// `const sn_task *` may be used from any number of threads. Since 0.1.
