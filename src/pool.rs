@@ -6,7 +6,8 @@
 //! keeps the workers looking for work until it returns, as OpenMP's do.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use crate::{Error, Result};
 
@@ -30,30 +31,89 @@ impl Pool {
         self.0.current_num_threads()
     }
 
-    /// Runs `work` on one of the threads; parallel iterators in it use all of them.
+    /// Runs `work` on one of the threads; parallel iterators in it use all of them. For work that is
+    /// over soon, and comes again: a worker that another program keeps from its processor is not
+    /// waited for, and sleeps between the parts of this one.
     pub fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        self.run_with(Duration::from_micros(200), work)
+    }
+
+    /// As [`Pool::run`], for work of minutes and hours, which no worker may miss.
+    pub fn run_long<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        self.run_with(Duration::from_millis(500), work)
+    }
+
+    /// As [`Pool::run`], where `patience` is how long work waits for workers to wake up.
+    fn run_with<T: Send>(&self, patience: Duration, work: impl FnOnce() -> T + Send) -> T {
         self.0.install(|| {
-            let over = Over(Arc::new(AtomicBool::new(false)));
-            let (flag, own) = (over.0.clone(), rayon::current_thread_index());
+            let watch = Arc::new(Watch::default());
+            let (shared, own) = (watch.clone(), rayon::current_thread_index());
             // Each worker has its own copy of this, so that none takes another's and waits for itself.
             self.0.spawn_broadcast(move |context| {
-                while Some(context.index()) != own && !flag.load(Ordering::Acquire) {
-                    if rayon::yield_now() != Some(rayon::Yield::Executed) {
-                        (0..16).for_each(|_| std::hint::spin_loop());
-                    }
+                if Some(context.index()) != own {
+                    shared.stand();
                 }
             });
+            let _over = Over(&watch);
+            watch.begin(self.threads() - 1, patience);
             work()
         })
     }
 }
 
-/// Lets the workers sleep when the work is over, however it ends.
-struct Over(Arc<AtomicBool>);
+/// The workers that look for the parts of one [`Pool::run`].
+#[derive(Default)]
+struct Watch {
+    /// One of the states below.
+    state: AtomicUsize,
+    standing: AtomicUsize,
+}
 
-impl Drop for Over {
+const GATHERING: usize = 0;
+const WORKING: usize = 1;
+const OVER: usize = 2;
+
+impl Watch {
+    /// Looks for parts until the work is over.
+    ///
+    /// Not where it has begun already: the worker may be in the middle of a part then, waiting for
+    /// another worker's half of it, and that part would never end.
+    fn stand(&self) {
+        if self.state.load(Ordering::Acquire) != GATHERING {
+            return;
+        }
+        self.standing.fetch_add(1, Ordering::Relaxed);
+        let mut idle = 0u32;
+        while self.state.load(Ordering::Acquire) != OVER {
+            if rayon::yield_now() == Some(rayon::Yield::Executed) {
+                idle = 0;
+                continue;
+            }
+            (0..16).for_each(|_| std::hint::spin_loop());
+            idle += 1;
+            // Others may need the processor: of more threads than processors, those with work.
+            if idle.is_multiple_of(64) {
+                std::thread::yield_now();
+            }
+        }
+    }
+
+    /// Begins when `workers` stand, or have been waited for long enough.
+    fn begin(&self, workers: usize, patience: Duration) {
+        let called = Instant::now();
+        while self.standing.load(Ordering::Relaxed) < workers && called.elapsed() < patience {
+            std::hint::spin_loop();
+        }
+        self.state.store(WORKING, Ordering::Release);
+    }
+}
+
+/// Lets the workers sleep when the work is over, however it ends.
+struct Over<'a>(&'a Watch);
+
+impl Drop for Over<'_> {
     fn drop(&mut self) {
-        self.0.store(true, Ordering::Release);
+        self.0.state.store(OVER, Ordering::Release);
     }
 }
 
@@ -79,5 +139,18 @@ mod tests {
             std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| pool.run(|| panic!("on purpose"))));
         assert!(panicked.is_err());
         assert_eq!(pool.run(|| 7), 7);
+    }
+    /// A worker that began to look for work in the middle of a part would never finish that part.
+    #[test]
+    fn short_work_of_nested_parts_always_comes_to_an_end() {
+        let (tell, told) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let pool = Pool::new(Some(2), "test").unwrap();
+            for _ in 0..200_000 {
+                pool.run(|| (0..16u32).into_par_iter().with_max_len(1).for_each(|_| std::hint::spin_loop()));
+            }
+            tell.send(()).unwrap();
+        });
+        told.recv_timeout(std::time::Duration::from_secs(120)).expect("it hangs");
     }
 }

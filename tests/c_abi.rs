@@ -3,7 +3,7 @@
 #[path = "common/c.rs"]
 mod c;
 
-use std::ffi::{CStr, CString, c_char, c_void};
+use std::ffi::{CStr, CString, OsStr, c_char, c_void};
 use std::path::Path;
 use std::process::Command;
 
@@ -23,16 +23,27 @@ fn a_c_program_gets_errors_and_facts() {
     run(Command::new(program).arg(fixture()).current_dir(&dir));
 }
 
-#[test]
-fn a_c_program_cancels_and_resumes_a_whole_distillation() {
+/// Runs `c/distill.c` on `task` and so many questions to learn from and to measure on.
+fn cancel_and_resume(task: impl AsRef<OsStr>, n_train: usize, n_eval: usize) {
     let dir = tempfile::tempdir().unwrap();
     let (train, eval) = (dir.path().join("train.jsonl"), dir.path().join("eval.jsonl"));
-    write_questions(&train, 24, Split::Train);
-    write_questions(&eval, 8, Split::Test);
+    write_questions(&train, n_train, Split::Train);
+    write_questions(&eval, n_eval, Split::Test);
     let program = build(cc("c99"), &source("c/distill.c"), dir.path());
     let out = dir.path().join("run");
-    run(Command::new(program).arg(fixture()).args([&train, &eval, &out]));
+    run(Command::new(program).arg(fixture()).arg(task).args([&train, &eval, &out]));
     assert!(out.join("report.json").exists());
+}
+
+#[test]
+fn a_c_program_cancels_and_resumes_a_whole_distillation() {
+    cancel_and_resume("coin-flip", 24, 8);
+}
+
+/// The one whole distillation that is short enough for valgrind.
+#[test]
+fn a_c_program_distils_the_shortest_of_tasks() {
+    cancel_and_resume(source("c/shortest.json"), 4, 2);
 }
 
 #[test]

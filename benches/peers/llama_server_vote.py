@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Labelling questions by vote against llama-server, in one run: same machine, model, questions,
-prompts, sampling parameters, stop strings and answer rules.
+prompts, sampling parameters, grammars, stop strings and answer rules.
 
   secondnature questions coin-flip --n 40 --seed 1 --split train > train.jsonl
   python benches/peers/llama_server_vote.py --model M.gguf --task coin-flip --questions train.jsonl
@@ -74,7 +74,7 @@ def read_task(args):
         task = json.loads(subprocess.run([args.secondnature, "tasks", args.task], check=True,
                                          capture_output=True).stdout)
     step = dict(name="answer", system=None, max_tokens=256, temperature=0.7, top_p=1.0, top_k=0, min_p=0.0,
-                stop=[], marker=None)
+                stop=[], grammar=None, marker=None)
     task["system2"] = [step | given for given in task["system2"]]
     task["threshold"] = task.get("vote", {}).get("threshold", 0.75)
     return task
@@ -306,7 +306,7 @@ def worker(args):
         messages = [dict(role="system", content=fill(step["system"]))] if step["system"] else []
         messages.append(dict(role="user", content=fill(step["prompt"])))
         seed = zlib.crc32(f"{args.worker}/{question['id']}/{index}/{len(steps)}".encode())
-        keys = ["max_tokens", "temperature", "top_p", "top_k", "min_p", "stop"]
+        keys = ["max_tokens", "temperature", "top_p", "top_k", "min_p", "stop"] + ["grammar"] * bool(step["grammar"])
         # Temperature before the filters, as secondnature and most others; llama-server has it last.
         return dict(messages=messages, chat_template_kwargs=dict(enable_thinking=False)), dict(
             {k: step[k] for k in keys}, samplers=["temperature", "top_k", "top_p", "min_p"], seed=seed,

@@ -181,7 +181,7 @@ pub fn train(model: &Path, options: &TrainBench, cancel: &Cancel) -> Result<Trai
         tape.clock().lap(Work::Optimiser);
         Ok((begin.elapsed().as_secs_f64(), loss))
     };
-    let measured = pool.run(|| -> Result<Vec<(f64, f64)>> {
+    let measured = pool.run_long(|| -> Result<Vec<(f64, f64)>> {
         let first = step(&mut tape, &batches[0])?;
         tape.clock().seconds = Seconds::default();
         let rest = batches.iter().map(|batch| cancel.check().and_then(|()| step(&mut tape, batch)));
@@ -189,7 +189,7 @@ pub fn train(model: &Path, options: &TrainBench, cancel: &Cancel) -> Result<Trai
     })?;
     let shares = tape.clock().seconds.shares();
     let peak_rss_mb = peak_rss_mb(); // Before the products below take memory of their own.
-    let machine = pool.run(|| machine(&model, kernel, rows * row_tokens));
+    let machine = pool.run_long(|| machine(&model, kernel, rows * row_tokens));
     let step_seconds: Vec<f64> = measured[1..].iter().map(|(seconds, _)| *seconds).collect();
     // Random steps are alike, so that their median says most; real ones are not.
     let seconds = match real.is_empty() {

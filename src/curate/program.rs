@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use super::{Sample, StepRecord, item_seed, messages, sample_seed, sampling};
 use crate::Result;
 use crate::engine::{Completion, Finish, Request};
-use crate::task::{Output, Part, Question, Step, THINKING_ENDS, Task};
+use crate::task::{Output, Part, Question, Step, Task};
 
 /// A sample in the middle of its program.
 pub struct Program<'a> {
@@ -138,25 +138,17 @@ impl<'a> Program<'a> {
     /// The sample, when the program is over. It has no answer where a step found no item.
     pub fn finish(self) -> Sample {
         let last = self.records.last().filter(|_| self.is_last());
-        let answer = last.filter(|last| !self.is_cut_thought(&last.text));
         Sample {
             question: self.question.id.clone(),
             index: self.index,
             perturbation: self.form.into(),
             seed: sample_seed(self.seed, &self.question.id, self.index, 0),
-            answer: answer.and_then(|last| self.task.extract2(&last.text)),
+            answer: last.and_then(|last| self.task.extract2(&last.text)),
             rejected: false,
             confidence: self.confidence,
             finish: self.finish,
             steps: self.records,
         }
-    }
-
-    /// Whether the last completion may be nothing but thinking that came to no end. Templates that
-    /// begin the thinking themselves leave no sign of it in the text.
-    fn is_cut_thought(&self, text: &str) -> bool {
-        let thinks = self.task.system2.last().is_some_and(|step| step.thinking);
-        thinks && self.finish == Finish::Length && !text.contains(THINKING_ENDS)
     }
 }
 

@@ -283,7 +283,7 @@ fn a_thought_that_came_to_no_end_is_no_answer() {
     let questions = [Question::new("q", "q", vec![])];
     let plan = Plan { task: &task, questions: &questions, seed: 7, stop_at_answer: true, verifier: None };
     for (text, answer) in
-        [("yes it may be that", None), ("hm</think> yes", Some("yes")), ("yes", Some("yes"))]
+        [("<think>yes it may", None), ("<think>hm</think> yes", Some("yes")), ("yes", Some("yes"))]
     {
         let mut engine = Scripted::new(|request: &crate::engine::Request| match judged(request).as_str() {
             "yes" => text.to_string(),

@@ -60,6 +60,9 @@ impl Message {
 /// and still only tens of milliseconds.
 const FUEL: u64 = 1_000_000;
 
+/// What stands before a model's thinking.
+pub(super) const THINKING_BEGINS: &str = "<think>";
+
 /// A compiled chat template.
 ///
 /// A model without one (a base model) gets the plain rendering: each content followed by a line
@@ -68,6 +71,7 @@ pub struct ChatTemplate {
     environment: Option<Environment<'static>>,
     bos: String,
     eos: String,
+    opens_thinking: bool,
 }
 
 impl ChatTemplate {
@@ -77,17 +81,27 @@ impl ChatTemplate {
     /// Errors: [`Error::Unsupported`] when the source is not a template that can be compiled.
     pub fn new(source: Option<&str>, bos: &str, eos: &str) -> Result<ChatTemplate> {
         let environment = source.map(compile).transpose()?;
-        Ok(ChatTemplate { environment, bos: bos.to_string(), eos: eos.to_string() })
+        let mut template =
+            ChatTemplate { environment, bos: bos.to_string(), eos: eos.to_string(), opens_thinking: false };
+        let turn = template.render(&[Message::user("?")], true, true);
+        template.opens_thinking = turn.is_ok_and(|text| text.trim_end().ends_with(THINKING_BEGINS));
+        Ok(template)
     }
 
     /// The rendering for models without a template.
     pub fn plain() -> ChatTemplate {
-        ChatTemplate { environment: None, bos: String::new(), eos: String::new() }
+        ChatTemplate { environment: None, bos: String::new(), eos: String::new(), opens_thinking: false }
     }
 
     /// Whether the model brought no template.
     pub fn is_plain(&self) -> bool {
         self.environment.is_none()
+    }
+
+    /// Whether it begins a thinking model's turn with `<think>`, as DeepSeek's and newer Qwens' do, so
+    /// that the model writes only the rest of a thought, and its end.
+    pub fn opens_thinking(&self) -> bool {
+        self.opens_thinking
     }
 
     /// Renders `messages`, followed by the opening of the model's turn if `generation_prompt`.
@@ -361,6 +375,14 @@ mod tests {
         let text = |thinking| template.render(&[], true, thinking).unwrap();
         assert_eq!(text(false), "<think>\n\n</think>");
         assert_eq!(text(true), "");
+    }
+
+    #[test]
+    fn a_thought_that_the_template_begins_is_told_from_one_that_it_closes() {
+        let opens = |source| ChatTemplate::new(Some(source), "", "").unwrap().opens_thinking();
+        assert!(opens("{{ messages[0].content }}{% if thinking %}<think>\n{% endif %}"));
+        assert!(!opens("{{ messages[0].content }}<think>\n\n</think>"));
+        assert!(!ChatTemplate::plain().opens_thinking());
     }
 
     #[test]

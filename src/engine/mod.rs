@@ -146,7 +146,8 @@ pub enum Finish {
 pub struct Completion {
     /// The request's id.
     pub id: u64,
-    /// What the model wrote.
+    /// What the model wrote. Where the template began its thinking, `<think>` stands before that, so
+    /// that a thought without an end is seen to be one.
     pub text: String,
     /// Tokens of the rendered prompt.
     pub prompt_tokens: usize,

@@ -6,9 +6,16 @@
 pub(super) struct GrowingText {
     text: String,
     pending: Vec<u8>,
+    /// Bytes that the prompt wrote, in which no stop string is looked for.
+    given: usize,
 }
 
 impl GrowingText {
+    /// A text of which the prompt already wrote the beginning.
+    pub fn after(given: &str) -> GrowingText {
+        GrowingText { text: given.to_string(), given: given.len(), ..GrowingText::default() }
+    }
+
     /// Appends a token's bytes. Bytes that can never become a character turn into U+FFFD.
     /// Returns whether the text grew.
     pub fn push(&mut self, bytes: &[u8]) -> bool {
@@ -44,7 +51,7 @@ impl GrowingText {
     /// there was one. Empty stop strings are ignored.
     pub fn cut_at(&mut self, stops: &[String], grown: usize) -> bool {
         let longest = stops.iter().map(String::len).max().unwrap_or(0);
-        let mut from = self.text.len().saturating_sub(grown + longest);
+        let mut from = self.text.len().saturating_sub(grown + longest).max(self.given);
         while !self.text.is_char_boundary(from) {
             from -= 1;
         }
@@ -101,5 +108,9 @@ mod tests {
         text.push("a\u{e9}\u{e9}!END".as_bytes());
         assert!(text.cut_at(&stops, 20));
         assert_eq!(text.as_str(), "a\u{e9}");
+        let mut text = GrowingText::after("END");
+        text.push(b"x");
+        assert!(!text.cut_at(&stops, 1));
+        assert_eq!(text.finish(), "ENDx");
     }
 }

@@ -13,7 +13,7 @@ use crate::Result;
 pub(super) const END: Token = 256;
 
 pub(super) struct Toy {
-    template: ChatTemplate,
+    pub template: ChatTemplate,
     /// What tokens stand for, if not for bytes; the token after the last ends a turn.
     words: Vec<&'static str>,
     context: usize,

@@ -30,8 +30,8 @@ pub use question::{Question, parse_questions, read_questions};
 pub use questions::{Kind, Split, generate, kinds};
 pub use select::{SelectPrompt, read_number};
 pub use set::Questions;
+pub(crate) use step::without_thinking;
 pub use step::{Marker, Output, Part, Step};
-pub(crate) use step::{THINKING_ENDS, without_thinking};
 
 use crate::{Error, Result};
 

@@ -200,12 +200,9 @@ impl Step {
     }
 }
 
-/// What a model writes where its thinking ends.
-pub(crate) const THINKING_ENDS: &str = "</think>";
-
 /// `text` after the model's own thinking; `None` where the thinking has not ended.
 pub(crate) fn without_thinking(text: &str) -> Option<&str> {
-    match text.rsplit_once(THINKING_ENDS) {
+    match text.rsplit_once("</think>") {
         Some((_, rest)) => Some(rest),
         None if text.trim_start().starts_with("<think>") => None,
         None => Some(text),

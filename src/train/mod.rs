@@ -77,7 +77,7 @@ pub fn train(
         return Err(Error::Training("there are no examples to train on".into()));
     }
     Pool::new(options.threads, "train")?
-        .run(|| Trainer::start(model, examples, held_out, start, options, dir)?.run(progress, cancel))
+        .run_long(|| Trainer::start(model, examples, held_out, start, options, dir)?.run(progress, cancel))
 }
 
 fn check_examples<'a>(model: &Model, examples: impl Iterator<Item = &'a Example>) -> Result<()> {

@@ -1,4 +1,4 @@
-/* Cancels a run while it samples, resumes it to the end. Arguments: MODEL QUESTIONS EVAL OUT. */
+/* Cancels a run while it samples, resumes it to the end. Arguments: MODEL TASK QUESTIONS EVAL OUT. */
 #include <secondnature.h>
 
 #include "check.h"
@@ -29,19 +29,22 @@ int main(int argc, char **argv) {
     struct watch watch;
     char *json = NULL;
     size_t len = 0;
-    char adapter[4096];
+    char adapter[4096], task[4096];
     FILE *file;
 
-    CHECK(argc == 5);
+    CHECK(argc == 6 && strlen(argv[2]) < 4000 && strlen(argv[5]) < 4000);
+    /* Read to the length that is given. */
+    strcpy(task, argv[2]);
+    strcat(task, ", and more");
     CHECK(sn_model_open(argv[1], SN_NUL_TERMINATED, &model, &err) == SN_STATUS_OK);
     memset(&watch, 0, sizeof watch);
     watch.cancel = sn_cancel_new();
     sn_distill_params_init(&params, sizeof params);
-    params.task = "coin-flip, and more";
-    params.task_len = strlen("coin-flip");
-    params.questions = argv[2];
-    params.eval = argv[3];
-    params.out_dir = argv[4];
+    params.task = task;
+    params.task_len = strlen(argv[2]);
+    params.questions = argv[3];
+    params.eval = argv[4];
+    params.out_dir = argv[5];
     params.epochs = 1;
     params.force = 1;
     params.progress = on_progress;
@@ -66,8 +69,7 @@ int main(int argc, char **argv) {
     sn_string_free(json);
     sn_model_free(model);
 
-    CHECK(strlen(argv[4]) < 4000);
-    strcpy(adapter, argv[4]);
+    strcpy(adapter, argv[5]);
     strcat(adapter, "/adapter.gguf");
     file = fopen(adapter, "rb");
     CHECK(file != NULL && fgetc(file) == 'G');

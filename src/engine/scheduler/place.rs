@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::{Arrival, Job, Scheduler, Slot};
+use crate::engine::chat::THINKING_BEGINS;
 use crate::engine::text::GrowingText;
 use crate::engine::{Completion, Decoder, Finish, SeqId, Source, Token};
 use crate::{Error, Result};
@@ -85,13 +86,14 @@ impl<D: Decoder> Scheduler<D> {
         };
         self.admitted += 1;
         let room = self.decoder.sequence_limit() - arrival.prompt.len();
+        let in_thought = arrival.request.thinking && self.decoder.chat_template().opens_thinking();
         self.slots[index].job = Some(Job {
             order: self.admitted,
             placed: false,
             next: None,
             generated: 0,
             limit: arrival.request.sampling.max_tokens.min(room),
-            text: GrowingText::default(),
+            text: GrowingText::after(if in_thought { THINKING_BEGINS } else { "" }),
             constrained: arrival.constrained.clone(),
             log_probability: 0.0,
             started: Instant::now(),

@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
 use crate::engine::toy::{END, Toy};
-use crate::engine::{Message, Sampling, complete};
+use crate::engine::{ChatTemplate, Message, Sampling, complete};
 
 fn request(id: u64, prompt: &str, sampling: Sampling) -> Request {
     let messages = vec![Message::user(prompt)];
@@ -381,4 +381,19 @@ fn sequences_beyond_the_slots_keep_prompts_for_requests_to_come() {
     let once: usize = prompts.iter().map(|p| p.len() + 1).sum();
     assert!(many <= (once + 24) as u64, "{many} prompt tokens fed");
     assert!(many < few, "{many} with spare sequences, {few} without");
+}
+
+#[test]
+fn a_thought_that_the_template_begins_begins_in_the_text_too() {
+    let mut toy = Toy::new(2, 64, 256);
+    let source = "{{ messages[0].content }}\n{% if thinking %}<think>\n{% endif %}";
+    toy.template = ChatTemplate::new(Some(source), "", "").unwrap();
+    let mut engine = Scheduler::new(toy);
+    let sampling = Sampling { max_tokens: 12, temperature: 1.0, ..Sampling::default() };
+    for (thinking, prompt, begins) in [(false, "q", ""), (true, "q\n<think>", "<think>")] {
+        let asked = Request { thinking, ..request(1, "q", sampling.clone()) };
+        let (text, ..) = alone(&request(1, prompt, sampling.clone()), 256, |_| false);
+        let done = complete(&mut engine, vec![asked], &Cancel::new()).unwrap();
+        assert_eq!(done[0].text, format!("{begins}{text}"));
+    }
 }

@@ -23,7 +23,7 @@ pub use pattern::{Pattern, PatternRule};
 pub use text::{Normalize, TextRule};
 
 use super::Step;
-use super::step::{THINKING_ENDS, without_thinking};
+use super::step::without_thinking;
 
 /// An answer as it was read.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -87,10 +87,7 @@ impl AnswerRule {
     /// Whether a completion of `step` that begins like this has its answer for sure, so that
     /// sampling may stop. `false` is always safe.
     pub fn complete(&self, step: &Step, partial: &str) -> bool {
-        // Some templates begin the thinking themselves: without its end, this may be a thought.
-        let may_be_a_thought = step.thinking && !partial.contains(THINKING_ENDS);
-        !may_be_a_thought
-            && region(step, partial).is_some_and(|(text, marked)| self.rule().complete(text, marked))
+        region(step, partial).is_some_and(|(text, marked)| self.rule().complete(text, marked))
     }
 
     /// Whether `answer` is one of the accepted answers. Gold is normalised like an answer.

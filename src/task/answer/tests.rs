@@ -409,10 +409,9 @@ fn letters_count_alone_or_every_character_does() {
 }
 
 #[test]
-fn a_step_that_thinks_is_not_stopped_before_its_thinking_ends() {
-    let mut task = task(YES_NO, Some("Answer:"));
+fn a_thought_is_not_stopped_before_it_ends() {
+    let task = task(YES_NO, Some("Answer:"));
     assert!(task.complete2("Answer: yes."));
-    task.system2[0].thinking = true;
-    assert!(!task.complete2("Answer: yes.") && !task.complete2("<think>Answer: yes."));
-    assert!(task.complete2("Answer: yes.</think>Answer: no."));
+    assert!(!task.complete2("<think>Answer: yes."));
+    assert!(task.complete2("<think>Answer: yes.</think>Answer: no."));
 }
