@@ -44,13 +44,14 @@ const PARTS: [(&str, &str); 3] = [
     ("sn_decoder_init", "3. The host's own parts: inference, a check of answers, a log."),
 ];
 
-/// `header` with its examples indented, which rustdoc wants fenced to see that they are not Rust.
+/// `header` with its examples indented, which rustdoc wants fenced and named to see that they are not
+/// Rust.
 fn indent_examples(header: &str) -> String {
     let mut is_example = false;
     let mut indented = String::new();
     for line in header.split_inclusive('\n') {
         match line.trim_start().strip_prefix("* ") {
-            Some(fence) if fence.starts_with("```") => is_example = fence.trim_end() == "```c",
+            Some(fence) if fence.starts_with("```") => is_example = fence.trim_end() != "```",
             Some(code) if is_example => indented += &format!(" *     {code}"),
             _ => indented += line,
         }

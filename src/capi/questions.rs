@@ -53,7 +53,7 @@ pub extern "C" fn sn_questions_new() -> *mut sn_questions {
 /// Reads a file with one question a line, as plain text or, where the first line starts with a brace,
 /// as JSON:
 ///
-/// ```c
+/// ```json
 /// {"id": "f1", "question": "Is the coin still heads up?", "answer": "yes"}
 /// ```
 ///

@@ -20,11 +20,13 @@ pub struct Angles {
 impl Angles {
     /// The angles of tokens at `positions`.
     pub fn of(positions: impl IntoIterator<Item = usize>, rope: &Rope) -> Angles {
-        let table = positions
-            .into_iter()
-            .flat_map(|p| rope.freqs.iter().map(move |f| (p as f32 * f).sin_cos()))
-            .map(|(s, c)| (rope.magnitude * c, rope.magnitude * s))
-            .collect();
+        let mut table = Vec::new();
+        for position in positions {
+            table.extend(rope.freqs.iter().map(|frequency| {
+                let (sin, cos) = (position as f32 * frequency).sin_cos();
+                (rope.magnitude * cos, rope.magnitude * sin)
+            }));
+        }
         Angles { table, half: rope.freqs.len() }
     }
 
