@@ -31,12 +31,15 @@ SMALL_FACT, SENTENCE, SMALL_JUDGE = (
 # A model so small learns at a rate that would wreck a large one.
 FAST = ("--lr", "0.002", "--epochs", "16", "--patience", "4")
 
+# What it learns of two hundred labels is best after an epoch at the usual rate, better at half of it.
+GENTLE = ("--lr", "0.0001", "--epochs", "2")
+
 # name, model, task, question kind, training questions, test questions, training options, seeds
 ROWS = [
     ("coin flip, chain of thought", TINY, "coin-flip", "coin-flip", 600, 200, FAST, (1, 2, 3)),
     ("capitals with a wrong opinion, System 2 attention", SMOL, SMALL_FACT, "biased-capitals", 200, 96, (), (1, 2, 3)),
     ("the same, learning the name", QWEN, "biased-fact", "biased-capitals", 320, 96, (), (1,)),
-    ("the same, learning the sentence", QWEN, SENTENCE, "biased-capitals", 320, 96, (), (1,)),
+    ("the same, learning the sentence", QWEN, SENTENCE, "biased-capitals", 320, 96, GENTLE, (1,)),
     # Too few are kept for the gate: 13 of 60.
     ("the better of two answers, branch-solve-merge", QWEN, SMALL_JUDGE, "pairwise-judge", 60, 24, ("--force",), (2,)),
     ("arithmetic, chain of thought", SMOL, "arithmetic", "arithmetic", 60, 60, (), (1,)),
