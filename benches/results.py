@@ -40,8 +40,7 @@ ROWS = [
     ("capitals with a wrong opinion, System 2 attention", SMOL, SMALL_FACT, "biased-capitals", 200, 96, (), (1, 2, 3)),
     ("the same, learning the name", QWEN, "biased-fact", "biased-capitals", 320, 96, (), (1,)),
     ("the same, learning the sentence", QWEN, SENTENCE, "biased-capitals", 320, 96, GENTLE, (1,)),
-    # Too few are kept for the gate: 13 of 60.
-    ("the better of two answers, branch-solve-merge", QWEN, SMALL_JUDGE, "pairwise-judge", 60, 24, ("--force",), (2,)),
+    ("the better of two answers, branch-solve-merge", QWEN, SMALL_JUDGE, "pairwise-judge", 120, 48, (), (2,)),
     ("arithmetic, chain of thought", SMOL, "arithmetic", "arithmetic", 60, 60, (), (1,)),
 ]
 
@@ -97,8 +96,7 @@ def measure(options, row, seed):
     report = distill(options, model, task, sets, where / "run", seed, training)
     unfiltered = None
     if not report["refused"]:
-        forced = [option for option in training if option != "--force"]
-        more = (*forced, "--samples", "1", "--threshold", "0.01", "--force")
+        more = (*training, "--samples", "1", "--threshold", "0.01", "--force")
         unfiltered = distill(options, model, task, sets, where / "unfiltered", seed, more)
     return report, unfiltered
 
