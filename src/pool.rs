@@ -140,6 +140,7 @@ mod tests {
         assert!(panicked.is_err());
         assert_eq!(pool.run(|| 7), 7);
     }
+
     /// A worker that began to look for work in the middle of a part would never finish that part.
     #[test]
     fn short_work_of_nested_parts_always_comes_to_an_end() {

@@ -82,7 +82,7 @@ impl ChatTemplate {
     pub fn new(source: Option<&str>, bos: &str, eos: &str) -> Result<ChatTemplate> {
         let environment = source.map(compile).transpose()?;
         let mut template =
-            ChatTemplate { environment, bos: bos.to_string(), eos: eos.to_string(), opens_thinking: false };
+            ChatTemplate { environment, bos: bos.to_string(), eos: eos.to_string(), ..ChatTemplate::plain() };
         let turn = template.render(&[Message::user("?")], true, true);
         template.opens_thinking = turn.is_ok_and(|text| text.trim_end().ends_with(THINKING_BEGINS));
         Ok(template)
