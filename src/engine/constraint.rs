@@ -4,8 +4,11 @@
 //! once as a trie of bytes, and a walk follows only the branches that the grammar can take. States
 //! are numbered as they are met, with a table of their successors, so that a step of the walk is
 //! one look-up; and the tokens allowed in a state are found once, however many samples pass it.
+//!
+//! Where all texts go on alike there is nothing to choose: those tokens are given, not sampled.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::engine::{Decoder, Sampling, Token};
@@ -66,6 +69,44 @@ impl Vocabulary {
         nodes.push(Node { byte: 0, depth: 0, after: 0, tokens: pieces.len() as u32 });
         Vocabulary { nodes, tokens: pieces.into_iter().map(|(_, token)| token).collect(), ends }
     }
+
+    /// The tokens whose bytes are those from the root to `node`.
+    fn tokens_at(&self, node: usize) -> &[Token] {
+        &self.tokens[self.nodes[node].tokens as usize..self.nodes[node + 1].tokens as usize]
+    }
+
+    /// The nodes below the one at `bytes`, if there is one.
+    fn below(&self, bytes: &[u8]) -> Option<Range<usize>> {
+        let mut below = 0..self.nodes.len() - 1;
+        for &byte in bytes {
+            let mut child = below.start;
+            while child < below.end && self.nodes[child].byte != byte {
+                child = self.nodes[child].after as usize;
+            }
+            if child >= below.end {
+                return None;
+            }
+            below = child + 1..self.nodes[child].after as usize;
+        }
+        Some(below)
+    }
+}
+
+/// The tokens that `decoder` reads `bytes` as, if what it makes of them is these bytes again.
+fn spelling(bytes: &[u8], decoder: &impl Decoder) -> Result<Vec<Token>> {
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return Ok(Vec::new());
+    };
+    // Some vocabularies begin every text with a space.
+    for text in [text, text.strip_prefix(' ').unwrap_or(text)] {
+        let tokens = decoder.tokenize(text, false)?;
+        let mut spelled = Vec::new();
+        tokens.iter().for_each(|&token| decoder.piece(token, &mut spelled));
+        if spelled == bytes {
+            return Ok(tokens);
+        }
+    }
+    Ok(Vec::new())
 }
 
 /// The texts that `sampling` allows; `None` if its completions are free.
@@ -99,12 +140,16 @@ struct Known {
     /// The number of the state after each byte.
     after: Box<[u32; 256]>,
     allowed: Option<Arc<[Token]>>,
+    given: Option<Arc<[Token]>>,
 }
 
 /// No number of a state: not looked at yet.
 const UNKNOWN: u32 = u32::MAX;
 /// No number of a state: no text goes on like that.
 const DEAD: u32 = u32::MAX - 1;
+
+/// Bytes that are given at once. A grammar may go on without a choice for ever.
+const MOST_GIVEN: usize = 1024;
 
 /// Beyond these, what is known is forgotten: 64 MB of tokens, 16 MB of tables.
 const MOST_TOKENS: usize = 1 << 24;
@@ -142,27 +187,100 @@ impl Constraint {
             return Ok(allowed.clone());
         }
         let mut allowed = if state.may_end() { vocabulary.ends.clone() } else { Vec::new() };
+        self.walk(vocabulary, 0..vocabulary.nodes.len() - 1, number, |tokens| allowed.extend(tokens))?;
+        allowed.sort_unstable();
+        let allowed: Arc<[Token]> = allowed.into();
+        self.size += allowed.len();
+        self.known[number as usize].allowed = Some(allowed.clone());
+        Ok(allowed)
+    }
+
+    /// The tokens of all nodes in `nodes`, which lie below one node, that are still possible where
+    /// that one's state is `number`.
+    fn walk<'a>(
+        &mut self,
+        vocabulary: &'a Vocabulary,
+        nodes: Range<usize>,
+        number: u32,
+        mut found: impl FnMut(&'a [Token]),
+    ) -> Result<()> {
+        if nodes.is_empty() {
+            return Ok(());
+        }
         // The states along the path to the current node.
         let mut path = vec![number];
-        let mut at = 0;
-        while at + 1 < vocabulary.nodes.len() {
+        let mut at = nodes.start;
+        let above = vocabulary.nodes[at].depth as usize - 1;
+        while at < nodes.end {
             let node = &vocabulary.nodes[at];
-            path.truncate(node.depth as usize);
+            path.truncate(node.depth as usize - above);
             let next = self.number_after(path[path.len() - 1], node.byte).map_err(too_ambiguous)?;
             if next == DEAD {
                 at = node.after as usize;
                 continue;
             }
             path.push(next);
+            found(vocabulary.tokens_at(at));
             at += 1;
-            let tokens = node.tokens as usize..vocabulary.nodes[at].tokens as usize;
-            allowed.extend(&vocabulary.tokens[tokens]);
         }
-        allowed.sort_unstable();
-        let allowed: Arc<[Token]> = allowed.into();
-        self.size += allowed.len();
-        self.known[number as usize].allowed = Some(allowed.clone());
-        Ok(allowed)
+        Ok(())
+    }
+
+    /// The tokens that come next in `state` whatever is chosen: where all texts go on alike, how
+    /// `decoder` reads what they go on with. Ends before a token that might reach further, since the
+    /// choice behind it could be part of it. None where the decoder reads that text otherwise when it
+    /// stands alone.
+    ///
+    /// # Errors
+    /// As for [`Constraint::allowed`], and the decoder's.
+    pub fn given(
+        &mut self,
+        state: &Arc<State>,
+        vocabulary: &Vocabulary,
+        decoder: &impl Decoder,
+    ) -> Result<Arc<[Token]>> {
+        let start = self.number(state) as usize;
+        if let Some(given) = &self.known[start].given {
+            return Ok(given.clone());
+        }
+        let mut numbers = vec![start as u32];
+        let mut bytes = Vec::new();
+        let mut last = start;
+        while bytes.len() < MOST_GIVEN
+            && let Some(byte) = self.grammar.only(&self.known[last].state)
+        {
+            last = self.number_after(last as u32, byte).map_err(too_ambiguous)? as usize;
+            numbers.push(last as u32);
+            bytes.push(byte);
+        }
+        // A character that is not over yet is left to sampling.
+        let whole = std::str::from_utf8(&bytes).map_or_else(|error| error.valid_up_to(), str::len);
+        bytes.truncate(whole);
+        last = numbers[whole] as usize;
+        let mut tokens = spelling(&bytes, decoder)?;
+        if !self.known[last].state.must_end() {
+            let mut begin = 0;
+            for n in 0..tokens.len() {
+                if self.reaches_beyond(vocabulary, &bytes[begin..], last as u32)? {
+                    tokens.truncate(n);
+                    break;
+                }
+                let mut piece = Vec::new();
+                decoder.piece(tokens[n], &mut piece);
+                begin += piece.len();
+            }
+        }
+        let given: Arc<[Token]> = tokens.into();
+        self.known[start].given = Some(given.clone());
+        Ok(given)
+    }
+
+    /// Whether some token is `bytes` and more, where more may follow in state `number`.
+    fn reaches_beyond(&mut self, vocabulary: &Vocabulary, bytes: &[u8], number: u32) -> Result<bool> {
+        let mut any = false;
+        let below = vocabulary.below(bytes).unwrap_or_default();
+        self.walk(vocabulary, below, number, |tokens| any |= !tokens.is_empty())?;
+        Ok(any)
     }
 
     /// The state after `bytes`.
@@ -182,7 +300,8 @@ impl Constraint {
 
     fn number(&mut self, state: &Arc<State>) -> u32 {
         *self.numbers.entry(state.clone()).or_insert_with(|| {
-            self.known.push(Known { state: state.clone(), after: Box::new([UNKNOWN; 256]), allowed: None });
+            let (state, after) = (state.clone(), Box::new([UNKNOWN; 256]));
+            self.known.push(Known { state, after, allowed: None, given: None });
             self.known.len() as u32 - 1
         })
     }
@@ -271,6 +390,40 @@ mod tests {
         assert_eq!(*constraint.allowed(&no, &vocabulary).unwrap(), [8, end]);
         assert!(no.may_end() && !no.must_end());
         assert!(constraint.after(&no, b"t sure").unwrap().must_end());
+    }
+
+    #[test]
+    fn where_texts_go_on_alike_their_tokens_are_given() {
+        let words = ["a", "b", "ab", "c", "cd", "d", "de", " a", "\u{e9}", "e"];
+        let toy = Toy::with_words(&words);
+        let vocabulary = Vocabulary::of(&toy);
+        for (grammar, written, given) in [
+            // To the end, in the tokens that the text is read as.
+            (r#"root ::= ("b" | "c") "abde""#, "b", vec!["ab", "de"]),
+            // Behind this comes a choice: "c" might be the beginning of "cd", ...
+            (r#"root ::= "b" "abc" [ade]"#, "b", vec!["ab"]),
+            // ... but not where no "d" may follow, ...
+            (r#"root ::= "b" "abc" [ab]"#, "b", vec!["ab", "c"]),
+            // ... or no choice but the end.
+            (r#"root ::= "b" "abc" "d"?"#, "b", vec!["ab"]),
+            (r#"root ::= "b" "abc" "b"?"#, "b", vec!["ab", "c"]),
+            // A choice, an end, a text that is no text of words, a character that is cut.
+            (r#"root ::= "b" [ab]"#, "b", vec![]),
+            (r#"root ::= "b" ("a" | "ab")"#, "ba", vec![]),
+            (r#"root ::= "b" "axb""#, "b", vec![]),
+            (r#"root ::= "b" "ab" [\u00e9\u00e8]"#, "b", vec!["ab"]),
+        ] {
+            let mut constraint = constraint(|s| s.grammar = Some(grammar.into()));
+            let state = constraint.after(&constraint.start(), written.as_bytes()).unwrap();
+            for _ in 0..2 {
+                let tokens = constraint.given(&state, &vocabulary, &toy).unwrap();
+                let spelled: Vec<&str> = tokens.iter().map(|&token| words[token as usize]).collect();
+                assert_eq!(spelled, given, "{grammar} after {written:?}");
+            }
+        }
+        let mut endless = constraint(|s| s.grammar = Some(r#"root ::= "ab" root"#.into()));
+        let given = endless.given(&endless.start(), &vocabulary, &toy).unwrap();
+        assert!((1..=MOST_GIVEN / 2).contains(&given.len()));
     }
 
     #[test]

@@ -151,12 +151,13 @@ pub struct Completion {
     pub text: String,
     /// Tokens of the rendered prompt.
     pub prompt_tokens: usize,
-    /// Tokens sampled, the end-of-turn token included.
+    /// Tokens of the text, the end-of-turn token included.
     pub generated_tokens: usize,
     /// Why it ended.
     pub finish: Finish,
     /// The model's own probability (temperature 1) of the text it wrote, end-of-turn included:
-    /// the product over the generated tokens. In 0..=1. NaN where the engine cannot tell.
+    /// the product over the tokens sampled; those that choices or a grammar leave no other for are
+    /// not sampled, and count as certain. In 0..=1. NaN where the engine cannot tell.
     pub probability: f32,
     /// Its natural logarithm, which long texts do not round to nothing.
     pub log_probability: f64,

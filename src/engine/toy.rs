@@ -50,6 +50,19 @@ impl Toy {
         Toy { words: words.to_vec(), ..Toy::new(1, 1, 1) }
     }
 
+    /// The longest word at each place; what is no word is left out.
+    fn in_words(&self, mut text: &str) -> Vec<Token> {
+        let mut tokens = Vec::new();
+        while !text.is_empty() {
+            let begins = |word: &&str| !word.is_empty() && text.starts_with(*word);
+            let longest = self.words.iter().filter(|word| begins(word)).max_by_key(|word| word.len());
+            let token = longest.and_then(|longest| self.words.iter().position(|word| word == longest));
+            tokens.extend(token.map(|token| token as Token));
+            text = &text[longest.map_or(text.chars().next().map_or(1, char::len_utf8), |word| word.len())..];
+        }
+        tokens
+    }
+
     /// What the model says after `history`.
     pub fn logits_after(history: &[Token]) -> Vec<f32> {
         let mut hash = 0xcbf2_9ce4_8422_2325u64;
@@ -75,6 +88,9 @@ impl Toy {
 
 impl Decoder for Toy {
     fn tokenize(&self, text: &str, special: bool) -> Result<Vec<Token>> {
+        if !self.words.is_empty() {
+            return Ok(self.in_words(text));
+        }
         let bytes = |text: &str| text.bytes().map(Token::from).collect::<Vec<_>>();
         if !special {
             return Ok(bytes(text));

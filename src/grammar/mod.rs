@@ -110,6 +110,16 @@ impl Grammar {
         self.settle(stacks)
     }
 
+    /// The one byte that every text goes on with; `None` if there are several, or one may end here.
+    pub fn only(&self, state: &State) -> Option<u8> {
+        let byte = |stack: &Vec<u32>| match self.symbols[*stack.last()? as usize] {
+            Symbol::Bytes(low, high) if low == high => Some(low),
+            _ => None,
+        };
+        let first = byte(state.stacks.first()?)?;
+        state.stacks.iter().all(|stack| byte(stack) == Some(first)).then_some(first)
+    }
+
     fn pushed(&self, mut stack: Vec<u32>, at: u32) -> Vec<u32> {
         if self.symbols[at as usize] != Symbol::End {
             stack.push(at);
@@ -194,6 +204,24 @@ mod tests {
         };
         assert!(state("no").may_end() && !state("no").must_end());
         assert!(state("yes").must_end());
+    }
+
+    #[test]
+    fn what_must_come_next_is_known() {
+        let grammar = Grammar::parse(r#"root ::= "ab" ("cd" | "cx")? | "ab" [e-f] "g" | "z""#).unwrap();
+        for (text, only) in [
+            ("", None),
+            ("a", Some(b'b')),
+            ("ab", None), // It may end.
+            ("abc", None),
+            ("abcd", None),
+            ("abe", Some(b'g')),
+            ("b", None),
+        ] {
+            let start = grammar.start().unwrap();
+            let state = text.bytes().fold(start, |state, byte| grammar.after(&state, byte).unwrap());
+            assert_eq!(grammar.only(&state), only, "{text:?}");
+        }
     }
 
     #[test]

@@ -378,6 +378,30 @@ value ::= root | [0-9]{1,3} | "[" (value ("," value)*)? "]""#,
 }
 
 #[test]
+fn what_is_given_is_what_the_tokenizer_reads() {
+    for llama in fixture_and_models() {
+        let name = llama.facts.name.clone();
+        let grammar = r#"root ::= "The " ("coin" | "card") " was turned over.\nFlips: " [0-9] ", even: heads up\nAnswer: yes""#;
+        let sampling = Sampling { grammar: Some(grammar.into()), ..Sampling::default() };
+        let mut scheduler = Scheduler::new(llama);
+        let requests = (0..6).map(|id| request(id, "Is the coin heads up?", &sampling)).collect();
+        let done = complete(&mut scheduler, requests, &Cancel::new()).unwrap();
+        let stats = scheduler.stats();
+        let written: usize = done.iter().map(|completion| completion.generated_tokens).sum();
+        assert_eq!(stats.generated_tokens + stats.given_tokens, written as u64);
+        // The beginning, the choice, and spaces before a choice, in one token or letter by letter.
+        assert!(stats.given_tokens > stats.generated_tokens, "{name}: {stats:?}");
+        for completion in done {
+            assert!(completion.text.ends_with(", even: heads up\nAnswer: yes"), "{completion:?}");
+            let tokens = scheduler.decoder().tokenize(&completion.text, false).unwrap();
+            // Sampled letters may be split otherwise than the tokenizer would.
+            let apart = completion.generated_tokens as i64 - tokens.len() as i64;
+            assert!((0..=8).contains(&apart), "{name}: {apart} more tokens, {completion:?}");
+        }
+    }
+}
+
+#[test]
 fn a_model_held_to_choices_writes_one_of_them() {
     for llama in fixture_and_models() {
         let mut scheduler = Scheduler::new(llama);

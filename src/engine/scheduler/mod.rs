@@ -34,6 +34,9 @@ pub struct Stats {
     pub reused_tokens: u64,
     /// Tokens sampled.
     pub generated_tokens: u64,
+    /// Tokens written beside those because choices or a grammar left no other.
+    #[serde(default)]
+    pub given_tokens: u64,
     /// Requests started again because the KV cache was full.
     pub restarts: u64,
     /// Calls of [`Decoder::decode`].
@@ -98,9 +101,8 @@ struct Job {
     order: u64,
     /// Whether its slot holds the longest prefix it could find; until then it feeds nothing.
     placed: bool,
-    /// The token sampled last, not fed yet.
-    next: Option<Token>,
-    generated: usize,
+    /// What it has written; the last of it is not fed yet.
+    written: Vec<Token>,
     /// Tokens it may generate.
     limit: usize,
     text: GrowingText,
@@ -199,11 +201,11 @@ impl<D: Decoder> Scheduler<D> {
             // Generating jobs first, then in order of admission.
             order.sort_by_key(|&index| {
                 let slot = &self.slots[index];
-                slot.job.as_ref().map(|job| (job.next.is_none(), job.order))
+                slot.job.as_ref().map(|job| (!job.is_writing(), job.order))
             });
             let (room, batch) = (self.cells.free(), self.decoder.max_batch());
             let mut rows = Vec::new();
-            let mut short = false;
+            let (mut short, mut missed) = (false, false);
             for index in order {
                 let slot = &self.slots[index];
                 let Some(job) = slot.job.as_ref().filter(|job| job.placed) else {
@@ -219,12 +221,14 @@ impl<D: Decoder> Scheduler<D> {
                     let logits = offset + 1 == pending.len();
                     rows.push(Row { token, pos, seq: SeqId(index as u32), logits });
                 }
-                short |= n < pending.len() && rows.len() < batch;
+                if n < pending.len() && rows.len() < batch {
+                    short = true;
+                    missed |= n == 0 && job.is_writing();
+                }
             }
-            // A prompt may go on in the next call, but a generating job must not miss one for
-            // lack of room, and something must be fed.
-            let starved = short && (rows.len() < self.generating().min(batch) || rows.is_empty());
-            if !starved {
+            // A prompt may go on in the next call, but a job that writes must not miss one for lack
+            // of room, and something must be fed.
+            if !(missed || short && rows.is_empty()) {
                 return Ok(rows);
             }
             if !self.drop_leftover() && !self.restart_youngest() {
@@ -232,10 +236,6 @@ impl<D: Decoder> Scheduler<D> {
                 return Err(Error::Internal(why.into()));
             }
         }
-    }
-
-    fn generating(&self) -> usize {
-        self.slots.iter().filter(|s| s.job.as_ref().is_some_and(|job| job.next.is_some())).count()
     }
 
     /// Takes the room of the job admitted last, which starts again later; never of the only one.
@@ -265,12 +265,10 @@ impl<D: Decoder> Scheduler<D> {
             let slot = &mut self.slots[row.seq.0 as usize];
             let full = || Error::Internal("more rows than free cells".into());
             slot.cells.push(self.cells.take().ok_or_else(full)?);
-            slot.tokens.push(row.token);
-            if let Some(job) = &mut slot.job
-                && job.next.take().is_none()
-            {
+            if slot.job.as_ref().is_some_and(|job| slot.tokens.len() < job.arrival.prompt.len()) {
                 self.stats.prompt_tokens += 1;
             }
+            slot.tokens.push(row.token);
         }
         Ok(())
     }
@@ -282,15 +280,14 @@ impl<D: Decoder> Scheduler<D> {
         let mut wanted = Vec::new();
         let sampled = rows.iter().enumerate().filter(|(_, row)| row.logits);
         for ((row_index, row), allowed) in sampled.zip(&allowed) {
-            let slot = &self.slots[row.seq.0 as usize];
-            if let Some(job) = &slot.job {
+            if let Some(job) = &self.slots[row.seq.0 as usize].job {
                 let request = &job.arrival.request;
                 wanted.push(Draw {
                     logits: self.decoder.logits(row_index),
                     sampling: &request.sampling,
-                    generated: slot.tokens.get(job.arrival.prompt.len()..).unwrap_or_default(),
+                    generated: &job.written,
                     allowed: allowed.as_deref(),
-                    uniform: sampler::uniform(request.seed, job.generated as u64),
+                    uniform: sampler::uniform(request.seed, job.written.len() as u64),
                 });
             }
         }
@@ -310,7 +307,7 @@ impl<D: Decoder> Scheduler<D> {
                 id: job.arrival.request.id,
                 text: std::mem::take(&mut job.text).finish(),
                 prompt_tokens: job.arrival.prompt.len(),
-                generated_tokens: job.generated,
+                generated_tokens: job.written.len(),
                 finish,
                 probability: job.log_probability.exp() as f32,
                 log_probability: job.log_probability,
@@ -365,7 +362,8 @@ impl<D: Decoder> Scheduler<D> {
         Ok(Some(Constrained { constraint, state }))
     }
 
-    /// Adds a token to the job in slot `index`; why it ends, if it does.
+    /// Adds a sampled token to the job in slot `index`, and what its constraint gives it after that;
+    /// why it ends, if it does.
     fn advance(
         &mut self,
         index: usize,
@@ -384,8 +382,37 @@ impl<D: Decoder> Scheduler<D> {
             };
             return Err(Error::Engine(format!("request {id}: {why}")));
         };
-        job.generated += 1;
         job.log_probability += f64::from(probability).ln();
+        if let Some(finish) = self.write(index, token, source)? {
+            return Ok(Some(finish));
+        }
+        for &token in &*self.given(index)? {
+            self.stats.given_tokens += 1;
+            if let Some(finish) = self.write(index, token, source)? {
+                return Ok(Some(finish));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The tokens that come next in the job in slot `index` whatever is chosen.
+    fn given(&mut self, index: usize) -> Result<Arc<[Token]>> {
+        let constrained = self.slots[index].job.as_ref().and_then(|job| job.constrained.as_ref());
+        match (constrained, &self.vocabulary) {
+            (Some(constrained), Some(vocabulary)) => {
+                constrained.lock().given(&constrained.state, vocabulary, &self.decoder)
+            }
+            _ => Ok(Arc::default()),
+        }
+    }
+
+    /// Adds `token` to the job in slot `index`; why it ends, if it does.
+    fn write(&mut self, index: usize, token: Token, source: &dyn Source) -> Result<Option<Finish>> {
+        let Some(job) = &mut self.slots[index].job else {
+            return Ok(None);
+        };
+        let request = &job.arrival.request;
+        job.written.push(token);
         if self.decoder.is_end(token) {
             return Ok(Some(Finish::EndOfTurn));
         }
@@ -408,11 +435,7 @@ impl<D: Decoder> Scheduler<D> {
         if job.constrained.as_ref().is_some_and(|constrained| constrained.state.must_end()) {
             return Ok(Some(Finish::Enough));
         }
-        if job.generated >= job.limit {
-            return Ok(Some(Finish::Length));
-        }
-        job.next = Some(token);
-        Ok(None)
+        Ok((job.written.len() >= job.limit).then_some(Finish::Length))
     }
 }
 
@@ -440,12 +463,15 @@ impl<D: Decoder> Engine for Scheduler<D> {
 }
 
 impl Job {
+    /// Whether its prompt is fed and its own text is begun.
+    fn is_writing(&self) -> bool {
+        !self.written.is_empty()
+    }
+
     /// The tokens to feed next, where the slot holds `fed` already.
     fn pending(&self, fed: usize) -> &[Token] {
-        match &self.next {
-            Some(token) => std::slice::from_ref(token),
-            None => self.arrival.prompt.get(fed..).unwrap_or_default(),
-        }
+        let prompt = &self.arrival.prompt;
+        prompt.get(fed..).filter(|rest| !rest.is_empty()).unwrap_or_else(|| &self.written[fed - prompt.len()..])
     }
 }
 

@@ -90,8 +90,7 @@ impl<D: Decoder> Scheduler<D> {
         self.slots[index].job = Some(Job {
             order: self.admitted,
             placed: false,
-            next: None,
-            generated: 0,
+            written: Vec::new(),
             limit: arrival.request.sampling.max_tokens.min(room),
             text: GrowingText::after(if in_thought { THINKING_BEGINS } else { "" }),
             constrained: arrival.constrained.clone(),

@@ -333,10 +333,79 @@ fn a_completion_follows_its_grammar() {
     assert_eq!(error.to_string(), "grammar: rule \"x\" is used in line 1 but not defined");
 }
 
+/// What the toy writes to `request`, whose grammar is `[ab] "cde" [ab] "\u{e9} ba"` over and over,
+/// with nothing beside it: only letters with a choice are drawn.
+fn alone_with_a_form(request: &Request) -> (String, usize) {
+    let mut tokens: Vec<Token> =
+        format!("{}\n", request.messages[0].content).bytes().map(Token::from).collect();
+    let prompt = tokens.len();
+    let forms = [&b"ab"[..], b"c", b"d", b"e", b"ab", b"\xc3", b"\xa9", b" ", b"b", b"a"];
+    let mut drawn = 0;
+    for form in forms.iter().cycle().take(request.sampling.max_tokens) {
+        let token = if let [one] = form {
+            Token::from(*one)
+        } else {
+            drawn += 1;
+            let allowed: Vec<Token> = form.iter().copied().map(Token::from).collect();
+            let uniform = sampler::uniform(request.seed, (tokens.len() - prompt) as u64);
+            let (logits, generated) = (&Toy::logits_after(&tokens)[..], &tokens[prompt..]);
+            let sampling = &request.sampling;
+            Draw { logits, sampling, generated, allowed: Some(&allowed), uniform }.choose().unwrap().token
+        };
+        tokens.push(token);
+    }
+    let text: Vec<u8> = tokens[prompt..].iter().map(|&token| token as u8).collect();
+    (String::from_utf8_lossy(&text).into_owned(), drawn)
+}
+
+#[test]
+fn what_a_grammar_leaves_no_choice_about_is_written_without_sampling() {
+    let form = r#"root ::= [ab] "cde" [ab] "\u00e9 ba" root"#;
+    let request = |id| {
+        let sampling = Sampling { max_tokens: 17 + id as usize, ..Sampling::default() };
+        request(id, "which", Sampling { grammar: Some(form.into()), repeat_penalty: 1.5, ..sampling })
+    };
+    for (slots, batch, context) in [(1, 1, 128), (1, 64, 128), (3, 2, 100), (6, 5, 80), (16, 512, 4096)] {
+        let requests: Vec<Request> = (0..20).map(request).collect();
+        let mut scheduler = Scheduler::new(Toy::new(slots, batch, context));
+        let done = complete(&mut scheduler, requests.clone(), &Cancel::new()).unwrap();
+        let mut drawn = 0;
+        for (request, completion) in requests.iter().zip(&done) {
+            let (text, drawn_here) = alone_with_a_form(request);
+            drawn += drawn_here as u64;
+            assert_eq!((&completion.text, completion.finish), (&text, Finish::Length));
+            assert_eq!(completion.generated_tokens, request.sampling.max_tokens);
+        }
+        let stats = scheduler.stats();
+        let written: usize = requests.iter().map(|request| request.sampling.max_tokens).sum();
+        if stats.restarts == 0 {
+            assert_eq!(stats.generated_tokens, drawn);
+            assert_eq!(stats.given_tokens, written as u64 - drawn);
+        } else {
+            assert!(slots > 1 && context < 128);
+        }
+    }
+    // Twenty requests at once, each with at most eight letters to draw.
+    let mut scheduler = Scheduler::new(Toy::new(20, 512, 4096));
+    complete(&mut scheduler, (0..20).map(request).collect(), &Cancel::new()).unwrap();
+    assert!(scheduler.stats().decode_calls <= 10, "{:?}", scheduler.stats());
+}
+
+#[test]
+fn a_stop_string_in_what_is_given_ends_the_text() {
+    let grammar = Some(r#"root ::= [ab] "cde" [ab]"#.into());
+    let (done, scheduler) = samples(&Sampling { grammar, stop: vec!["d".into()], ..Sampling::default() });
+    for completion in done {
+        assert_eq!((completion.text.len(), completion.finish), (2, Finish::StopString), "{completion:?}");
+        assert_eq!(completion.generated_tokens, 3);
+    }
+    assert_eq!(scheduler.stats().generated_tokens, 40);
+}
+
 #[test]
 fn a_choice_that_the_model_cannot_write_is_an_error_that_says_so() {
     // The toy's logit for "z" is minus infinity.
-    let sampling = Sampling { choices: vec!["az".into()], ..Sampling::default() };
+    let sampling = Sampling { choices: vec!["za".into()], ..Sampling::default() };
     let mut scheduler = Scheduler::new(Toy::new(1, 64, 512));
     let error = complete(&mut scheduler, vec![request(7, "q", sampling)], &Cancel::new()).unwrap_err();
     let expected = "engine: request 0: no token that its choices or grammar allow has a finite logit";
