@@ -271,6 +271,7 @@ impl Constraint {
             }
         }
         let given: Arc<[Token]> = tokens.into();
+        self.size += given.len();
         self.known[start].given = Some(given.clone());
         Ok(given)
     }

@@ -75,6 +75,11 @@ trait Vector: Copy {
     /// `self + a·b`
     unsafe fn add_product(self, a: Self, b: Self) -> Self;
     unsafe fn sum(self) -> f32;
+    /// The sums of four, which cost less together.
+    unsafe fn sums(of: [Self; 4]) -> [f32; 4] {
+        // SAFETY: the caller's promise.
+        of.map(|x| unsafe { x.sum() })
+    }
     /// Fetches what is there into the cache, if anything is.
     unsafe fn prefetch(from: *const f16);
 }
@@ -124,10 +129,33 @@ unsafe fn attend_with<V: Vector>(group: &Group, scores: &mut Vec<f32>, out: &[*m
 unsafe fn compare<V: Vector, const H: usize>(group: &Group, q: [*const f32; H], scores: &mut [f32]) {
     let Group { k, e, cells, scale, .. } = *group;
     let n = cells.len();
-    for (i, &(cell, bias)) in cells.iter().enumerate() {
+    let (fours, rest) = cells.as_chunks::<4>();
+    for (i, four) in fours.iter().enumerate() {
         // SAFETY: e values behind each pointer.
         unsafe {
-            fetch::<V>(k, cells, i, e);
+            (4 * i..4 * i + 4).for_each(|i| fetch::<V>(k, cells, i, e));
+            let keys = four.map(|(cell, _)| k.at(cell));
+            let mut sums = [[V::zero(); 4]; H];
+            for at in (0..e).step_by(V::N) {
+                let keys = keys.map(|key| V::widen(key.add(at)));
+                for (sums, q) in sums.iter_mut().zip(q) {
+                    let q = V::load(q.add(at));
+                    for (sum, key) in sums.iter_mut().zip(keys) {
+                        *sum = sum.add_product(q, key);
+                    }
+                }
+            }
+            for (head, sums) in sums.into_iter().enumerate() {
+                let scores = &mut scores[head * n + 4 * i..][..4];
+                for ((score, x), (_, bias)) in scores.iter_mut().zip(V::sums(sums)).zip(four) {
+                    *score = scale * x + bias;
+                }
+            }
+        }
+    }
+    for (i, &(cell, bias)) in rest.iter().enumerate() {
+        // SAFETY: e values behind each pointer.
+        unsafe {
             let key = k.at(cell);
             let mut sums = [V::zero(); H];
             for at in (0..e).step_by(V::N) {
@@ -137,7 +165,7 @@ unsafe fn compare<V: Vector, const H: usize>(group: &Group, q: [*const f32; H], 
                 }
             }
             for (head, x) in sums.into_iter().enumerate() {
-                scores[head * n + i] = scale * x.sum() + bias;
+                scores[head * n + 4 * fours.len() + i] = scale * x.sum() + bias;
             }
         }
     }
@@ -275,7 +303,7 @@ mod x86 {
     /// where it was detected, on pointers that the caller vouches for.
     macro_rules! vector {
         ($vector:ty, $n:literal, $zero:ident, $splat:ident, $load:ident, $store:ident, $fma:ident,
-         |$half:ident| $widen:expr, |$x:ident| $sum:expr) => {
+         |$half:ident| $widen:expr, |$x:ident| $sum:expr, |$of:ident| $sums:expr) => {
             impl Vector for $vector {
                 const N: usize = $n;
                 #[inline(always)]
@@ -315,6 +343,11 @@ mod x86 {
                     unsafe { $sum }
                 }
                 #[inline(always)]
+                unsafe fn sums($of: [Self; 4]) -> [f32; 4] {
+                    // SAFETY: see the macro.
+                    unsafe { std::mem::transmute::<__m128, [f32; 4]>($sums) }
+                }
+                #[inline(always)]
                 unsafe fn prefetch(from: *const f16) {
                     // SAFETY: reads nothing.
                     unsafe { _mm_prefetch::<_MM_HINT_T0>(from.cast()) }
@@ -332,7 +365,19 @@ mod x86 {
         _mm512_storeu_ps,
         _mm512_fmadd_ps,
         |half| _mm512_cvtph_ps(_mm256_loadu_si256(half.cast())),
-        |x| _mm512_reduce_add_ps(x)
+        |x| _mm512_reduce_add_ps(x),
+        |of| {
+            let [a, b, c, d] = of;
+            // In each quarter: a and b by turns, c and d, then one of each.
+            let ab = _mm512_add_ps(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
+            let cd = _mm512_add_ps(_mm512_unpacklo_ps(c, d), _mm512_unpackhi_ps(c, d));
+            let (ab, cd) = (_mm512_castps_pd(ab), _mm512_castps_pd(cd));
+            let (low, high) = (_mm512_unpacklo_pd(ab, cd), _mm512_unpackhi_pd(ab, cd));
+            let all = _mm512_add_ps(_mm512_castpd_ps(low), _mm512_castpd_ps(high));
+            let upper = _mm512_castps512_ps256(_mm512_shuffle_f32x4::<0b11_10_11_10>(all, all));
+            let halves = _mm256_add_ps(_mm512_castps512_ps256(all), upper);
+            _mm_add_ps(_mm256_castps256_ps128(halves), _mm256_extractf128_ps::<1>(halves))
+        }
     );
 
     vector!(
@@ -348,6 +393,11 @@ mod x86 {
             let four = _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps::<1>(x));
             let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
             _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)))
+        },
+        |of| {
+            let [a, b, c, d] = of;
+            let all = _mm256_hadd_ps(_mm256_hadd_ps(a, b), _mm256_hadd_ps(c, d));
+            _mm_add_ps(_mm256_castps256_ps128(all), _mm256_extractf128_ps::<1>(all))
         }
     );
 }

@@ -43,7 +43,8 @@ pub struct Sampling {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub choices: Vec<String>,
     /// A grammar in GBNF, llama.cpp's notation, that a completion follows from `root`; not beside
-    /// `choices`. Ends it likewise where nothing more can follow.
+    /// `choices`. Ends it likewise where nothing more can follow. Tokens that either leaves no other
+    /// for are written without being sampled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grammar: Option<String>,
     /// Tokens a completion may have, its end included.

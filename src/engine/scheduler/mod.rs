@@ -471,7 +471,10 @@ impl Job {
     /// The tokens to feed next, where the slot holds `fed` already.
     fn pending(&self, fed: usize) -> &[Token] {
         let prompt = &self.arrival.prompt;
-        prompt.get(fed..).filter(|rest| !rest.is_empty()).unwrap_or_else(|| &self.written[fed - prompt.len()..])
+        prompt
+            .get(fed..)
+            .filter(|rest| !rest.is_empty())
+            .unwrap_or_else(|| &self.written[fed - prompt.len()..])
     }
 }
 
