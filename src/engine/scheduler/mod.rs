@@ -1,10 +1,12 @@
 //! Continuous batching: an [`Engine`] out of any [`Decoder`].
 //!
-//! Every sequence of the decoder is a slot. A request takes a slot, feeds its prompt, then one
-//! token for each decode call, and leaves; the next one enters at once, so that decode calls stay
-//! full. There may be more sequences than requests at work: those keep prompts. Prompts mostly begin alike (the template, the examples, and the whole question across
-//! its samples), so a request starts from the longest prefix that any slot holds, live or left
-//! over, and waits for a slot that is still feeding one rather than feed it again.
+//! Every sequence of the decoder is a slot. A request takes a slot, feeds its prompt, then in each
+//! decode call the token sampled last, with those that its choices or grammar leave no other for
+//! after it, and leaves; the next one enters at once, so that decode calls stay full. There may be
+//! more sequences than requests at work: those keep prompts. Prompts mostly begin alike (the
+//! template, the examples, and the whole question across its samples), so a request starts from the
+//! longest prefix that any slot holds, live or left over, and waits for a slot that is still feeding
+//! one rather than feed it again.
 //!
 //! What a request generates depends on its prompt and seed alone: not on its slot, its
 //! neighbours, or on being dropped half-way for lack of room and started again. (Up to the rounding
@@ -193,7 +195,7 @@ impl<D: Decoder> Scheduler<D> {
 
 // Decoding and sampling.
 impl<D: Decoder> Scheduler<D> {
-    /// The rows of the next decode call: one for each generating job, then prompts while there is
+    /// The rows of the next decode call: what each job has written last, then prompts while there is
     /// room in the batch. Frees cells if there are too few.
     fn plan(&mut self) -> Result<Vec<Row>> {
         loop {
