@@ -42,6 +42,7 @@ ROWS = [
     ("the same, learning the sentence", QWEN, SENTENCE, "biased-capitals", 320, 96, GENTLE, (1,)),
     ("the better of two answers, branch-solve-merge", QWEN, SMALL_JUDGE, "pairwise-judge", 120, 48, (), (2,)),
     ("arithmetic, chain of thought", SMOL, "arithmetic", "arithmetic", 60, 60, (), (1,)),
+    ("the same", QWEN, "arithmetic", "arithmetic", 60, 40, (), (1,)),
 ]
 
 # Kinds of question whose training must not cost those beside them.
