@@ -20,8 +20,9 @@ vote is decided, and computes the common beginning of all prompts once for all s
 Seconds leave out loading the model. secondnature loads inside the seconds that it records, so those
 of a run of one question and one token, the least of three, are subtracted (`load_seconds`). Its
 tokens are those of finished samples, with those that a grammar left no choice about, which it does
-not sample; samples that a decided vote broke off cost it time, but count for nothing. CPU seconds are of the whole process, loading included; where other programs compete
-for the cores, they say more than seconds, if `--threads 1` keeps llama.cpp's threads from spinning.
+not sample; samples that a decided vote broke off cost it time, but count for nothing. CPU seconds
+are of the whole process, loading included; where other programs compete for the cores, they say more
+than seconds, if `--threads 1` keeps llama.cpp's threads from spinning.
 
 Checked in every run, and printed under "checks": both sides count the same tokens in the same
 prompts, and the answer rules below read from secondnature's samples what it read itself.

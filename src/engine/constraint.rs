@@ -75,8 +75,8 @@ impl Vocabulary {
         &self.tokens[self.nodes[node].tokens as usize..self.nodes[node + 1].tokens as usize]
     }
 
-    /// The nodes below the one at `bytes`, if there is one.
-    fn below(&self, bytes: &[u8]) -> Option<Range<usize>> {
+    /// The nodes below the one at `bytes`; none where there is no such node.
+    fn below(&self, bytes: &[u8]) -> Range<usize> {
         let mut below = 0..self.nodes.len() - 1;
         for &byte in bytes {
             let mut child = below.start;
@@ -84,11 +84,11 @@ impl Vocabulary {
                 child = self.nodes[child].after as usize;
             }
             if child >= below.end {
-                return None;
+                return Range::default();
             }
             below = child + 1..self.nodes[child].after as usize;
         }
-        Some(below)
+        below
     }
 }
 
@@ -98,7 +98,7 @@ fn spelling(bytes: &[u8], decoder: &impl Decoder) -> Result<Vec<Token>> {
         return Ok(Vec::new());
     };
     // Some vocabularies begin every text with a space.
-    for text in [text, text.strip_prefix(' ').unwrap_or(text)] {
+    for text in [Some(text), text.strip_prefix(' ')].into_iter().flatten() {
         let tokens = decoder.tokenize(text, false)?;
         let mut spelled = Vec::new();
         tokens.iter().for_each(|&token| decoder.piece(token, &mut spelled));
@@ -187,7 +187,7 @@ impl Constraint {
             return Ok(allowed.clone());
         }
         let mut allowed = if state.may_end() { vocabulary.ends.clone() } else { Vec::new() };
-        self.walk(vocabulary, 0..vocabulary.nodes.len() - 1, number, |tokens| allowed.extend(tokens))?;
+        self.walk(vocabulary, vocabulary.below(&[]), number, |tokens| allowed.extend(tokens))?;
         allowed.sort_unstable();
         let allowed: Arc<[Token]> = allowed.into();
         self.size += allowed.len();
@@ -239,48 +239,43 @@ impl Constraint {
         vocabulary: &Vocabulary,
         decoder: &impl Decoder,
     ) -> Result<Arc<[Token]>> {
-        let start = self.number(state) as usize;
-        if let Some(given) = &self.known[start].given {
+        let start = self.number(state);
+        if let Some(given) = &self.known[start as usize].given {
             return Ok(given.clone());
         }
-        let mut numbers = vec![start as u32];
+        // The states before each byte, and the one after the last.
+        let mut numbers = vec![start];
         let mut bytes = Vec::new();
-        let mut last = start;
         while bytes.len() < MOST_GIVEN
-            && let Some(byte) = self.grammar.only(&self.known[last].state)
+            && let last = numbers[bytes.len()]
+            && let Some(byte) = self.grammar.only(&self.known[last as usize].state)
         {
-            last = self.number_after(last as u32, byte).map_err(too_ambiguous)? as usize;
-            numbers.push(last as u32);
+            numbers.push(self.number_after(last, byte).map_err(too_ambiguous)?);
             bytes.push(byte);
         }
         // A character that is not over yet is left to sampling.
         let whole = std::str::from_utf8(&bytes).map_or_else(|error| error.valid_up_to(), str::len);
         bytes.truncate(whole);
-        last = numbers[whole] as usize;
+        let last = numbers[whole];
         let mut tokens = spelling(&bytes, decoder)?;
-        if !self.known[last].state.must_end() {
-            let mut begin = 0;
-            for n in 0..tokens.len() {
-                if self.reaches_beyond(vocabulary, &bytes[begin..], last as u32)? {
-                    tokens.truncate(n);
-                    break;
-                }
-                let mut piece = Vec::new();
-                decoder.piece(tokens[n], &mut piece);
-                begin += piece.len();
+        if !self.known[last as usize].state.must_end() {
+            let (mut sure, mut before) = (0, Vec::new());
+            while sure < tokens.len() && !self.reaches_beyond(vocabulary, &bytes[before.len()..], last)? {
+                decoder.piece(tokens[sure], &mut before);
+                sure += 1;
             }
+            tokens.truncate(sure);
         }
         let given: Arc<[Token]> = tokens.into();
         self.size += given.len();
-        self.known[start].given = Some(given.clone());
+        self.known[start as usize].given = Some(given.clone());
         Ok(given)
     }
 
     /// Whether some token is `bytes` and more, where more may follow in state `number`.
     fn reaches_beyond(&mut self, vocabulary: &Vocabulary, bytes: &[u8], number: u32) -> Result<bool> {
         let mut any = false;
-        let below = vocabulary.below(bytes).unwrap_or_default();
-        self.walk(vocabulary, below, number, |tokens| any |= !tokens.is_empty())?;
+        self.walk(vocabulary, vocabulary.below(bytes), number, |tokens| any |= !tokens.is_empty())?;
         Ok(any)
     }
 

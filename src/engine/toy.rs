@@ -54,11 +54,16 @@ impl Toy {
     fn in_words(&self, mut text: &str) -> Vec<Token> {
         let mut tokens = Vec::new();
         while !text.is_empty() {
-            let begins = |word: &&str| !word.is_empty() && text.starts_with(*word);
-            let longest = self.words.iter().filter(|word| begins(word)).max_by_key(|word| word.len());
-            let token = longest.and_then(|longest| self.words.iter().position(|word| word == longest));
-            tokens.extend(token.map(|token| token as Token));
-            text = &text[longest.map_or(text.chars().next().map_or(1, char::len_utf8), |word| word.len())..];
+            let words = self.words.iter().enumerate().filter(|(_, word)| !word.is_empty());
+            let begin = words.filter(|(_, word)| text.starts_with(**word));
+            if let Some((token, word)) = begin.max_by_key(|(_, word)| word.len()) {
+                tokens.push(token as Token);
+                text = &text[word.len()..];
+            } else {
+                let mut rest = text.chars();
+                rest.next();
+                text = rest.as_str();
+            }
         }
         tokens
     }

@@ -1,7 +1,7 @@
 //! What to try where distilling does not look worthwhile: each piece names the figures it rests on.
 
 use super::Gate;
-use crate::report::{Curation, Evaluation, Fallback, Measured, Training};
+use crate::report::{Curation, Evaluation, Measured, Training};
 use crate::task::{AnswerRule, Task};
 use crate::vote::Verdict;
 
@@ -168,8 +168,7 @@ pub fn on_no_gain(task: &Task, e: &Evaluation, training: &Training) -> Vec<Strin
             "{ahead}, so there is something to learn: more than {learned}, or a larger --rank, may do it"
         ));
     }
-    let worth_it = |f: &&Fallback| f.coverage > 0.0 && f.accuracy > e.distilled.accuracy;
-    if let Some(f) = e.fallback.as_ref().filter(worth_it) {
+    if let Some(f) = e.fallback.as_ref().filter(|f| f.coverage > 0.0 && f.accuracy > e.distilled.accuracy) {
         advice.push(format!(
             "answering directly only when sure (secondnature answer) is right {:.1}% of the time at {:.0} tokens, \
              against {:.0} of the vote",

@@ -88,8 +88,7 @@ fn steps_that_do_not_fold_into_one_answer_are_told_from_too_little_training() {
     assert!(advice[0].contains("either 120 examples in 4 epochs are too few"), "{advice:?}");
     assert!(advice[1].contains("55.0%") && advice[1].contains("800 tokens"), "{advice:?}");
     // A fallback that reasons every time is no advice.
-    let never = e.fallback.map(|fallback| Fallback { coverage: 0.0, ..fallback });
-    e.fallback = never;
+    e.fallback = e.fallback.map(|fallback| Fallback { coverage: 0.0, ..fallback });
     assert_eq!(was_worth_it(&task(), &e, &training).advice, advice[..1]);
     let attention = Task::load("biased-fact").unwrap();
     let advice = was_worth_it(&attention, &e, &training).advice;

@@ -134,17 +134,7 @@ unsafe fn compare<V: Vector, const H: usize>(group: &Group, q: [*const f32; H], 
         // SAFETY: e values behind each pointer.
         unsafe {
             (4 * i..4 * i + 4).for_each(|i| fetch::<V>(k, cells, i, e));
-            let keys = four.map(|(cell, _)| k.at(cell));
-            let mut sums = [[V::zero(); 4]; H];
-            for at in (0..e).step_by(V::N) {
-                let keys = keys.map(|key| V::widen(key.add(at)));
-                for (sums, q) in sums.iter_mut().zip(q) {
-                    let q = V::load(q.add(at));
-                    for (sum, key) in sums.iter_mut().zip(keys) {
-                        *sum = sum.add_product(q, key);
-                    }
-                }
-            }
+            let sums = products::<V, H, 4>(q, four.map(|(cell, _)| k.at(cell)), e);
             for (head, sums) in sums.into_iter().enumerate() {
                 let scores = &mut scores[head * n + 4 * i..][..4];
                 for ((score, x), (_, bias)) in scores.iter_mut().zip(V::sums(sums)).zip(four) {
@@ -156,18 +146,33 @@ unsafe fn compare<V: Vector, const H: usize>(group: &Group, q: [*const f32; H], 
     for (i, &(cell, bias)) in rest.iter().enumerate() {
         // SAFETY: e values behind each pointer.
         unsafe {
-            let key = k.at(cell);
-            let mut sums = [V::zero(); H];
-            for at in (0..e).step_by(V::N) {
-                let key = V::widen(key.add(at));
-                for (sum, q) in sums.iter_mut().zip(q) {
-                    *sum = sum.add_product(V::load(q.add(at)), key);
-                }
-            }
-            for (head, x) in sums.into_iter().enumerate() {
+            for (head, [x]) in products::<V, H, 1>(q, [k.at(cell)], e).into_iter().enumerate() {
                 scores[head * n + 4 * fours.len() + i] = scale * x.sum() + bias;
             }
         }
+    }
+}
+
+/// q·k of each head and cell, in lanes to be summed.
+#[inline(always)]
+unsafe fn products<V: Vector, const H: usize, const C: usize>(
+    q: [*const f32; H],
+    keys: [*const f16; C],
+    e: usize,
+) -> [[V; C]; H] {
+    // SAFETY: e values behind each pointer.
+    unsafe {
+        let mut sums = [[V::zero(); C]; H];
+        for at in (0..e).step_by(V::N) {
+            let keys = keys.map(|key| V::widen(key.add(at)));
+            for (sums, q) in sums.iter_mut().zip(q) {
+                let q = V::load(q.add(at));
+                for (sum, key) in sums.iter_mut().zip(keys) {
+                    *sum = sum.add_product(q, key);
+                }
+            }
+        }
+        sums
     }
 }
 

@@ -473,10 +473,7 @@ impl Job {
     /// The tokens to feed next, where the slot holds `fed` already.
     fn pending(&self, fed: usize) -> &[Token] {
         let prompt = &self.arrival.prompt;
-        prompt
-            .get(fed..)
-            .filter(|rest| !rest.is_empty())
-            .unwrap_or_else(|| &self.written[fed - prompt.len()..])
+        if fed < prompt.len() { &prompt[fed..] } else { &self.written[fed - prompt.len()..] }
     }
 }
 
