@@ -2,10 +2,11 @@
 
 use std::path::Path;
 
+use crate::datasets::{Split, generate};
 use crate::distill::{Options, Setup, distill};
+use crate::fs::write_atomically;
 use crate::report::Report;
-use crate::run::write_atomically;
-use crate::task::{Split, Task, generate};
+use crate::task::Task;
 use crate::train::TrainOptions;
 use crate::{Cancel, Error, Progress, Result};
 

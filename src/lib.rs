@@ -12,7 +12,8 @@
 //!
 //! ```no_run
 //! use secondnature::distill::{Options, Setup, distill};
-//! use secondnature::task::{Split, Task, generate};
+//! use secondnature::datasets::{Split, generate};
+//! use secondnature::task::Task;
 //! use secondnature::{Cancel, Silent};
 //!
 //! # fn main() -> secondnature::Result<()> {
@@ -32,31 +33,39 @@
 #![warn(missing_docs, clippy::undocumented_unsafe_blocks, unsafe_op_in_unsafe_fn)]
 
 mod calendar;
+mod cancel;
 mod error;
+mod fs;
 mod progress;
+#[cfg(test)]
+mod testing;
+mod token;
 
 pub mod adapter;
 pub mod answer;
 pub mod bench;
+#[cfg(feature = "capi")]
 mod capi;
 pub mod curate;
+pub mod datasets;
 pub mod demo;
 pub mod distill;
 pub mod engine;
 pub mod evaluate;
+pub mod gguf;
 mod grammar;
-pub mod inspect;
+pub mod kernels;
 pub mod log;
-mod machine;
-mod model;
-mod pool;
+mod memory;
+pub mod model;
 pub mod report;
 pub mod run;
 pub mod task;
-pub mod tensor;
+mod threads;
 pub mod train;
 pub mod vote;
 
+pub use cancel::Cancel;
 pub use error::{Error, Result};
 pub use model::Model;
-pub use progress::{Cancel, Progress, Silent, Stage, TrainStep, Update};
+pub use progress::{Progress, Silent, Stage, TrainStep, Update};

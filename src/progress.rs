@@ -1,10 +1,6 @@
-//! How long work tells its caller where it is, and how the caller stops it.
-
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+//! Progress reports of long work.
 
 use crate::vote::Verdict;
-use crate::{Error, Result};
 
 /// The part of a run that an [`Update`] speaks of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
@@ -71,31 +67,4 @@ pub struct Silent;
 
 impl Progress for Silent {
     fn update(&self, _: &Update) {}
-}
-
-/// A request to stop, shared between threads. Work notices it within one decode batch or one
-/// optimiser step and returns [`Error::Cancelled`].
-#[derive(Debug, Clone, Default)]
-pub struct Cancel(Arc<AtomicBool>);
-
-impl Cancel {
-    /// A fresh token, not cancelled.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Asks the work to stop. Safe from any thread and from a signal handler.
-    pub fn cancel(&self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-
-    /// Whether somebody asked.
-    pub fn is_cancelled(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
-    }
-
-    /// `Err(Cancelled)` once somebody asked.
-    pub fn check(&self) -> Result<()> {
-        if self.is_cancelled() { Err(Error::Cancelled) } else { Ok(()) }
-    }
 }

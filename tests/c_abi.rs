@@ -8,7 +8,8 @@ use std::path::Path;
 use std::process::Command;
 
 use c::{ROOT, build, cc, cxx, fixture, library, run, source};
-use secondnature::task::{Question, Split, generate};
+use secondnature::datasets::{Split, generate};
+use secondnature::task::Question;
 
 fn write_questions(path: &Path, n: usize, split: Split) {
     let questions = generate("coin-flip", n, 3, split).unwrap();

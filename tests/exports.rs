@@ -11,7 +11,7 @@ use std::path::Path;
 use std::process::Command;
 
 use c::{ROOT, build, compiler, fixture, library, run, soname, source};
-use secondnature::task::{Split, generate};
+use secondnature::datasets::{Split, generate};
 
 /// Exported, but in no header: this project's own tests call it to see a panic.
 const FOR_TESTS: &str = "sn_test_panic";

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use secondnature::tensor::Gguf;
+use secondnature::gguf::Gguf;
 
 struct Bench(tempfile::TempDir);
 

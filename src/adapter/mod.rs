@@ -6,20 +6,20 @@
 //! α/r. Where it came from travels with it as `secondnature.*` strings, which llama.cpp hands out
 //! through `llama_adapter_meta_val_str`.
 
-mod file;
 pub mod peft;
+mod summary;
 
 use std::path::Path;
 
-pub use file::AdapterFile;
+pub use summary::AdapterFacts;
 
 use crate::engine::{Llama, LlamaOptions};
-use crate::tensor::{Gguf, GgufWriter};
+use crate::gguf::{Gguf, GgufWriter};
+use crate::model::spec::{Module, Spec};
 use crate::train::Precision;
 use crate::train::batch::{Batch, Example};
 use crate::train::lora::{Adapter, Layout};
 use crate::train::model::{Model, Tape};
-use crate::train::spec::{Module, Spec};
 use crate::{Error, Result};
 
 /// Writes the adapter of a model `spec` and returns its size in bytes. `provenance` are keys below
@@ -63,7 +63,7 @@ pub fn write(
 pub fn read(path: &Path, spec: &Spec) -> Result<Adapter> {
     let gguf = Gguf::open(path)?;
     let bad = |why: String| Error::model(path, why);
-    let alpha = file::lora_alpha(&gguf, path)?;
+    let alpha = crate::model::lora_alpha(&gguf, path)?;
     let arch = gguf.str("general.architecture").unwrap_or("");
     if arch != spec.arch.name {
         return Err(bad(format!("is an adapter for \"{arch}\", the model is \"{}\"", spec.arch.name)));
@@ -112,12 +112,6 @@ pub fn read(path: &Path, spec: &Spec) -> Result<Adapter> {
 fn transposed(x: &[f32], cols: usize) -> Vec<f32> {
     let rows = x.len() / cols;
     (0..cols).flat_map(|c| (0..rows).map(move |r| x[r * cols + c])).collect()
-}
-
-/// The confidence from which this adapter's direct answers can be trusted, as it was found after
-/// training; `None` in adapters without one.
-pub fn fallback_threshold(adapter: &Gguf) -> Option<f64> {
-    adapter.str("secondnature.fallback.threshold")?.parse().ok()
 }
 
 /// How closely llama.cpp, with the adapter file loaded, reproduces the trainer's logits.

@@ -11,11 +11,11 @@ use std::path::Path;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 
-use crate::run::write_atomically;
-use crate::tensor::Gguf;
-use crate::train::arch::RopePairs;
+use crate::fs::write_atomically;
+use crate::gguf::Gguf;
+use crate::model::arch::RopePairs;
+use crate::model::spec::{Module, Spec};
 use crate::train::lora::{Adapter, Layout};
-use crate::train::spec::{Module, Spec};
 use crate::{Error, Result};
 
 const CONFIG: &str = "adapter_config.json";
@@ -225,8 +225,8 @@ fn floats(tensor: &TensorView) -> Option<Vec<f32>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::random;
     use crate::train::model_tests::{random_model::RandomModel, write_f32};
-    use crate::train::ops::testing::random;
 
     #[test]
     fn an_adapter_comes_back_from_peft_unchanged_for_every_layout_of_modules() {

@@ -11,14 +11,14 @@ use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 
 use super::median;
-use crate::pool::Pool;
-use crate::tensor::gemm::{Arithmetic, Kernel, Left, Out, Right, View, fma_gflops, product};
-use crate::tensor::{Gguf, Rows};
+use crate::gguf::{Gguf, Rows};
+use crate::kernels::gemm::{Arithmetic, Kernel, Left, Out, Right, View, fma_gflops, product};
+use crate::model::spec::Module;
+use crate::threads::Pool;
 use crate::train::adamw::{AdamW, Moments};
 use crate::train::batch::{Batch, Example};
 use crate::train::clock::{Seconds, Work};
 use crate::train::model::{Model, Tape};
-use crate::train::spec::Module;
 use crate::train::{Memory, TrainOptions, keep, layout, peak_rss_mb};
 use crate::{Cancel, Error, Result};
 

@@ -6,7 +6,7 @@ use super::boundary::{entry, hand_out, lend, place, release, text};
 use super::error::{Text, sn_error};
 use super::status::sn_status;
 use crate::Error;
-use crate::adapter::AdapterFile;
+use crate::model::AdapterFile;
 
 /// A LoRA adapter in a GGUF file, and what it says of itself. To use it, give its path to llama.cpp
 /// or to sn_answerer_new().

@@ -6,7 +6,8 @@ use super::boundary::{Exclusive, Failure, entry, hand_out, optional_text, place,
 use super::error::sn_error;
 use super::sampling::choose;
 use super::status::sn_status;
-use crate::task::{Questions, Split, generate, parse_questions, read_questions};
+use crate::datasets::{Split, generate};
+use crate::task::{Questions, parse_questions, read_questions};
 
 /// Which part of the people, places, objects and words generated questions are about. Since 0.1.
 #[repr(i32)]

@@ -11,8 +11,8 @@ use super::progress::{Callbacks, sn_progress_fn};
 use super::sampling::{choose, threads};
 use super::step::sn_step_fn;
 use crate::distill::Mixture;
+use crate::model::spec::Module;
 use crate::task::read_questions;
-use crate::train::spec::Module;
 use crate::train::{Arithmetic, Memory, Precision, Schedule, TrainOptions};
 
 /// How the learning rate falls after the warm-up. Since 0.1.

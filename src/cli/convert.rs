@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use clap::Args;
 use secondnature::adapter::{self, peft};
-use secondnature::tensor::Gguf;
+use secondnature::gguf::Gguf;
+use secondnature::model::spec::Spec;
 use secondnature::train::Precision;
-use secondnature::train::spec::Spec;
 use secondnature::{Error, Result};
 
 use super::{Context, output};

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use secondnature::Result;
-use secondnature::inspect::{Inspection, inspect};
+use secondnature::model::{Inspection, inspect};
 
 use super::output;
 

@@ -6,8 +6,8 @@ use clap::{Args, ValueEnum};
 use secondnature::distill::{CurateOptions, EarlyStops, EngineOptions, Mixture};
 use secondnature::engine::Weights;
 use secondnature::evaluate::Gate;
+use secondnature::model::spec::Module;
 use secondnature::task::read_questions;
-use secondnature::train::spec::Module;
 use secondnature::train::{Arithmetic, Memory, Precision, Schedule, TrainOptions};
 use secondnature::{Error, Result};
 

@@ -2,7 +2,7 @@
 
 use clap::Args;
 use secondnature::Result;
-use secondnature::task::{Split, generate, kinds};
+use secondnature::datasets::{Split, generate, kinds};
 
 use super::output;
 
@@ -57,7 +57,7 @@ mod tests {
     fn the_help_names_every_kind() {
         let command = <super::Questions as clap::Args>::augment_args(clap::Command::new("questions"));
         let help = command.get_after_help().map(|help| help.to_string()).unwrap_or_default();
-        for kind in secondnature::task::kinds() {
+        for kind in secondnature::datasets::kinds() {
             assert!(help.contains(kind.name), "{} is missing in {help:?}", kind.name);
         }
     }

@@ -8,10 +8,12 @@ mod driver;
 mod open;
 mod program;
 mod select;
+mod summary;
 
 pub use select::Selection;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+pub use summary::{Curation, Stops};
 
 use crate::engine::{Engine, Finish, Message, Role, Sampling};
 use crate::task::{Answer, Output, Question, Step, Task, UNPERTURBED};

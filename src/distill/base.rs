@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::EngineOptions;
 use crate::engine::{Decoder, Engine, Llama, Scheduler, check_vocabulary};
-use crate::tensor::Gguf;
+use crate::gguf::Gguf;
 use crate::{Error, Progress, Result, Stage, Update};
 
 pub struct Base {

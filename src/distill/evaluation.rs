@@ -7,10 +7,10 @@ use super::curation::Sampling;
 use super::{CurateOptions, Run};
 use crate::engine::Engine;
 use crate::evaluate::{self, DirectAnswers, Gate, Reasoned};
-use crate::report::{Decision, Evaluation};
-use crate::run::sha256;
+use crate::evaluate::{Decision, Evaluation};
+use crate::fs::sha256;
+use crate::gguf::Gguf;
 use crate::task::{Question, Task};
-use crate::tensor::Gguf;
 use crate::{Cancel, Error, Progress, Result, Stage, Update};
 
 impl Run {
@@ -107,7 +107,7 @@ impl Run {
         let mut distilled = evaluate::ask_directly(engine, &task, eval, self.manifest.seed, cancel)?;
         distilled.perturbed = evaluate::ask_perturbed(engine, &task, eval, self.manifest.seed, cancel)?;
         self.dir.save("evaluation/distilled.json", &distilled)?;
-        let threshold = crate::adapter::fallback_threshold(&gguf);
+        let threshold = crate::model::fallback_threshold(&gguf);
         let evaluation = evaluate::evaluate(&task, eval, &one, &two, &distilled, threshold);
         self.dir.save("evaluation.json", &evaluation)?;
         let training = self.dir.saved("training.json")?.unwrap_or_default();

@@ -129,7 +129,7 @@ fn setup(out: &Path, perturbed: bool) -> Setup {
     Setup { model, task, questions: questions.collect(), out: out.into(), seed: 5 }
 }
 
-fn curate(out: &Path, perturbed: bool) -> Result<crate::report::Curation> {
+fn curate(out: &Path, perturbed: bool) -> Result<crate::curate::Curation> {
     let mut run = Run::create(&setup(out, perturbed), &Cancel::new())?;
     let mut engine = Scheduler::new(Script::new());
     run.curate_with(|| Ok(&mut engine), &CurateOptions::default(), &Silent, &Cancel::new())

@@ -27,10 +27,8 @@ pub use sampler::Sampling;
 pub use scheduler::{Scheduler, Stats};
 pub use scripted::Scripted;
 
+pub use crate::token::Token;
 use crate::{Cancel, Result};
-
-/// A token of the model's vocabulary.
-pub type Token = i32;
 
 /// A KV sequence of a [`Decoder`], `0..max_sequences`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

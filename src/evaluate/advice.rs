@@ -1,8 +1,10 @@
 //! What to try where distilling does not look worthwhile: each piece names the figures it rests on.
 
 use super::Gate;
-use crate::report::{Curation, Evaluation, Measured, Training};
+use super::{Evaluation, Measured};
+use crate::curate::Curation;
 use crate::task::{AnswerRule, Task};
+use crate::train::Training;
 use crate::vote::Verdict;
 
 /// Thresholds that are suggested, and the least gap that is called one.

@@ -2,10 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Inconsistent;
 use super::{Direct, DirectAnswers, Reasoned, ask_directly};
 use crate::curate::form_seed;
 use crate::engine::Engine;
-use crate::report::Inconsistent;
 use crate::task::{Answer, Question, Task};
 use crate::{Cancel, Result};
 

@@ -4,6 +4,7 @@ mod advice;
 mod consistency;
 mod decision;
 mod statistics;
+mod summary;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
@@ -12,13 +13,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::curate::{self, Outcome, Voted};
 use crate::engine::{Engine, Request, complete};
-use crate::report::{Constant, Evaluation, Fallback, Measured};
 use crate::task::{Answer, Question, Task};
 use crate::{Cancel, Result};
 
 pub use consistency::{PerturbedAnswers, ask_perturbed};
-pub use decision::{Gate, labels_are_worth_it, was_worth_it, worth_trying};
+pub use decision::{Decision, Gate, labels_are_worth_it, was_worth_it, worth_trying};
 pub use statistics::mcnemar_exact;
+pub use summary::{Constant, Evaluation, Fallback, Inconsistent, Measured};
 
 /// One direct answer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

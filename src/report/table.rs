@@ -2,7 +2,8 @@
 
 use std::fmt::Write;
 
-use super::{Measured, Report};
+use super::Report;
+use crate::evaluate::Measured;
 
 /// The report in a dozen lines.
 pub fn table(report: &Report) -> String {

@@ -9,7 +9,6 @@ mod items;
 mod normalize;
 mod perturbation;
 mod question;
-mod questions;
 mod raw;
 mod refusal;
 mod schema;
@@ -25,9 +24,10 @@ pub use answer::{
     TextRule,
 };
 pub use items::Items;
+#[cfg(test)]
+pub(crate) use normalize::normalize;
 pub use perturbation::{Perturbation, UNPERTURBED};
 pub use question::{Question, parse_questions, read_questions};
-pub use questions::{Kind, Split, generate, kinds};
 pub use select::{SelectPrompt, read_number};
 pub use set::Questions;
 pub(crate) use step::without_thinking;

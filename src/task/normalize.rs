@@ -9,7 +9,7 @@ use unicode_normalization::UnicodeNormalization;
 
 /// The key under which an answer is counted: lower case, without accents, quotes, markdown and
 /// sentence punctuation, words separated by single spaces. Empty where nothing is left.
-pub(super) fn normalize(text: &str) -> String {
+pub(crate) fn normalize(text: &str) -> String {
     let mut folded = String::with_capacity(text.len());
     for c in text.nfkd().filter(|c| !is_accent(*c)).flat_map(char::to_lowercase) {
         match ascii_letters(c) {

@@ -5,7 +5,7 @@
 //! its gradient is the sum over them, which is exact because attention is causal. Examples without
 //! a common prefix become trees of one segment, an ordinary packed batch.
 
-use crate::engine::Token;
+use crate::token::Token;
 
 /// One training example: a prompt, and the tokens to learn after it.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]

@@ -9,7 +9,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::adamw::Moments;
-use crate::tensor::gemm::Arithmetic;
+use crate::kernels::gemm::Arithmetic;
 use crate::{Error, Result};
 
 const MAGIC: &[u8; 8] = b"SNTRAIN1";
@@ -54,9 +54,9 @@ impl Checkpoint {
         for values in [&self.params, &self.moments.mean, &self.moments.square, &self.best] {
             bytes.extend(values.iter().flat_map(|x| x.to_le_bytes()));
         }
-        let hash = crate::run::sha256(&bytes);
+        let hash = crate::fs::sha256(&bytes);
         bytes.extend(hash.as_bytes());
-        crate::run::write_atomically(path, |f| f.write_all(&bytes)).map_err(Error::io("write", path))
+        crate::fs::write_atomically(path, |f| f.write_all(&bytes)).map_err(Error::io("write", path))
     }
 
     /// The checkpoint of the run `identity` with `n` parameters; `None` where there is none, or one
@@ -73,7 +73,7 @@ impl Checkpoint {
 
 fn parse(bytes: &[u8], n: usize) -> Option<Checkpoint> {
     let (body, hash) = bytes.split_at_checked(bytes.len().checked_sub(64)?)?;
-    if crate::run::sha256(body).as_bytes() != hash {
+    if crate::fs::sha256(body).as_bytes() != hash {
         return None;
     }
     let rest = body.strip_prefix(MAGIC)?;

@@ -11,8 +11,8 @@ use super::batch::{Batch, Example};
 use super::model::{Keep, Model, Tape};
 use super::{Schedule, TrainOptions, train};
 use crate::adapter::peft;
-use crate::tensor::Gguf;
-use crate::tensor::gemm::{Arithmetic, Kernel};
+use crate::gguf::Gguf;
+use crate::kernels::gemm::{Arithmetic, Kernel};
 use crate::{Cancel, Silent};
 
 #[derive(Deserialize)]

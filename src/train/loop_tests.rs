@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::batch::Example;
 use super::model_tests::{open, random_model::RandomModel};
-use super::spec::Module;
 use super::{Memory, Schedule, TrainOptions, train};
+use crate::model::spec::Module;
 use crate::{Cancel, Error, Progress, Silent, Update};
 
 fn examples() -> Vec<Example> {

@@ -8,7 +8,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::ops::linear::Pair;
-use super::spec::{Module, Spec};
+use crate::model::spec::{Module, Spec};
 use crate::{Error, Result};
 
 /// Which low-rank pairs there are and where each lies in a flat vector.

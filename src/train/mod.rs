@@ -2,7 +2,7 @@
 //!
 //! Why not ggml graphs: the backward products want every weight twice, as stored and transposed,
 //! and ggml has no transposed quantized product, so both copies would be expanded to BF16 first.
-//! Packing panels straight from the file ([`crate::tensor::gemm`]) needs no copy at all, stays in
+//! Packing panels straight from the file ([`crate::kernels::gemm`]) needs no copy at all, stays in
 //! `f32`, and sums base and adapter in one pass. Everything between the products is a handful of
 //! loops, each beside its derivative in [`ops`].
 //!
@@ -11,7 +11,6 @@
 //! number of threads: interrupted and resumed, it ends with the same bytes.
 
 pub mod adamw;
-pub mod arch;
 pub mod batch;
 mod checkpoint;
 pub mod clock;
@@ -20,9 +19,7 @@ pub mod lora;
 pub mod model;
 pub mod ops;
 mod options;
-mod parts;
-pub mod spec;
-mod weights;
+mod summary;
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -39,10 +36,12 @@ use model::{Keep, Model, Tape};
 use ops::linear::{Dropout, mix};
 pub use options::{Memory, Precision, Schedule, TrainOptions};
 
-pub use crate::tensor::gemm::Arithmetic;
-use crate::tensor::gemm::Kernel;
+pub use summary::Training;
 
-use crate::pool::Pool;
+pub use crate::kernels::gemm::Arithmetic;
+use crate::kernels::gemm::Kernel;
+
+use crate::threads::Pool;
 use crate::{Cancel, Error, Progress, Result, Stage, TrainStep, Update};
 
 /// The outcome of training: the adapter and how it came about.
@@ -51,7 +50,7 @@ pub struct Trained {
     /// The adapter with the lowest held-out loss (the last one without held-out examples).
     pub adapter: Adapter,
     /// Figures for the report.
-    pub summary: crate::report::Training,
+    pub summary: Training,
 }
 
 /// Trains on `examples`, choosing the best moment by the loss on `held_out`. Begins with the adapter
@@ -126,7 +125,7 @@ pub(crate) fn keep(model: &Model, options: &TrainOptions) -> Keep {
         Memory::Lean => Keep::Inputs,
         Memory::Auto => {
             let needed = model.spec.activation_bytes(options.rank) * options.max_tokens as u64;
-            match crate::machine::available_memory() {
+            match crate::memory::available_memory() {
                 Some(free) if needed > free / 2 => Keep::Inputs,
                 _ => Keep::Activations,
             }
@@ -163,7 +162,7 @@ impl<'a> Trainer<'a> {
         let identity =
             serde_json::to_vec(&(options, examples, held_out, &start, &model.spec.arch.name, layout.len()))
                 .map_err(|e| Error::Internal(e.to_string()))?;
-        let identity = crate::run::sha256(&identity);
+        let identity = crate::fs::sha256(&identity);
         let file = dir.join("checkpoint.bin");
         let state = match Checkpoint::load(&file, &identity, layout.len())? {
             Some(state) => state,
@@ -329,7 +328,7 @@ impl<'a> Trainer<'a> {
 
     fn finish(self) -> Trained {
         let Checkpoint { cursor, params, best, .. } = self.state;
-        let summary = crate::report::Training {
+        let summary = Training {
             examples: self.examples.len(),
             held_out: self.held_out.len(),
             epochs: cursor.best_epochs,

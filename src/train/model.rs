@@ -9,9 +9,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::engine::Token;
-use crate::tensor::gemm::{Kernel, Left, Out, Right, View, product};
-use crate::tensor::{Gguf, Rows};
+use crate::gguf::{Gguf, Rows};
+use crate::kernels::gemm::{Kernel, Left, Out, Right, View, product};
+use crate::token::Token;
 use crate::{Error, Result};
 
 use super::batch::Batch;
@@ -20,8 +20,8 @@ use super::layer::{Layer, Saved, Scratch, Sight};
 use super::lora::Layout;
 use super::ops::linear::Dropout;
 use super::ops::{fit, loss, norm};
-use super::spec::{Module, Spec};
-use super::weights::Weights;
+use crate::model::Weights;
+use crate::model::spec::{Module, Spec};
 
 /// Rows of logits held at once; the output layer's weights are read once for every so many.
 const LOGIT_ROWS: usize = 128;

@@ -4,12 +4,12 @@ use super::batch::{Batch, Example};
 use super::lora::Layout;
 use super::model::{Keep, Model, Tape};
 use super::ops::testing::random;
-use super::spec::Module;
-use crate::tensor::gemm::{Arithmetic, Kernel};
-use crate::tensor::{Gguf, GgufWriter, QuantType};
+use crate::gguf::{Gguf, GgufWriter, QuantType};
+use crate::kernels::gemm::{Arithmetic, Kernel};
+use crate::model::spec::Module;
 
 mod gguf {
-    pub use crate::tensor::{GgufWriter, QuantType};
+    pub use crate::gguf::{GgufWriter, QuantType};
 }
 #[path = "../../tests/common/random_model.rs"]
 pub mod random_model;

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::spec::Module;
-use crate::tensor::gemm::{Arithmetic, Kernel};
+use crate::kernels::gemm::{Arithmetic, Kernel};
+use crate::model::spec::Module;
 use crate::{Error, Result};
 
 /// How the learning rate falls after the warm-up.

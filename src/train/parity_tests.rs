@@ -1,15 +1,15 @@
 //! The trainer's forward pass against llama.cpp's, on random models, prompts of unequal length.
 
 use super::Precision;
-use super::arch::ARCHITECTURES;
 use super::batch::{Batch, Example};
 use super::lora::{Adapter, Layout};
 use super::model::{Model, Tape};
 use super::model_tests::random_model::RandomModel;
 use super::ops::testing::random;
-use super::spec::Module;
 use crate::engine::{Decoder, Llama, LlamaOptions, Weights};
-use crate::tensor::{Gguf, GgufWriter, QuantType, quantize_for_tests};
+use crate::gguf::{Gguf, GgufWriter, QuantType, quantize_for_tests};
+use crate::model::arch::ARCHITECTURES;
+use crate::model::spec::Module;
 
 fn write(model: &RandomModel, ty: QuantType, path: &std::path::Path) {
     let mut w = GgufWriter::new();

@@ -6,7 +6,7 @@ use super::*;
 use crate::Cancel;
 use crate::engine::toy::{END, Toy};
 use crate::engine::{Engine, Finish, Message, Request, Sampling, Scheduler, complete};
-use crate::tensor::{GgufWriter, QuantType};
+use crate::gguf::{GgufWriter, QuantType};
 
 /// What a host does wrong, and from which call of that kind on (counted from 0).
 #[derive(Debug, Clone, Copy, PartialEq)]

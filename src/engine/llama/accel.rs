@@ -22,9 +22,9 @@ use llama_cpp_sys_2 as sys;
 
 use super::attend::{Sight, attend, can_attend};
 use crate::Result;
-use crate::pool::Pool;
-use crate::tensor::gemm::{Kept, Left};
-use crate::tensor::{QuantType, Rows};
+use crate::gguf::{QuantType, Rows};
+use crate::kernels::gemm::{Kept, Left};
+use crate::threads::Pool;
 
 /// Fewest rows whose product is worth it; a single token is bound by reading the weights, which are
 /// smaller as they are stored.

@@ -5,7 +5,7 @@
 
 use half::f16;
 
-use crate::tensor::lanes::{exp, largest, sum};
+use crate::kernels::lanes::{exp, largest, sum};
 
 /// What is attended to.
 #[derive(Debug, Clone, Copy)]
@@ -410,7 +410,7 @@ mod x86 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::train::ops::testing::random;
+    use crate::testing::random;
 
     type Attend = unsafe fn(&Group, &mut Vec<f32>, &[*mut f32]);
 

@@ -133,7 +133,7 @@ impl Llama {
             return Err(Error::input("batch, context", "expected at least 1, found 0"));
         }
         // The whole file is checked before llama.cpp, which asserts on some damage, sees it.
-        let plan = Plan::of(&crate::tensor::Gguf::open(path)?, options)?;
+        let plan = Plan::of(&crate::gguf::Gguf::open(path)?, options)?;
         let c_path = c_path(path)?;
 
         let (_loading, log) = start_loading();
@@ -462,7 +462,7 @@ impl Decoder for Llama {
 
 impl Llama {
     fn load_adapter(&mut self, path: &Path) -> Result<Adapter> {
-        crate::tensor::Gguf::open(path)?;
+        crate::gguf::Gguf::open(path)?;
         let c_path = c_path(path)?;
         let (_loading, log) = start_loading();
         // SAFETY: the model is live and the path NUL-terminated.

@@ -1,8 +1,8 @@
 //! How much memory a model gets, and what for: its weights unpacked, its KV cache.
 
 use super::{LlamaOptions, ModelFacts};
-use crate::tensor::Gguf;
-use crate::tensor::gemm::{Kept, Kernel};
+use crate::gguf::Gguf;
+use crate::kernels::gemm::{Kept, Kernel};
 use crate::{Error, Result};
 
 /// Which weights a batch is multiplied with.
@@ -57,7 +57,7 @@ impl Plan {
                 ),
             )
         })?;
-        let free = crate::machine::available_memory().unwrap_or(u64::MAX);
+        let free = crate::memory::available_memory().unwrap_or(u64::MAX);
         let obstacle = match options.weights {
             _ if options.f32_kv => Some("llama.cpp alone was asked for".to_string()),
             Weights::AsIs => Some("asked for".to_string()),

@@ -4,11 +4,11 @@
 use super::{
     Joined, Layer, Saved, Scratch, Sight, Work, fit, gather, put_columns, scatter_add, take_columns,
 };
-use crate::tensor::gemm::View;
+use crate::kernels::gemm::View;
+use crate::model::spec::{Module, Norm};
 use crate::train::ops::linear::{Input, gradient_of_input};
 use crate::train::ops::rope::{join_heads, split_heads};
 use crate::train::ops::{attention, norm};
-use crate::train::spec::{Module, Norm};
 
 impl Layer<'_> {
     /// Makes `saved.x2` of `saved.x`, for the asking tokens.

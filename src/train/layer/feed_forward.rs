@@ -1,10 +1,10 @@
 //! The second half of a layer: x3 = x2 + Down(φ(Gate(normed)) ⊙ Up(normed)), normed = norm(x2).
 
 use super::{Layer, Saved, Scratch, Work, fit, put_columns, take_columns};
-use crate::tensor::gemm::View;
+use crate::kernels::gemm::View;
+use crate::model::spec::{Module, Norm};
 use crate::train::ops::glu;
 use crate::train::ops::linear::{Input, gradient_of_input};
-use crate::train::spec::{Module, Norm};
 
 impl Layer<'_> {
     /// `x`, on entry x2, becomes x3.

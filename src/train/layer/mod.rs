@@ -6,7 +6,6 @@ mod feed_forward;
 
 use rayon::prelude::*;
 
-use super::arch::HeadNorm;
 use super::batch::Segment;
 use super::clock::{Clock, Work};
 use super::lora::Layout;
@@ -14,9 +13,10 @@ use super::ops::attention::{Gradients, Heads, Reach};
 use super::ops::linear::{Dropout, Input, Linear, Packs, mix};
 use super::ops::rope::Angles;
 use super::ops::{add_scaled, axpy, copy, fit, norm};
-use super::spec::{Module, Norm, Rope, Spec};
-use super::weights::Weights;
-use crate::tensor::gemm::{Kernel, Left};
+use crate::kernels::gemm::{Kernel, Left};
+use crate::model::Weights;
+use crate::model::arch::HeadNorm;
+use crate::model::spec::{Module, Norm, Rope, Spec};
 
 /// Who attends to whom and at which angles, for one kind of layer.
 #[derive(Debug)]

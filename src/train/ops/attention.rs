@@ -13,7 +13,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::{axpy, exp, fit, largest, sum};
-use crate::tensor::gemm::{Left, Out, Right, View, product_alone};
+use crate::kernels::gemm::{Left, Out, Right, View, product_alone};
 use crate::train::batch::Segment;
 
 /// Most queries of a block. More make larger products, but also more scores that the causal mask

@@ -9,7 +9,7 @@
 use rayon::prelude::*;
 
 use super::exp;
-use crate::train::arch::Activation;
+use crate::model::arch::Activation;
 
 const CHUNK: usize = 4096;
 

@@ -11,8 +11,8 @@ use std::borrow::Cow;
 use rayon::prelude::*;
 
 use super::fit;
-use crate::tensor::Rows;
-use crate::tensor::gemm::{Kernel, Left, Out, Right, View, product};
+use crate::gguf::Rows;
+use crate::kernels::gemm::{Kernel, Left, Out, Right, View, product};
 
 /// The adapter of one linear layer.
 #[derive(Debug, Clone, Copy)]
@@ -200,8 +200,8 @@ pub fn gradient_of_input(dx: &mut [f32], n: usize, layers: &[(&Linear, &Packs)])
 mod tests {
     use super::super::testing::*;
     use super::*;
-    use crate::tensor::QuantType;
-    use crate::tensor::gemm::Arithmetic;
+    use crate::gguf::QuantType;
+    use crate::kernels::gemm::Arithmetic;
 
     #[test]
     fn all_gradients_equal_finite_differences() {

@@ -13,8 +13,8 @@ pub mod rope;
 
 use rayon::prelude::*;
 
-pub use crate::machine::fit;
-pub use crate::tensor::lanes::{axpy, dot, exp, largest, sum};
+pub use crate::kernels::lanes::{axpy, dot, exp, largest, sum};
+pub use crate::memory::fit;
 
 /// y += s·x, on all threads.
 pub fn add_scaled(s: f32, x: &[f32], y: &mut [f32]) {
@@ -33,12 +33,7 @@ const PART: usize = 1 << 15;
 pub mod testing {
     //! Finite differences: the oracle of every backward pass here.
 
-    /// Pseudo-random values in -0.5..0.5.
-    pub fn random(n: usize, seed: u64) -> Vec<f32> {
-        use rand::{Rng, SeedableRng};
-        let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(seed);
-        (0..n).map(|_| rng.random::<f32>() - 0.5).collect()
-    }
+    pub use crate::testing::random;
 
     /// Checks `gradient` of the scalar `f` at `x` against central differences.
     ///

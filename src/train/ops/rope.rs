@@ -6,8 +6,8 @@
 
 use rayon::prelude::*;
 
-use crate::train::arch::RopePairs;
-use crate::train::spec::Rope;
+use crate::model::arch::RopePairs;
+use crate::model::spec::Rope;
 
 /// Cosines and sines of every token's angles.
 #[derive(Debug, Default)]

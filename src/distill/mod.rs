@@ -1,0 +1,437 @@
+//! The whole pipeline: questions in, adapter and report out.
+//!
+//! [`Run`] is a run directory with its stages as methods; each stage keeps what it finishes, so that
+//! repeating a stage resumes it. [`distill`] calls them in order.
+
+pub(crate) mod base;
+mod curation;
+mod evaluation;
+mod examples;
+mod training;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use base::{Base, Guest};
+pub use examples::read_examples;
+use serde::{Deserialize, Serialize};
+pub use training::Mixture;
+
+use crate::curate::Verifier;
+use crate::engine::{Engine, LlamaOptions, Weights};
+use crate::evaluate::Decision;
+use crate::evaluate::Gate;
+use crate::fs::{sha256, sha256_files};
+use crate::gguf::Gguf;
+use crate::model::spec::Spec;
+use crate::report::{ModelFacts, Report};
+use crate::run::{Manifest, RunDir, read_manifest};
+use crate::task::{Question, Task, read_questions};
+use crate::train::TrainOptions;
+use crate::{Cancel, Error, Progress, Result};
+
+/// What a run is about.
+#[derive(Debug, Clone)]
+pub struct Setup {
+    /// The base model, a GGUF file.
+    pub model: PathBuf,
+    /// The task.
+    pub task: Task,
+    /// Questions to learn from; gold answers in them only measure the labels.
+    pub questions: Vec<Question>,
+    /// The run directory; made if it does not exist, resumed if it is of the same run.
+    pub out: PathBuf,
+    /// Seed of all sampling.
+    pub seed: u64,
+}
+
+/// How to sample.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct EngineOptions {
+    /// Threads; all cores by default.
+    pub threads: Option<u32>,
+    /// Sequences decoded together.
+    pub slots: u32,
+    /// Which weights batches are multiplied with.
+    #[serde(default)]
+    pub weights: Weights,
+    /// Bytes that the model, its unpacked weights and its KV cache may take together.
+    #[serde(default)]
+    pub max_memory: Option<u64>,
+}
+
+impl EngineOptions {
+    /// The same as options of the engine itself.
+    pub fn llama(&self) -> LlamaOptions {
+        let EngineOptions { threads, slots, weights, max_memory } = *self;
+        LlamaOptions { threads, slots, weights, max_memory, ..LlamaOptions::default() }
+    }
+}
+
+impl Default for EngineOptions {
+    fn default() -> Self {
+        EngineOptions { threads: None, slots: 16, weights: Weights::Auto, max_memory: None }
+    }
+}
+
+/// How to sample and vote; `None` takes the task's own value.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct CurateOptions {
+    /// The engine.
+    pub engine: EngineOptions,
+    /// Most samples of a question.
+    pub samples: Option<usize>,
+    /// The part of the samples that must agree.
+    pub threshold: Option<f32>,
+    /// Which reasons to stop early are in force.
+    pub stops: EarlyStops,
+}
+
+/// Reasons to sample less than everything. All are on by default; switched off to measure what they
+/// change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EarlyStops {
+    /// A completion ends where its answer is complete.
+    pub answer: bool,
+    /// A question ends when its vote is settled.
+    pub settled: bool,
+    /// A question ends when no answer can reach the threshold any more.
+    pub threshold: bool,
+}
+
+impl Default for EarlyStops {
+    fn default() -> Self {
+        EarlyStops { answer: true, settled: true, threshold: true }
+    }
+}
+
+/// How to run the whole pipeline.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Sampling and voting, on training and held-out questions alike.
+    pub curate: CurateOptions,
+    /// Training.
+    pub train: TrainOptions,
+    /// What is trained on besides the answers.
+    pub mixture: Mixture,
+    /// How many questions must settle.
+    pub gate: Gate,
+    /// Who checks each sampled answer, if anybody does.
+    pub verifier: Option<Arc<dyn Verifier>>,
+    /// Go on where distilling does not look worthwhile.
+    pub force: bool,
+}
+
+/// An open run directory.
+#[derive(Debug)]
+pub struct Run {
+    dir: RunDir,
+    manifest: Manifest,
+    base: Base,
+    /// Who checks each sampled answer, in curation and evaluation alike; set before the first sample.
+    /// The directory remembers that there is one, not which: a run is resumed with the same one,
+    /// and is refused without any. Training needs none.
+    pub verifier: Option<Arc<dyn Verifier>>,
+    /// The task.
+    pub task: Task,
+    /// The training questions.
+    pub questions: Vec<Question>,
+}
+
+impl Run {
+    /// Makes the run directory of `setup`, or opens it to resume.
+    ///
+    /// # Errors
+    /// For an unusable model, before anything is written; [`Error::Run`] where the directory
+    /// belongs to another run.
+    pub fn create(setup: &Setup, cancel: &Cancel) -> Result<Run> {
+        if setup.questions.is_empty() {
+            return Err(Error::input("questions", "there is no question; expected at least one"));
+        }
+        let gguf = Gguf::open(&setup.model)?;
+        Spec::of(&gguf)?;
+        // Absolute, so that later stages find it from whichever directory they are run in.
+        let model = std::path::absolute(&setup.model).map_err(Error::io("find", &setup.model))?;
+        let task_json = setup.task.to_json();
+        let questions: String = setup.questions.iter().map(|q| q.to_json_line() + "\n").collect();
+        let manifest = Manifest {
+            version: env!("CARGO_PKG_VERSION").into(),
+            model: model.display().to_string(),
+            model_sha256: sha256_files(gguf.files(), cancel)?,
+            task: setup.task.name.clone(),
+            task_sha256: sha256(task_json.as_bytes()),
+            questions_sha256: sha256(questions.as_bytes()),
+            seed: setup.seed,
+            verifier: false,
+        };
+        let dir = RunDir::open(&setup.out, &manifest)?;
+        let manifest = Manifest { verifier: read_manifest(&setup.out)?.verifier, ..manifest };
+        for (name, text) in [("task.json", &task_json), ("questions.jsonl", &questions)] {
+            dir.write(name, text.as_bytes())?;
+        }
+        let (task, questions) = (setup.task.clone(), setup.questions.clone());
+        let base = Base::new(model);
+        Ok(Run { dir, manifest, base, verifier: None, task, questions })
+    }
+
+    /// Opens an existing run directory. `model` overrides where the model is, if it has moved; its
+    /// contents must be the same.
+    pub fn open(out: &Path, model: Option<&Path>, cancel: &Cancel) -> Result<Run> {
+        if !out.join("run.json").exists() {
+            return Err(Error::run(
+                out,
+                "is not a run directory (no run.json in it); start one with `secondnature distill` or `curate`",
+            ));
+        }
+        let manifest = read_manifest(out)?;
+        let model = model.map_or_else(|| PathBuf::from(&manifest.model), Path::to_path_buf);
+        let found = sha256_files(Gguf::open(&model)?.files(), cancel)?;
+        if found != manifest.model_sha256 {
+            return Err(Error::run(
+                out,
+                format!(
+                    "was made with another model than {} now is; pass the original with --model",
+                    model.display()
+                ),
+            ));
+        }
+        let dir = RunDir::open(out, &manifest)?;
+        let task = Task::load(&dir.file("task.json").display().to_string())?;
+        let questions = read_questions(&dir.file("questions.jsonl"))?;
+        let base = Base::new(model);
+        Ok(Run { dir, manifest, base, verifier: None, task, questions })
+    }
+
+    /// The base model's file.
+    pub fn model(&self) -> &Path {
+        self.base.path()
+    }
+
+    /// The directory.
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Whether distilling looks worthwhile: by the labels, and where `eval` holds questions also by
+    /// System 1 and System 2 on these, whose answers are kept for [`Run::evaluate`]. Writes
+    /// `decision.json`.
+    ///
+    /// # Errors
+    /// [`Error::Run`] before curation is finished; [`Error::Input`] where a question of `eval` is a
+    /// training question.
+    pub fn judge(
+        &mut self,
+        eval: &[Question],
+        gate: &Gate,
+        options: &CurateOptions,
+        progress: &dyn Progress,
+        cancel: &Cancel,
+    ) -> Result<Decision> {
+        self.judge_on(&mut Guest::none(), eval, gate, options, progress, cancel)
+    }
+
+    /// The same by the caller's own engine, which has no adapter applied.
+    pub fn judge_with(
+        &mut self,
+        engine: &mut dyn Engine,
+        eval: &[Question],
+        gate: &Gate,
+        options: &CurateOptions,
+        progress: &dyn Progress,
+        cancel: &Cancel,
+    ) -> Result<Decision> {
+        let mut guest = Guest::of(engine, self.base.path())?;
+        self.judge_on(&mut guest, eval, gate, options, progress, cancel)
+    }
+
+    fn judge_on(
+        &mut self,
+        guest: &mut Guest,
+        eval: &[Question],
+        gate: &Gate,
+        options: &CurateOptions,
+        progress: &dyn Progress,
+        cancel: &Cancel,
+    ) -> Result<Decision> {
+        refuse_shared_questions(&self.questions, eval)?;
+        let mut decision = self.judge_labels(gate)?;
+        if !eval.is_empty() && self.verdicts()?.iter().any(|verdict| verdict.kept) {
+            let systems = self.compare_systems_on(guest, eval, gate, options, progress, cancel)?;
+            decision = decision.and(systems);
+        }
+        self.dir.save("decision.json", &decision)?;
+        Ok(decision)
+    }
+
+    /// The finished adapter, if there is one.
+    pub fn adapter(&self) -> Option<PathBuf> {
+        finished_adapter(self.path())
+    }
+
+    /// Everything the finished stages found.
+    pub fn report(&self) -> Result<Report> {
+        let gguf = Gguf::open(self.base.path())?;
+        let text = |key: &str| gguf.str(key).unwrap_or_default().to_string();
+        Ok(Report {
+            model: ModelFacts {
+                path: self.base.path().display().to_string(),
+                name: text("general.name"),
+                sha256: self.manifest.model_sha256.clone(),
+                architecture: text("general.architecture"),
+                parameters: gguf.tensors().map(|t| t.elements() as u64).sum(),
+            },
+            task: self.task.name.clone(),
+            curation: self.dir.saved("curation.json")?,
+            training: self.dir.saved("training.json")?,
+            evaluation: self.dir.saved("evaluation.json")?,
+            adapter: self.dir.saved("adapter.json")?,
+            decision: self.dir.saved("decision.json")?,
+        })
+    }
+
+    /// Writes `report.json` and returns it.
+    pub fn write_report(&self) -> Result<Report> {
+        let report = self.report()?;
+        self.dir.save("report.json", &report)?;
+        Ok(report)
+    }
+
+    /// Refuses a verifier where the samples so far were taken without, and the reverse; where there
+    /// are none yet, the manifest is told.
+    ///
+    /// Unchecked samples beside checked ones would make labels that are neither.
+    fn agree_on_verifier(&mut self) -> Result<()> {
+        let now = self.verifier.is_some();
+        if now == self.manifest.verifier {
+            return Ok(());
+        }
+        let sampled = std::fs::metadata(self.dir.file("samples.jsonl")).is_ok_and(|file| file.len() > 0);
+        if sampled {
+            let (was, cure) = match now {
+                true => ("without a verifier, so its samples are unchecked", "resume it without one"),
+                false => (
+                    "with a verifier, which further samples need as well",
+                    "set the same one (`Options::verifier`, `Run::verifier`; from C the params have one, the program none)",
+                ),
+            };
+            let why = format!("was begun {was}: {cure}, or name another directory with --out");
+            return Err(Error::run(self.path(), why));
+        }
+        self.manifest.verifier = now;
+        self.dir.amend(&self.manifest)
+    }
+
+    /// The task with the caller's own samples and threshold.
+    fn task_with(&self, options: &CurateOptions) -> Result<Task> {
+        let mut task = self.task.clone();
+        if let Some(samples) = options.samples {
+            if !(1..=1000).contains(&samples) {
+                return Err(Error::input("--samples", format!("{samples} is outside 1..=1000")));
+            }
+            task.vote.samples = samples;
+            task.vote.min_samples = task.vote.min_samples.min(samples);
+        }
+        if let Some(threshold) = options.threshold {
+            if !(threshold > 0.0 && threshold <= 1.0) {
+                return Err(Error::input("--threshold", format!("{threshold} is outside 0..=1")));
+            }
+            task.vote.threshold = threshold;
+        }
+        if !options.stops.settled {
+            task.vote.confidence = 1.0;
+        }
+        task.vote.give_up &= options.stops.threshold;
+        Ok(task)
+    }
+}
+
+/// Runs the whole pipeline: sample and vote, check that System 2 beats System 1, train, write and
+/// verify the adapter, measure. `eval` are held-out questions; without any, nothing is measured.
+///
+/// # Errors
+/// Those of the stages; [`Error::Refused`] where distilling does not look worthwhile and
+/// `options.force` is not set. Whatever finished is kept, and repeating the call resumes.
+pub fn distill(
+    setup: &Setup,
+    eval: &[Question],
+    options: &Options,
+    progress: &dyn Progress,
+    cancel: &Cancel,
+) -> Result<Report> {
+    distill_on(&mut Guest::none(), setup, eval, options, progress, cancel)
+}
+
+/// The same by the caller's own engine, which has a decoder and no adapter applied. The model is not
+/// loaded a second time to sample and vote; only to compare the written adapter with llama.cpp, and
+/// to measure the distilled model where `engine` cannot apply adapters.
+///
+/// # Errors
+/// Besides those of [`distill`], [`Error::Input`] for an engine that does not belong to the model.
+pub fn distill_with(
+    engine: &mut dyn Engine,
+    setup: &Setup,
+    eval: &[Question],
+    options: &Options,
+    progress: &dyn Progress,
+    cancel: &Cancel,
+) -> Result<Report> {
+    let mut guest = Guest::of(engine, &setup.model)?;
+    distill_on(&mut guest, setup, eval, options, progress, cancel)
+}
+
+fn distill_on(
+    guest: &mut Guest,
+    setup: &Setup,
+    eval: &[Question],
+    options: &Options,
+    progress: &dyn Progress,
+    cancel: &Cancel,
+) -> Result<Report> {
+    options.train.check()?;
+    options.gate.check()?;
+    refuse_shared_questions(&setup.questions, eval)?;
+    let mut run = Run::create(setup, cancel)?;
+    run.verifier = options.verifier.clone();
+    let kept = run.curate_on(guest, &options.curate, progress, cancel)?.kept;
+    let decision = run.judge_on(guest, eval, &options.gate, &options.curate, progress, cancel)?;
+    if !decision.distil && (!options.force || kept == 0) {
+        run.write_report()?;
+        let force = if kept == 0 { "" } else { "; pass --force to train all the same" };
+        return Err(Error::Refused(format!("{}{force}", decision.refusal())));
+    }
+    run.train_on(guest, &options.train, &options.mixture, progress, cancel)?;
+    if !eval.is_empty() {
+        run.evaluate_on(guest, eval, None, &options.curate, progress, cancel)?;
+    } else {
+        let unmeasured = "without held-out questions (--eval) nothing was measured";
+        let why = format!("{}, but {unmeasured}", decision.why);
+        run.dir.save("decision.json", &Decision { why, ..decision })?;
+    }
+    run.write_report()
+}
+
+/// The adapter in the run directory `out`, once it is written, verified and calibrated.
+pub fn finished_adapter(out: &Path) -> Option<PathBuf> {
+    let adapter = out.join("adapter.gguf");
+    (adapter.exists() && out.join("train/from.json").exists()).then_some(adapter)
+}
+
+/// Held-out questions must not be training questions.
+fn refuse_shared_questions(train: &[Question], eval: &[Question]) -> Result<()> {
+    let known: std::collections::HashSet<_> = train.iter().map(|q| &q.fields).collect();
+    match eval.iter().find(|q| known.contains(&q.fields)) {
+        None => Ok(()),
+        Some(q) => Err(Error::input(
+            "--eval",
+            format!(
+                "question \"{}\" is also among the training questions; held-out questions must be others",
+                q.id
+            ),
+        )),
+    }
+}
+
+#[cfg(test)]
+mod survival_tests;
+#[cfg(test)]
+mod verifier_tests;

@@ -1,0 +1,193 @@
+//! Whether to distil: asked of the labels, before training of what sampling showed on held-out
+//! questions, and after it of what was gained. A refusal gives all its reasons, with figures, and
+//! what to try.
+
+use std::collections::BTreeMap;
+
+use super::Evaluation;
+use super::{DirectAnswers, Judge, Reasoned, advice};
+use crate::curate::Curation;
+use crate::curate::Outcome;
+use crate::train::Training;
+pub use summary::Decision;
+
+mod summary;
+use crate::task::{Question, Task};
+use crate::vote::Verdict;
+use crate::{Error, Result};
+
+/// A gain with a larger p may be luck.
+const SIGNIFICANT: f64 = 0.05;
+/// Labels of which more than this share are one answer have collapsed onto it; told from luck only
+/// where there are some.
+const COLLAPSED: f64 = 0.95;
+const ENOUGH_TO_COLLAPSE: usize = 20;
+
+/// How many questions must settle for their labels to be trained on.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Gate {
+    /// Fewest kept questions. Under 20 there are too few to hold any out, and a LoRA adapter learns
+    /// them by heart.
+    pub least_kept: usize,
+    /// Least share of kept questions, in 0..=1, and of held-out ones that settle where these have no
+    /// answers. Where under a tenth settles, those that do are the exceptions, not the task.
+    pub least_share: f64,
+}
+
+impl Default for Gate {
+    fn default() -> Self {
+        Gate { least_kept: 20, least_share: 0.1 }
+    }
+}
+
+impl Gate {
+    /// Whether it can be asked for.
+    ///
+    /// # Errors
+    /// [`Error::Input`] where the share is none.
+    pub fn check(&self) -> Result<()> {
+        match (0.0..=1.0).contains(&self.least_share) {
+            true => Ok(()),
+            false => Err(Error::input("--least-share", format!("{} is outside 0..=1", self.least_share))),
+        }
+    }
+
+    /// Whether `kept` of `questions` are not too small a share.
+    pub(super) fn has_share(&self, kept: usize, questions: usize) -> bool {
+        kept as f64 / questions.max(1) as f64 >= self.least_share
+    }
+
+    /// Kept questions that are enough of `questions`.
+    pub(super) fn wanted(&self, questions: usize) -> usize {
+        self.least_kept.max((self.least_share * questions as f64 - 1e-9).ceil() as usize)
+    }
+}
+
+/// Whether the labels are worth training on: enough of them, and not all the same.
+pub fn labels_are_worth_it(gate: &Gate, task: &Task, curation: &Curation, verdicts: &[Verdict]) -> Decision {
+    let n = verdicts.len();
+    let kept: Vec<&Verdict> = verdicts.iter().filter(|verdict| verdict.kept).collect();
+    let (mut reasons, mut advice) = (Vec::new(), Vec::new());
+    if kept.is_empty() {
+        reasons.push(format!("no question was kept: in none of {n} did enough samples agree"));
+    } else if kept.len() < gate.least_kept {
+        reasons.push(format!(
+            "only {} of {n} questions were kept; fewer than {} are too few to learn from",
+            kept.len(),
+            gate.least_kept
+        ));
+    }
+    if !kept.is_empty() && !gate.has_share(kept.len(), n) {
+        reasons.push(format!(
+            "only {:.1}% of {n} questions were kept, under {:.0}%: the samples seldom agree",
+            100.0 * kept.len() as f64 / n as f64,
+            100.0 * gate.least_share
+        ));
+    }
+    if !reasons.is_empty() {
+        advice.extend(advice::on_few_labels(gate, task, curation, verdicts));
+    }
+    let mut counts = BTreeMap::new();
+    for verdict in &kept {
+        *counts.entry(verdict.answer.as_ref().map_or("", |answer| answer.key.as_str())).or_insert(0usize) +=
+            1;
+    }
+    if let Some((answer, most)) = counts.into_iter().max_by_key(|(_, count)| *count)
+        && kept.len() >= ENOUGH_TO_COLLAPSE
+        && most as f64 > COLLAPSED * kept.len() as f64
+    {
+        reasons.push(format!(
+            "{most} of {} kept answers are \"{answer}\": the labels have collapsed onto one answer",
+            kept.len()
+        ));
+        advice.push(
+            "check whether the prompts favour that answer, and ask questions whose answers differ".into(),
+        );
+    }
+    match reasons.is_empty() {
+        true => Decision::yes(format!("{} of {n} questions were kept", kept.len())),
+        false => Decision::no(reasons, advice),
+    }
+}
+
+/// Before training: whether the System 2 vote is better than the direct answer on held-out
+/// questions or, without gold answers to tell, whether it agrees with itself at all.
+pub fn worth_trying(
+    gate: &Gate,
+    task: &Task,
+    questions: &[Question],
+    system1: &DirectAnswers,
+    system2: &Reasoned,
+) -> Decision {
+    let n = questions.len();
+    if questions.iter().any(|q| q.gold.is_empty()) {
+        let settled = system2.outcomes.iter().filter(|o| survives(task, o)).count();
+        let figures = format!("{settled} of {n} held-out questions reach agreement");
+        if gate.has_share(settled, n) {
+            return Decision::yes(figures);
+        }
+        let mut advice = advice::on_reasoning(task, None);
+        let share_alone = Gate { least_kept: 0, ..*gate };
+        advice.extend(advice::on_gate(&share_alone, settled, n));
+        return Decision::no(vec![format!("only {figures}")], advice);
+    }
+    let judge = Judge::new(task, questions, system2);
+    let (one, two) = (judge.direct(system1).0, judge.reasoned(system2).0);
+    let figures = format!(
+        "on {n} held-out questions System 1 is right {:.1}% of the time, the System 2 vote {:.1}%",
+        100.0 * one.accuracy,
+        100.0 * two.accuracy
+    );
+    match two.accuracy > one.accuracy {
+        true => Decision::yes(figures),
+        false => {
+            let samples: Vec<_> = system2.outcomes.iter().flat_map(Outcome::own_samples).collect();
+            let unread = samples.iter().filter(|sample| sample.answer.is_none()).count();
+            let seen = advice::Seen { system1: &one, system2: &two, unread, samples: samples.len() };
+            let advice = advice::on_reasoning(task, Some(seen));
+            Decision::no(vec![format!("reasoning does not help: {figures}")], advice)
+        }
+    }
+}
+
+/// Whether a question's answer would be kept: its vote, and that under each perturbation, reach the
+/// threshold and agree. The votes were held to the end, under no threshold of their own.
+fn survives(task: &Task, outcome: &Outcome) -> bool {
+    let verdict = &outcome.verdict;
+    verdict.kept
+        && verdict.agreement >= task.vote.threshold
+        && verdict.ballots.iter().all(|ballot| ballot.agreement >= task.vote.threshold)
+}
+
+/// After training: whether the distilled model's direct answers are better than the base model's,
+/// and than always giving the same answer, by more than luck explains.
+pub fn was_worth_it(task: &Task, e: &Evaluation, training: &Training) -> Decision {
+    let times = e.system2.tokens_per_sample.unwrap_or(0.0) / e.distilled.tokens_per_answer.max(1e-9);
+    let figures = format!(
+        "direct answers went from {:.1}% to {:.1}% (System 2 vote: {:.1}%) at 1/{times:.1} of the tokens of one reasoned sample, McNemar p = {:.2e}",
+        100.0 * e.system1.accuracy,
+        100.0 * e.distilled.accuracy,
+        100.0 * e.system2.accuracy,
+        e.mcnemar_p
+    );
+    let beats = |accuracy: f64, p: f64| e.distilled.accuracy > accuracy && p < SIGNIFICANT;
+    let (mut reasons, mut advice) = (Vec::new(), Vec::new());
+    if let Some(c) = e.constant.as_ref().filter(|c| !beats(c.accuracy, c.mcnemar_p)) {
+        reasons.push(format!(
+            "always answering \"{}\" is right {:.1}% of the time, no worse than luck explains (p = {:.2e})",
+            c.answer,
+            100.0 * c.accuracy,
+            c.mcnemar_p
+        ));
+    }
+    if !beats(e.system1.accuracy, e.mcnemar_p) {
+        reasons.push("no gain over the base model that luck does not explain".into());
+    }
+    let Some(last) = reasons.last_mut() else { return Decision::yes(figures) };
+    *last += &format!(": {figures}");
+    advice.extend(advice::on_no_gain(task, e, training));
+    Decision::no(reasons, advice)
+}
+
+#[cfg(test)]
+mod tests;

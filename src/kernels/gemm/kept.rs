@@ -1,0 +1,119 @@
+//! Weights kept packed, for products that are repeated with few rows.
+//!
+//! Sampling multiplies the same weights by a handful of rows, tens of times a second: too few rows
+//! to pay for unpacking them each time, as training does. So they are unpacked once, to `bf16`, the
+//! dequantized values rounded to 8 bits (a 4-bit weight was rounded to 4), and widened again in
+//! registers: two instructions for 32 weights, which then meet every row. Rows and sums are `f32`,
+//! where llama.cpp's own products round rows to 8-bit integers.
+
+use rayon::prelude::*;
+
+use super::kernel::{Kernel, Lane, Tile};
+use super::pack::{Left, View, pack_pairs};
+use super::{Shared, clipped};
+use crate::gguf::Rows;
+
+/// A weight matrix, packed.
+#[derive(Debug)]
+pub struct Kept {
+    /// `[panel][pair of inputs][width]`, two `bf16` a lane.
+    lanes: Vec<Lane>,
+    n_in: usize,
+    n_out: usize,
+}
+
+impl Kept {
+    /// Packs `weight`, on the current rayon pool.
+    ///
+    /// # Panics
+    /// If its rows have an odd length.
+    pub fn new(weight: Rows) -> Kept {
+        let (n_in, n_out) = (weight.cols, weight.rows);
+        assert!(n_in.is_multiple_of(2), "rows of {n_in} weights are not pairs");
+        let width = Kernel::of_kept().vector;
+        let mut lanes = vec![0; n_out.div_ceil(width) * width * n_in / 2];
+        lanes.par_chunks_mut(width * n_in / 2).enumerate().for_each(|(panel, lanes)| {
+            let rows = width.min(n_out - panel * width);
+            pack_pairs(weight, panel * width, rows, width, lanes);
+        });
+        Kept { lanes, n_in, n_out }
+    }
+
+    /// Bytes that a matrix of so many weights takes.
+    pub fn bytes(weights: usize) -> usize {
+        2 * weights
+    }
+
+    /// `y[n, n_out] = x[n, n_in] · Wᵀ`, on the current rayon pool. `left` is a buffer.
+    ///
+    /// # Panics
+    /// If the shapes do not fit.
+    pub fn product(&self, x: &[f32], n: usize, y: &mut [f32], left: &mut Left) {
+        assert!(x.len() == n * self.n_in && y.len() == n * self.n_out, "product shapes");
+        let kernel = Kernel::of_kept();
+        *left = std::mem::take(left).for_kernel(kernel);
+        left.pack_alone(View::new(x, n, self.n_in), 1.0);
+        let (width, pairs) = (kernel.vector, self.n_in / 2);
+        let c = Shared(y.as_mut_ptr());
+        let panels = self.n_out.div_ceil(width);
+        // Few and large tasks: a task of a small matrix is over in microseconds.
+        let each = panels.div_ceil(rayon::current_num_threads()).min(64);
+        self.lanes.par_chunks(each * width * pairs).enumerate().for_each(|(task, lanes)| {
+            let c = &c;
+            for (panel, lanes) in lanes.chunks_exact(width * pairs).enumerate() {
+                let from = (task * each + panel) * width;
+                for (p, m) in (0..n).step_by(left.height).enumerate() {
+                    let a = left.panel(p, 0, self.n_in);
+                    // SAFETY: rows m.. and columns from.. lie inside `y`, clipped to its size, and
+                    // no other task writes these columns; the panels hold `pairs` pairs.
+                    unsafe {
+                        let tile = Tile {
+                            a: a.as_ptr(),
+                            b: lanes.as_ptr(),
+                            b_stride: width,
+                            depth: pairs,
+                            c: c.0.add(m * self.n_out + from),
+                            c_stride: self.n_out,
+                            height: left.height,
+                            vectors: 1,
+                            overwrite: true,
+                        };
+                        clipped(kernel, &tile, left.height.min(n - m), width.min(self.n_out - from));
+                    }
+                }
+            }
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gguf::{QuantType, quantize_for_tests};
+    use crate::testing::random;
+
+    #[test]
+    fn a_kept_product_equals_the_sum_over_dequantized_weights_rounded_to_bf16() {
+        for (n, n_in, n_out) in [(1, 32, 5), (3, 64, 70), (16, 288, 96), (33, 96, 33)] {
+            let bytes = quantize_for_tests(QuantType::Q8_0, &random(n_in * n_out, 1), n_in);
+            let weight = Rows { ty: QuantType::Q8_0, data: &bytes, rows: n_out, cols: n_in };
+            let mut dense = vec![0.0; n_in * n_out];
+            QuantType::Q8_0.dequantize(&bytes, &mut dense);
+            let x = random(n * n_in, 2);
+            let mut y = vec![f32::NAN; n * n_out];
+            Kept::new(weight).product(&x, n, &mut y, &mut Left::default());
+            for i in 0..n {
+                for j in 0..n_out {
+                    let want: f64 = (0..n_in)
+                        .map(|k| {
+                            let w = half::bf16::from_f32(dense[j * n_in + k]);
+                            f64::from(x[i * n_in + k]) * f64::from(w.to_f32())
+                        })
+                        .sum();
+                    // f32 sums of 288 products below 0.25.
+                    assert!((f64::from(y[i * n_out + j]) - want).abs() < 1e-5, "{n} {n_in} {n_out}: {i} {j}");
+                }
+            }
+        }
+    }
+}
