@@ -114,7 +114,7 @@ void check(sn_status status, sn_error *&err) {
     if (status != SN_STATUS_OK) fail(sn_error_message(err, nullptr));
 }
 
-void distil(const Options &options, llama_model *model, llama_context *context) {
+void distill(const Options &options, llama_model *model, llama_context *context) {
     sn_llama_decoder mine;
     if (const char *why = sn_llama_decoder_init(&mine, model, context)) fail(why);
 
@@ -237,7 +237,7 @@ int main(int argc, char **argv) try {
     // As if it had served for a while: every page of the weights is in memory.
     answer(model, context, "Are you there?");
     print("before", memory(options.model));
-    distil(options, model, context);
+    distill(options, model, context);
     print("after", memory(options.model));
     if (!options.curate_only) use(options, model, context);
 

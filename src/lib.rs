@@ -67,5 +67,5 @@ pub mod vote;
 
 pub use cancel::Cancel;
 pub use error::{Error, Result};
-pub use model::Model;
+pub use model::ModelFile;
 pub use progress::{Progress, Silent, Stage, TrainStep, Update};

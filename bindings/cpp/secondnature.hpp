@@ -804,7 +804,7 @@ public:
     Result<std::string> curate(const CurateParams &params = {});
     /**
      * Whether distilling looks worth while, with held-out questions or, given null, without:
-     * "decision", of which "distil" is true or false.
+     * "decision", of which "distill" is true or false.
      */
     Result<std::string> judge(const Questions *eval = nullptr, const EvaluateParams &params = {});
     /** Trains the adapter on the kept answers, writes and verifies it: "training". */

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::curate::{self, Observer, Outcome, Plan, Sample};
+use crate::curate::{self, CurationPlan, Observer, Outcome, Sample};
 use crate::distill::EngineOptions;
 use crate::distill::base::{Base, Guest};
 use crate::engine::{Engine, Weights};
@@ -188,8 +188,13 @@ impl Manner {
                 tokens: direct.generated_tokens,
             });
         }
-        let plan =
-            Plan { task: &self.task, questions, seed: self.seed, stop_at_answer: true, verifier: None };
+        let plan = CurationPlan {
+            task: &self.task,
+            questions,
+            seed: self.seed,
+            stop_at_answer: true,
+            verifier: None,
+        };
         let earlier: [Result<Sample>; 0] = [];
         let outcomes = curate::curate(
             || base.engine_or(guest, None, &self.engine, &Silent),

@@ -5,14 +5,14 @@ use std::ffi::c_char;
 use super::boundary::{Poison, entry, hand_out, lend, place, release, text};
 use super::error::{Text, sn_error};
 use super::status::sn_status;
-use crate::Model;
+use crate::ModelFile;
 
 /// A model file that can be distilled.
 ///
 /// Ownership: the caller's; free it with sn_model_free(), after every call that uses it has
 /// returned. Threads: a `const sn_model *` may be used from any number of threads. Since 0.1.
 pub struct sn_model {
-    pub(super) model: Model,
+    pub(super) model: ModelFile,
     pub(super) poison: Poison,
     name: Text,
     architecture: Text,
@@ -38,7 +38,7 @@ pub unsafe extern "C" fn sn_model_open(
         // SAFETY: by the header's rules.
         let path = unsafe { text("path", path, path_len) }?;
         let out = place("out", out)?;
-        let model = Model::open(path)?;
+        let model = ModelFile::open(path)?;
         let handle = sn_model {
             name: Text::new(&model.name),
             architecture: Text::new(&model.architecture),

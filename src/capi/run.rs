@@ -178,13 +178,13 @@ pub unsafe extern "C" fn sn_run_curate(
 ///
 /// ```c
 /// status = sn_run_judge(run, held_out, NULL, &json, NULL, &err);
-/// if (status == SN_STATUS_OK && strstr(json, "\"distil\": true") == NULL) {
+/// if (status == SN_STATUS_OK && strstr(json, "\"distill\": true") == NULL) {
 ///     puts(json);                           (why not, and what to try)
 /// }
 /// sn_string_free(json);
 /// ```
 ///
-/// SN_STATUS_OK either way: `*json` is what report.json has under "decision", with the keys "distil"
+/// SN_STATUS_OK either way: `*json` is what report.json has under "decision", with the keys "distill"
 /// (true or false), "why", and where not, "reasons" and "advice".
 ///
 /// Errors: SN_STATUS_RUN before curation is finished; SN_STATUS_INPUT where a held-out question is a

@@ -1,44 +1,44 @@
-//! The source of requests: which step of which sample of which ballot is asked next.
+//! The source of requests: which step of which sample of which variant is asked next.
 //!
-//! A question is one ballot for itself and one for each perturbation of the task. They are voted on
-//! one after the other, so that a question that is lost on its first ballot costs no sample of the
+//! A question is one variant for itself and one for each perturbation of the task. They are voted on
+//! one after the other, so that a question that is lost on its first variant costs no sample of the
 //! others, whatever the engine's schedule; with the early stop switched off, all at once.
 
 use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
 
-use super::open::Open;
 use super::program::Program;
-use super::select::Selection;
-use super::{Earlier, Observer, Outcome, Plan, Sample, form_seed, sample_seed};
+use super::select::SelectionRecord;
+use super::variant::VariantState;
+use super::{CurationPlan, JournalEntry, Observer, Outcome, Sample, sample_seed, variant_seed};
 use crate::engine::{Completion, Request, Source, too_long};
 use crate::task::Question;
-use crate::vote::{Verdict, is_lost, unite};
+use crate::vote::{Verdict, combine_variants, rejects_question};
 use crate::{Error, Result};
 
-/// A ballot's place and a sample's index.
+/// A variant's place and a sample's index.
 type Key = (usize, usize);
 
 /// A selection that is being asked for.
-struct Picking {
-    ballot: usize,
+struct PendingSelection {
+    variant: usize,
     index: usize,
     seed: u64,
     shown: Vec<usize>,
 }
 
 pub struct Driver<'a> {
-    plan: &'a Plan<'a>,
-    /// The ballots of every question side by side, the question itself first.
-    open: Vec<Open<'a>>,
+    plan: &'a CurationPlan<'a>,
+    /// The variants of every question side by side, the question itself first.
+    open: Vec<VariantState<'a>>,
     /// What became of each question.
     outcomes: Vec<Option<Outcome>>,
-    /// Ballots before this one need no further samples.
-    first: usize,
+    /// Variants before this one need no further samples.
+    first_open: usize,
     programs: HashMap<Key, Program<'a>>,
-    /// Which call of which sample a request is; none where its ballot is closed.
+    /// Which call of which sample a request is; none where its variant is closed.
     calls: HashMap<u64, (Key, usize)>,
-    picking: HashMap<u64, Picking>,
+    pending_selections: HashMap<u64, PendingSelection>,
     /// Requests of programs under way, ready to be asked.
     ready: VecDeque<Request>,
     next_id: u64,
@@ -47,20 +47,21 @@ pub struct Driver<'a> {
 }
 
 impl<'a> Driver<'a> {
-    pub fn new(plan: &'a Plan<'a>, observer: &'a mut dyn Observer) -> Self {
-        let forms = &plan.task.perturbations;
-        let ballots = |question: &'a Question| {
-            let forms = forms.iter().map(Some);
-            std::iter::once(None).chain(forms).enumerate().map(move |(i, form)| Open::new(question, i, form))
+    pub fn new(plan: &'a CurationPlan<'a>, observer: &'a mut dyn Observer) -> Self {
+        let perturbations = &plan.task.perturbations;
+        let variants = |question: &'a Question| {
+            let perturbed = perturbations.iter().map(Some);
+            let variants = std::iter::once(None).chain(perturbed).enumerate();
+            variants.map(move |(index, perturbation)| VariantState::new(question, index, perturbation))
         };
         Driver {
             plan,
-            open: plan.questions.iter().flat_map(ballots).collect(),
+            open: plan.questions.iter().flat_map(variants).collect(),
             outcomes: plan.questions.iter().map(|_| None).collect(),
-            first: 0,
+            first_open: 0,
             programs: HashMap::new(),
             calls: HashMap::new(),
-            picking: HashMap::new(),
+            pending_selections: HashMap::new(),
             ready: VecDeque::new(),
             next_id: 0,
             failed: None,
@@ -69,17 +70,17 @@ impl<'a> Driver<'a> {
     }
 
     /// Takes what an earlier run finished.
-    pub fn resume(&mut self, earlier: impl IntoIterator<Item = Result<Earlier>>) -> Result<()> {
+    pub fn resume(&mut self, earlier: impl IntoIterator<Item = Result<JournalEntry>>) -> Result<()> {
         let index: HashMap<(&str, &str), usize> =
             self.open.iter().enumerate().map(|(i, b)| ((b.question.id.as_str(), b.name()), i)).collect();
         for item in earlier {
             match item? {
-                Earlier::Sample(sample) => {
+                JournalEntry::Sample(sample) => {
                     if let Some(i) = index.get(&(sample.question.as_str(), sample.perturbation.as_str())) {
                         self.open[*i].take(sample);
                     }
                 }
-                Earlier::Selection(selection) => {
+                JournalEntry::Selection(selection) => {
                     if let Some(i) =
                         index.get(&(selection.question.as_str(), selection.perturbation.as_str()))
                     {
@@ -104,17 +105,17 @@ impl<'a> Driver<'a> {
         self.outcomes.into_iter().zip(self.plan.questions).map(|(o, q)| o.ok_or_else(|| left(q))).collect()
     }
 
-    /// Ballots of a question.
+    /// Variants of a question.
     fn width(&self) -> usize {
         self.plan.task.perturbations.len() + 1
     }
 
-    /// Whether nothing more is wanted for ballot `i`.
+    /// Whether nothing more is wanted for variant `i`.
     fn is_closed(&self, i: usize) -> bool {
         self.open[i].outcome.is_some() || self.outcomes[i / self.width()].is_some()
     }
 
-    /// Counts what is there of ballot `i`, and settles its question when that suffices.
+    /// Counts what is there of variant `i`, and settles its question when that suffices.
     fn count(&mut self, i: usize) -> Result<()> {
         if self.is_closed(i) {
             return Ok(());
@@ -125,81 +126,82 @@ impl<'a> Driver<'a> {
         if self.open[i].outcome.is_none() { Ok(()) } else { self.close(i) }
     }
 
-    /// Settles the question of ballot `i`, which has its outcome, when that suffices.
+    /// Settles the question of variant `i`, which has its outcome, when that suffices.
     fn close(&mut self, i: usize) -> Result<()> {
         self.drop_work(i..i + 1);
-        self.conclude(i / self.width())
+        self.settle_question(i / self.width())
     }
 
-    /// Forgets the samples of `ballots` that are under way.
-    fn drop_work(&mut self, ballots: Range<usize>) {
-        self.programs.retain(|(ballot, _), _| !ballots.contains(ballot));
-        self.calls.retain(|_, ((ballot, _), _)| !ballots.contains(ballot));
+    /// Forgets the samples of `variants` that are under way.
+    fn drop_work(&mut self, variants: Range<usize>) {
+        self.programs.retain(|(variant, _), _| !variants.contains(variant));
+        self.calls.retain(|_, ((variant, _), _)| !variants.contains(variant));
     }
 
-    /// Settles `question` if its ballots suffice: all of them, or those up to the first lost one.
-    fn conclude(&mut self, question: usize) -> Result<()> {
+    /// Settles `question` if its variants suffice: all of them, or those up to the first lost one.
+    fn settle_question(&mut self, question: usize) -> Result<()> {
         let width = self.width();
         let all = question * width..(question + 1) * width;
-        let ballots = &self.open[all.clone()];
-        let votes: Vec<&Verdict> = ballots.iter().map_while(|b| Some(&b.outcome.as_ref()?.verdict)).collect();
-        let lost = votes.iter().position(|vote| is_lost(votes[0], vote));
-        let asked = match lost.filter(|_| self.plan.task.vote.give_up) {
+        let variants = &self.open[all.clone()];
+        let votes: Vec<&Verdict> =
+            variants.iter().map_while(|b| Some(&b.outcome.as_ref()?.verdict)).collect();
+        let lost = votes.iter().position(|vote| rejects_question(votes[0], vote));
+        let asked = match lost.filter(|_| self.plan.task.vote.early_abandon) {
             Some(lost) => lost + 1,
             None if votes.len() == width => width,
             None => return Ok(()),
         };
         let (mut votes, mut samples, mut selections) = (Vec::new(), Vec::new(), Vec::new());
-        for ballot in &mut self.open[all.clone()] {
-            ballot.forget();
-            if let Some(outcome) = ballot.outcome.take().filter(|_| ballot.form < asked) {
+        for variant in &mut self.open[all.clone()] {
+            variant.release_texts();
+            if let Some(outcome) = variant.outcome.take().filter(|_| variant.index < asked) {
                 votes.push(outcome.verdict);
                 samples.extend(outcome.samples);
                 selections.extend(outcome.selections);
             }
         }
-        let verdict = unite(&self.plan.task.perturbations, votes)
-            .ok_or_else(|| Error::Internal("a question without a ballot".into()))?;
+        let verdict = combine_variants(&self.plan.task.perturbations, votes)
+            .ok_or_else(|| Error::Internal("a question without a variant".into()))?;
         self.observer.settled(&verdict)?;
         self.outcomes[question] = Some(Outcome { verdict, samples, selections });
         self.drop_work(all);
         Ok(())
     }
 
-    /// Whether something of ballot `i` is to be started now.
-    fn wants(&self, i: usize) -> bool {
-        let (ballot, rule) = (&self.open[i], &self.plan.task.vote);
-        let its_turn = ballot.form == 0 || !rule.give_up || self.open[i - 1].outcome.is_some();
+    /// Whether something of variant `i` is to be started now.
+    fn can_start(&self, i: usize) -> bool {
+        let (variant, rule) = (&self.open[i], &self.plan.task.vote);
+        let its_turn = variant.index == 0 || !rule.early_abandon || self.open[i - 1].outcome.is_some();
         if self.is_closed(i) || !its_turn {
             return false;
         }
-        if let Some(selecting) = &ballot.selecting {
+        if let Some(selecting) = &variant.selecting {
             return selecting.has_next();
         }
-        let ahead = ballot.finished.range(ballot.counted..).count();
-        ballot.next < rule.samples && ballot.running + ahead < ballot.wanted_now(rule)
+        let ahead = variant.finished.range(variant.counted..).count();
+        variant.next < rule.samples && variant.running + ahead < variant.wanted_now(rule)
     }
 
-    /// Starts a sample of ballot `i`, or a selection.
+    /// Starts a sample of variant `i`, or a selection.
     fn start(&mut self, i: usize) -> Result<()> {
         if self.open[i].selecting.is_some() {
             return self.start_selection(i);
         }
-        let ballot = &mut self.open[i];
-        while ballot.finished.contains_key(&ballot.next) {
-            ballot.next += 1;
+        let variant = &mut self.open[i];
+        while variant.finished.contains_key(&variant.next) {
+            variant.next += 1;
         }
-        let index = ballot.next;
-        ballot.next += 1;
-        ballot.running += 1;
-        let seed = form_seed(self.plan.seed, ballot.name());
-        let program = Program::new(self.plan.task, ballot.asked()?, ballot.name(), seed, index);
+        let index = variant.next;
+        variant.next += 1;
+        variant.running += 1;
+        let seed = variant_seed(self.plan.seed, variant.name());
+        let program = Program::new(self.plan.task, variant.asked()?, variant.name(), seed, index);
         self.programs.insert((i, index), program);
-        self.go_on((i, index))
+        self.advance((i, index))
     }
 
     /// Asks for the next step of a sample, or counts the sample where its program is over.
-    fn go_on(&mut self, key: Key) -> Result<()> {
+    fn advance(&mut self, key: Key) -> Result<()> {
         let Some(program) = self.programs.get_mut(&key) else { return Ok(()) };
         let requests = program.next_calls()?;
         if requests.is_empty() {
@@ -225,7 +227,7 @@ impl<'a> Driver<'a> {
 
     fn next_ready(&mut self) -> Option<Request> {
         while let Some(request) = self.ready.pop_front() {
-            if self.calls.contains_key(&request.id) || self.picking.contains_key(&request.id) {
+            if self.calls.contains_key(&request.id) || self.pending_selections.contains_key(&request.id) {
                 return Some(request);
             }
         }
@@ -242,26 +244,27 @@ impl<'a> Driver<'a> {
         let shown = selecting.order(seed);
         let request = selecting.request(self.next_id, self.plan.task, &question, &shown, seed)?;
         self.next_id += 1;
-        self.picking.insert(request.id, Picking { ballot: i, index, seed, shown });
+        self.pending_selections.insert(request.id, PendingSelection { variant: i, index, seed, shown });
         self.ready.push_back(request);
         Ok(())
     }
 
     fn seed(&self, i: usize, index: usize, step: usize) -> u64 {
-        let ballot = &self.open[i];
-        sample_seed(form_seed(self.plan.seed, ballot.name()), &ballot.question.id, index, step)
+        let variant = &self.open[i];
+        sample_seed(variant_seed(self.plan.seed, variant.name()), &variant.question.id, index, step)
     }
 
-    fn finished_selection(&mut self, picking: Picking, completion: Completion) -> Result<()> {
-        let i = picking.ballot;
+    fn finished_selection(&mut self, picking: PendingSelection, completion: Completion) -> Result<()> {
+        let i = picking.variant;
         if self.is_closed(i) {
             return Ok(());
         }
-        let ballot = &mut self.open[i];
-        let (id, name) = (&ballot.question.id, ballot.name());
-        let selection = Selection::of(id, name, (picking.index, picking.seed), picking.shown, completion);
+        let variant = &mut self.open[i];
+        let (id, name) = (&variant.question.id, variant.name());
+        let selection =
+            SelectionRecord::of(id, name, (picking.index, picking.seed), picking.shown, completion);
         self.observer.selection(&selection)?;
-        if let Some(selecting) = &mut ballot.selecting {
+        if let Some(selecting) = &mut variant.selecting {
             selecting.take(selection);
         }
         self.count(i)
@@ -283,10 +286,10 @@ impl Source for Driver<'_> {
         if let Some(request) = self.next_ready() {
             return Some(request);
         }
-        while self.first < self.open.len() && self.is_closed(self.first) {
-            self.first += 1;
+        while self.first_open < self.open.len() && self.is_closed(self.first_open) {
+            self.first_open += 1;
         }
-        let chosen = (self.first..self.open.len()).find(|i| self.wants(*i))?;
+        let chosen = (self.first_open..self.open.len()).find(|i| self.can_start(*i))?;
         match self.start(chosen) {
             Ok(()) => self.next_ready(),
             Err(error) => {
@@ -297,27 +300,27 @@ impl Source for Driver<'_> {
     }
 
     fn finished(&mut self, completion: Completion) -> Result<()> {
-        if let Some(picking) = self.picking.remove(&completion.id) {
+        if let Some(picking) = self.pending_selections.remove(&completion.id) {
             return self.finished_selection(picking, completion);
         }
-        // Nothing is known of it where its ballot was closed while this was under way.
+        // Nothing is known of it where its variant was closed while this was under way.
         let Some((key, call)) = self.calls.remove(&completion.id) else { return Ok(()) };
         let Some(program) = self.programs.get_mut(&key) else { return Ok(()) };
-        if program.take(call, completion) { self.go_on(key) } else { Ok(()) }
+        if program.take(call, completion) { self.advance(key) } else { Ok(()) }
     }
 
     /// A selection shows all responses, which nobody bounds: where they do not fit, the question is
     /// lost. A sample's prompt is the task's own, and its author is told.
     fn too_long(&mut self, id: u64, tokens: usize, limit: usize) -> Result<()> {
-        if let Some(Picking { ballot, .. }) = self.picking.remove(&id) {
-            if !self.is_closed(ballot) {
-                self.open[ballot].cannot_select(&self.plan.task.vote, (tokens, limit));
-                self.close(ballot)?;
+        if let Some(PendingSelection { variant, .. }) = self.pending_selections.remove(&id) {
+            if !self.is_closed(variant) {
+                self.open[variant].cannot_select(&self.plan.task.vote, (tokens, limit));
+                self.close(variant)?;
             }
             return Ok(());
         }
-        let Some(((ballot, _), _)) = self.calls.get(&id) else { return Ok(()) };
-        let question = &self.open[*ballot].question.id;
+        let Some(((variant, _), _)) = self.calls.get(&id) else { return Ok(()) };
+        let question = &self.open[*variant].question.id;
         Err(Error::input(format!("question {question:?}"), too_long(tokens, limit)))
     }
 
@@ -327,11 +330,11 @@ impl Source for Driver<'_> {
                 .calls
                 .get(&id)
                 .and_then(|(key, _)| self.programs.get(key))
-                .is_some_and(|program| program.is_last() && self.plan.task.complete2(text))
+                .is_some_and(|program| program.is_last() && self.plan.task.reasoned_is_complete(text))
     }
 
     fn wanted(&self, id: u64) -> bool {
         self.calls.contains_key(&id)
-            || self.picking.get(&id).is_some_and(|picking| !self.is_closed(picking.ballot))
+            || self.pending_selections.get(&id).is_some_and(|picking| !self.is_closed(picking.variant))
     }
 }

@@ -5,12 +5,12 @@
 //! not depend on how the engine scheduled them; samples that turn out not to be needed are dropped.
 
 mod driver;
-mod open;
 mod program;
 mod select;
 mod summary;
+mod variant;
 
-pub use select::Selection;
+pub use select::SelectionRecord;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 pub use summary::{Curation, Stops};
@@ -65,11 +65,11 @@ pub struct Sample {
 
 /// What is kept of a sample once it has voted: everything but its texts, which the observer has.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Voted {
-    /// Which form of the question was asked: 0 is the question itself, the others are the task's
+pub struct VoteSummary {
+    /// Which variant of the question was asked: 0 is the question itself, the others are the task's
     /// perturbations in their order.
-    pub form: usize,
-    /// Its index among the form's samples, from 0.
+    pub variant: usize,
+    /// Its index among the variant's samples, from 0.
     pub index: usize,
     /// The answer to the question itself that it voted for, if any.
     pub answer: Option<Answer>,
@@ -83,9 +83,9 @@ pub struct Voted {
 
 /// What is kept of a selection once it has voted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Selected {
-    /// Which form of the question was asked, as in [`Voted`].
-    pub form: usize,
+pub struct SelectionCost {
+    /// Which variant of the question was asked, as in [`VoteSummary`].
+    pub variant: usize,
     /// Tokens of its prompt.
     pub prompt_tokens: usize,
     /// Tokens sampled.
@@ -97,26 +97,26 @@ pub struct Selected {
 pub struct Outcome {
     /// The vote.
     pub verdict: Verdict,
-    /// The samples that voted, those of each form together.
-    pub samples: Vec<Voted>,
+    /// The samples that voted, those of each variant together.
+    pub samples: Vec<VoteSummary>,
     /// The selections among their responses, where the vote is a universal one.
-    pub selections: Vec<Selected>,
+    pub selections: Vec<SelectionCost>,
 }
 
 impl Outcome {
     /// The samples of the question itself.
-    pub fn own_samples(&self) -> impl Iterator<Item = &Voted> {
-        self.samples.iter().filter(|sample| sample.form == 0)
+    pub fn own_samples(&self) -> impl Iterator<Item = &VoteSummary> {
+        self.samples.iter().filter(|sample| sample.variant == 0)
     }
 
     /// Every token sampled to answer the question itself.
     pub fn own_tokens(&self) -> usize {
-        let selections = self.selections.iter().filter(|selection| selection.form == 0);
+        let selections = self.selections.iter().filter(|selection| selection.variant == 0);
         self.own_samples().map(|sample| sample.generated_tokens).sum::<usize>()
             + selections.map(|selection| selection.generated_tokens).sum::<usize>()
     }
 
-    /// Every token sampled, for all forms.
+    /// Every token sampled, for all variants.
     pub fn all_tokens(&self) -> usize {
         self.samples.iter().map(|sample| sample.generated_tokens).sum::<usize>()
             + self.selections.iter().map(|selection| selection.generated_tokens).sum::<usize>()
@@ -128,7 +128,7 @@ pub trait Observer {
     /// A sample finished; keep it before returning, so that it is not sampled again.
     fn sample(&mut self, sample: &Sample) -> Result<()>;
     /// A selection finished, in a universal vote; keep it as well.
-    fn selection(&mut self, _selection: &Selection) -> Result<()> {
+    fn selection(&mut self, _selection: &SelectionRecord) -> Result<()> {
         Ok(())
     }
     /// A question is settled.
@@ -157,28 +157,28 @@ impl std::fmt::Debug for dyn Verifier + '_ {
 
 /// What an earlier run finished.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Earlier {
+pub enum JournalEntry {
     /// A line of `samples.jsonl`.
     Sample(Sample),
     /// A line of `selections.jsonl`.
-    Selection(Selection),
+    Selection(SelectionRecord),
 }
 
-impl From<Sample> for Earlier {
-    fn from(sample: Sample) -> Earlier {
-        Earlier::Sample(sample)
+impl From<Sample> for JournalEntry {
+    fn from(sample: Sample) -> JournalEntry {
+        JournalEntry::Sample(sample)
     }
 }
 
-impl From<Selection> for Earlier {
-    fn from(selection: Selection) -> Earlier {
-        Earlier::Selection(selection)
+impl From<SelectionRecord> for JournalEntry {
+    fn from(selection: SelectionRecord) -> JournalEntry {
+        JournalEntry::Selection(selection)
     }
 }
 
 /// What is sampled.
 #[derive(Debug)]
-pub struct Plan<'a> {
+pub struct CurationPlan<'a> {
     /// The task whose program is sampled.
     pub task: &'a Task,
     /// Its questions.
@@ -199,8 +199,8 @@ pub struct Plan<'a> {
 /// The engine's and the observer's; [`Error::Cancelled`]. What was observed before stays valid.
 pub fn curate<'e, E: Engine + ?Sized + 'e>(
     engine: impl FnOnce() -> Result<&'e mut E>,
-    plan: &Plan,
-    earlier: impl IntoIterator<Item = Result<impl Into<Earlier>>>,
+    plan: &CurationPlan,
+    earlier: impl IntoIterator<Item = Result<impl Into<JournalEntry>>>,
     observer: &mut dyn Observer,
     cancel: &Cancel,
 ) -> Result<Vec<Outcome>> {
@@ -234,8 +234,8 @@ pub fn item_seed(seed: u64, question: &str, index: usize, step: usize, item: usi
     u64::from_le_bytes(hash[..8].try_into().expect("SHA-256 has 32 bytes"))
 }
 
-/// The seed of all samples of one form of the questions: `seed` itself for the questions as they are.
-pub fn form_seed(seed: u64, perturbation: &str) -> u64 {
+/// The seed of all samples of one variant of the questions: `seed` itself for the questions as they are.
+pub fn variant_seed(seed: u64, perturbation: &str) -> u64 {
     if perturbation == UNPERTURBED {
         return seed;
     }

@@ -15,9 +15,9 @@ use crate::task::{Output, Part, Question, Step, Task};
 pub struct Program<'a> {
     task: &'a Task,
     question: Cow<'a, Question>,
-    /// The form of the question, in journals.
-    form: &'a str,
-    /// That of all samples of this form.
+    /// The variant of the question, in journals.
+    variant: &'a str,
+    /// That of all samples of this variant.
     seed: u64,
     index: usize,
     /// Steps begun; all but the last of them are finished.
@@ -37,17 +37,17 @@ struct Call {
 }
 
 impl<'a> Program<'a> {
-    /// Sample `index` of `question`, which is in the form of that name, before its first step.
+    /// Sample `index` of `question`, which is in the variant of that name, before its first step.
     pub fn new(
         task: &'a Task,
         question: Cow<'a, Question>,
-        form: &'a str,
+        variant: &'a str,
         seed: u64,
         index: usize,
     ) -> Program<'a> {
         let (calls, records) = (vec![], vec![]);
         let (finish, confidence) = (Finish::EndOfTurn, None);
-        Program { task, question, form, seed, index, begun: 0, calls, records, finish, confidence }
+        Program { task, question, variant, seed, index, begun: 0, calls, records, finish, confidence }
     }
 
     /// The requests of the next step, once the one before it has ended; none where the program is
@@ -141,9 +141,9 @@ impl<'a> Program<'a> {
         Sample {
             question: self.question.id.clone(),
             index: self.index,
-            perturbation: self.form.into(),
+            perturbation: self.variant.into(),
             seed: sample_seed(self.seed, &self.question.id, self.index, 0),
-            answer: last.and_then(|last| self.task.extract2(&last.text)),
+            answer: last.and_then(|last| self.task.read_reasoned(&last.text)),
             rejected: false,
             confidence: self.confidence,
             finish: self.finish,

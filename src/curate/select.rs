@@ -11,18 +11,18 @@ use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
-use super::Selected;
+use super::SelectionCost;
 use crate::Result;
 use crate::engine::{Completion, Message, Request, Sampling};
 use crate::task::{Answer, Question, Step, Task, read_number};
 use crate::vote::Tally;
 
 /// A number, and the end of the turn.
-const MOST_TOKENS: usize = 8;
+const MAX_TOKENS: usize = 8;
 
 /// A finished selection: a line of `selections.jsonl`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Selection {
+pub struct SelectionRecord {
     /// The question's id.
     pub question: String,
     /// Which perturbation of the question was asked; `none` is the question itself.
@@ -51,19 +51,19 @@ pub struct Response {
     pub text: String,
 }
 
-/// The selections of one ballot, under way.
-pub struct Selecting {
+/// The selections of one variant, under way.
+pub struct SelectionRound {
     responses: Vec<Response>,
     wanted: usize,
     next: usize,
-    finished: BTreeMap<usize, Selection>,
+    finished: BTreeMap<usize, SelectionRecord>,
 }
 
-impl Selecting {
+impl SelectionRound {
     /// Counts those of `earlier` that chose among the same responses: a run that is resumed with
     /// more samples selects anew.
-    pub fn new(responses: Vec<Response>, earlier: Vec<Selection>, wanted: usize) -> Selecting {
-        let mut selecting = Selecting { responses, wanted, next: 0, finished: BTreeMap::new() };
+    pub fn new(responses: Vec<Response>, earlier: Vec<SelectionRecord>, wanted: usize) -> SelectionRound {
+        let mut selecting = SelectionRound { responses, wanted, next: 0, finished: BTreeMap::new() };
         let now: Vec<usize> = selecting.responses.iter().map(|response| response.sample).collect();
         for selection in earlier.into_iter().filter(|selection| selection.index < wanted) {
             let mut then = selection.shown.clone();
@@ -86,7 +86,7 @@ impl Selecting {
         Some(index)
     }
 
-    /// Whether [`Selecting::next`] has one.
+    /// Whether [`SelectionRound::next`] has one.
     pub fn has_next(&self) -> bool {
         (self.next..self.wanted).any(|index| !self.finished.contains_key(&index))
     }
@@ -116,7 +116,7 @@ impl Selecting {
         Ok(Request { id, messages, thinking: false, sampling, seed })
     }
 
-    pub fn take(&mut self, selection: Selection) {
+    pub fn take(&mut self, selection: SelectionRecord) {
         self.finished.entry(selection.index).or_insert(selection);
     }
 
@@ -135,21 +135,21 @@ impl Selecting {
     }
 
     /// What the selections took.
-    pub fn costs(&self, form: usize) -> Vec<Selected> {
-        let cost = |s: &Selection| Selected {
-            form,
+    pub fn costs(&self, variant: usize) -> Vec<SelectionCost> {
+        let cost = |s: &SelectionRecord| SelectionCost {
+            variant,
             prompt_tokens: s.prompt_tokens,
             generated_tokens: s.generated_tokens,
         };
         self.finished.values().map(cost).collect()
     }
 
-    fn picked(&self, selection: &Selection) -> Option<&Response> {
+    fn picked(&self, selection: &SelectionRecord) -> Option<&Response> {
         self.responses.iter().find(|response| Some(response.sample) == selection.picked)
     }
 }
 
-impl Selection {
+impl SelectionRecord {
     /// What `completion` of a selection that showed `shown` says.
     pub fn of(
         question: &str,
@@ -157,8 +157,8 @@ impl Selection {
         (index, seed): (usize, u64),
         shown: Vec<usize>,
         completion: Completion,
-    ) -> Selection {
-        Selection {
+    ) -> SelectionRecord {
+        SelectionRecord {
             question: question.into(),
             perturbation: perturbation.into(),
             index,
@@ -176,7 +176,7 @@ impl Selection {
 fn sampling(last: &Step, most: usize) -> Sampling {
     Sampling {
         temperature: last.temperature,
-        max_tokens: MOST_TOKENS,
+        max_tokens: MAX_TOKENS,
         choices: (1..=most).map(|number| number.to_string()).collect(),
         ..Sampling::default()
     }

@@ -45,7 +45,7 @@ pub struct Log(
     pub Vec<Verdict>,
     /// Cancels after so many samples.
     pub Option<(usize, Cancel)>,
-    pub Vec<Selection>,
+    pub Vec<SelectionRecord>,
 );
 
 impl Observer for Log {
@@ -58,7 +58,7 @@ impl Observer for Log {
         }
         Ok(())
     }
-    fn selection(&mut self, selection: &Selection) -> Result<()> {
+    fn selection(&mut self, selection: &SelectionRecord) -> Result<()> {
         self.3.push(selection.clone());
         Ok(())
     }
@@ -72,7 +72,8 @@ fn run(earlier: Vec<Sample>, log: &mut Log) -> Result<Vec<Outcome>> {
     let cancel = log.2.as_ref().map_or_else(Cancel::new, |(_, c)| c.clone());
     let engine = &mut engine();
     let (task, questions) = (task(), questions());
-    let plan = Plan { task: &task, questions: &questions, seed: 7, stop_at_answer: true, verifier: None };
+    let plan =
+        CurationPlan { task: &task, questions: &questions, seed: 7, stop_at_answer: true, verifier: None };
     curate(move || Ok(engine), &plan, earlier.into_iter().map(Ok), log, &cancel)
 }
 
@@ -145,7 +146,7 @@ fn fan_out() -> Task {
         r#"{"name": "t", "system1": {"prompt": "{{ question }}"},
             "system2": [
                 {"name": "points", "prompt": "List: {{ question }}"},
-                {"name": "judge", "for_each": "points", "items": {"most": 3}, "prompt": "Judge {{ item }}"},
+                {"name": "judge", "for_each": "points", "items": {"max_items": 3}, "prompt": "Judge {{ item }}"},
                 {"name": "merge", "thinking": true,
                  "prompt": "{% for part in judge %}[{{ part.item }}: {{ part.output }}]{% endfor %}"}
             ],
@@ -206,7 +207,8 @@ fn run_fan_out<E: Engine>(
 ) -> (Vec<Outcome>, E) {
     let (task, questions) =
         (fan_out(), ids.iter().map(|id| Question::new(*id, *id, vec![])).collect::<Vec<_>>());
-    let plan = Plan { task: &task, questions: &questions, seed: 7, stop_at_answer: true, verifier: None };
+    let plan =
+        CurationPlan { task: &task, questions: &questions, seed: 7, stop_at_answer: true, verifier: None };
     let earlier = earlier.into_iter().map(Ok);
     let outcomes = curate(|| Ok(&mut engine), &plan, earlier, log, &Cancel::new()).unwrap();
     (outcomes, engine)
@@ -281,7 +283,8 @@ fn a_thought_that_came_to_no_end_is_no_answer() {
     let mut task = fan_out();
     task.system2[2].max_tokens = 3;
     let questions = [Question::new("q", "q", vec![])];
-    let plan = Plan { task: &task, questions: &questions, seed: 7, stop_at_answer: true, verifier: None };
+    let plan =
+        CurationPlan { task: &task, questions: &questions, seed: 7, stop_at_answer: true, verifier: None };
     for (text, answer) in
         [("<think>yes it may", None), ("<think>hm</think> yes", Some("yes")), ("yes", Some("yes"))]
     {

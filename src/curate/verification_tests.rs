@@ -123,10 +123,10 @@ fn run_on(
     task: &Task,
     questions: &[Question],
     verifier: Option<&dyn Verifier>,
-    earlier: Vec<Earlier>,
+    earlier: Vec<JournalEntry>,
     log: &mut Log,
 ) -> Result<Vec<Outcome>> {
-    let plan = Plan { task, questions, seed: 7, stop_at_answer: true, verifier };
+    let plan = CurationPlan { task, questions, seed: 7, stop_at_answer: true, verifier };
     let cancel = log.2.as_ref().map_or_else(Cancel::new, |(_, cancel)| cancel.clone());
     curate(move || Ok(engine), &plan, earlier.into_iter().map(Ok), log, &cancel)
 }
@@ -145,12 +145,12 @@ fn a_question_is_kept_where_its_answer_survives_every_perturbation() {
     let outcomes = judged(JUDGE, &mut log);
     let fair = said(&outcomes, "fair");
     assert!(fair.kept, "{}", fair.reason);
-    let ballots: Vec<_> = fair
-        .ballots
+    let variants: Vec<_> = fair
+        .variants
         .iter()
         .map(|b| (b.perturbation.as_str(), b.answer.as_ref().unwrap().text.as_str(), b.n))
         .collect();
-    assert_eq!(ballots, [("none", "A", 4), ("swap", "A", 4), ("polite", "A", 4)]);
+    assert_eq!(variants, [("none", "A", 4), ("swap", "A", 4), ("polite", "A", 4)]);
 
     let first = said(&outcomes, "first");
     assert_eq!((first.kept, first.reason.as_str()), (false, "swap says B where the question itself says A"));
@@ -167,13 +167,13 @@ fn a_lost_ballot_costs_no_sample_of_those_after_it() {
     let outcomes = judged(JUDGE, &mut log);
     let asked = |id: &str, form: &str| log.0.iter().any(|s| s.question == id && s.perturbation == form);
     assert!(!asked("mute", "swap") && asked("first", "swap") && !asked("first", "polite"));
-    assert_eq!(said(&outcomes, "mute").ballots.len(), 1);
+    assert_eq!(said(&outcomes, "mute").variants.len(), 1);
     assert_eq!(said(&outcomes, "mute").stop, StopReason::Abandoned);
 
-    let to_the_end = JUDGE.replace("\"min_samples\"", "\"give_up\": false, \"min_samples\"");
+    let to_the_end = JUDGE.replace("\"min_samples\"", "\"early_abandon\": false, \"min_samples\"");
     let outcomes = judged(&to_the_end, &mut Log::default());
-    assert!(outcomes.iter().all(|o| o.verdict.ballots.len() == 3));
-    assert_eq!(said(&outcomes, "first").ballots[2].n, 4);
+    assert!(outcomes.iter().all(|o| o.verdict.variants.len() == 3));
+    assert_eq!(said(&outcomes, "first").variants[2].n, 4);
 }
 
 #[test]
@@ -190,13 +190,13 @@ fn samples_of_the_question_itself_are_those_there_would_be_without_perturbations
     with.sort_by_key(|s| (s.question.clone(), s.index));
     without.sort_by_key(|s| (s.question.clone(), s.index));
     assert_eq!(with, without);
-    assert_ne!(form_seed(7, "swap"), form_seed(7, "polite"));
-    assert_eq!(form_seed(7, UNPERTURBED), 7);
+    assert_ne!(variant_seed(7, "swap"), variant_seed(7, "polite"));
+    assert_eq!(variant_seed(7, UNPERTURBED), 7);
 }
 
 #[test]
 fn no_schedule_changes_a_verdict() {
-    let give_all = JUDGE.replace("\"min_samples\"", "\"give_up\": false, \"min_samples\"");
+    let give_all = JUDGE.replace("\"min_samples\"", "\"early_abandon\": false, \"min_samples\"");
     let by_confidence = JUDGE.replace("\"min_samples\"", "\"weights\": \"confidence\", \"min_samples\"");
     for (json, questions, answer) in [
         (JUDGE, pairs(), judge as fn(&Request) -> String),
@@ -225,7 +225,8 @@ fn an_interrupted_run_with_perturbations_resumes_to_the_same_verdicts() {
         assert!(matches!(cut, Err(Error::Cancelled)));
         // As it comes back from the journal.
         let lines: Vec<String> = first.0.iter().map(|s| serde_json::to_string(s).unwrap()).collect();
-        let earlier = lines.iter().map(|line| Earlier::Sample(serde_json::from_str(line).unwrap())).collect();
+        let earlier =
+            lines.iter().map(|line| JournalEntry::Sample(serde_json::from_str(line).unwrap())).collect();
         let mut second = Log::default();
         let resumed =
             run_on(&mut Scripted::new(judge), &task(JUDGE), &pairs(), None, earlier, &mut second).unwrap();
@@ -240,7 +241,7 @@ fn a_sample_keeps_its_confidence_and_a_resumed_run_weighs_by_it() {
     let json = r#"{"name": "t", "system1": {"prompt": "{{ question }}"},
         "system2": [{"prompt": "{{ question }}", "temperature": 1.0}],
         "answer": {"kind": "choice", "choices": ["yes", "no"]},
-        "vote": {"samples": 8, "threshold": 0.75, "min_samples": 4, "confidence": 1.0, "give_up": false,
+        "vote": {"samples": 8, "threshold": 0.75, "min_samples": 4, "confidence": 1.0, "early_abandon": false,
             "weights": "confidence"}}"#;
     let questions = [Question::new("q", "q", vec![])];
     // It says no half of the time, and is sure only when it says yes. Long texts must not weigh
@@ -254,7 +255,8 @@ fn a_sample_keeps_its_confidence_and_a_resumed_run_weighs_by_it() {
     let mut log = Log::default();
     let mut task = task(json);
     task.system2[0].max_tokens = 1000;
-    let plan = Plan { task: &task, questions: &questions, seed: 7, stop_at_answer: false, verifier: None };
+    let plan =
+        CurationPlan { task: &task, questions: &questions, seed: 7, stop_at_answer: false, verifier: None };
     let none: [Result<Sample>; 0] = [];
     let outcomes = curate(|| Ok(&mut engine), &plan, none, &mut log, &Cancel::new()).unwrap();
     let yes = log.0.iter().filter(|s| s.answer.as_ref().unwrap().key == "yes").count();
@@ -295,10 +297,10 @@ fn a_resumed_run_repeats_no_selection_but_those_among_other_responses() {
     let mut log = Log::default();
     let task = task(FREE);
     let whole = run_on(&mut Scripted::new(writer), &task, &texts(), None, vec![], &mut log).unwrap();
-    let earlier = |selections: usize| -> Vec<Earlier> {
+    let earlier = |selections: usize| -> Vec<JournalEntry> {
         let selections = log.3.iter().take(selections).map(|s| serde_json::to_string(s).unwrap());
-        let selections = selections.map(|line| Earlier::Selection(serde_json::from_str(&line).unwrap()));
-        log.0.iter().cloned().map(Earlier::Sample).chain(selections).collect()
+        let selections = selections.map(|line| JournalEntry::Selection(serde_json::from_str(&line).unwrap()));
+        log.0.iter().cloned().map(JournalEntry::Sample).chain(selections).collect()
     };
     for kept in [0, 3, 10] {
         let mut again = Log::default();
@@ -332,7 +334,7 @@ fn responses_too_long_to_select_among_lose_their_question_and_no_other() {
     assert!(said(&outcomes, "tea").kept && said(&outcomes, "same").kept);
     assert!(log.3.iter().all(|selection| selection.question == "tea"), "no selection of the long ones");
 
-    let earlier = log.0.iter().cloned().map(Earlier::Sample).collect();
+    let earlier = log.0.iter().cloned().map(JournalEntry::Sample).collect();
     let resumed = run_on(&mut engine, &task, &questions, None, earlier, &mut Log::default()).unwrap();
     assert_eq!(resumed, outcomes, "a resumed run finds the same");
 }
@@ -372,7 +374,7 @@ fn a_verifier_is_asked_once_for_each_answer_and_what_it_rejects_has_none() {
     assert_eq!(asked, log.0.iter().filter(|s| s.answer.is_some()).count());
     assert!(verifier.0.lock().unwrap().contains(&("bad".into(), "A".into(), "A".into())), "the swapped form");
 
-    let earlier = log.0.iter().cloned().map(Earlier::Sample).collect();
+    let earlier = log.0.iter().cloned().map(JournalEntry::Sample).collect();
     let resumed =
         run_on(&mut Scripted::new(judge), &task, &pairs, Some(&verifier), earlier, &mut Log::default())
             .unwrap();

@@ -36,7 +36,7 @@ use crate::{Error, Result};
 /// Which part of a kind's entities the questions are about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Split {
-    /// Questions to distil from.
+    /// Questions to distill from.
     Train,
     /// Questions to measure on.
     Test,

@@ -5,7 +5,7 @@ use rand_chacha::ChaCha8Rng;
 use super::Split;
 use super::draw::{Asked, Drawn, PLENTY, below, counted, distinct, mix, split_of, yes_or_no};
 
-const MOST_STEPS: usize = 9;
+const MAX_STEPS: usize = 9;
 
 /// A stretch of the walk: its direction in quarter turns to the left, and its steps.
 type Stretch = (usize, usize);
@@ -32,7 +32,7 @@ fn round_trip(rng: &mut ChaCha8Rng) -> Vec<Stretch> {
     let first = below(rng, 4);
     let lines = if below(rng, 4) == 0 { 1 } else { 2 };
     for line in 0..lines {
-        let steps = 1 + below(rng, MOST_STEPS);
+        let steps = 1 + below(rng, MAX_STEPS);
         for direction in [first + line, first + line + 2] {
             let part = if below(rng, 4) == 0 { below(rng, steps) } else { 0 };
             let stretches = [part, steps - part].into_iter().filter(|&steps| steps > 0);
@@ -50,7 +50,7 @@ fn spoil(rng: &mut ChaCha8Rng, walk: &mut [Stretch]) {
     if below(rng, 2) == 0 {
         *direction = (*direction + 1 + below(rng, 3)) % 4;
     } else {
-        *steps = (*steps + below(rng, MOST_STEPS - 1)) % MOST_STEPS + 1;
+        *steps = (*steps + below(rng, MAX_STEPS - 1)) % MAX_STEPS + 1;
     }
 }
 

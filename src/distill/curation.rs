@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::base::Guest;
 use super::{CurateOptions, EarlyStops, Run};
-use crate::curate::{self, Earlier, Observer, Outcome, Plan, Sample, Selection, Verifier};
+use crate::curate::{self, CurationPlan, JournalEntry, Observer, Outcome, Sample, SelectionRecord, Verifier};
 use crate::curate::{Curation, Stops};
 use crate::engine::{Engine, Finish};
 use crate::evaluate::Decision;
@@ -136,9 +136,9 @@ impl Sampling<'_> {
         let could_be_taken =
             self.questions.len() * self.task.vote.samples * (self.task.perturbations.len() + 1);
         let votes = || {
-            let ballots = verdicts.iter().flat_map(|v| v.ballots.iter().map(|b| b.stop));
-            let plain = verdicts.iter().filter(|v| v.ballots.is_empty()).map(|v| v.stop);
-            ballots.chain(plain)
+            let variants = verdicts.iter().flat_map(|v| v.variants.iter().map(|b| b.stop));
+            let plain = verdicts.iter().filter(|v| v.variants.is_empty()).map(|v| v.stop);
+            variants.chain(plain)
         };
         let judged: Vec<bool> = self
             .questions
@@ -185,14 +185,14 @@ impl Sampling<'_> {
         let (journal, samples) = Journal::<Sample>::open(dir.file(self.journal))?;
         let (mut selections, mut selected) = (None, None);
         if self.task.vote.select == Select::Universal {
-            let (journal, earlier) = Journal::<Selection>::open(dir.file(self.selections))?;
+            let (journal, earlier) = Journal::<SelectionRecord>::open(dir.file(self.selections))?;
             (selections, selected) = (Some(journal), Some(earlier));
         }
         let earlier = samples
-            .map(|item| item.map(Earlier::Sample))
-            .chain(selected.into_iter().flatten().map(|item| item.map(Earlier::Selection)));
+            .map(|item| item.map(JournalEntry::Sample))
+            .chain(selected.into_iter().flatten().map(|item| item.map(JournalEntry::Selection)));
         let before: f64 = dir.saved(self.seconds)?.unwrap_or(0.0);
-        let plan = Plan {
+        let plan = CurationPlan {
             task: self.task,
             questions: self.questions,
             seed: self.seed,
@@ -228,7 +228,7 @@ impl Sampling<'_> {
 struct Watch<'a> {
     journal: Journal<Sample>,
     /// Of a universal vote.
-    selections: Option<Journal<Selection>>,
+    selections: Option<Journal<SelectionRecord>>,
     progress: &'a dyn Progress,
     stage: Stage,
     total: usize,
@@ -296,7 +296,7 @@ impl Observer for Watch<'_> {
         Ok(())
     }
 
-    fn selection(&mut self, selection: &Selection) -> Result<()> {
+    fn selection(&mut self, selection: &SelectionRecord) -> Result<()> {
         if let Some(selections) = &mut self.selections {
             selections.append(selection)?;
         }

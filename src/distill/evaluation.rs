@@ -145,7 +145,7 @@ impl Run {
         // question given up that a perturbation loses: how many those are is to be measured.
         let mut to_the_end = task.clone();
         to_the_end.vote.threshold = f32::MIN_POSITIVE;
-        to_the_end.vote.give_up = false;
+        to_the_end.vote.early_abandon = false;
         let verifier = self.verifier.clone();
         let sampling = Sampling {
             stage: Stage::Evaluate,

@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use super::base::decoder_of;
 use crate::curate::messages;
 use crate::engine::{Decoder, Engine, Finish, Message, Request, Role, Sampling, complete};
-use crate::task::{Answer, Learn, Question, Task};
+use crate::task::{Answer, Question, Target, Task};
 use crate::train::batch::Example;
 use crate::vote::Verdict;
 use crate::{Cancel, Error, Result};
@@ -86,13 +86,13 @@ pub fn divide(task: &Task, questions: &[Question], verdicts: &[Verdict], share: 
 /// one has nothing to teach.
 fn forms(task: &Task, label: &Labelled, verdict: &Verdict) -> Result<Vec<Labelled>> {
     let mut forms = Vec::new();
-    for perturbation in task.perturbations.iter().filter(|perturbation| perturbation.distil) {
+    for perturbation in task.perturbations.iter().filter(|perturbation| perturbation.distill) {
         let Some(answer) = perturbation.wording(&label.answer) else { continue };
-        let ballot = verdict.ballots.iter().find(|b| b.perturbation == perturbation.name);
+        let variant = verdict.variants.iter().find(|b| b.perturbation == perturbation.name);
         forms.push(Labelled {
             question: perturbation.asked(&label.question)?,
             answer,
-            completion: ballot.and_then(|ballot| ballot.completion.clone()),
+            completion: variant.and_then(|variant| variant.completion.clone()),
         });
     }
     Ok(forms)
@@ -107,8 +107,8 @@ fn hash(name: &str) -> u64 {
 pub fn example(decoder: &dyn Decoder, task: &Task, label: &Labelled) -> Result<Example> {
     let messages = messages(&task.system1, &label.question, &[])?;
     let prompt = decoder.prompt(&messages, task.system1.thinking)?;
-    let text = match (task.learn, &label.completion) {
-        (Learn::Completion, Some(text)) => text.trim().to_string(),
+    let text = match (task.target, &label.completion) {
+        (Target::Completion, Some(text)) => text.trim().to_string(),
         _ => task.answer.target(&label.answer),
     };
     let mut target = decoder.tokenize(&text, false)?;
@@ -187,7 +187,7 @@ mod tests {
             stop: StopReason::Settled,
             kept: true,
             reason: String::new(),
-            ballots: vec![],
+            variants: vec![],
         }
     }
 
@@ -233,7 +233,7 @@ mod tests {
             "\"vote\"",
             "\"perturbations\": [
                 {\"name\": \"negated\", \"fields\": {\"question\": \"not {{ question }}\"},
-                    \"answers\": {\"yes\": \"no\", \"no\": \"yes\"}, \"distil\": true},
+                    \"answers\": {\"yes\": \"no\", \"no\": \"yes\"}, \"distill\": true},
                 {\"name\": \"loud\", \"fields\": {\"question\": \"{{ question }}!\"}}], \"vote\"",
             1,
         );

@@ -340,7 +340,7 @@ impl Run {
         if !options.stops.settled {
             task.vote.confidence = 1.0;
         }
-        task.vote.give_up &= options.stops.threshold;
+        task.vote.early_abandon &= options.stops.threshold;
         Ok(task)
     }
 }
@@ -394,7 +394,7 @@ fn distill_on(
     run.verifier = options.verifier.clone();
     let kept = run.curate_on(guest, &options.curate, progress, cancel)?.kept;
     let decision = run.judge_on(guest, eval, &options.gate, &options.curate, progress, cancel)?;
-    if !decision.distil && (!options.force || kept == 0) {
+    if !decision.distill && (!options.force || kept == 0) {
         run.write_report()?;
         let force = if kept == 0 { "" } else { "; pass --force to train all the same" };
         return Err(Error::Refused(format!("{}{force}", decision.refusal())));

@@ -117,7 +117,7 @@ fn setup(out: &Path, perturbed: bool) -> Setup {
             "answer": {"kind": "choice", "choices": ["yes", "no"]},
             "perturbations": [
                 {"name": "negated", "fields": {"question": "not {{ question }}"}, "answers": {"yes": "no", "no": "yes"}},
-                {"name": "polite", "fields": {"question": "Please, {{ question }}"}, "distil": true}]}"#,
+                {"name": "polite", "fields": {"question": "Please, {{ question }}"}, "distill": true}]}"#,
         "test",
     )
     .unwrap();

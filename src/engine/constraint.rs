@@ -5,7 +5,7 @@
 //! are numbered as they are met, with a table of their successors, so that a step of the walk is
 //! one look-up; and the tokens allowed in a state are found once, however many samples pass it.
 //!
-//! Where all texts go on alike there is nothing to choose: those tokens are given, not sampled.
+//! Where all texts go on alike there is nothing to choose: those tokens are forced, not sampled.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -93,7 +93,7 @@ impl Vocabulary {
 }
 
 /// The tokens that `decoder` reads `bytes` as, if what it makes of them is these bytes again.
-fn spelling(bytes: &[u8], decoder: &impl Decoder) -> Result<Vec<Token>> {
+fn canonical_tokens(bytes: &[u8], decoder: &impl Decoder) -> Result<Vec<Token>> {
     let Ok(text) = std::str::from_utf8(bytes) else {
         return Ok(Vec::new());
     };
@@ -119,7 +119,7 @@ pub(super) fn grammar_of(sampling: &Sampling) -> Result<Option<Grammar>> {
         (choices, None) => Ok(Some(Grammar::of_texts(choices))),
         ([], Some(text)) => Grammar::parse(text).map(Some).map_err(|why| Error::input("grammar", why)),
         _ => {
-            let why = "both are given; a completion follows either choices or a grammar";
+            let why = "both are forced; a completion follows either choices or a grammar";
             Err(Error::input("choices, grammar", why))
         }
     }
@@ -140,7 +140,7 @@ struct Known {
     /// The number of the state after each byte.
     after: Box<[u32; 256]>,
     allowed: Option<Arc<[Token]>>,
-    given: Option<Arc<[Token]>>,
+    forced: Option<Arc<[Token]>>,
 }
 
 /// No number of a state: not looked at yet.
@@ -148,12 +148,12 @@ const UNKNOWN: u32 = u32::MAX;
 /// No number of a state: no text goes on like that.
 const DEAD: u32 = u32::MAX - 1;
 
-/// Bytes that are given at once. A grammar may go on without a choice for ever.
-const MOST_GIVEN: usize = 1024;
+/// Bytes that are forced at once. A grammar may go on without a choice for ever.
+const MAX_FORCED_BYTES: usize = 1024;
 
 /// Beyond these, what is known is forgotten: 64 MB of tokens, 16 MB of tables.
-const MOST_TOKENS: usize = 1 << 24;
-const MOST_STATES: usize = 1 << 14;
+const MAX_TOKENS: usize = 1 << 24;
+const MAX_STATES: usize = 1 << 14;
 
 impl Constraint {
     /// What `sampling` asks for; `None` if its completions are free.
@@ -179,7 +179,7 @@ impl Constraint {
     /// # Errors
     /// [`Error::Input`] if the grammar reads a text in too many ways.
     pub fn allowed(&mut self, state: &Arc<State>, vocabulary: &Vocabulary) -> Result<Arc<[Token]>> {
-        if self.size > MOST_TOKENS || self.known.len() > MOST_STATES {
+        if self.size > MAX_TOKENS || self.known.len() > MAX_STATES {
             (self.numbers, self.known, self.size) = (HashMap::new(), Vec::new(), 0);
         }
         let number = self.number(state);
@@ -233,22 +233,22 @@ impl Constraint {
     ///
     /// # Errors
     /// As for [`Constraint::allowed`], and the decoder's.
-    pub fn given(
+    pub fn forced(
         &mut self,
         state: &Arc<State>,
         vocabulary: &Vocabulary,
         decoder: &impl Decoder,
     ) -> Result<Arc<[Token]>> {
         let start = self.number(state);
-        if let Some(given) = &self.known[start as usize].given {
-            return Ok(given.clone());
+        if let Some(forced) = &self.known[start as usize].forced {
+            return Ok(forced.clone());
         }
         // The states before each byte, and the one after the last.
         let mut numbers = vec![start];
         let mut bytes = Vec::new();
-        while bytes.len() < MOST_GIVEN
+        while bytes.len() < MAX_FORCED_BYTES
             && let last = numbers[bytes.len()]
-            && let Some(byte) = self.grammar.only(&self.known[last as usize].state)
+            && let Some(byte) = self.grammar.forced_byte(&self.known[last as usize].state)
         {
             numbers.push(self.number_after(last, byte).map_err(too_ambiguous)?);
             bytes.push(byte);
@@ -257,7 +257,7 @@ impl Constraint {
         let whole = std::str::from_utf8(&bytes).map_or_else(|error| error.valid_up_to(), str::len);
         bytes.truncate(whole);
         let last = numbers[whole];
-        let mut tokens = spelling(&bytes, decoder)?;
+        let mut tokens = canonical_tokens(&bytes, decoder)?;
         if !self.known[last as usize].state.must_end() {
             let (mut sure, mut before) = (0, Vec::new());
             while sure < tokens.len() && !self.reaches_beyond(vocabulary, &bytes[before.len()..], last)? {
@@ -266,10 +266,10 @@ impl Constraint {
             }
             tokens.truncate(sure);
         }
-        let given: Arc<[Token]> = tokens.into();
-        self.size += given.len();
-        self.known[start as usize].given = Some(given.clone());
-        Ok(given)
+        let forced: Arc<[Token]> = tokens.into();
+        self.size += forced.len();
+        self.known[start as usize].forced = Some(forced.clone());
+        Ok(forced)
     }
 
     /// Whether some token is `bytes` and more, where more may follow in state `number`.
@@ -297,7 +297,7 @@ impl Constraint {
     fn number(&mut self, state: &Arc<State>) -> u32 {
         *self.numbers.entry(state.clone()).or_insert_with(|| {
             let (state, after) = (state.clone(), Box::new([UNKNOWN; 256]));
-            self.known.push(Known { state, after, allowed: None, given: None });
+            self.known.push(Known { state, after, allowed: None, forced: None });
             self.known.len() as u32 - 1
         })
     }
@@ -324,7 +324,7 @@ mod tests {
     use super::*;
     use crate::engine::toy::Toy;
 
-    /// A vocabulary of the given pieces; the token after the last ends a turn.
+    /// A vocabulary of the forced pieces; the token after the last ends a turn.
     fn words() -> Vec<&'static str> {
         vec!["y", "ye", "yes", "s", "n", "no", "o", "not", "t", " sure", "yes no", "", "\u{e9}", "e", "no"]
     }
@@ -393,7 +393,7 @@ mod tests {
         let words = ["a", "b", "ab", "c", "cd", "d", "de", " a", "\u{e9}", "e"];
         let toy = Toy::with_words(&words);
         let vocabulary = Vocabulary::of(&toy);
-        for (grammar, written, given) in [
+        for (grammar, written, forced) in [
             // To the end, in the tokens that the text is read as.
             (r#"root ::= ("b" | "c") "abde""#, "b", vec!["ab", "de"]),
             // Behind this comes a choice: "c" might be the beginning of "cd", ...
@@ -412,14 +412,14 @@ mod tests {
             let mut constraint = constraint(|s| s.grammar = Some(grammar.into()));
             let state = constraint.after(&constraint.start(), written.as_bytes()).unwrap();
             for _ in 0..2 {
-                let tokens = constraint.given(&state, &vocabulary, &toy).unwrap();
+                let tokens = constraint.forced(&state, &vocabulary, &toy).unwrap();
                 let spelled: Vec<&str> = tokens.iter().map(|&token| words[token as usize]).collect();
-                assert_eq!(spelled, given, "{grammar} after {written:?}");
+                assert_eq!(spelled, forced, "{grammar} after {written:?}");
             }
         }
         let mut endless = constraint(|s| s.grammar = Some(r#"root ::= "ab" root"#.into()));
-        let given = endless.given(&endless.start(), &vocabulary, &toy).unwrap();
-        assert!((1..=MOST_GIVEN / 2).contains(&given.len()));
+        let forced = endless.forced(&endless.start(), &vocabulary, &toy).unwrap();
+        assert!((1..=MAX_FORCED_BYTES / 2).contains(&forced.len()));
     }
 
     #[test]
@@ -429,7 +429,7 @@ mod tests {
         let start = constraint.start();
         let before = constraint.allowed(&start, &vocabulary).unwrap();
         let y = constraint.after(&start, b"y").unwrap();
-        constraint.size = MOST_TOKENS + 1;
+        constraint.size = MAX_TOKENS + 1;
         assert_eq!(*constraint.allowed(&y, &vocabulary).unwrap(), [13]);
         assert_eq!(constraint.allowed(&start, &vocabulary).unwrap(), before);
     }
@@ -440,7 +440,7 @@ mod tests {
         let grammar = Some("root ::= \"a\"".into());
         assert_eq!(
             refusal(Sampling { choices: vec!["a".into()], grammar, ..Sampling::default() }),
-            "choices, grammar: both are given; a completion follows either choices or a grammar"
+            "choices, grammar: both are forced; a completion follows either choices or a grammar"
         );
         assert_eq!(
             refusal(Sampling { grammar: Some("root ::= (".into()), ..Sampling::default() }),

@@ -22,11 +22,11 @@ pub fn on_few_labels(gate: &Gate, task: &Task, curation: &Curation, verdicts: &[
     advice.extend(on_unread(curation.unparsed, curation.cut_off, curation.samples, "samples.jsonl"));
     let all_are_read = advice.is_empty();
     advice.extend(task.perturbations.iter().filter_map(|perturbation| {
-        let ballots = verdicts.iter().filter_map(|verdict| {
-            let ballot = verdict.ballots.iter().find(|ballot| ballot.perturbation == perturbation.name)?;
-            Some(ballot.answer != verdict.answer)
+        let variants = verdicts.iter().filter_map(|verdict| {
+            let variant = verdict.variants.iter().find(|variant| variant.perturbation == perturbation.name)?;
+            Some(variant.answer != verdict.answer)
         });
-        let changed: Vec<bool> = ballots.collect();
+        let changed: Vec<bool> = variants.collect();
         let (of, changed) = (changed.len(), changed.iter().filter(|changed| **changed).count());
         (changed * 4 > of).then(|| {
             format!(
@@ -86,18 +86,19 @@ pub fn on_gate(gate: &Gate, kept: usize, n: usize) -> Option<String> {
 
 /// Whether the vote on the question itself was kept.
 fn own_vote_is_kept(verdict: &Verdict) -> bool {
-    verdict.ballots.first().map_or(verdict.kept, |own| own.kept)
+    verdict.variants.first().map_or(verdict.kept, |own| own.kept)
 }
 
 /// Whether `verdict` would be kept at a lower threshold, from the samples that were taken. A vote
 /// in which half agree may be a tie, and is not counted.
 fn would_be_kept(verdict: &Verdict, threshold: f32) -> bool {
     let reaches = |agreement: f32| agreement > 0.5 && agreement >= threshold - 1e-4;
-    match verdict.ballots.is_empty() {
+    match verdict.variants.is_empty() {
         true => verdict.kept || (verdict.answer.is_some() && reaches(verdict.agreement)),
-        // One that was not asked to the last ballot has lost one, or is known to.
+        // One that was not asked to the last variant has lost one, or is known to.
         false => {
-            verdict.kept || verdict.ballots.iter().all(|b| reaches(b.agreement) && b.answer == verdict.answer)
+            verdict.kept
+                || verdict.variants.iter().all(|b| reaches(b.agreement) && b.answer == verdict.answer)
         }
     }
 }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Inconsistent;
 use super::{Direct, DirectAnswers, Reasoned, ask_directly};
-use crate::curate::form_seed;
+use crate::curate::variant_seed;
 use crate::engine::Engine;
 use crate::task::{Answer, Question, Task};
 use crate::{Cancel, Result};
@@ -32,7 +32,7 @@ pub fn ask_perturbed(
         .map(|perturbation| {
             let asked: Vec<Question> =
                 questions.iter().map(|question| perturbation.asked(question)).collect::<Result<_>>()?;
-            let seed = form_seed(seed, &perturbation.name);
+            let seed = variant_seed(seed, &perturbation.name);
             let mut answers = ask_directly(engine, task, &asked, seed, cancel)?.answers;
             for direct in &mut answers {
                 direct.answer = direct.answer.take().map(|answer| perturbation.meaning(&answer));
@@ -69,8 +69,8 @@ fn direct(asked: &DirectAnswers, perturbation: &str) -> Option<f64> {
 fn reasoned(reasoned: &Reasoned, perturbation: &str) -> f64 {
     share_changed(reasoned.outcomes.iter().map(|outcome| {
         let verdict = &outcome.verdict;
-        let other = verdict.ballots.iter().find(|ballot| ballot.perturbation == perturbation);
-        (verdict.answer.as_ref(), other.and_then(|ballot| ballot.answer.as_ref()))
+        let other = verdict.variants.iter().find(|variant| variant.perturbation == perturbation);
+        (verdict.answer.as_ref(), other.and_then(|variant| variant.answer.as_ref()))
     }))
 }
 

@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
-use crate::curate::{self, Outcome, Voted};
+use crate::curate::{self, Outcome, VoteSummary};
 use crate::engine::{Engine, Request, complete};
 use crate::task::{Answer, Question, Task};
 use crate::{Cancel, Result};
@@ -79,7 +79,7 @@ pub fn ask_directly(
         .zip(completions)
         .map(|(q, c)| Direct {
             question: q.id.clone(),
-            answer: task.extract1(&c.text),
+            answer: task.read_direct(&c.text),
             text: c.text,
             probability: c.probability,
             prompt_tokens: c.prompt_tokens,
@@ -156,7 +156,7 @@ impl<'a> Judge<'a> {
             .enumerate()
             .map(|(i, o)| self.is_right(i, o.verdict.answer.as_ref()))
             .collect();
-        let samples: Vec<(usize, &Voted)> = reasoned
+        let samples: Vec<(usize, &VoteSummary)> = reasoned
             .outcomes
             .iter()
             .enumerate()
@@ -287,7 +287,7 @@ mod tests {
             .map(|(i, (text, probability))| Direct {
                 question: i.to_string(),
                 text: text.to_string(),
-                answer: task().extract1(text),
+                answer: task().read_direct(text),
                 probability: *probability,
                 prompt_tokens: 10,
                 generated_tokens: 2,
@@ -297,7 +297,7 @@ mod tests {
     }
 
     fn label(text: &str) -> Answer {
-        task().extract1(text).unwrap()
+        task().read_direct(text).unwrap()
     }
 
     #[test]

@@ -54,7 +54,7 @@ impl State {
 }
 
 /// Stacks that a state may have. Usual grammars have a dozen.
-const MOST_STACKS: usize = 4096;
+const MAX_STACKS: usize = 4096;
 
 /// A text can be read in too many ways.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -111,7 +111,7 @@ impl Grammar {
     }
 
     /// The one byte that every text goes on with; `None` if there are several, or one may end here.
-    pub fn only(&self, state: &State) -> Option<u8> {
+    pub fn forced_byte(&self, state: &State) -> Option<u8> {
         let byte = |stack: &Vec<u32>| match self.symbols[*stack.last()? as usize] {
             Symbol::Bytes(low, high) if low == high => Some(low),
             _ => None,
@@ -137,7 +137,7 @@ impl Grammar {
                 if !seen.insert(stack.clone()) {
                     continue;
                 }
-                if seen.len() + stacks.len() > MOST_STACKS {
+                if seen.len() + stacks.len() > MAX_STACKS {
                     return Err(TooAmbiguous);
                 }
                 let rest = self.pushed(stack[..stack.len() - 1].to_vec(), top + 1);
@@ -149,7 +149,7 @@ impl Grammar {
         }
         settled.sort_unstable();
         settled.dedup();
-        if settled.len() > MOST_STACKS { Err(TooAmbiguous) } else { Ok(State { stacks: settled }) }
+        if settled.len() > MAX_STACKS { Err(TooAmbiguous) } else { Ok(State { stacks: settled }) }
     }
 }
 
@@ -220,7 +220,7 @@ mod tests {
         ] {
             let start = grammar.start().unwrap();
             let state = text.bytes().fold(start, |state, byte| grammar.after(&state, byte).unwrap());
-            assert_eq!(grammar.only(&state), only, "{text:?}");
+            assert_eq!(grammar.forced_byte(&state), only, "{text:?}");
         }
     }
 

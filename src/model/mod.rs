@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 pub use adapter_file::AdapterFile;
 pub(crate) use adapter_file::{fallback_threshold, lora_alpha};
 pub use inspect::{Inspection, inspect};
-pub use weights::Weights;
+pub use weights::FrozenWeights;
 
 use crate::Result;
 use crate::gguf::Gguf;
@@ -20,7 +20,7 @@ use spec::Spec;
 
 /// A model file that can be distilled, and its facts.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Model {
+pub struct ModelFile {
     /// The file.
     pub path: PathBuf,
     /// Its `general.name`; empty where it has none.
@@ -31,17 +31,17 @@ pub struct Model {
     pub parameters: u64,
 }
 
-impl Model {
+impl ModelFile {
     /// Reads the metadata of `path` and checks every tensor's place and shape. Takes milliseconds:
     /// no weight is read.
     ///
     /// # Errors
     /// [`crate::Error::Io`] where the file cannot be read, [`crate::Error::Model`] where it is no
     /// well-formed GGUF, [`crate::Error::Unsupported`] for a model that this version cannot train.
-    pub fn open(path: impl AsRef<Path>) -> Result<Model> {
+    pub fn open(path: impl AsRef<Path>) -> Result<ModelFile> {
         let gguf = Gguf::open(&path)?;
         let spec = Spec::of(&gguf)?;
-        Ok(Model {
+        Ok(ModelFile {
             path: path.as_ref().to_path_buf(),
             name: gguf.str("general.name").unwrap_or_default().to_string(),
             architecture: spec.arch.name.to_string(),

@@ -5,7 +5,7 @@ use crate::gguf::{Gguf, Rows};
 
 /// The frozen weights: matrices stay in the mapped file as they are stored, vectors are read.
 #[derive(Debug, Clone)]
-pub struct Weights {
+pub struct FrozenWeights {
     gguf: Gguf,
     /// Per layer, empty where there is none.
     norms: Vec<[Vec<f32>; Norm::COUNT]>,
@@ -13,9 +13,9 @@ pub struct Weights {
     output_norm: Vec<f32>,
 }
 
-impl Weights {
+impl FrozenWeights {
     /// The weights of `gguf`, which must have passed [`Spec::of`].
-    pub fn open(gguf: &Gguf, spec: &Spec) -> Weights {
+    pub fn open(gguf: &Gguf, spec: &Spec) -> FrozenWeights {
         let read = |name: String| gguf.tensor(&name).map_or_else(Vec::new, |t| gguf.read_f32(t));
         let norms = |layer| {
             let mut norms: [Vec<f32>; Norm::COUNT] = Default::default();
@@ -30,7 +30,7 @@ impl Weights {
                 false => Vec::new(),
             })
         };
-        Weights {
+        FrozenWeights {
             gguf: gguf.clone(),
             norms: (0..spec.n_layer).map(norms).collect(),
             biases: (0..spec.n_layer).map(biases).collect(),

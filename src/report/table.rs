@@ -93,7 +93,12 @@ fn write_table(out: &mut String, report: &Report) -> std::fmt::Result {
         }
     }
     if let Some(d) = &report.decision {
-        writeln!(out, "\n{}: {}", if d.distil { "worth distilling" } else { "not worth distilling" }, d.why)?;
+        writeln!(
+            out,
+            "\n{}: {}",
+            if d.distill { "worth distilling" } else { "not worth distilling" },
+            d.why
+        )?;
         for advice in &d.advice {
             writeln!(out, "  what may help: {advice}")?;
         }

@@ -18,13 +18,14 @@ pub struct Items {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pattern: Option<Pattern>,
     /// Most items, 1 to 64; those after them are left out.
+    #[serde(alias = "most")]
     #[schemars(range(min = 1, max = 64))]
-    pub most: usize,
+    pub max_items: usize,
 }
 
 impl Default for Items {
     fn default() -> Self {
-        Items { pattern: None, most: 8 }
+        Items { pattern: None, max_items: 8 }
     }
 }
 
@@ -43,7 +44,7 @@ impl Items {
                 items.push(item);
             }
         }
-        items.truncate(self.most);
+        items.truncate(self.max_items);
         items
     }
 
@@ -109,9 +110,9 @@ mod tests {
 
     #[test]
     fn a_pattern_and_a_bound_override_that() {
-        let items: Items = serde_json::from_str(r#"{"pattern": "<c>([^<]*)</c>", "most": 2}"#).unwrap();
+        let items: Items = serde_json::from_str(r#"{"pattern": "<c>([^<]*)</c>", "max_items": 2}"#).unwrap();
         assert_eq!(items.split("I say <c>x</c>, <c> </c>, <c>y</c><c>z</c>"), ["x", "y"]);
-        assert_eq!(Items { most: 1, ..Items::default() }.split("x\ny"), ["x"]);
+        assert_eq!(Items { max_items: 1, ..Items::default() }.split("x\ny"), ["x"]);
         assert!(items.split("x\ny").is_empty());
     }
 }

@@ -77,7 +77,7 @@ pub struct Task {
     /// How many samples vote, and what they must agree on.
     pub vote: VoteRule,
     /// What the distilled model learns to write.
-    pub learn: Learn,
+    pub target: Target,
     /// Forms of a question that may not change its answer.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub perturbations: Vec<Perturbation>,
@@ -86,7 +86,7 @@ pub struct Task {
 /// What a distilled model learns to write.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum Learn {
+pub enum Target {
     /// The answer alone: fewest tokens.
     #[default]
     Answer,
@@ -113,8 +113,8 @@ pub struct VoteRule {
     #[schemars(range(min = 0.5, max = 1))]
     pub confidence: f32,
     /// Whether sampling stops once the samples left cannot lift any answer to the threshold.
-    #[serde(skip_serializing_if = "is_true")]
-    pub give_up: bool,
+    #[serde(alias = "give_up", skip_serializing_if = "is_true")]
+    pub early_abandon: bool,
     /// What a sample counts. Only agreement is weighed; when to stop is a matter of counts.
     #[serde(skip_serializing_if = "is_default")]
     pub weights: Weighing,
@@ -171,7 +171,7 @@ impl Default for VoteRule {
             threshold: 0.75,
             min_samples: 4,
             confidence: 0.95,
-            give_up: true,
+            early_abandon: true,
             weights: Weighing::Equal,
             select: Select::Count,
             selections: 3,
@@ -220,22 +220,22 @@ impl Task {
     }
 
     /// The answer in a System 1 completion.
-    pub fn extract1(&self, completion: &str) -> Option<Answer> {
+    pub fn read_direct(&self, completion: &str) -> Option<Answer> {
         self.answer.extract(&self.system1, completion)
     }
 
     /// The answer in the completion of the last System 2 step.
-    pub fn extract2(&self, completion: &str) -> Option<Answer> {
+    pub fn read_reasoned(&self, completion: &str) -> Option<Answer> {
         self.answer.extract(self.last_step(), completion)
     }
 
     /// Whether a System 1 completion that begins like this needs no further text.
-    pub fn complete1(&self, partial: &str) -> bool {
+    pub fn direct_is_complete(&self, partial: &str) -> bool {
         self.answer.complete(&self.system1, partial)
     }
 
     /// Whether a completion of the last System 2 step that begins like this needs no further text.
-    pub fn complete2(&self, partial: &str) -> bool {
+    pub fn reasoned_is_complete(&self, partial: &str) -> bool {
         self.answer.complete(self.last_step(), partial)
     }
 

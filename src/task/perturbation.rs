@@ -28,7 +28,7 @@ pub struct Perturbation {
     pub answers: BTreeMap<String, String>,
     /// Whether the perturbed question, with the answer in its own words, is trained on too.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub distil: bool,
+    pub distill: bool,
     /// `answers` as the answer rule reads them.
     #[serde(skip)]
     pairs: Vec<(Answer, Answer)>,
@@ -48,8 +48,8 @@ pub(super) struct RawPerturbation {
     #[serde(default)]
     answers: BTreeMap<String, String>,
     /// Whether the perturbed question is trained on too.
-    #[serde(default)]
-    distil: bool,
+    #[serde(default, alias = "distil")]
+    distill: bool,
 }
 
 /// Checks what the task file has; the error is one line.
@@ -97,7 +97,7 @@ impl RawPerturbation {
             name: self.name,
             fields: self.fields,
             answers: self.answers,
-            distil: self.distil,
+            distill: self.distill,
             pairs,
         };
         perturbation.check_injective(rule)?;
@@ -193,7 +193,7 @@ mod tests {
     }
 
     const SWAP: &str = r#"[{"name": "swap", "fields": {"a": "{{ b }}", "b": "{{ a }}"},
-        "answers": {"A": "B", "b": "A"}, "distil": true}]"#;
+        "answers": {"A": "B", "b": "A"}, "distill": true}]"#;
 
     fn question() -> Question {
         let fields = [("a", "tea"), ("b", "cake")].map(|(name, text)| (name.to_string(), text.to_string()));
@@ -207,10 +207,10 @@ mod tests {
         let asked = swap.asked(&question()).unwrap();
         assert_eq!((asked.fields["a"].as_str(), asked.fields["b"].as_str()), ("cake", "tea"));
         assert!(asked.gold.is_empty());
-        let meanings = ["A", "B", "tie"].map(|text| swap.meaning(&task.extract1(text).unwrap()).text);
+        let meanings = ["A", "B", "tie"].map(|text| swap.meaning(&task.read_direct(text).unwrap()).text);
         assert_eq!(meanings, ["B", "A", "tie"]);
         for text in ["A", "B", "tie"] {
-            let answer = task.extract1(text).unwrap();
+            let answer = task.read_direct(text).unwrap();
             assert_eq!(swap.meaning(&swap.wording(&answer).unwrap()).key, answer.key);
         }
     }
@@ -227,7 +227,7 @@ mod tests {
         let rotation = r#"[{"name": "rotate", "fields": {"a": "{{ b }}", "b": "{{ a }}!"},
             "answers": {"A": "B", "B": "tie", "tie": "A"}}]"#;
         let task = task(rotation).unwrap();
-        let mut answer = task.extract1("A").unwrap();
+        let mut answer = task.read_direct("A").unwrap();
         for _ in 0..3 {
             answer = task.perturbations[0].meaning(&answer);
         }

@@ -7,7 +7,7 @@ use crate::grammar::Grammar;
 
 use super::perturbation::{self, RawPerturbation};
 use super::step::{ITEM, REPEAT_LAST};
-use super::{AnswerRule, Items, Learn, Marker, Select, Step, Task, VoteRule, Weighing, refusal};
+use super::{AnswerRule, Items, Marker, Select, Step, Target, Task, VoteRule, Weighing, refusal};
 
 const MAX_SAMPLES: usize = 1000;
 const MAX_TOKENS: usize = 1 << 20;
@@ -41,8 +41,8 @@ struct RawTask {
     #[serde(default)]
     vote: VoteRule,
     /// What the distilled model learns to write.
-    #[serde(default)]
-    learn: Learn,
+    #[serde(default, alias = "learn")]
+    target: Target,
     /// Forms of the question that may not change its answer.
     #[serde(default)]
     perturbations: Vec<RawPerturbation>,
@@ -165,7 +165,7 @@ pub(super) fn parse(text: &str) -> Result<Task, String> {
         perturbations: perturbation::parse(raw.perturbations, &raw.answer)?,
         answer: raw.answer,
         vote: raw.vote,
-        learn: raw.learn,
+        target: raw.target,
     };
     check_program(&task)?;
     check_vote(&task.vote).map_err(|why| format!("\"vote\": {why}"))?;
@@ -217,7 +217,7 @@ fn step(raw: RawStep, defaults: &Defaults) -> Result<Step, String> {
         return Err("\"repeat_last\" says how far back \"repeat_penalty\" reaches, but that is off".into());
     }
     check_constraint(&step)?;
-    check(step.items.most, "most", "1 to 64", |n| (1..=MAX_ITEMS).contains(&n))
+    check(step.items.max_items, "max_items", "1 to 64", |n| (1..=MAX_ITEMS).contains(&n))
         .map_err(|why| format!("\"items\": {why}"))?;
     if step.for_each.is_none() && !step.items.is_default() {
         return Err("\"items\" says how to split an output, but no \"for_each\" says which".into());

@@ -88,8 +88,8 @@ fn the_coin_flip_prompts_are_those_the_fixture_model_knows() {
     );
     assert_eq!(task.system1.marker, None);
     assert_eq!((task.vote.samples, task.vote.threshold, task.system2[0].temperature), (8, 0.75, 0.8));
-    assert_eq!(task.extract1("Yes").unwrap().key, "yes");
-    assert_eq!(task.extract2("Yes"), None);
+    assert_eq!(task.read_direct("Yes").unwrap().key, "yes");
+    assert_eq!(task.read_reasoned("Yes"), None);
 }
 
 #[test]
@@ -105,11 +105,11 @@ fn biased_fact_answers_from_the_rewrite_alone() {
 fn a_step_may_run_over_items_and_think_and_says_so_when_written() {
     let text = changed(
         r#"{"name": "b""#,
-        r#"{"name": "each", "for_each": "a", "items": {"most": 3}, "prompt": "{{ item }}"},
+        r#"{"name": "each", "for_each": "a", "items": {"max_items": 3}, "prompt": "{{ item }}"},
            {"name": "b", "thinking": true"#,
     );
     let task = Task::from_json(&text.replacen('{', "{\"$schema\": \"x\",", 1), "t.json").unwrap();
-    assert_eq!((task.system2[1].for_each.as_deref(), task.system2[1].items.most), (Some("a"), 3));
+    assert_eq!((task.system2[1].for_each.as_deref(), task.system2[1].items.max_items), (Some("a"), 3));
     assert!(task.system2[2].thinking && !task.system2[1].thinking && !task.system1.thinking);
     assert_eq!(Task::from_json(&task.to_json(), "copy").unwrap(), task);
 }
@@ -148,7 +148,7 @@ fn a_judge_s_notes_reach_the_verdict() {
     let question = Question::new("q", "Which?", vec![]);
     let user = &task.system2[2].render(&question, &outputs).unwrap()[0].1;
     assert!(user.contains("Notes:\n- truth: B has truth.\n- style: B has style.\n\nWhich"), "{user}");
-    assert_eq!(task.extract2("tie").unwrap().key, "tie");
+    assert_eq!(task.read_reasoned("tie").unwrap().key, "tie");
 }
 
 #[test]
@@ -215,12 +215,12 @@ fn each_fault_of_a_task_is_refused_with_its_place_and_cure() {
             "\"system1\": \"for_each\" is for \"system2\" steps",
         ),
         (
-            changed(r#""name": "b""#, r#""name": "b", "items": {"most": 3}"#),
+            changed(r#""name": "b""#, r#""name": "b", "items": {"max_items": 3}"#),
             "\"system2\" step 2: \"items\" says how to split an output, but no \"for_each\"",
         ),
         (
-            changed(r#""name": "b""#, r#""name": "b", "items": {"most": 65}"#),
-            "\"system2\" step 2: \"items\": \"most\" must be 1 to 64, found 65",
+            changed(r#""name": "b""#, r#""name": "b", "items": {"max_items": 65}"#),
+            "\"system2\" step 2: \"items\": \"max_items\" must be 1 to 64, found 65",
         ),
         (changed(r#""name": "t""#, r#""name": "a/b""#), "task name \"a/b\" must start with a letter"),
         (

@@ -20,7 +20,7 @@ use super::layer::{Layer, Saved, Scratch, Sight};
 use super::lora::Layout;
 use super::ops::linear::Dropout;
 use super::ops::{fit, loss, norm};
-use crate::model::Weights;
+use crate::model::FrozenWeights;
 use crate::model::spec::{Module, Spec};
 
 /// Rows of logits held at once; the output layer's weights are read once for every so many.
@@ -31,7 +31,7 @@ const LOGIT_ROWS: usize = 128;
 pub struct Model {
     /// Its sizes.
     pub spec: Spec,
-    weights: Weights,
+    weights: FrozenWeights,
 }
 
 /// What is kept of the forward pass for the backward pass.
@@ -96,7 +96,7 @@ impl Model {
     /// Opens the model in `gguf` for training.
     pub fn open(gguf: &Gguf) -> Result<Model> {
         let spec = Spec::of(gguf)?;
-        let weights = Weights::open(gguf, &spec);
+        let weights = FrozenWeights::open(gguf, &spec);
         Ok(Model { spec, weights })
     }
 

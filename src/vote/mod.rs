@@ -9,13 +9,13 @@
 //! sampling stops: the stopping rule is a statement about counts, and a weight that is only known
 //! afterwards must not decide how many samples there are.
 
-mod ballots;
 mod tally;
+mod variants;
 
 use serde::{Deserialize, Serialize};
 
-pub use ballots::{Ballot, is_lost, unite};
 pub use tally::{Heaviest, Tally};
+pub use variants::{VariantVote, combine_variants, rejects_question};
 
 use crate::task::{Answer, Select, VoteRule, Weighing};
 
@@ -67,9 +67,9 @@ pub struct Verdict {
     /// Why it is kept or not, for a person.
     pub reason: String,
     /// With perturbations: the vote on the question itself, whose figures are those above, and on
-    /// each perturbed form until one was lost.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub ballots: Vec<Ballot>,
+    /// each perturbed variant, until one rejects the question.
+    #[serde(default, alias = "ballots", skip_serializing_if = "Vec::is_empty")]
+    pub variants: Vec<VariantVote>,
 }
 
 /// Whether to take no further sample of this question, and why.
@@ -97,7 +97,7 @@ pub fn stop(rule: &VoteRule, tally: &Tally) -> Option<StopReason> {
     // Were `reachable` of all samples too few, so would any smaller number of samples be: the
     // answer loses a vote with every sample not taken.
     let reachable = votes + (rule.samples - n);
-    (rule.give_up && !meets(rule, reachable as f64, rule.samples)).then_some(StopReason::Abandoned)
+    (rule.early_abandon && !meets(rule, reachable as f64, rule.samples)).then_some(StopReason::Abandoned)
 }
 
 /// The verdict on a question whose sampling has stopped.
@@ -135,7 +135,7 @@ pub fn decide(rule: &VoteRule, question_id: &str, tally: &Tally, stop: StopReaso
         stop,
         kept: refusal.is_none(),
         reason: refusal.unwrap_or(agree),
-        ballots: Vec::new(),
+        variants: Vec::new(),
     }
 }
 
@@ -173,13 +173,13 @@ pub fn decide_selected(rule: &VoteRule, question_id: &str, tally: &Tally, picks:
         stop: StopReason::Budget,
         kept: refusal.is_none(),
         reason: refusal.unwrap_or(agree),
-        ballots: Vec::new(),
+        variants: Vec::new(),
     }
 }
 
 /// The verdict on a question whose responses make a prompt of `tokens` tokens, where fewer than
 /// `limit` fit, so that none could be selected: the answer of most of them, not kept.
-pub fn decide_unselectable(
+pub fn verdict_prompt_too_long(
     rule: &VoteRule,
     question_id: &str,
     tally: &Tally,

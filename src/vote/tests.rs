@@ -252,7 +252,7 @@ fn selections_vote_and_those_that_name_no_response_stay_in_the_denominator() {
     assert_eq!((none.kept, none.answer), (false, None));
 }
 
-mod ballots {
+mod variants {
     use super::*;
     use crate::task::{Perturbation, Task};
 
@@ -260,7 +260,7 @@ mod ballots {
         let text = r#"{"name": "t", "system1": {"prompt": "{{ question }}"},
             "system2": [{"prompt": "{{ question }}"}], "answer": {"kind": "choice", "choices": ["yes", "no"]},
             "perturbations": [
-                {"name": "polite", "fields": {"question": "Please: {{ question }}"}, "distil": true},
+                {"name": "polite", "fields": {"question": "Please: {{ question }}"}, "distill": true},
                 {"name": "loud", "fields": {"question": "{{ question|upper }}"}}]}"#;
         Task::from_json(text, "test").unwrap().perturbations
     }
@@ -272,15 +272,16 @@ mod ballots {
 
     #[test]
     fn a_question_is_kept_where_all_ballots_are_and_say_the_same() {
-        let verdict = unite(&perturbations(), vec![vote(7, 1, 0), vote(6, 2, 0), vote(8, 0, 0)]).unwrap();
+        let verdict =
+            combine_variants(&perturbations(), vec![vote(7, 1, 0), vote(6, 2, 0), vote(8, 0, 0)]).unwrap();
         assert_eq!((verdict.kept, verdict.votes, verdict.n), (true, 7, 8));
         assert_eq!(
             verdict.reason,
             "7 of 8 samples agree; under polite: 6 of 8 samples agree; under loud: 8 of 8 samples agree"
         );
-        let names: Vec<&str> = verdict.ballots.iter().map(|b| b.perturbation.as_str()).collect();
+        let names: Vec<&str> = verdict.variants.iter().map(|b| b.perturbation.as_str()).collect();
         assert_eq!(names, ["none", "polite", "loud"]);
-        let completions: Vec<bool> = verdict.ballots.iter().map(|b| b.completion.is_some()).collect();
+        let completions: Vec<bool> = verdict.variants.iter().map(|b| b.completion.is_some()).collect();
         assert_eq!(completions, [false, true, false], "only for the form that is trained on");
         let line = serde_json::to_string(&verdict).unwrap();
         assert_eq!(serde_json::from_str::<Verdict>(&line).unwrap(), verdict);
@@ -288,13 +289,14 @@ mod ballots {
 
     #[test]
     fn ballots_that_disagree_are_named_with_what_they_say() {
-        let verdict = unite(&perturbations(), vec![vote(7, 1, 0), vote(1, 7, 0)]).unwrap();
+        let verdict = combine_variants(&perturbations(), vec![vote(7, 1, 0), vote(1, 7, 0)]).unwrap();
         assert_eq!(
             (verdict.kept, verdict.reason.as_str()),
             (false, "polite says no where the question itself says yes")
         );
-        assert_eq!(verdict.ballots.len(), 2, "the third was not asked");
-        let verdict = unite(&perturbations(), vec![vote(5, 3, 0), vote(0, 0, 8), vote(5, 3, 0)]).unwrap();
+        assert_eq!(verdict.variants.len(), 2, "the third was not asked");
+        let verdict =
+            combine_variants(&perturbations(), vec![vote(5, 3, 0), vote(0, 0, 8), vote(5, 3, 0)]).unwrap();
         assert_eq!(
             verdict.reason,
             "5 of 8 samples agree, under the threshold of 75%; polite says nothing where the question itself \
@@ -304,12 +306,12 @@ mod ballots {
 
     #[test]
     fn a_question_with_a_ballot_missing_is_never_kept() {
-        assert!(!unite(&perturbations(), vec![vote(8, 0, 0), vote(8, 0, 0)]).unwrap().kept);
+        assert!(!combine_variants(&perturbations(), vec![vote(8, 0, 0), vote(8, 0, 0)]).unwrap().kept);
     }
 
     #[test]
     fn without_perturbations_the_vote_is_the_verdict() {
-        assert_eq!(unite(&[], vec![vote(7, 1, 0)]), Some(vote(7, 1, 0)));
-        assert_eq!(unite(&[], vec![]), None);
+        assert_eq!(combine_variants(&[], vec![vote(7, 1, 0)]), Some(vote(7, 1, 0)));
+        assert_eq!(combine_variants(&[], vec![]), None);
     }
 }

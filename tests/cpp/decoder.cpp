@@ -191,7 +191,7 @@ int main(int argc, char **argv) {
     sn::EvaluateParams judge;
     judge.decoder = &script;
     const sn::Result<std::string> decision = run->judge(&*held_out, judge);
-    CHECK(decision && contains(*decision, "\"distil\": true"));
+    CHECK(decision && contains(*decision, "\"distill\": true"));
 
     // An answerer keeps its decoder while it moves.
     sn::AnswerParams reason;

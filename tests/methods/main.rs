@@ -23,7 +23,7 @@ const LETTERS: &str = r#"("an" | "es" | "th")"#;
 const YES_OR_NO: &str = r#"("yes" | "no")"#;
 
 /// Runs the whole pipeline on what `bench` was told to ask, and checks all it left.
-fn distil(bench: &Bench) -> Finished {
+fn distill(bench: &Bench) -> Finished {
     bench.distill("run", &["--force"]);
     check(&bench.model, &bench.path("run"), &bench.path("eval.jsonl"))
 }
@@ -41,7 +41,7 @@ fn short_answer(model: std::path::PathBuf, task: &str, kind: &str, answer: &str)
     let bench = Bench::new(model);
     bench.ask(kind);
     bench.shorten(task, |json| hold(json, MARKER, answer));
-    distil(&bench)
+    distill(&bench)
 }
 
 /// A question of the judging kind as text, for tasks that have it all in one field.
@@ -103,7 +103,7 @@ fn the_task_of_biased_facts_on_a_real_model() {
     bench.ask("biased-capitals");
     // Its answers need no marker.
     bench.shorten("biased-fact", |json| json["system2"][1]["grammar"] = format!("root ::= {CITY}").into());
-    assert_eq!(program(&distil(&bench)), ["rewrite", "answer"]);
+    assert_eq!(program(&distill(&bench)), ["rewrite", "answer"]);
 }
 
 #[test]
@@ -115,7 +115,7 @@ fn branching_solving_and_merging_on_a_real_model() {
         bench.write(file, &bench.read(file).lines().map(in_one_text).collect::<String>());
     }
     bench.shorten("bsm", several_points);
-    let finished = distil(&bench);
+    let finished = distill(&bench);
     assert_eq!(program(&finished), ["branch", "solve", "merge"]);
     assert_each_point_is_judged(&finished);
 }
@@ -147,11 +147,11 @@ fn the_task_of_judging_pairs_on_a_real_model() {
         // the one verdict that does, it leaves labels to learn.
         json["system2"][2]["choices"] = serde_json::json!(["tie"]);
     });
-    let finished = distil(&bench);
+    let finished = distill(&bench);
     assert_eq!(program(&finished), ["branch", "solve", "merge"]);
     assert_each_point_is_judged(&finished);
     for verdict in &finished.verdicts {
-        let forms: Vec<&str> = verdict.ballots.iter().map(|b| b.perturbation.as_str()).collect();
+        let forms: Vec<&str> = verdict.variants.iter().map(|b| b.perturbation.as_str()).collect();
         assert_eq!(forms, ["none", "swap"]);
     }
     // Both orders are distilled.
@@ -208,16 +208,16 @@ fn multi_step_arithmetic_of_a_real_model_is_refused_with_reasons_and_advice_unle
     let refusal = bench.refused("run", &["--least-kept", "1", "--least-share", "0"]);
     assert!(!refusal.contains("too few") && refusal.contains("reasoning does not help"), "{refusal}");
     let decision: Value = serde_json::from_str(&bench.read("run/decision.json")).unwrap();
-    assert_eq!(decision["distil"], false);
+    assert_eq!(decision["distill"], false);
     assert_eq!(decision["reasons"].as_array().unwrap().len(), 1, "{decision}");
     assert!(!decision["advice"].as_array().unwrap().is_empty(), "{decision}");
     assert!(!bench.path("run/adapter.gguf").exists());
 
     let samples = bench.read("run/samples.jsonl");
-    let finished = distil(&bench);
+    let finished = distill(&bench);
     assert_eq!(bench.read("run/samples.jsonl"), samples, "nothing is sampled again");
     assert_eq!(program(&finished), ["reason"]);
-    assert!(!finished.report.decision.as_ref().unwrap().distil, "{:?}", finished.report.decision);
+    assert!(!finished.report.decision.as_ref().unwrap().distill, "{:?}", finished.report.decision);
 }
 
 /// `thinking` on a copy of `model` with such a mode, trained on what a sample wrote.
@@ -230,9 +230,9 @@ fn think(model: std::path::PathBuf) {
     bench.shorten("thinking", |json| {
         hold(json, r#""\n</think>\n\n""#, CITY);
         // The harder case: what is learned is the completion that held the thinking.
-        json["learn"] = "completion".into();
+        json["target"] = "completion".into();
     });
-    let finished = distil(&bench);
+    let finished = distill(&bench);
     assert_eq!(program(&finished), ["think"]);
 
     let (task, llama) = (&finished.task, &finished.llama);
@@ -317,7 +317,7 @@ fn the_task_of_coin_flips_on_the_fixture_as_it_is() {
     let bench = Bench::new(fixture());
     bench.ask("coin-flip");
     bench.write("task.json", &bench.run(&["tasks", "show", "coin-flip"]));
-    let finished = distil(&bench);
+    let finished = distill(&bench);
     assert_eq!(program(&finished), ["reason"]);
 }
 

@@ -9,7 +9,7 @@ use secondnature::distill::read_examples;
 use secondnature::engine::{Decoder, Finish, Llama, LlamaOptions, Token};
 use secondnature::evaluate::DirectAnswers;
 use secondnature::report::Report;
-use secondnature::task::{Answer, Learn, Output, Part, Question, Task, UNPERTURBED, read_questions};
+use secondnature::task::{Answer, Output, Part, Question, Target, Task, UNPERTURBED, read_questions};
 use secondnature::vote::Verdict;
 use serde::de::DeserializeOwned;
 
@@ -99,7 +99,7 @@ impl Finished {
         let cut_thought = self.task.system2.last().unwrap().thinking
             && sample.finish == Finish::Length
             && !last.text.contains("</think>");
-        let answer = if is_whole && !cut_thought { self.task.extract2(&last.text) } else { None };
+        let answer = if is_whole && !cut_thought { self.task.read_reasoned(&last.text) } else { None };
         assert_eq!(sample.answer, answer, "{sample:?}");
     }
 
@@ -124,11 +124,11 @@ impl Finished {
             assert_eq!(own.votes, verdict.votes, "{verdict:?}");
             let mut kept = own.kept;
             if !self.task.perturbations.is_empty() {
-                assert_eq!(verdict.ballots[0].perturbation, UNPERTURBED);
-                kept &= verdict.ballots.len() == self.task.perturbations.len() + 1;
-                for ballot in &verdict.ballots {
-                    let vote = self.vote(verdict, &ballot.perturbation, ballot.n);
-                    assert_eq!((vote.votes, vote.kept), (ballot.votes, ballot.kept), "{verdict:?}");
+                assert_eq!(verdict.variants[0].perturbation, UNPERTURBED);
+                kept &= verdict.variants.len() == self.task.perturbations.len() + 1;
+                for variant in &verdict.variants {
+                    let vote = self.vote(verdict, &variant.perturbation, variant.n);
+                    assert_eq!((vote.votes, vote.kept), (variant.votes, variant.kept), "{verdict:?}");
                     kept &= vote.kept && vote.key == own.key;
                 }
             }
@@ -172,11 +172,11 @@ impl Finished {
         for (question, verdict) in self.questions.iter().zip(&self.verdicts).filter(|(_, v)| v.kept) {
             let answer = verdict.answer.as_ref().unwrap();
             expected.push(self.example(question, answer, verdict.completion.as_deref()));
-            for perturbation in self.task.perturbations.iter().filter(|p| p.distil) {
+            for perturbation in self.task.perturbations.iter().filter(|p| p.distill) {
                 let Some(answer) = perturbation.wording(answer) else { continue };
-                let ballot = verdict.ballots.iter().find(|b| b.perturbation == perturbation.name).unwrap();
+                let variant = verdict.variants.iter().find(|b| b.perturbation == perturbation.name).unwrap();
                 let asked = perturbation.asked(question).unwrap();
-                expected.push(self.example(&asked, &answer, ballot.completion.as_deref()));
+                expected.push(self.example(&asked, &answer, variant.completion.as_deref()));
             }
         }
         let found = read_examples(&out.join("train/examples.jsonl")).unwrap();
@@ -188,8 +188,8 @@ impl Finished {
     }
 
     fn example(&self, question: &Question, answer: &Answer, said: Option<&str>) -> (Vec<Token>, Vec<Token>) {
-        let text = match self.task.learn {
-            Learn::Completion => said.unwrap().trim().to_string(),
+        let text = match self.task.target {
+            Target::Completion => said.unwrap().trim().to_string(),
             _ => self.task.answer.target(answer),
         };
         let mut target = self.llama.tokenize(&text, false).unwrap();
@@ -213,7 +213,7 @@ impl Finished {
             let mut right = 0;
             for (question, direct) in eval.iter().zip(&asked.answers) {
                 assert_eq!(direct.question, question.id);
-                assert_eq!(direct.answer, self.task.extract1(&direct.text));
+                assert_eq!(direct.answer, self.task.read_direct(&direct.text));
                 assert_eq!(direct.prompt_tokens, self.direct_prompt(question).len());
                 let is_right = |a: &Answer| self.task.answer.is_correct(a, &question.gold);
                 right += usize::from(direct.answer.as_ref().is_some_and(is_right));

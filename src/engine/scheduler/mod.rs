@@ -402,7 +402,7 @@ impl<D: Decoder> Scheduler<D> {
         let constrained = self.slots[index].job.as_ref().and_then(|job| job.constrained.as_ref());
         match (constrained, &self.vocabulary) {
             (Some(constrained), Some(vocabulary)) => {
-                constrained.lock().given(&constrained.state, vocabulary, &self.decoder)
+                constrained.lock().forced(&constrained.state, vocabulary, &self.decoder)
             }
             _ => Ok(Arc::default()),
         }

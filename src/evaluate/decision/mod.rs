@@ -1,4 +1,4 @@
-//! Whether to distil: asked of the labels, before training of what sampling showed on held-out
+//! Whether to distill: asked of the labels, before training of what sampling showed on held-out
 //! questions, and after it of what was gained. A refusal gives all its reasons, with figures, and
 //! what to try.
 
@@ -156,7 +156,7 @@ fn survives(task: &Task, outcome: &Outcome) -> bool {
     let verdict = &outcome.verdict;
     verdict.kept
         && verdict.agreement >= task.vote.threshold
-        && verdict.ballots.iter().all(|ballot| ballot.agreement >= task.vote.threshold)
+        && verdict.variants.iter().all(|variant| variant.agreement >= task.vote.threshold)
 }
 
 /// After training: whether the distilled model's direct answers are better than the base model's,

@@ -5,8 +5,9 @@ use serde::{Deserialize, Serialize};
 /// Whether distilling this task pays.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Decision {
-    /// The verdict.
-    pub distil: bool,
+    /// Whether to go on and distill.
+    #[serde(alias = "distil")]
+    pub distill: bool,
     /// In one sentence, with the figures.
     pub why: String,
     /// Where not: each reason by itself.
@@ -20,17 +21,17 @@ pub struct Decision {
 impl Decision {
     /// It pays.
     pub fn yes(why: String) -> Decision {
-        Decision { distil: true, why, ..Decision::default() }
+        Decision { distill: true, why, ..Decision::default() }
     }
 
     /// It does not.
     pub fn no(reasons: Vec<String>, advice: Vec<String>) -> Decision {
-        Decision { distil: false, why: reasons.join("; "), reasons, advice }
+        Decision { distill: false, why: reasons.join("; "), reasons, advice }
     }
 
     /// It pays only if it does by both; all reasons of both where it does not.
     pub fn and(self, other: Decision) -> Decision {
-        match (self.distil, other.distil) {
+        match (self.distill, other.distill) {
             (true, true) => Decision::yes(format!("{}; {}", self.why, other.why)),
             (false, true) => self,
             (true, false) => other,

@@ -1,10 +1,10 @@
 use super::*;
-use crate::curate::Voted;
+use crate::curate::VoteSummary;
 use crate::engine::Finish;
 use crate::evaluate::Direct;
 use crate::evaluate::{Constant, Fallback, Measured};
 use crate::task::Answer;
-use crate::vote::{Ballot, StopReason};
+use crate::vote::{StopReason, VariantVote};
 
 fn task() -> Task {
     Task::load("coin-flip").unwrap()
@@ -38,7 +38,7 @@ fn verdict(text: &str, votes: usize, kept: bool) -> Verdict {
         stop: StopReason::Budget,
         kept,
         reason: String::new(),
-        ballots: vec![],
+        variants: vec![],
     }
 }
 
@@ -57,17 +57,17 @@ fn split(kept: usize, others: usize, votes: usize) -> Vec<Verdict> {
 #[test]
 fn a_gain_counts_only_when_luck_does_not_explain_it() {
     let was = |e: &Evaluation| was_worth_it(&task(), e, &Training::default());
-    assert!(was(&evaluation(0.4, 0.9, 1e-9, 0.5, 1e-9)).distil);
+    assert!(was(&evaluation(0.4, 0.9, 1e-9, 0.5, 1e-9)).distill);
     let lucky = was(&evaluation(0.40, 0.42, 0.7, 0.3, 1e-3));
-    assert!(!lucky.distil && lucky.why.contains("luck"), "{}", lucky.why);
-    assert!(!was(&evaluation(0.6, 0.4, 1e-9, 0.1, 1e-9)).distil);
+    assert!(!lucky.distill && lucky.why.contains("luck"), "{}", lucky.why);
+    assert!(!was(&evaluation(0.6, 0.4, 1e-9, 0.1, 1e-9)).distill);
 }
 
 #[test]
 fn learning_to_say_always_the_same_is_not_a_gain() {
     let e = evaluation(0.335, 0.505, 1e-4, 0.50, 1.0);
     let yes_man = was_worth_it(&task(), &e, &Training::default());
-    assert!(!yes_man.distil && yes_man.why.starts_with("always answering \"yes\""), "{}", yes_man.why);
+    assert!(!yes_man.distill && yes_man.why.starts_with("always answering \"yes\""), "{}", yes_man.why);
 }
 
 #[test]
@@ -102,7 +102,7 @@ fn labels_that_collapse_or_do_not_exist_are_refused_with_figures() {
     assert!(refused.why.contains("30 of 30 kept answers are \"yes\""), "{}", refused.why);
     let none = labels(Curation::default(), &split(0, 1, 3));
     assert!(none.why.contains("no question was kept: in none of 1"), "{}", none.why);
-    assert!(labels(Curation::default(), &split(30, 0, 0)).distil);
+    assert!(labels(Curation::default(), &split(30, 0, 0)).distill);
 }
 
 #[test]
@@ -137,9 +137,9 @@ fn a_gate_is_lowered_to_what_the_refusal_names_and_no_further() {
     let refused = judge(Gate::default());
     let named = refused.advice.last().unwrap();
     assert!(named.ends_with("--least-kept 7 --least-share 0.035"), "{refused:?}");
-    assert!(judge(Gate { least_kept: 7, least_share: 0.035 }).distil);
-    assert!(!judge(Gate { least_kept: 8, least_share: 0.035 }).distil);
-    assert!(!judge(Gate { least_kept: 7, least_share: 0.036 }).distil);
+    assert!(judge(Gate { least_kept: 7, least_share: 0.035 }).distill);
+    assert!(!judge(Gate { least_kept: 8, least_share: 0.035 }).distill);
+    assert!(!judge(Gate { least_kept: 7, least_share: 0.036 }).distill);
     assert!(Gate { least_kept: 0, least_share: 1.0 }.check().is_ok());
     for least_share in [-0.1, 1.1, f64::NAN] {
         let refusal = Gate { least_share, ..Gate::default() }.check().unwrap_err().to_string();
@@ -166,7 +166,7 @@ fn a_perturbation_that_changes_answers_is_named_as_the_cause() {
         1,
     );
     task = Task::from_json(&json, "test").unwrap();
-    let ballot = |name: &str, text: &str| Ballot {
+    let variant = |name: &str, text: &str| VariantVote {
         perturbation: name.into(),
         answer: Some(answer(text)),
         completion: None,
@@ -177,7 +177,7 @@ fn a_perturbation_that_changes_answers_is_named_as_the_cause() {
         kept: true,
     };
     let lost =
-        Verdict { ballots: vec![ballot("none", "yes"), ballot("swap", "no")], ..verdict("yes", 8, false) };
+        Verdict { variants: vec![variant("none", "yes"), variant("swap", "no")], ..verdict("yes", 8, false) };
     let refused = labels_are_worth_it(
         &Gate::default(),
         &task,
@@ -202,8 +202,8 @@ fn reasoning_that_does_not_help_is_refused_with_advice_for_its_method() {
         };
         DirectAnswers { answers: (0..10).map(one).collect(), ..DirectAnswers::default() }
     };
-    let voted = Voted {
-        form: 0,
+    let voted = VoteSummary {
+        variant: 0,
         index: 0,
         answer: None,
         prompt_tokens: 1,
@@ -231,5 +231,5 @@ fn a_refusal_lists_the_reasons_of_labels_and_of_systems() {
     assert_eq!(both.refusal(), "one; two. What may help: mend one; mend two");
     assert_eq!(Decision::yes("fine".into()).and(no("two")), no("two"));
     assert_eq!(no("one").and(Decision::yes("fine".into())), no("one"));
-    assert!(Decision::yes("a".into()).and(Decision::yes("b".into())).distil);
+    assert!(Decision::yes("a".into()).and(Decision::yes("b".into())).distill);
 }

@@ -11,7 +11,7 @@ fn task(answer: &str, marker: Option<&str>) -> Task {
 }
 
 fn text2(task: &Task, completion: &str) -> Option<String> {
-    task.extract2(completion).map(|answer| answer.text)
+    task.read_reasoned(completion).map(|answer| answer.text)
 }
 
 const YES_NO: &str = r#"{"kind": "choice", "choices": ["yes", "no"], "aliases": {"true": "yes"}}"#;
@@ -74,9 +74,9 @@ fn odd_and_huge_completions_are_read_without_harm() {
     for answer in ALL {
         for task in [task(answer, None), task(answer, Some("Answer:"))] {
             for text in odd() {
-                let read = task.extract2(&text);
+                let read = task.read_reasoned(&text);
                 assert!(read.is_none_or(|answer| !answer.key.is_empty() && !answer.text.is_empty()));
-                task.complete2(&text);
+                task.reasoned_is_complete(&text);
             }
         }
     }
@@ -88,8 +88,8 @@ fn every_prefix_of_a_completion_can_be_read() {
     for answer in ALL {
         for task in [task(answer, None), task(answer, Some("Answer:"))] {
             for (end, _) in text.char_indices() {
-                task.extract2(&text[..end]);
-                task.complete2(&text[..end]);
+                task.read_reasoned(&text[..end]);
+                task.reasoned_is_complete(&text[..end]);
             }
         }
     }
@@ -115,7 +115,7 @@ fn a_bare_choice_is_read_from_its_beginning() {
         ("maybe", None),
         ("", None),
     ] {
-        assert_eq!(task.extract1(text).map(|a| a.text).as_deref(), answer, "{text:?}");
+        assert_eq!(task.read_direct(text).map(|a| a.text).as_deref(), answer, "{text:?}");
     }
 }
 
@@ -143,7 +143,7 @@ fn reasoning_is_read_only_after_its_last_marker() {
 fn sampling_stops_once_a_choice_cannot_change() {
     let task = task(YES_NO, Some("Answer:"));
     for text in ["So. Answer: yes.", "Answer: no\n", "Answer: **yes** ", "Answer: no, b"] {
-        assert!(task.complete2(text), "{text:?}");
+        assert!(task.reasoned_is_complete(text), "{text:?}");
         assert!(text2(&task, text).is_some(), "{text:?}");
     }
     for text in [
@@ -156,9 +156,13 @@ fn sampling_stops_once_a_choice_cannot_change() {
         "Answer: nob",
         "Answer: the coin is yes.",
     ] {
-        assert!(!task.complete2(text), "{text:?}");
+        assert!(!task.reasoned_is_complete(text), "{text:?}");
     }
-    assert!(task.complete1("Yes,") && !task.complete1("Yes") && !task.complete1("It is yes."));
+    assert!(
+        task.direct_is_complete("Yes,")
+            && !task.direct_is_complete("Yes")
+            && !task.direct_is_complete("It is yes.")
+    );
 }
 
 #[test]
@@ -168,8 +172,8 @@ fn a_choice_that_another_begins_with_waits_for_more() {
     {
         assert_eq!(text2(&task, text).as_deref(), Some(answer));
     }
-    assert!(!task.complete2("not ") && !task.complete2("not sure "));
-    assert!(task.complete2("not really") && task.complete2("not sure at all."));
+    assert!(!task.reasoned_is_complete("not ") && !task.reasoned_is_complete("not sure "));
+    assert!(task.reasoned_is_complete("not really") && task.reasoned_is_complete("not sure at all."));
 }
 
 #[test]
@@ -192,13 +196,17 @@ fn a_letter_is_a_choice_only_where_it_is_not_a_word() {
     }
     let marked = task(A_B, Some("Verdict:"));
     assert_eq!(text2(&marked, "A thinks so, B too. Verdict: a").as_deref(), Some("A"));
-    assert!(marked.complete2("Verdict: B ") && !bare.complete2("A ") && bare.complete2("A."));
+    assert!(
+        marked.reasoned_is_complete("Verdict: B ")
+            && !bare.reasoned_is_complete("A ")
+            && bare.reasoned_is_complete("A.")
+    );
 }
 
 #[test]
 fn aliases_count_as_their_choice_and_training_sees_the_choice() {
     let task = task(YES_NO, None);
-    let answer = task.extract2("TRUE!").unwrap();
+    let answer = task.read_reasoned("TRUE!").unwrap();
     assert_eq!((answer.key.as_str(), task.answer.target(&answer).as_str()), ("yes", "yes"));
     assert!(task.answer.is_correct(&answer, &["Yes".into()]));
     assert!(task.answer.is_correct(&answer, &["true".into()]));
@@ -226,11 +234,13 @@ fn numbers_are_compared_by_value_without_rounding() {
     ] {
         assert_eq!(text2(&task, text).as_deref(), answer, "{text:?}");
     }
-    let answer = task.extract2("Answer: 1,000.0").unwrap();
+    let answer = task.read_reasoned("Answer: 1,000.0").unwrap();
     assert!(task.answer.is_correct(&answer, &["1000".into()]));
     assert!(!task.answer.is_correct(&answer, &["100".into(), "10000".into(), "many".into()]));
     assert!(
-        task.complete2("Answer: 3\n") && !task.complete2("Answer: 3") && !task.complete2("Answer: 3 + 4 ")
+        task.reasoned_is_complete("Answer: 3\n")
+            && !task.reasoned_is_complete("Answer: 3")
+            && !task.reasoned_is_complete("Answer: 3 + 4 ")
     );
 }
 
@@ -267,7 +277,7 @@ fn a_text_is_its_first_sentence_without_decoration() {
     ] {
         assert_eq!(text2(&task, text).as_deref(), answer, "{text:?}");
     }
-    let answer = task.extract2("The Brasília.").unwrap();
+    let answer = task.read_reasoned("The Brasília.").unwrap();
     assert!(task.answer.is_correct(&answer, &["BRASILIA".into()]));
     assert_eq!(task.answer.target(&answer), "The Brasília");
 }
@@ -288,15 +298,19 @@ fn patterns_find_the_answer_in_a_sentence() {
     ] {
         assert_eq!(text2(&task, text).as_deref(), answer, "{text:?}");
     }
-    assert!(task.complete2("The capital of Canada is Ottawa.\n"));
-    assert!(!task.complete2("The capital of Canada is Ottawa"));
-    assert!(!task.complete2("Sure!\n"), "the point may still come");
+    assert!(task.reasoned_is_complete("The capital of Canada is Ottawa.\n"));
+    assert!(!task.reasoned_is_complete("The capital of Canada is Ottawa"));
+    assert!(!task.reasoned_is_complete("Sure!\n"), "the point may still come");
 }
 
 #[test]
 fn a_text_rule_without_patterns_is_complete_with_its_line() {
     let task = task(TEXT, None);
-    assert!(task.complete2("Ottawa\n") && !task.complete2("Ottawa") && !task.complete2("\n"));
+    assert!(
+        task.reasoned_is_complete("Ottawa\n")
+            && !task.reasoned_is_complete("Ottawa")
+            && !task.reasoned_is_complete("\n")
+    );
 }
 
 #[test]
@@ -312,12 +326,15 @@ fn a_pattern_s_last_match_is_the_answer() {
     ] {
         assert_eq!(text2(&bare, text).as_deref(), answer, "{text:?}");
     }
-    assert!(!bare.complete2("\\boxed{7}\n"), "another may follow");
+    assert!(!bare.reasoned_is_complete("\\boxed{7}\n"), "another may follow");
     let marked = task(BOXED, Some("Answer:"));
     assert_eq!(text2(&marked, r"\boxed{1} Answer: \boxed{2}").as_deref(), Some("2"));
-    assert!(marked.complete2("Answer: \\boxed{7}\n") && !marked.complete2("Answer: \\boxed{7}"));
-    assert!(!marked.complete2("Answer:\nit is\n") && !marked.complete2("Answer: 3\n"));
-    let answer = bare.extract2(r"\boxed{7.0}").unwrap();
+    assert!(
+        marked.reasoned_is_complete("Answer: \\boxed{7}\n")
+            && !marked.reasoned_is_complete("Answer: \\boxed{7}")
+    );
+    assert!(!marked.reasoned_is_complete("Answer:\nit is\n") && !marked.reasoned_is_complete("Answer: 3\n"));
+    let answer = bare.read_reasoned(r"\boxed{7.0}").unwrap();
     assert!(
         bare.answer.is_correct(&answer, &["7".into()]) && !bare.answer.is_correct(&answer, &["8".into()])
     );
@@ -342,12 +359,12 @@ fn a_field_of_the_last_json_object_is_the_answer() {
     ] {
         assert_eq!(text2(&judge, text).as_deref(), answer, "{text:?}");
     }
-    assert!(judge.complete2("```json\n{\"verdict\": {\"winner\": \"A\"}}"));
+    assert!(judge.reasoned_is_complete("```json\n{\"verdict\": {\"winner\": \"A\"}}"));
     for text in ["{\"verdict\": {\"winner\": \"A\"}", "So {\"verdict\": {\"winner\": \"A\"}}", "{\"a\": 1}"] {
-        assert!(!judge.complete2(text), "{text:?}");
+        assert!(!judge.reasoned_is_complete(text), "{text:?}");
     }
     let list = task(r#"{"kind": "json", "field": "cities.1"}"#, None);
-    let answer = list.extract2(r#"{"cities": ["Rome", "The Hague"]}"#).unwrap();
+    let answer = list.read_reasoned(r#"{"cities": ["Rome", "The Hague"]}"#).unwrap();
     assert_eq!((answer.key.as_str(), list.answer.target(&answer).as_str()), ("hague", "The Hague"));
     assert!(list.answer.is_correct(&answer, &["the hague".into()]));
     let number = task(r#"{"kind": "json", "field": "n", "as": {"kind": "number"}}"#, None);
@@ -364,15 +381,15 @@ fn the_last_line_or_the_marked_one_is_the_answer() {
     ] {
         assert_eq!(text2(&bare, text).as_deref(), answer, "{text:?}");
     }
-    assert!(!bare.complete2("Rome\n"), "another line may follow");
+    assert!(!bare.reasoned_is_complete("Rome\n"), "another line may follow");
     let marked = task(LAST_LINE, Some("Answer:"));
     assert_eq!(text2(&marked, "Answer: Oslo. Answer:\nRome\nthat is all").as_deref(), Some("Rome"));
-    assert!(marked.complete2("Answer: Rome\n") && !marked.complete2("Answer: Rome"));
+    assert!(marked.reasoned_is_complete("Answer: Rome\n") && !marked.reasoned_is_complete("Answer: Rome"));
     let choice = r#"{"kind": "last_line", "as": {"kind": "choice", "choices": ["A", "B"]}}"#;
     let choice = task(choice, None);
     assert_eq!(text2(&choice, "B is short.\nA").as_deref(), Some("A"));
     assert_eq!(text2(&choice, "A\nA coin and B"), None, "without a marker an article is no choice");
-    let answer = choice.extract2("A").unwrap();
+    let answer = choice.read_reasoned("A").unwrap();
     assert!(choice.answer.is_correct(&answer, &["a".into()]));
     assert_eq!((choice.answer.key("b").as_deref(), choice.answer.target(&answer).as_str()), (Some("b"), "A"));
 }
@@ -382,27 +399,27 @@ fn aliases_of_a_text_are_one_answer_in_the_spelling_of_the_task() {
     let usa = r#"{"kind": "text", "aliases": {"USA": ["United States", "the United States of America"]}}"#;
     let task = task(usa, None);
     for text in ["U.S.A.", "United States.", "The United States of America"] {
-        let answer = task.extract2(text).unwrap();
+        let answer = task.read_reasoned(text).unwrap();
         assert_eq!((answer.key.as_str(), task.answer.target(&answer).as_str()), ("usa", "USA"), "{text}");
         assert!(task.answer.is_correct(&answer, &["united states".into()]));
         assert!(!task.answer.is_correct(&answer, &["Mexico".into()]));
     }
-    assert_eq!(task.extract2("America").unwrap().key, "america");
+    assert_eq!(task.read_reasoned("America").unwrap().key, "america");
 }
 
 #[test]
 fn letters_count_alone_or_every_character_does() {
     let letters = task(r#"{"kind": "text", "normalize": "letters", "max_words": 4}"#, Some("Answer:"));
     for text in ["Answer: ab", "Answer: \"A, b\".", "Answer: **a b**", "Answer: A-B"] {
-        let answer = letters.extract2(text).unwrap();
+        let answer = letters.read_reasoned(text).unwrap();
         assert_eq!((answer.key.as_str(), letters.answer.target(&answer).as_str()), ("ab", "ab"), "{text}");
         assert!(letters.answer.is_correct(&answer, &["AB".into()]));
         assert!(!letters.answer.is_correct(&answer, &["ba".into()]));
     }
     assert_eq!(text2(&letters, "Answer: 12"), None);
-    assert!(letters.complete2("Answer: a, b\n") && !letters.complete2("Answer: a, b"));
+    assert!(letters.reasoned_is_complete("Answer: a, b\n") && !letters.reasoned_is_complete("Answer: a, b"));
     let exact = task(r#"{"kind": "text", "normalize": "exact"}"#, None);
-    let answer = exact.extract2("`The x_Y`.").unwrap();
+    let answer = exact.read_reasoned("`The x_Y`.").unwrap();
     assert_eq!((answer.key.as_str(), exact.answer.target(&answer).as_str()), ("The x_Y", "The x_Y"));
     assert!(exact.answer.is_correct(&answer, &["The x_Y".into()]));
     assert!(!exact.answer.is_correct(&answer, &["the x_y".into()]));
@@ -411,7 +428,7 @@ fn letters_count_alone_or_every_character_does() {
 #[test]
 fn a_thought_is_not_stopped_before_it_ends() {
     let task = task(YES_NO, Some("Answer:"));
-    assert!(task.complete2("Answer: yes."));
-    assert!(!task.complete2("<think>Answer: yes."));
-    assert!(task.complete2("<think>Answer: yes.</think>Answer: no."));
+    assert!(task.reasoned_is_complete("Answer: yes."));
+    assert!(!task.reasoned_is_complete("<think>Answer: yes."));
+    assert!(task.reasoned_is_complete("<think>Answer: yes.</think>Answer: no."));
 }

@@ -14,7 +14,7 @@ use super::ops::linear::{Dropout, Input, Linear, Packs, mix};
 use super::ops::rope::Angles;
 use super::ops::{add_scaled, axpy, copy, fit, norm};
 use crate::kernels::gemm::{Kernel, Left};
-use crate::model::Weights;
+use crate::model::FrozenWeights;
 use crate::model::arch::HeadNorm;
 use crate::model::spec::{Module, Norm, Rope, Spec};
 
@@ -118,7 +118,7 @@ impl Scratch {
 #[derive(Clone, Copy)]
 pub struct Layer<'a> {
     pub spec: &'a Spec,
-    pub weights: &'a Weights,
+    pub weights: &'a FrozenWeights,
     pub layout: &'a Layout,
     pub params: &'a [f32],
     /// Dropout of this step; of each module it has another seed.

@@ -1,23 +1,23 @@
-//! One ballot on its way to a verdict: a question in one form, its samples, and what they come to.
+//! The state of one variant of a question: its samples, its vote and, at the end, its outcome.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 
-use super::select::{Response, Selecting, Selection};
-use super::{Outcome, Sample, Voted};
+use super::select::{Response, SelectionRecord, SelectionRound};
+use super::{Outcome, Sample, VoteSummary};
 use crate::Result;
 use crate::task::{
     Answer, Perturbation, Question, Select, UNPERTURBED, VoteRule, Weighing, without_thinking,
 };
 use crate::vote::{
-    StopReason, Tally, Verdict, decide, decide_selected, decide_unselectable, needs_selection, stop,
+    StopReason, Tally, Verdict, decide, decide_selected, needs_selection, stop, verdict_prompt_too_long,
 };
 
-/// One question in one form.
-pub struct Open<'a> {
+/// One variant of one question: the question itself, or a perturbation of it.
+pub struct VariantState<'a> {
     pub question: &'a Question,
-    /// The form: 0 is the question itself, the others are the task's perturbations.
-    pub form: usize,
+    /// The variant: 0 is the question itself, the others are the task's perturbations.
+    pub index: usize,
     pub perturbation: Option<&'a Perturbation>,
     /// Finished samples by index, those that voted without their texts.
     pub finished: BTreeMap<usize, Finished>,
@@ -32,25 +32,29 @@ pub struct Open<'a> {
     /// What every sample with an answer wrote, where the model is to select among them.
     responses: Vec<Response>,
     /// Selections that an interrupted run finished.
-    pub earlier: Vec<Selection>,
+    pub earlier: Vec<SelectionRecord>,
     /// Under way once all samples are there, where the vote asks for it.
-    pub selecting: Option<Selecting>,
+    pub selecting: Option<SelectionRound>,
     pub outcome: Option<Outcome>,
 }
 
 /// A sample that waits for those before it to be counted.
 pub struct Finished {
-    voted: Voted,
+    voted: VoteSummary,
     weight: Option<f32>,
     /// What it wrote in its last step, less its thinking.
     text: String,
 }
 
-impl<'a> Open<'a> {
-    pub fn new(question: &'a Question, form: usize, perturbation: Option<&'a Perturbation>) -> Open<'a> {
-        Open {
+impl<'a> VariantState<'a> {
+    pub fn new(
+        question: &'a Question,
+        index: usize,
+        perturbation: Option<&'a Perturbation>,
+    ) -> VariantState<'a> {
+        VariantState {
             question,
-            form,
+            index,
             perturbation,
             finished: BTreeMap::new(),
             next: 0,
@@ -65,12 +69,12 @@ impl<'a> Open<'a> {
         }
     }
 
-    /// The form's name in journals.
+    /// The variant's name in journals.
     pub fn name(&self) -> &'a str {
         self.perturbation.map_or(UNPERTURBED, |p| &p.name)
     }
 
-    /// The question in this form.
+    /// The question as this variant.
     pub fn asked(&self) -> Result<Cow<'a, Question>> {
         match self.perturbation {
             None => Ok(Cow::Borrowed(self.question)),
@@ -87,10 +91,10 @@ impl<'a> Open<'a> {
         };
         let text = sample.steps.last_mut().map(|step| std::mem::take(&mut step.text)).unwrap_or_default();
         let text = without_thinking(&text).unwrap_or_default().to_string();
-        let (form, weight) = (self.form, sample.confidence);
+        let (variant, weight) = (self.index, sample.confidence);
         self.finished.entry(sample.index).or_insert_with(|| {
-            let voted = Voted {
-                form,
+            let voted = VoteSummary {
+                variant,
                 index: sample.index,
                 answer,
                 prompt_tokens: sample.steps.iter().map(|s| s.prompt_tokens).sum(),
@@ -136,12 +140,12 @@ impl<'a> Open<'a> {
 
     /// Gives up selecting: a selection's prompt has so many tokens, where fewer than so many fit.
     pub fn cannot_select(&mut self, rule: &VoteRule, size: (usize, usize)) {
-        let costs = self.selecting.take().map_or(Vec::new(), |selecting| selecting.costs(self.form));
-        let verdict = decide_unselectable(rule, &self.question.id, &self.tally, size);
+        let costs = self.selecting.take().map_or(Vec::new(), |selecting| selecting.costs(self.index));
+        let verdict = verdict_prompt_too_long(rule, &self.question.id, &self.tally, size);
         self.close_counted(verdict, costs);
     }
 
-    fn close_counted(&mut self, mut verdict: Verdict, selections: Vec<super::Selected>) {
+    fn close_counted(&mut self, mut verdict: Verdict, selections: Vec<super::SelectionCost>) {
         verdict.completion = verdict.answer.as_ref().and_then(|a| self.completions.remove(&a.key));
         self.close(verdict, selections);
     }
@@ -149,7 +153,7 @@ impl<'a> Open<'a> {
     fn start_selecting(&mut self, rule: &VoteRule) {
         let responses = std::mem::take(&mut self.responses);
         let earlier = std::mem::take(&mut self.earlier);
-        self.selecting = Some(Selecting::new(responses, earlier, rule.selections));
+        self.selecting = Some(SelectionRound::new(responses, earlier, rule.selections));
         self.count_selections(rule);
     }
 
@@ -158,7 +162,7 @@ impl<'a> Open<'a> {
         let Some(selecting) = self.selecting.take_if(|selecting| selecting.is_done()) else { return };
         let mut verdict = decide_selected(rule, &self.question.id, &self.tally, &selecting.picks());
         verdict.completion = verdict.answer.as_ref().and_then(|a| selecting.best_of(&a.key));
-        self.close(verdict, selecting.costs(self.form));
+        self.close(verdict, selecting.costs(self.index));
     }
 
     /// How many samples should be under way: as many as would settle the vote if all agreed with
@@ -177,15 +181,15 @@ impl<'a> Open<'a> {
         wanted
     }
 
-    fn close(&mut self, verdict: Verdict, selections: Vec<super::Selected>) {
+    fn close(&mut self, verdict: Verdict, selections: Vec<super::SelectionCost>) {
         let counted = std::mem::take(&mut self.finished).into_iter().take(self.counted);
         let samples = counted.map(|(_, finished)| finished.voted).collect();
-        self.forget();
+        self.release_texts();
         self.outcome = Some(Outcome { verdict, samples, selections });
     }
 
-    /// Gives back what only an open ballot needs.
-    pub fn forget(&mut self) {
+    /// Gives back what only an open variant needs.
+    pub fn release_texts(&mut self) {
         (self.finished, self.completions, self.tally) = Default::default();
         (self.responses, self.earlier, self.selecting) = Default::default();
     }
