@@ -5,7 +5,8 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 TARGET := $(or $(CARGO_TARGET_DIR),target)
-BUILT := $(TARGET)/release
+# What is installed and packaged is built with the profile `dist`, which optimises the whole program.
+DIST ?= $(TARGET)/dist
 SN_MODELS ?= $(HOME)/.cache/secondnature/models
 PREFIX ?= /usr/local
 DESTDIR ?=
@@ -26,10 +27,13 @@ help: ## Print this
 setup: ## Install what building needs and is missing (Debian, Ubuntu; elsewhere it says what)
 	@.ci/setup build
 
-build: ## Build the program and the library (llama.cpp takes some minutes, once)
+build: ## Build the program and the library for daily work (llama.cpp takes some minutes, once)
 	cargo build --release
 
-demo: setup build ## Distil the tiny embedded model, end to end
+dist: setup ## Build what is installed, optimised as a whole (compiles llama.cpp for itself)
+	cargo build --profile dist
+
+demo: setup build ## Distill the tiny embedded model, end to end
 	$(TARGET)/release/secondnature demo --out target/demo
 
 models: ## Download the two test models into SN_MODELS (600 MB, outside the repository)
@@ -39,23 +43,25 @@ test: setup models ## Run all tests, those with real models too
 	@.ci/setup test
 	SN_TEST_MODELS="$(SN_MODELS)" cargo test --release
 
-check: setup ## Check format, lints and the C header
+check: setup ## Check format, lints, documentation, the generated headers and the structure
 	@.ci/setup lint
 	cargo fmt --check
 	cargo clippy --release --all-targets -- -D warnings
-	cargo test --release --test header
+	cargo clippy --release --lib --no-default-features -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --release --no-deps --lib
+	cargo test --release --test header --test architecture
 
-header: setup ## Generate include/secondnature.h anew from src/capi
+header: setup ## Generate the C header, the C++ options and the list of exports anew from src/
 	SN_WRITE_HEADER=1 cargo test --release --test header
 
-install: ## Install the built program, libraries, headers, pkg-config and CMake files under PREFIX
-	@test -f $(BUILT)/libsecondnature.so || { echo "nothing to install yet; run make build first" >&2; exit 1; }
+install: ## Install what `make dist` built: program, libraries, headers, pkg-config, CMake files, under PREFIX
+	@test -f $(DIST)/libsecondnature.so || { echo "nothing to install yet; run make dist first" >&2; exit 1; }
 	install -d $(addprefix $(DESTDIR)$(PREFIX)/,bin include lib/pkgconfig lib/cmake/secondnature)
-	install -s -m 755 $(BUILT)/secondnature $(DESTDIR)$(PREFIX)/bin/
-	install -s -m 755 $(BUILT)/libsecondnature.so $(DESTDIR)$(PREFIX)/lib/libsecondnature.so.$(VERSION)
+	install -s -m 755 $(DIST)/secondnature $(DESTDIR)$(PREFIX)/bin/
+	install -s -m 755 $(DIST)/libsecondnature.so $(DESTDIR)$(PREFIX)/lib/libsecondnature.so.$(VERSION)
 	ln -sf libsecondnature.so.$(VERSION) $(DESTDIR)$(PREFIX)/lib/libsecondnature.so.$(ABI)
 	ln -sf libsecondnature.so.$(ABI) $(DESTDIR)$(PREFIX)/lib/libsecondnature.so
-	.ci/static-library $(BUILT)/libsecondnature.a bindings/exports.txt $(DESTDIR)$(PREFIX)/lib/libsecondnature.a
+	.ci/static-library $(DIST)/libsecondnature.a bindings/exports.txt $(DESTDIR)$(PREFIX)/lib/libsecondnature.a
 	install -m 644 include/*.h $(wildcard bindings/c/*.h) bindings/cpp/*.hpp $(DESTDIR)$(PREFIX)/include/
 	for name in secondnature secondnature-static; do \
 		sed 's|@VERSION@|$(VERSION)|' bindings/$$name.pc.in > $(DESTDIR)$(PREFIX)/lib/pkgconfig/$$name.pc; \
@@ -64,16 +70,16 @@ install: ## Install the built program, libraries, headers, pkg-config and CMake 
 	sed 's|@VERSION@|$(VERSION)|; s|@ABI@|$(ABI)|' bindings/cmake/secondnature-config-version.cmake.in \
 		> $(DESTDIR)$(PREFIX)/lib/cmake/secondnature/secondnature-config-version.cmake
 
-test-install: build ## Install under target/ and build C and C++ programs against that, every way
+test-install: portable ## Install under target/ and build C and C++ programs against that, every way
 	@.ci/setup install
-	@.ci/test-install "$(abspath $(TARGET))/prefix"
+	@DIST=$(PORTABLE)/dist .ci/test-install "$(abspath $(TARGET))/prefix"
 
 portable: setup ## Build for any processor of this kind, under target/portable, kernels chosen at run time
-	$(OLDEST) RUSTFLAGS="$(ANY_CPU)" CARGO_TARGET_DIR=$(PORTABLE) cargo build --release --features portable
+	$(OLDEST) RUSTFLAGS="$(ANY_CPU)" CARGO_TARGET_DIR=$(PORTABLE) cargo build --profile dist --features portable
 
 package: portable ## Pack the portable build as target/secondnature-VERSION-SYSTEM.tar.gz, to unpack anywhere
 	rm -rf $(PORTABLE)/$(PACKAGE)
-	@$(MAKE) --no-print-directory install CARGO_TARGET_DIR=$(PORTABLE) PREFIX= DESTDIR=$(PORTABLE)/$(PACKAGE)
+	@$(MAKE) --no-print-directory install DIST=$(PORTABLE)/dist PREFIX= DESTDIR=$(PORTABLE)/$(PACKAGE)
 	install -m 644 README.md CHANGELOG.md LICENSE-* $(PORTABLE)/$(PACKAGE)/
 	tar -C $(PORTABLE) -czf $(TARGET)/$(PACKAGE).tar.gz $(PACKAGE)
 
@@ -83,7 +89,7 @@ test-package: package ## Unpack the package elsewhere, link with it, and run it 
 
 test-sanitize: build portable ## Run the C and C++ tests under AddressSanitizer, UBSan and valgrind
 	@.ci/setup sanitize
-	@.ci/test-sanitize $(PORTABLE)/release/libsecondnature.so
+	@.ci/test-sanitize $(PORTABLE)/dist/libsecondnature.so
 
 test-stock: demo ## Give the demo's adapter to a prebuilt llama.cpp that knows nothing of this project
 	@.ci/setup python
@@ -102,4 +108,4 @@ results: setup build models ## Measure the table of results, an hour or two; res
 clean-run: ## Forget the demo's run, so that the next one starts anew
 	rm -rf target/demo
 
-.PHONY: help setup build demo models test check header install test-install portable package test-package test-sanitize test-stock test-host results clean-run
+.PHONY: help setup build dist demo models test check header install test-install portable package test-package test-sanitize test-stock test-host results clean-run
