@@ -66,6 +66,6 @@ pub mod train;
 pub mod vote;
 
 pub use cancel::Cancel;
-pub use error::{Error, Result};
+pub use error::{Error, Hint, Location, Naming, Reason, Result};
 pub use model::ModelFile;
 pub use progress::{Progress, Silent, Stage, TrainStep, Update};

@@ -254,7 +254,7 @@ fn a_directory_of_another_run_is_left_as_it_is() {
     fail(b.curate("other.gguf"), &["another model", "model.gguf", "other.gguf", "--out"]);
     let mut seed = b.curate("model.gguf");
     seed.args(["--seed", "9"]);
-    fail(seed, &["--seed 0", "not 9"]);
+    fail(seed, &["seed 0", "not 9"]);
     b.write("train.jsonl", "What else?\n");
     fail(b.curate("model.gguf"), &["other questions"]);
     assert_eq!(b.read("run/samples.jsonl"), before);

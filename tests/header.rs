@@ -35,7 +35,7 @@ const SOURCES: [&str; 22] = [
 ];
 
 /// Files that hold no noun of the header.
-const PLUMBING: [&str; 4] = ["boundary", "params", "testing", "wording"];
+const PLUMBING: [&str; 4] = ["boundary", "params", "testing", "naming"];
 
 /// The functions before which a part of the header begins, and what it is about.
 const PARTS: [(&str, &str); 3] = [

@@ -106,7 +106,7 @@ impl Answerer<'_> {
             (Some(task), _) => task.clone(),
             (None, Some(json)) => Task::from_json(json, "the adapter's task")?,
             (None, None) => {
-                return Err(Error::input("--task", "is missing, and no adapter names its task; name one"));
+                return Err(Error::field("task", "is missing, and no adapter names its task; name one"));
             }
         };
         let calibrated = adapter.as_ref().and_then(fallback_threshold);

@@ -142,9 +142,10 @@ pub fn sample(
     cancel: &Cancel,
 ) -> Result<SampleFigures> {
     let SampleBench { slots, prompt_tokens, new_tokens, rounds, .. } = *options;
-    if new_tokens == 0 || rounds == 0 || prompt_tokens == 0 {
-        let why = "--prompt-tokens, --new-tokens and --rounds must be at least 1";
-        return Err(Error::input("bench sample", why));
+    for (field, value) in [("prompt_tokens", prompt_tokens), ("new_tokens", new_tokens), ("rounds", rounds)] {
+        if value == 0 {
+            return Err(Error::field(field, "0 is not at least 1"));
+        }
     }
     let cells = slots as usize * (prompt_tokens + new_tokens + new_tokens / 2 + 8);
     let context = u32::try_from(cells.max(2048)).ok();

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{RwLock, TryLockError};
 
 use super::error::{Text, sn_error};
+use super::naming::HeaderNaming;
 use super::status::sn_status;
-use super::wording;
 use crate::Error;
 
 /// The length that stands for "up to the NUL": `SN_NUL_TERMINATED` in the header.
@@ -66,7 +66,7 @@ impl From<Error> for Failure {
         Failure {
             status: sn_status::of(&error),
             causes: causes.map(|cause| cause.to_string()).collect(),
-            message: wording::for_hosts(&error.to_string()),
+            message: error.message(&HeaderNaming),
         }
     }
 }

@@ -207,7 +207,7 @@ pub struct Mixing {
 impl Mixing {
     pub fn read(&self) -> Result<Mixture> {
         if !(0.0..=10.0).contains(&self.replay_share) {
-            return Err(Error::input("--replay-share", format!("{} is outside 0..=10", self.replay_share)));
+            return Err(Error::field("replay_share", format!("{} is outside 0..=10", self.replay_share)));
         }
         Ok(Mixture {
             start: self.start.clone(),

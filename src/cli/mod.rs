@@ -8,6 +8,7 @@ mod bench;
 mod convert;
 mod inspect;
 mod knobs;
+mod naming;
 mod output;
 mod progress;
 mod questions;
@@ -19,6 +20,7 @@ mod usage;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use naming::FlagNaming;
 use secondnature::{Error, Result};
 
 /// Turns a model's slow, reasoned answers into fast, direct ones: samples, votes, and trains a LoRA
@@ -82,7 +84,7 @@ pub fn main() -> ExitCode {
             ExitCode::from(130)
         }
         Err(error) => {
-            output::complain(&error.to_string());
+            output::complain(&error.message(&FlagNaming));
             ExitCode::FAILURE
         }
     }

@@ -12,7 +12,7 @@ use crate::evaluate::{self, Gate};
 use crate::run::{Journal, RunDir};
 use crate::task::{Question, Select, Task};
 use crate::vote::{StopReason, Verdict};
-use crate::{Cancel, Error, Progress, Result, Stage, Update};
+use crate::{Cancel, Error, Hint, Progress, Result, Stage, Update};
 
 impl Run {
     /// Samples every training question until its vote is settled. Writes `samples.jsonl`,
@@ -73,14 +73,13 @@ impl Run {
     pub(super) fn verdicts(&self) -> Result<Vec<Verdict>> {
         let path = self.dir.file("verdicts.jsonl");
         if !path.exists() {
-            return Err(Error::run(self.path(), "holds no verdicts yet; run `secondnature curate` first"));
+            return Err(Error::run(self.path(), "holds no verdicts yet").hint(Hint::RunStage(Stage::Curate)));
         }
         let verdicts = Journal::<Verdict>::open(&path)?.1.collect::<Result<Vec<_>>>()?;
         if verdicts.len() != self.questions.len() {
-            return Err(Error::run(
-                self.path(),
-                "curation is not finished; run `secondnature curate` to resume it",
-            ));
+            return Err(
+                Error::run(self.path(), "curation is not finished").hint(Hint::RunStage(Stage::Curate))
+            );
         }
         Ok(verdicts)
     }

@@ -11,7 +11,7 @@ use crate::evaluate::{Decision, Evaluation};
 use crate::fs::sha256;
 use crate::gguf::Gguf;
 use crate::task::{Question, Task};
-use crate::{Cancel, Error, Progress, Result, Stage, Update};
+use crate::{Cancel, Error, Hint, Progress, Result, Stage, Update};
 
 impl Run {
     /// System 1 and System 2 on held-out questions, before training; kept for [`Run::evaluate`].
@@ -97,7 +97,7 @@ impl Run {
         let task = self.task_with(options)?;
         let own = self.dir.file("adapter.gguf");
         if adapter.is_none() && !own.exists() {
-            return Err(Error::run(self.path(), "holds no adapter yet; run `secondnature train` first"));
+            return Err(Error::run(self.path(), "holds no adapter yet").hint(Hint::RunStage(Stage::Train)));
         }
         let adapter = adapter.unwrap_or(&own);
         let gguf = Gguf::open(adapter)?;

@@ -28,7 +28,7 @@ use crate::report::{ModelFacts, Report};
 use crate::run::{Manifest, RunDir, read_manifest};
 use crate::task::{Question, Task, read_questions};
 use crate::train::TrainOptions;
-use crate::{Cancel, Error, Progress, Result};
+use crate::{Cancel, Error, Hint, Progress, Result};
 
 /// What a run is about.
 #[derive(Debug, Clone)]
@@ -146,7 +146,7 @@ impl Run {
     /// belongs to another run.
     pub fn create(setup: &Setup, cancel: &Cancel) -> Result<Run> {
         if setup.questions.is_empty() {
-            return Err(Error::input("questions", "there is no question; expected at least one"));
+            return Err(Error::field("questions", "there is no question; expected at least one"));
         }
         let gguf = Gguf::open(&setup.model)?;
         Spec::of(&gguf)?;
@@ -178,10 +178,7 @@ impl Run {
     /// contents must be the same.
     pub fn open(out: &Path, model: Option<&Path>, cancel: &Cancel) -> Result<Run> {
         if !out.join("run.json").exists() {
-            return Err(Error::run(
-                out,
-                "is not a run directory (no run.json in it); start one with `secondnature distill` or `curate`",
-            ));
+            return Err(Error::run(out, "is not a run directory (no run.json in it)").hint(Hint::StartRun));
         }
         let manifest = read_manifest(out)?;
         let model = model.map_or_else(|| PathBuf::from(&manifest.model), Path::to_path_buf);
@@ -189,10 +186,7 @@ impl Run {
         if found != manifest.model_sha256 {
             return Err(Error::run(
                 out,
-                format!(
-                    "was made with another model than {} now is; pass the original with --model",
-                    model.display()
-                ),
+                format!("was made with another model than {} now is", model.display()),
             ));
         }
         let dir = RunDir::open(out, &manifest)?;
@@ -314,8 +308,8 @@ impl Run {
                     "set the same one (`Options::verifier`, `Run::verifier`; from C the params have one, the program none)",
                 ),
             };
-            let why = format!("was begun {was}: {cure}, or name another directory with --out");
-            return Err(Error::run(self.path(), why));
+            let why = format!("was begun {was}: {cure}");
+            return Err(Error::run(self.path(), why).hint(Hint::other_directory()));
         }
         self.manifest.verifier = now;
         self.dir.amend(&self.manifest)
@@ -326,14 +320,14 @@ impl Run {
         let mut task = self.task.clone();
         if let Some(samples) = options.samples {
             if !(1..=1000).contains(&samples) {
-                return Err(Error::input("--samples", format!("{samples} is outside 1..=1000")));
+                return Err(Error::field("samples", format!("{samples} is outside 1..=1000")));
             }
             task.vote.samples = samples;
             task.vote.min_samples = task.vote.min_samples.min(samples);
         }
         if let Some(threshold) = options.threshold {
             if !(threshold > 0.0 && threshold <= 1.0) {
-                return Err(Error::input("--threshold", format!("{threshold} is outside 0..=1")));
+                return Err(Error::field("threshold", format!("{threshold} is outside 0..=1")));
             }
             task.vote.threshold = threshold;
         }
@@ -396,14 +390,14 @@ fn distill_on(
     let decision = run.judge_on(guest, eval, &options.gate, &options.curate, progress, cancel)?;
     if !decision.distill && (!options.force || kept == 0) {
         run.write_report()?;
-        let force = if kept == 0 { "" } else { "; pass --force to train all the same" };
-        return Err(Error::Refused(format!("{}{force}", decision.refusal())));
+        let refused = Error::refused(decision.refusal());
+        return Err(if kept == 0 { refused } else { refused.hint(Hint::Force) });
     }
     run.train_on(guest, &options.train, &options.mixture, progress, cancel)?;
     if !eval.is_empty() {
         run.evaluate_on(guest, eval, None, &options.curate, progress, cancel)?;
     } else {
-        let unmeasured = "without held-out questions (--eval) nothing was measured";
+        let unmeasured = "without held-out questions nothing was measured";
         let why = format!("{}, but {unmeasured}", decision.why);
         run.dir.save("decision.json", &Decision { why, ..decision })?;
     }
@@ -421,8 +415,8 @@ fn refuse_shared_questions(train: &[Question], eval: &[Question]) -> Result<()> 
     let known: std::collections::HashSet<_> = train.iter().map(|q| &q.fields).collect();
     match eval.iter().find(|q| known.contains(&q.fields)) {
         None => Ok(()),
-        Some(q) => Err(Error::input(
-            "--eval",
+        Some(q) => Err(Error::field(
+            "eval",
             format!(
                 "question \"{}\" is also among the training questions; held-out questions must be others",
                 q.id

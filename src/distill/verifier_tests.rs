@@ -48,7 +48,7 @@ fn a_run_begun_with_a_verifier_is_not_resumed_without_or_the_reverse() {
         for run in [create, open] {
             let refusal = curate(run(&out), !checked).unwrap_err().to_string();
             let part = if checked { "begun with a verifier" } else { "begun without a verifier" };
-            assert!(refusal.contains(part) && refusal.contains("--out"), "{refusal}");
+            assert!(refusal.contains(part) && refusal.contains("set out"), "{refusal}");
             assert_eq!(std::fs::read(out.join("verdicts.jsonl")).unwrap(), before);
             assert_eq!(curate(run(&out), checked).unwrap(), usize::from(!checked), "as it was begun");
         }

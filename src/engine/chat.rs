@@ -196,7 +196,7 @@ fn template_error(error: minijinja::Error) -> Error {
         ErrorKind::OutOfFuel => "it does not end".to_string(),
         _ => error.to_string().replace('\n', " "),
     };
-    Error::Unsupported(format!("the model's chat template cannot be used: {why}"))
+    Error::unsupported(format!("the model's chat template cannot be used: {why}"))
 }
 
 /// The tokens of a prompt as the model expects it: BOS where the model wants one, the rendered

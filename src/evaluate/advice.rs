@@ -52,7 +52,7 @@ pub fn on_few_labels(gate: &Gate, task: &Task, curation: &Curation, verdicts: &[
     match best {
         Some((threshold, then)) if *then > kept && n >= wanted => advice.push(format!(
             "at threshold {threshold}, {then} of {n} would have been kept, as far as they were sampled \
-             (--threshold {threshold}; the labels are less sure)"
+             (the labels are less sure)"
         )),
         Some((threshold, then)) if votes_fail => {
             advice.push(format!("even at threshold {threshold}, only {then} of {n} would have been kept"));
@@ -62,7 +62,7 @@ pub fn on_few_labels(gate: &Gate, task: &Task, curation: &Curation, verdicts: &[
     if votes_fail && all_are_read && best.is_none_or(|(_, then)| *then < wanted) {
         advice.push(format!(
             "the samples contradict each other: try a model that reasons better, a lower temperature, or more \
-             than {} samples (--samples)",
+             than {} samples",
             curation.max_samples
         ));
     }
@@ -74,14 +74,14 @@ pub fn on_few_labels(gate: &Gate, task: &Task, curation: &Curation, verdicts: &[
 pub fn on_gate(gate: &Gate, kept: usize, n: usize) -> Option<String> {
     let mut options = Vec::new();
     if kept < gate.least_kept {
-        options.push(format!("--least-kept {kept}"));
+        options.push(format!("min_kept {kept}"));
     }
     if !gate.has_share(kept, n) {
         // Rounded down, so that it suffices.
-        options.push(format!("--least-share {}", (1000.0 * kept as f64 / n as f64).floor() / 1000.0));
+        options.push(format!("min_kept_share {}", (1000.0 * kept as f64 / n as f64).floor() / 1000.0));
     }
     (kept > 0 && !options.is_empty())
-        .then(|| format!("where {kept} of {n} are enough, lower the gate: {}", options.join(" ")))
+        .then(|| format!("where {kept} of {n} are enough, lower the gate: {}", options.join(", ")))
 }
 
 /// Whether the vote on the question itself was kept.
@@ -168,7 +168,7 @@ pub fn on_no_gain(task: &Task, e: &Evaluation, training: &Training) -> Vec<Strin
         ));
     } else {
         advice.push(format!(
-            "{ahead}, so there is something to learn: more than {learned}, or a larger --rank, may do it"
+            "{ahead}, so there is something to learn: more than {learned}, or a larger rank, may do it"
         ));
     }
     if let Some(f) = e.fallback.as_ref().filter(|f| f.coverage > 0.0 && f.accuracy > e.distilled.accuracy) {

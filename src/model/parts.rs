@@ -69,7 +69,7 @@ impl Module {
         let named = |name: &str| {
             Module::from_gguf_name(name.trim()).ok_or_else(|| {
                 let known = Module::ALL.map(Module::gguf_name).join(", ");
-                Error::input("--modules", format!("no module is called {name:?}; modules: {known}"))
+                Error::field("modules", format!("no module is called {name:?}; modules: {known}"))
             })
         };
         names.split(',').map(named).collect()

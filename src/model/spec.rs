@@ -148,8 +148,8 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn bad(&self, why: impl Into<String>) -> Error {
-        Error::model(self.gguf.path(), why)
+    fn bad(&self, reason: impl Into<crate::Reason>) -> Error {
+        Error::model(self.gguf.path(), reason)
     }
 
     fn size(&self, key: &str) -> Result<Option<usize>> {
@@ -174,7 +174,7 @@ impl Reader<'_> {
         self.arch = name;
         let arch = ARCHITECTURES.iter().find(|a| a.name == name).ok_or_else(|| {
             let known: Vec<_> = ARCHITECTURES.iter().map(|a| a.name).collect();
-            Error::Unsupported(format!(
+            Error::unsupported(format!(
                 "{}: architecture \"{name}\" cannot be trained by this version; supported: {}",
                 self.gguf.path().display(),
                 known.join(", ")
@@ -194,7 +194,7 @@ impl Reader<'_> {
             None => return Err(self.bad(format!("width {n_embd} does not divide into {n_head} heads"))),
         };
         if self.size("attention.value_length")?.is_some_and(|v| v != head_dim) {
-            return Err(Error::Unsupported(format!(
+            return Err(Error::unsupported(format!(
                 "{}: value heads of another width than key heads are not supported",
                 self.gguf.path().display()
             )));
@@ -263,7 +263,7 @@ impl Reader<'_> {
     }
 
     fn rope(&self, head_dim: usize) -> Result<Rope> {
-        let unsupported = |why: String| Error::Unsupported(format!("{}: {why}", self.gguf.path().display()));
+        let unsupported = |why: String| Error::unsupported(format!("{}: {why}", self.gguf.path().display()));
         let scaling = self.gguf.str(&format!("{}.rope.scaling.type", self.arch)).unwrap_or("linear");
         let scale = match scaling {
             "none" => 1.0,
@@ -362,7 +362,7 @@ impl Reader<'_> {
             .tensor(name)
             .ok_or_else(|| self.bad(format!("tensor \"{name}\" is missing; the model is incomplete")))?;
         if !tensor.ty.is_readable() {
-            return Err(Error::Unsupported(format!(
+            return Err(Error::unsupported(format!(
                 "{}: tensor \"{name}\" has type {}, which cannot be read as numbers",
                 self.gguf.path().display(),
                 tensor.ty.name()
@@ -404,7 +404,7 @@ impl Reader<'_> {
         }
         match self.gguf.tensors().find(|t| !known.contains(t.name.as_str())) {
             None => Ok(()),
-            Some(t) => Err(Error::Unsupported(format!(
+            Some(t) => Err(Error::unsupported(format!(
                 "{}: tensor \"{}\" is not part of the supported \"{}\" models (a mixture of experts or another variant)",
                 self.gguf.path().display(),
                 t.name,

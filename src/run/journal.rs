@@ -46,7 +46,7 @@ impl<T: Serialize + DeserializeOwned> Journal<T> {
         line.push(b'\n');
         if let Err(source) = self.file.write_all(&line) {
             self.rewind()?;
-            return Err(Error::Io { doing: "append to", path: self.path.clone(), source });
+            return Err(Error::Io { action: "append to", path: self.path.clone(), source });
         }
         self.len += line.len() as u64;
         self.appended += 1;
@@ -111,7 +111,7 @@ impl<T: DeserializeOwned> Iterator for Items<T> {
                     format!("is not a line of this journal ({e}); remove the line to sample it again"),
                 )
             })),
-            Err(source) => Some(Err(Error::Io { doing: "read", path: self.path.clone(), source })),
+            Err(source) => Some(Err(Error::Io { action: "read", path: self.path.clone(), source })),
         }
     }
 }

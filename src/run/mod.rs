@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 pub use journal::{Items, Journal};
 
 use crate::fs::write_atomically;
-use crate::{Error, Result};
+use crate::{Error, Hint, Result};
 
 const MANIFEST: &str = "run.json";
 
@@ -59,17 +59,15 @@ impl RunDir {
         let path = path.as_ref().to_path_buf();
         let file = path.join(MANIFEST);
         if path.exists() && !file.exists() && !is_empty_dir(&path)? {
-            return Err(Error::run(
-                &path,
-                "exists and is not a run directory (no run.json in it); name an empty or new directory with --out",
-            ));
+            return Err(Error::run(&path, "exists and is not a run directory (no run.json in it)")
+                .hint(Hint::set("out", "an empty or new directory")));
         }
         std::fs::create_dir_all(&path).map_err(Error::io("create", &path))?;
         let lock = lock(&path)?;
         if file.exists() {
             let found = read_manifest(&path)?;
             if let Some(why) = difference(&found, manifest) {
-                return Err(Error::run(&path, why));
+                return Err(Error::run(&path, why).hint(Hint::other_directory()).hint(Hint::Resume));
             }
         } else {
             save_manifest(&file, manifest)?;
@@ -137,7 +135,7 @@ pub fn read_manifest(dir: &Path) -> Result<Manifest> {
     let file = dir.join(MANIFEST);
     let text = std::fs::read_to_string(&file).map_err(Error::io("read", &file))?;
     serde_json::from_str(&text)
-        .map_err(|e| Error::run(dir, format!("run.json is damaged ({e}); name another directory with --out")))
+        .map_err(|e| Error::run(dir, format!("run.json is damaged ({e})")).hint(Hint::other_directory()))
 }
 
 fn is_empty_dir(path: &Path) -> Result<bool> {
@@ -156,18 +154,17 @@ fn lock(dir: &Path) -> Result<File> {
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => {
-            Err(Error::run(dir, "is in use by another process; wait for it or name another --out"))
+            Err(Error::run(dir, "is in use by another process; wait for it").hint(Hint::other_directory()))
         }
-        Err(TryLockError::Error(source)) => Err(Error::Io { doing: "lock", path, source }),
+        Err(TryLockError::Error(source)) => Err(Error::Io { action: "lock", path, source }),
     }
 }
 
 fn difference(found: &Manifest, wanted: &Manifest) -> Option<String> {
     let short = |hash: &str| hash.chars().take(12).collect::<String>();
-    let cure = "name another directory with --out, or repeat the earlier command to resume it";
     if found.model_sha256 != wanted.model_sha256 {
         return Some(format!(
-            "belongs to another model ({}, sha256 {}…; this run is for {}, sha256 {}…); {cure}",
+            "belongs to another model ({}, sha256 {}…; this run is for {}, sha256 {}…)",
             found.model,
             short(&found.model_sha256),
             wanted.model,
@@ -176,7 +173,7 @@ fn difference(found: &Manifest, wanted: &Manifest) -> Option<String> {
     }
     if found.task_sha256 != wanted.task_sha256 {
         return Some(format!(
-            "belongs to task \"{}\" ({}…), not to \"{}\" ({}…); {cure}",
+            "belongs to task \"{}\" ({}…), not to \"{}\" ({}…)",
             found.task,
             short(&found.task_sha256),
             wanted.task,
@@ -184,10 +181,10 @@ fn difference(found: &Manifest, wanted: &Manifest) -> Option<String> {
         ));
     }
     if found.questions_sha256 != wanted.questions_sha256 {
-        return Some(format!("was made from other questions; {cure}"));
+        return Some(format!("was made from other questions"));
     }
     if found.seed != wanted.seed {
-        return Some(format!("was made with --seed {}, not {}; {cure}", found.seed, wanted.seed));
+        return Some(format!("was made with seed {}, not {}", found.seed, wanted.seed));
     }
     None
 }

@@ -138,7 +138,7 @@ fn a_learning_rate_that_diverges_is_one_clear_error() {
     let dir = tempfile::tempdir().unwrap();
     let wild = TrainOptions { lr: 0.99, epochs: 200, clip: 0.0, alpha: 3e38, rank: 1, ..options() };
     match train(&model, &examples(), &[], None, &wild, dir.path(), &Silent, &Cancel::new()) {
-        Err(Error::Training(why)) => assert!(why.contains("lower --lr"), "{why}"),
+        Err(Error::Training(reason)) => assert!(reason.to_string().contains("lower lr"), "{reason}"),
         other => panic!("trained to loss {:?}", other.map(|t| t.summary.loss_last)),
     }
 }

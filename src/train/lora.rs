@@ -9,7 +9,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::ops::linear::Pair;
 use crate::model::spec::{Module, Spec};
-use crate::{Error, Result};
+use crate::{Error, Hint, Result};
 
 /// Which low-rank pairs there are and where each lies in a flat vector.
 #[derive(Debug, Clone, PartialEq)]
@@ -134,22 +134,16 @@ impl Adapter {
     /// [`Error::Input`] where `layout` has another rank, or leaves a pair out.
     pub fn arranged(&self, layout: &Layout, mut fresh: Vec<f32>) -> Result<Vec<f32>> {
         if self.layout.rank != layout.rank {
-            return Err(Error::input(
-                "--start",
-                format!(
-                    "the adapter has rank {}, training {}; pass --rank {0}",
-                    self.layout.rank, layout.rank
-                ),
-            ));
+            let reason = format!("the adapter has rank {}, training {}", self.layout.rank, layout.rank);
+            return Err(Error::field("init_adapter", reason).hint(Hint::set("rank", self.layout.rank)));
         }
         let scale = self.layout.scale() / layout.scale();
         for (layer, module, a, bt) in self.layout.pairs() {
             let Some((to_a, to_bt)) = layout.grads(&mut fresh, layer, module) else {
                 let name = module.gguf_name();
-                return Err(Error::input(
-                    "--start",
-                    format!("the adapter has {name}, --modules leaves it out"),
-                ));
+                let reason = format!("the adapter has {name}, which training leaves out");
+                return Err(Error::field("init_adapter", reason)
+                    .hint(Hint::set("modules", format!("a list that includes {name}"))));
             };
             if self.params[a.clone()].iter().all(|x| *x == 0.0) {
                 continue;

@@ -42,7 +42,7 @@ pub use crate::kernels::gemm::Arithmetic;
 use crate::kernels::gemm::Kernel;
 
 use crate::threads::Pool;
-use crate::{Cancel, Error, Progress, Result, Stage, TrainStep, Update};
+use crate::{Cancel, Error, Hint, Progress, Result, Stage, TrainStep, Update};
 
 /// The outcome of training: the adapter and how it came about.
 #[derive(Debug)]
@@ -86,7 +86,7 @@ fn check_examples<'a>(model: &Model, examples: impl Iterator<Item = &'a Example>
             return Err(Error::Training("an example has no prompt or no answer".into()));
         }
         if len > model.spec.n_ctx {
-            return Err(Error::Training(format!(
+            return Err(Error::training(format!(
                 "an example has {len} tokens, the model was trained for {}; shorten the question",
                 model.spec.n_ctx
             )));
@@ -110,8 +110,8 @@ pub fn layout(model: &Model, options: &TrainOptions) -> Result<Layout> {
     let layout = Layout::new(&model.spec, options.rank, options.effective_alpha(), &options.modules);
     if layout.is_empty() {
         let known: Vec<_> = model.spec.modules().iter().map(|m| m.gguf_name()).collect();
-        return Err(Error::input(
-            "--modules",
+        return Err(Error::field(
+            "modules",
             format!("the model has none of them; it has {}", known.join(", ")),
         ));
     }
@@ -272,12 +272,13 @@ impl<'a> Trainer<'a> {
         let norm = global_norm(&self.grads);
         if !loss.is_finite() || !norm.is_finite() {
             self.save()?;
-            return Err(Error::Training(format!(
-                "step {}: the loss is {loss} and the gradient's norm {norm}; the last good state is kept; lower --lr (now {}) or --lora-plus (now {})",
-                step + 1,
-                self.options.lr,
-                self.options.lora_plus
-            )));
+            let reason = format!(
+                "step {}: the loss is {loss} and the gradient's norm {norm}; the last good state is kept",
+                step + 1
+            );
+            return Err(Error::training(reason)
+                .hint(Hint::lower("lr", self.options.lr))
+                .hint(Hint::lower("lora_plus", self.options.lora_plus)));
         }
         let clip = f64::from(self.options.clip);
         let scale = if clip > 0.0 && norm > clip { clip / norm } else { 1.0 };

@@ -156,7 +156,7 @@ impl Model {
         let outside = |t: &Token| *t < 0 || *t as usize >= self.spec.n_vocab;
         let unknown = batch.tokens.iter().copied().chain(batch.targets.iter().map(|t| t.token)).find(outside);
         if let Some(t) = unknown {
-            return Err(Error::Training(format!(
+            return Err(Error::training(format!(
                 "token {t} is outside the vocabulary of {}",
                 self.spec.n_vocab
             )));

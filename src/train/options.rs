@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::kernels::gemm::{Arithmetic, Kernel};
 use crate::model::spec::Module;
-use crate::{Error, Result};
+use crate::{Error, Hint, Result};
 
 /// How the learning rate falls after the warm-up.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -152,15 +152,15 @@ impl TrainOptions {
         match self.arithmetic {
             None => Ok(Kernel::fastest()),
             Some(arithmetic) => Kernel::of(arithmetic).ok_or_else(|| {
-                let why = "this processor cannot multiply bf16; pass --arithmetic f32 or auto";
-                Error::Unsupported(why.into())
+                Error::unsupported("this processor cannot multiply bf16")
+                    .hint(Hint::set("compute_dtype", "f32 or auto"))
             }),
         }
     }
 
     /// Refuses values that cannot work, naming the option.
     pub fn check(&self) -> Result<()> {
-        let bad = |option: &str, why: String| Err(Error::input(format!("--{option}"), why));
+        let bad = |field: &'static str, reason: String| Err(Error::field(field, reason));
         if !(1..=256).contains(&self.rank) {
             return bad("rank", format!("{} is outside 1..=256", self.rank));
         }
@@ -174,19 +174,27 @@ impl TrainOptions {
             return bad("lr", format!("{} is outside 0..1; 2e-4 is usual", self.lr));
         }
         if !(self.lora_plus.is_finite() && self.lora_plus > 0.0) {
-            return bad("lora-plus", format!("{} is not a positive number; 16 is usual", self.lora_plus));
+            return bad("lora_plus", format!("{} is not a positive number; 16 is usual", self.lora_plus));
         }
         if !(0.0..=1.0).contains(&self.warmup) {
             return bad("warmup", format!("{} is outside 0..=1; 0.05 is usual", self.warmup));
         }
-        if self.epochs == 0 || self.batch == 0 || self.max_steps == Some(0) || self.max_tokens == 0 {
-            return bad("epochs", "--batch, --max-steps and --max-tokens must be at least 1".into());
+        let counts = [
+            ("epochs", self.epochs == 0),
+            ("batch", self.batch == 0),
+            ("max_steps", self.max_steps == Some(0)),
+            ("max_tokens", self.max_tokens == 0),
+        ];
+        if let Some((field, _)) = counts.iter().find(|(_, is_zero)| *is_zero) {
+            return bad(field, "0 is not at least 1".into());
         }
-        if !(self.clip >= 0.0 && self.weight_decay >= 0.0) {
-            return bad("clip", "and --weight-decay must be at least 0".into());
+        for (field, value) in [("clip", self.clip), ("weight_decay", self.weight_decay)] {
+            if !(value >= 0.0) {
+                return bad(field, format!("{value} is not at least 0"));
+            }
         }
         if !(0.0..=0.5).contains(&self.held_out) {
-            return bad("held-out", format!("{} is outside 0..=0.5", self.held_out));
+            return bad("held_out", format!("{} is outside 0..=0.5", self.held_out));
         }
         if self.modules.is_empty() {
             return bad("modules", "names no module; leave it out for all linear ones".into());
@@ -226,12 +234,12 @@ mod tests {
     fn values_that_cannot_work_are_refused_by_name() {
         let d = TrainOptions::default;
         for (name, options) in [
-            ("--rank", TrainOptions { rank: 0, ..d() }),
-            ("--dropout", TrainOptions { dropout: 1.0, ..d() }),
-            ("--lora-plus", TrainOptions { lora_plus: 0.0, ..d() }),
-            ("--warmup", TrainOptions { warmup: f32::NAN, ..d() }),
-            ("--max-steps", TrainOptions { max_steps: Some(0), ..d() }),
-            ("--clip", TrainOptions { clip: -1.0, ..d() }),
+            ("rank", TrainOptions { rank: 0, ..d() }),
+            ("dropout", TrainOptions { dropout: 1.0, ..d() }),
+            ("lora_plus", TrainOptions { lora_plus: 0.0, ..d() }),
+            ("warmup", TrainOptions { warmup: f32::NAN, ..d() }),
+            ("max_steps", TrainOptions { max_steps: Some(0), ..d() }),
+            ("clip", TrainOptions { clip: -1.0, ..d() }),
         ] {
             let message = options.check().unwrap_err().to_string();
             assert!(message.contains(name), "{message}");

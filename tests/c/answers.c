@@ -45,7 +45,7 @@ static void null_is_harmless(const sn_model *model, const sn_task *task) {
     REFUSES(sn_answerer_new(NULL, task, NULL, 0, NULL, &answerer, &err), "\"model\" is NULL");
     REFUSES(sn_answerer_new(model, task, NULL, 0, NULL, NULL, &err), "\"out\" is NULL");
     REFUSES(sn_answerer_new(model, task, "\xff", 1, NULL, &answerer, &err), "UTF-8");
-    FAILS(sn_answerer_new(model, NULL, NULL, 0, NULL, &answerer, &err), SN_STATUS_INPUT, "\"task\"");
+    FAILS(sn_answerer_new(model, NULL, NULL, 0, NULL, &answerer, &err), SN_STATUS_INPUT, "task: ");
     FAILS(sn_answerer_new(model, task, "no-such.gguf", Z, NULL, &answerer, &err), SN_STATUS_IO, "no-such");
     REFUSES(sn_answerer_ask(NULL, "x", 1, NULL, &answer, &err), "\"answerer\" is NULL");
     CHECK(answerer == no_answerer && answer == no_answer);

@@ -103,10 +103,10 @@ static void numbers_out_of_range(void) {
     OUT_OF_RANGE(curate, weights, 3, "sn_weights");
     OUT_OF_RANGE(curate, weights, -1, "sn_weights");
     OUT_OF_RANGE(curate, reserved, 1, "params.reserved");
-    INPUT(curate, samples, 1001, "\"samples\": 1001");
-    INPUT(curate, threshold, 1.5, "\"threshold\": 1.5");
-    INPUT(curate, threshold, -1, "\"threshold\": -1");
-    INPUT(curate, threshold, nan, "\"threshold\": NaN");
+    INPUT(curate, samples, 1001, "params.samples: 1001");
+    INPUT(curate, threshold, 1.5, "params.threshold: 1.5");
+    INPUT(curate, threshold, -1, "params.threshold: -1");
+    INPUT(curate, threshold, nan, "params.threshold: NaN");
 
     OUT_OF_RANGE(evaluate, threads, 1025, "params.threads");
     OUT_OF_RANGE(evaluate, slots, 257, "params.slots");
@@ -126,16 +126,16 @@ static void numbers_out_of_range(void) {
     OUT_OF_RANGE(train, replay, "\xff", "params.replay");
     OUT_OF_RANGE(train, also_count, 1, "params.also");
     BAD(train, replay, "no-such.jsonl", SN_STATUS_IO, "no-such.jsonl");
-    INPUT(train, rank, 257, "\"rank\": 257");
-    INPUT(train, alpha, -1, "\"alpha\"");
-    INPUT(train, lr, 1, "\"lr\"");
-    INPUT(train, lr, nan, "\"lr\"");
-    INPUT(train, lora_plus, -1, "\"lora_plus\"");
-    INPUT(train, dropout, 1, "\"dropout\"");
-    INPUT(train, warmup, 2, "\"warmup\"");
-    INPUT(train, clip, -1, "\"clip\"");
-    INPUT(train, weight_decay, -1, "\"weight_decay\"");
-    INPUT(train, held_out, 0.6, "\"held_out\"");
+    INPUT(train, rank, 257, "params.rank: 257");
+    INPUT(train, alpha, -1, "params.alpha:");
+    INPUT(train, lr, 1, "params.lr:");
+    INPUT(train, lr, nan, "params.lr:");
+    INPUT(train, lora_plus, -1, "params.lora_plus:");
+    INPUT(train, dropout, 1, "params.dropout:");
+    INPUT(train, warmup, 2, "params.warmup:");
+    INPUT(train, clip, -1, "params.clip:");
+    INPUT(train, weight_decay, -1, "params.weight_decay:");
+    INPUT(train, held_out, 0.6, "params.held_out:");
     INPUT(train, modules, "attn_q,no_such", "no_such");
     {
         sn_train_params params;
@@ -175,10 +175,10 @@ static void distillation_is_refused_as_its_stages_are(const char *path, const ch
     WITH(questions, "\xff", SN_STATUS_INVALID_ARGUMENT, "params.questions");
     WITH(eval, "\xff", SN_STATUS_INVALID_ARGUMENT, "params.eval");
     WITH(out_dir, "\xff", SN_STATUS_INVALID_ARGUMENT, "params.out_dir");
-    WITH(rank, 257, SN_STATUS_INPUT, "\"rank\": 257");
-    WITH(lr, 1, SN_STATUS_INPUT, "\"lr\"");
-    WITH(samples, 1001, SN_STATUS_INPUT, "\"samples\"");
-    WITH(threshold, 1.5, SN_STATUS_INPUT, "\"threshold\"");
+    WITH(rank, 257, SN_STATUS_INPUT, "params.rank: 257");
+    WITH(lr, 1, SN_STATUS_INPUT, "params.lr:");
+    WITH(samples, 1001, SN_STATUS_INPUT, "params.samples:");
+    WITH(threshold, 1.5, SN_STATUS_INPUT, "params.threshold:");
 }
 
 #define FIRST(kind, last) \
@@ -190,7 +190,7 @@ int main(int argc, char **argv) {
         {"sn_evaluate_params_init", FIRST(evaluate, decoder), judge, SN_STATUS_RUN, "sn_run_curate()"},
         {"sn_evaluate_params_init", FIRST(evaluate, decoder), evaluate, SN_STATUS_RUN, "sn_run_train()"},
         {"sn_train_params_init", FIRST(train, decoder), train, SN_STATUS_RUN, "sn_run_curate()"},
-        {"sn_answer_params_init", FIRST(answer, decoder), answer, SN_STATUS_INPUT, "\"task\""},
+        {"sn_answer_params_init", FIRST(answer, decoder), answer, SN_STATUS_INPUT, "task:"},
     };
     size_t i;
     CHECK(argc == 4);

@@ -54,7 +54,7 @@ impl Model {
             ]
         };
         match obstacles.iter().find(|(found, _)| *found) {
-            Some((_, what)) => Err(Error::Unsupported(format!(
+            Some((_, what)) => Err(Error::unsupported(format!(
                 "{}: {what} (architecture {}); text generation needs a decoder-only transformer",
                 path.display(),
                 self.meta("general.architecture"),

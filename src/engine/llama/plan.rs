@@ -47,8 +47,8 @@ impl Plan {
         let unpacked = Kept::bytes(weights as usize) as u64;
         let most = options.max_memory.unwrap_or(u64::MAX);
         let room = most.checked_sub(file + LEAST_CACHE).ok_or_else(|| {
-            Error::input(
-                "--max-memory",
+            Error::field(
+                "max_memory",
                 format!(
                     "{} MB are too few; the model takes {} MB, its cache {} MB at least",
                     most / 1_000_000,
@@ -62,7 +62,7 @@ impl Plan {
             _ if options.f32_kv => Some("llama.cpp alone was asked for".to_string()),
             Weights::AsIs => Some("asked for".to_string()),
             _ if unpacked > room => Some(format!(
-                "unpacked they would pass --max-memory by {} MB",
+                "unpacked they would pass max_memory by {} MB",
                 (unpacked - room).div_ceil(1_000_000)
             )),
             Weights::Expanded => None,
@@ -110,9 +110,9 @@ mod tests {
         assert!(!few.expanded && few.why.contains("few sequences") && few.cache_bytes == CACHE, "{few:?}");
         assert!(plan(options(Weights::Expanded, None)).unwrap().expanded);
         let tight = plan(options(Weights::Expanded, Some(18_600_000))).unwrap();
-        assert!(!tight.expanded && tight.why.contains("--max-memory"), "{tight:?}");
+        assert!(!tight.expanded && tight.why.contains("max_memory"), "{tight:?}");
         assert!((LEAST_CACHE..18_600_000).contains(&tight.cache_bytes), "{tight:?}");
         let message = plan(options(Weights::AsIs, Some(1_000_000))).unwrap_err().to_string();
-        assert!(message.contains("--max-memory") && message.contains("too few"), "{message}");
+        assert!(message.contains("max_memory") && message.contains("too few"), "{message}");
     }
 }

@@ -48,7 +48,7 @@ impl Gate {
     pub fn check(&self) -> Result<()> {
         match (0.0..=1.0).contains(&self.least_share) {
             true => Ok(()),
-            false => Err(Error::input("--least-share", format!("{} is outside 0..=1", self.least_share))),
+            false => Err(Error::field("min_kept_share", format!("{} is outside 0..=1", self.least_share))),
         }
     }
 

@@ -123,7 +123,7 @@ fn too_few_questions_are_told_how_many_would_do() {
     let refused = labels(Curation::default(), &split(12, 4, 3));
     assert!(refused.advice[0].contains("at this rate 27 would give 20"), "{refused:?}");
     assert!(
-        refused.advice[1].ends_with("where 12 of 16 are enough, lower the gate: --least-kept 12"),
+        refused.advice[1].ends_with("where 12 of 16 are enough, lower the gate: min_kept 12"),
         "{refused:?}"
     );
     assert_eq!(refused.advice.len(), 2, "no threshold would have given 20: {refused:?}");
@@ -136,14 +136,14 @@ fn a_gate_is_lowered_to_what_the_refusal_names_and_no_further() {
     let judge = |gate: Gate| labels_are_worth_it(&gate, &task(), &curation, &verdicts);
     let refused = judge(Gate::default());
     let named = refused.advice.last().unwrap();
-    assert!(named.ends_with("--least-kept 7 --least-share 0.035"), "{refused:?}");
+    assert!(named.ends_with("min_kept 7, min_kept_share 0.035"), "{refused:?}");
     assert!(judge(Gate { least_kept: 7, least_share: 0.035 }).distill);
     assert!(!judge(Gate { least_kept: 8, least_share: 0.035 }).distill);
     assert!(!judge(Gate { least_kept: 7, least_share: 0.036 }).distill);
     assert!(Gate { least_kept: 0, least_share: 1.0 }.check().is_ok());
     for least_share in [-0.1, 1.1, f64::NAN] {
         let refusal = Gate { least_share, ..Gate::default() }.check().unwrap_err().to_string();
-        assert!(refusal.starts_with("--least-share: "), "{refusal}");
+        assert!(refusal.starts_with("min_kept_share: "), "{refusal}");
     }
 }
 
