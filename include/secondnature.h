@@ -3,20 +3,24 @@
  *
  *     sn_model *model = NULL;
  *     sn_error *err = NULL;
+ *     sn_report report;
  *     sn_distill_params params;
  *     sn_distill_params_init(&params, sizeof params);
  *     params.task = "coin-flip";
  *     params.questions = "train.jsonl";
  *     params.eval = "eval.jsonl";
  *     params.out_dir = "run";
- *     if (sn_model_open("base.gguf", SN_NUL_TERMINATED, &model, &err) != SN_STATUS_OK ||
- *         sn_distill(model, &params, NULL, NULL, &err) != SN_STATUS_OK) {
+ *     report.struct_size = sizeof report;
+ *     if (sn_model_open("base.gguf", SN_NUL_TERMINATED, &model, &err) == SN_STATUS_OK &&
+ *         sn_distill(model, &params, &report, NULL, NULL, &err) == SN_STATUS_OK) {
+ *         printf("%.3f -> %.3f\n", report.system1_accuracy, report.distilled_accuracy);
+ *     } else {
  *         fprintf(stderr, "%s\n", sn_error_message(err, NULL));
  *     }
  *     sn_error_free(err);
  *     sn_model_free(model);
  *
- * leaves run/adapter.gguf, which any llama.cpp loads beside base.gguf.
+ * writes run/adapter.gguf, which any llama.cpp loads beside base.gguf.
  *
  * Rules that hold for every function:
  * - A call that can fail returns sn_status and takes, last, an `sn_error **err`, which may be NULL.
@@ -27,11 +31,14 @@
  * - Text is UTF-8 with a length in bytes. Where text ends in NUL, SN_NUL_TERMINATED may be given
  *   as its length.
  * - `const T *` may be used by any number of threads at once, `T *` by one.
- * - A struct of params is filled by its `..._init(&params, sizeof params)` and then changed; it may
- *   be one of an older or a newer header. Enums are passed as int32_t, and checked.
+ * - A struct of params is filled by its `..._init(&params, sizeof params)` and then changed; a struct
+ *   of figures that a call fills has its `struct_size` set to its `sizeof` before. Either may be one
+ *   of an older or a newer header. Enums are passed as int32_t, and checked; a call may return values
+ *   that a newer version added.
  * - Messages are one line and name what to change: "rank" is the field or the argument of that name.
- * - A bug in the library is SN_STATUS_INTERNAL, not the end of the host; the handle in use then
+ * - A bug in the library is SN_STATUS_INTERNAL, not the end of the process; the handle in use then
  *   refuses further calls.
+ * - Everything here is there since version 0.1, unless it says otherwise.
  *
  * Generated from the library's source; do not edit.
  */
@@ -42,374 +49,203 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/** The version that this header belongs to; sn_version() is that of the library loaded. */
+/**
+ * The version of this header; sn_version() and sn_version_number() are those of the library loaded.
+ * SN_VERSION_NUMBER is MAJOR * 10000 + MINOR * 100 + PATCH.
+ */
+#define SN_VERSION_MAJOR 0
+#define SN_VERSION_MINOR 1
+#define SN_VERSION_PATCH 0
+#define SN_VERSION_NUMBER (SN_VERSION_MAJOR * 10000 + SN_VERSION_MINOR * 100 + SN_VERSION_PATCH)
 #define SN_VERSION "0.1.0"
 
 /** The length of text that ends in NUL. */
 #define SN_NUL_TERMINATED SIZE_MAX
 
 /**
+ * Before each function. On Windows it imports the function from the DLL, unless SN_STATIC is defined
+ * before this header is included, for a program that links the static library.
+ */
+#ifndef SN_API
+#if defined(_WIN32) && !defined(SN_STATIC)
+#define SN_API __declspec(dllimport)
+#elif defined(__GNUC__) && !defined(SN_STATIC)
+#define SN_API __attribute__((visibility("default")))
+#else
+#define SN_API
+#endif
+#endif
+
+/** Before each function whose status must not be dropped. Define it as nothing to drop them. */
+#ifndef SN_NODISCARD
+#if (defined(__cplusplus) && __cplusplus >= 201703L) || \
+    (defined(__STDC_VERSION__) && __STDC_VERSION__ >= 202311L)
+#define SN_NODISCARD [[nodiscard]]
+#elif defined(__GNUC__)
+#define SN_NODISCARD __attribute__((warn_unused_result))
+#else
+#define SN_NODISCARD
+#endif
+#endif
+
+/** Before each function that has a better one; `message` names it. */
+#ifndef SN_DEPRECATED
+#if (defined(__cplusplus) && __cplusplus >= 201402L) || \
+    (defined(__STDC_VERSION__) && __STDC_VERSION__ >= 202311L)
+#define SN_DEPRECATED(message) [[deprecated(message)]]
+#elif defined(__GNUC__)
+#define SN_DEPRECATED(message) __attribute__((deprecated(message)))
+#elif defined(_MSC_VER)
+#define SN_DEPRECATED(message) __declspec(deprecated(message))
+#else
+#define SN_DEPRECATED(message)
+#endif
+#endif
+
+/**
  * What a call that can fail returns, by what the caller can do about it.
  *
  * New codes may be added; treat an unknown one as a failure.
- *
- * Since 0.1.
  */
-enum sn_status
-#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
-  : int32_t
-#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
- {
-    /**
-     * It worked.
-     */
+typedef int32_t sn_status;
+enum {
+    /** It worked. */
     SN_STATUS_OK = 0,
-    /**
-     * An argument is NULL, not UTF-8 or out of range. A mistake in the calling program.
-     */
+    /** An argument is NULL, not UTF-8 or out of range. A mistake in the calling program. */
     SN_STATUS_INVALID_ARGUMENT = 1,
-    /**
-     * The operating system refused a file operation: missing file, full disk, no permission.
-     */
+    /** The operating system refused a file operation: missing file, full disk, no permission. */
     SN_STATUS_IO = 2,
-    /**
-     * A model or adapter file is not usable: not a GGUF, truncated, inconsistent.
-     */
+    /** A model or adapter file is not usable: not a GGUF, truncated, inconsistent. */
     SN_STATUS_MODEL = 3,
-    /**
-     * A well-formed request that this version cannot serve, such as an architecture.
-     */
+    /** A well-formed request that this version cannot serve, such as an architecture. */
     SN_STATUS_UNSUPPORTED = 4,
-    /**
-     * A question file, task or option holds something unusable. The message says where.
-     */
+    /** A question file, task or option holds something unusable. The message says where. */
     SN_STATUS_INPUT = 5,
-    /**
-     * The run directory cannot be used: it belongs to another run, is locked or damaged.
-     */
+    /** The run directory cannot be used: it belongs to another run, is locked or damaged. */
     SN_STATUS_RUN = 6,
-    /**
-     * The inference engine failed.
-     */
+    /** The inference engine failed. */
     SN_STATUS_ENGINE = 7,
-    /**
-     * Training stopped: nothing to train on, or a loss that is no number.
-     */
+    /** Training stopped: nothing to train on, or a loss that is no number. */
     SN_STATUS_TRAINING = 8,
-    /**
-     * The work was refused because its result would not be worth having.
-     */
+    /** The work was refused because its result would not be worth having. */
     SN_STATUS_REFUSED = 9,
-    /**
-     * The written adapter does not reproduce the trained one when loaded again.
-     */
+    /** The written adapter does not reproduce the trained one when loaded again. */
     SN_STATUS_PARITY = 10,
-    /**
-     * The caller cancelled. Everything finished so far is kept.
-     */
+    /** The caller cancelled. Everything finished so far is kept. */
     SN_STATUS_CANCELLED = 11,
-    /**
-     * A bug in this library. A handle that was in use refuses all further calls.
-     */
+    /** A bug in this library. A handle that was in use refuses all further calls. */
     SN_STATUS_INTERNAL = 12,
 };
-#ifndef __cplusplus
-#if __STDC_VERSION__ >= 202311L
-typedef enum sn_status sn_status;
-#else
-typedef int32_t sn_status;
-#endif // __STDC_VERSION__ >= 202311L
-#endif // __cplusplus
 
-/**
- * The part of a run that progress speaks of. New ones may be added. Since 0.1.
- */
-enum sn_stage
-#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
-  : int32_t
-#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
- {
-    /**
-     * Reading, hashing and loading the model.
-     */
+/** The part of a run that progress speaks of. New ones may be added. */
+typedef int32_t sn_stage;
+enum {
+    /** Reading, hashing and loading the model. */
     SN_STAGE_LOAD = 0,
-    /**
-     * Sampling and voting on the training questions.
-     */
+    /** Sampling and voting on the training questions. */
     SN_STAGE_CURATE = 1,
-    /**
-     * Training the adapter.
-     */
+    /** Training the adapter. */
     SN_STAGE_TRAIN = 2,
-    /**
-     * Writing the adapter and comparing it with llama.cpp.
-     */
+    /** Writing the adapter and comparing it with llama.cpp. */
     SN_STAGE_EXPORT = 3,
-    /**
-     * Measuring System 1, System 2 and the distilled model.
-     */
+    /** Measuring System 1, System 2 and the distilled model. */
     SN_STAGE_EVALUATE = 4,
 };
-#ifndef __cplusplus
-#if __STDC_VERSION__ >= 202311L
-typedef enum sn_stage sn_stage;
-#else
-typedef int32_t sn_stage;
-#endif // __STDC_VERSION__ >= 202311L
-#endif // __cplusplus
 
-/**
- * Why no further sample of a question was taken. New ones may be added. Since 0.1.
- */
-enum sn_stop_reason
-#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
-  : int32_t
-#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
- {
-    /**
-     * The leading answer is the true majority, as surely as the task asks for.
-     */
+/** Why no further sample of a question was taken. New ones may be added. */
+typedef int32_t sn_stop_reason;
+enum {
+    /** The leading answer is the true majority, as surely as the task asks for. */
     SN_STOP_REASON_SETTLED = 0,
-    /**
-     * All samples were used.
-     */
+    /** All samples were used. */
     SN_STOP_REASON_BUDGET = 1,
-    /**
-     * The samples left could not lift any answer to the threshold.
-     */
+    /** The samples left could not lift any answer to the threshold. */
     SN_STOP_REASON_ABANDONED = 2,
 };
-#ifndef __cplusplus
-#if __STDC_VERSION__ >= 202311L
-typedef enum sn_stop_reason sn_stop_reason;
-#else
-typedef int32_t sn_stop_reason;
-#endif // __STDC_VERSION__ >= 202311L
-#endif // __cplusplus
 
-/**
- * Which way a question was answered. Since 0.1.
- */
-enum sn_route
-#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
-  : int32_t
-#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
- {
-    /**
-     * By one short completion.
-     */
+/** Which way a question was answered. */
+typedef int32_t sn_route;
+enum {
+    /** By one short completion. */
     SN_ROUTE_DIRECT = 0,
-    /**
-     * By a vote of reasoned samples.
-     */
+    /** By a vote of reasoned samples. */
     SN_ROUTE_REASONED = 1,
 };
-#ifndef __cplusplus
-#if __STDC_VERSION__ >= 202311L
-typedef enum sn_route sn_route;
-#else
-typedef int32_t sn_route;
-#endif // __STDC_VERSION__ >= 202311L
-#endif // __cplusplus
 
-/**
- * Which part of the people, places, objects and words generated questions are about. Since 0.1.
- */
-enum sn_split
-#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
-  : int32_t
-#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
- {
-    /**
-     * Questions to learn from.
-     */
+/** Which part of the people, places, objects and words generated questions are about. */
+typedef int32_t sn_split;
+enum {
+    /** Questions to learn from. */
     SN_SPLIT_TRAIN = 0,
-    /**
-     * Questions to measure on: about none of what the others are about.
-     */
+    /** Questions to measure on: about none of what the others are about. */
     SN_SPLIT_TEST = 1,
 };
-#ifndef __cplusplus
-#if __STDC_VERSION__ >= 202311L
-typedef enum sn_split sn_split;
-#else
-typedef int32_t sn_split;
-#endif // __STDC_VERSION__ >= 202311L
-#endif // __cplusplus
 
-/**
- * Which weights batches of sequences are multiplied with. Since 0.1.
- */
-enum sn_weights
-#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
-  : int32_t
-#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
- {
-    /**
-     * Expanded where that pays and fits into half of the free memory.
-     */
+/** Which weights batches of sequences are multiplied with. */
+typedef int32_t sn_weights;
+enum {
+    /** Expanded where that pays and fits into half of the free memory. */
     SN_WEIGHTS_AUTO = 0,
-    /**
-     * As they are stored, by llama.cpp.
-     */
+    /** As they are stored, by llama.cpp. */
     SN_WEIGHTS_AS_IS = 1,
-    /**
-     * Unpacked to 16 bits in memory: two to three times as fast from some eight sequences on.
-     */
+    /** Unpacked to 16 bits in memory: two to three times as fast from some eight sequences on. */
     SN_WEIGHTS_EXPANDED = 2,
 };
-#ifndef __cplusplus
-#if __STDC_VERSION__ >= 202311L
-typedef enum sn_weights sn_weights;
-#else
-typedef int32_t sn_weights;
-#endif // __STDC_VERSION__ >= 202311L
-#endif // __cplusplus
 
-/**
- * How the learning rate falls after the warm-up. Since 0.1.
- */
-enum sn_schedule
-#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
-  : int32_t
-#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
- {
-    /**
-     * Along half a cosine, to zero.
-     */
+/** How the learning rate falls after the warm-up. */
+typedef int32_t sn_schedule;
+enum {
+    /** Along half a cosine, to zero. */
     SN_SCHEDULE_COSINE = 0,
-    /**
-     * In a straight line, to zero.
-     */
+    /** In a straight line, to zero. */
     SN_SCHEDULE_LINEAR = 1,
-    /**
-     * Not at all.
-     */
+    /** Not at all. */
     SN_SCHEDULE_CONSTANT = 2,
 };
-#ifndef __cplusplus
-#if __STDC_VERSION__ >= 202311L
-typedef enum sn_schedule sn_schedule;
-#else
-typedef int32_t sn_schedule;
-#endif // __STDC_VERSION__ >= 202311L
-#endif // __cplusplus
 
-/**
- * How much of the forward pass is kept for the backward pass; the adapter is the same. Since 0.1.
- */
-enum sn_memory
-#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
-  : int32_t
-#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
- {
-    /**
-     * Fast where that fits into half of the free memory.
-     */
+/** How much of the forward pass is kept for the backward pass; the adapter is the same. */
+typedef int32_t sn_memory;
+enum {
+    /** Fast where that fits into half of the free memory. */
     SN_MEMORY_AUTO = 0,
-    /**
-     * Everything that is expensive to compute again.
-     */
+    /** Everything that is expensive to compute again. */
     SN_MEMORY_FAST = 1,
-    /**
-     * The input of every layer; a third more work.
-     */
+    /** The input of every layer; a third more work. */
     SN_MEMORY_LEAN = 2,
 };
-#ifndef __cplusplus
-#if __STDC_VERSION__ >= 202311L
-typedef enum sn_memory sn_memory;
-#else
-typedef int32_t sn_memory;
-#endif // __STDC_VERSION__ >= 202311L
-#endif // __cplusplus
 
-/**
- * How an adapter file stores its numbers. Since 0.1.
- */
-enum sn_precision
-#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
-  : int32_t
-#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
- {
-    /**
-     * As trained.
-     */
+/** How an adapter file stores its numbers. */
+typedef int32_t sn_precision;
+enum {
+    /** As trained. */
     SN_PRECISION_F32 = 0,
-    /**
-     * Half the size.
-     */
+    /** Half the size. */
     SN_PRECISION_F16 = 1,
 };
-#ifndef __cplusplus
-#if __STDC_VERSION__ >= 202311L
-typedef enum sn_precision sn_precision;
-#else
-typedef int32_t sn_precision;
-#endif // __STDC_VERSION__ >= 202311L
-#endif // __cplusplus
 
-/**
- * What products multiply in training. Since 0.1.
- */
-enum sn_arithmetic
-#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
-  : int32_t
-#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
- {
-    /**
-     * What this processor is faster at: bf16 only where that is half as fast again.
-     */
+/** What products multiply in training. */
+typedef int32_t sn_arithmetic;
+enum {
+    /** What this processor is faster at: bf16 only where that is half as fast again. */
     SN_ARITHMETIC_AUTO = 0,
-    /**
-     * 24 bits of precision.
-     */
+    /** 24 bits of precision. */
     SN_ARITHMETIC_F32 = 1,
-    /**
-     * 8 bits of precision, summed in f32.
-     */
+    /** 8 bits of precision, summed in f32. */
     SN_ARITHMETIC_BF16 = 2,
 };
-#ifndef __cplusplus
-#if __STDC_VERSION__ >= 202311L
-typedef enum sn_arithmetic sn_arithmetic;
-#else
-typedef int32_t sn_arithmetic;
-#endif // __STDC_VERSION__ >= 202311L
-#endif // __cplusplus
 
-/**
- * How much a line of the log matters. New ones may be added. Since 0.1.
- */
-enum sn_log_level
-#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
-  : int32_t
-#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
- {
-    /**
-     * Something failed. Calls say so themselves; llama.cpp may have more to say.
-     */
+/** How much a line of the log matters. New ones may be added. */
+typedef int32_t sn_log_level;
+enum {
+    /** Something failed. Calls say so themselves; llama.cpp may have more to say. */
     SN_LOG_LEVEL_ERROR = 1,
-    /**
-     * Something is not as it should be, and work goes on.
-     */
+    /** Something is not as it should be, and work goes on. */
     SN_LOG_LEVEL_WARNING = 2,
-    /**
-     * What is being done.
-     */
+    /** What is being done. */
     SN_LOG_LEVEL_INFO = 3,
-    /**
-     * Everything.
-     */
+    /** Everything. */
     SN_LOG_LEVEL_DEBUG = 4,
 };
-#ifndef __cplusplus
-#if __STDC_VERSION__ >= 202311L
-typedef enum sn_log_level sn_log_level;
-#else
-typedef int32_t sn_log_level;
-#endif // __STDC_VERSION__ >= 202311L
-#endif // __cplusplus
 
 /**
  * A LoRA adapter in a GGUF file, and what it says of itself. To use it, give its path to llama.cpp
@@ -422,7 +258,7 @@ typedef int32_t sn_log_level;
  *     sn_adapter_free(adapter);
  *
  * Ownership: the caller's; free it with sn_adapter_free(). Threads: a `const sn_adapter *` may be
- * used from any number of threads. Since 0.1.
+ * used from any number of threads.
  */
 typedef struct sn_adapter sn_adapter;
 
@@ -430,7 +266,7 @@ typedef struct sn_adapter sn_adapter;
  * An answer and how it came about.
  *
  * Ownership: the caller's; free it with sn_answer_free(). Threads: a `const sn_answer *` may be used
- * from any number of threads. Since 0.1.
+ * from any number of threads.
  */
 typedef struct sn_answer sn_answer;
 
@@ -450,7 +286,7 @@ typedef struct sn_answer sn_answer;
  * with every status checked, and the text, which is NULL where none could be read.
  *
  * Ownership: the caller's; free it with sn_answerer_free(). Threads: a `sn_answerer *` may be used by
- * one thread at a time; a call while another is running is SN_STATUS_INVALID_ARGUMENT. Since 0.1.
+ * one thread at a time; a call while another is running is SN_STATUS_INVALID_ARGUMENT.
  */
 typedef struct sn_answerer sn_answerer;
 
@@ -462,7 +298,6 @@ typedef struct sn_answerer sn_answerer;
  *
  * Ownership: counted. sn_cancel_new() and sn_cancel_share() each give a reference to free; a call
  * that takes one keeps a reference of its own. Threads: any number may use one at once.
- * Since 0.1.
  */
 typedef struct sn_cancel sn_cancel;
 
@@ -473,7 +308,7 @@ typedef struct sn_cancel sn_cancel;
  * there before is overwritten, not freed. A call that succeeds leaves `err` alone.
  *
  * Ownership: the caller's; free it with sn_error_free(). Threads: a `const sn_error *` may be
- * read from any number of threads. Since 0.1.
+ * read from any number of threads.
  */
 typedef struct sn_error sn_error;
 
@@ -481,7 +316,7 @@ typedef struct sn_error sn_error;
  * A model file that can be distilled.
  *
  * Ownership: the caller's; free it with sn_model_free(), after every call that uses it has
- * returned. Threads: a `const sn_model *` may be used from any number of threads. Since 0.1.
+ * returned. Threads: a `const sn_model *` may be used from any number of threads.
  */
 typedef struct sn_model sn_model;
 
@@ -493,8 +328,7 @@ typedef struct sn_model sn_model;
  *                      NULL, 0, &err);
  *
  * Ownership: the caller's; free it with sn_questions_free(). Calls that take one copy it. Threads:
- * a `const sn_questions *` may be used from any number of threads, a `sn_questions *` by one. Since
- * 0.1.
+ * a `const sn_questions *` may be used from any number of threads, a `sn_questions *` by one.
  */
 typedef struct sn_questions sn_questions;
 
@@ -504,18 +338,19 @@ typedef struct sn_questions sn_questions;
  *
  *     sn_run *run = NULL;
  *     sn_run_create(model, task, questions, "run", SN_NUL_TERMINATED, 1, &run, &err);
- *     sn_run_curate(run, NULL, NULL, NULL, &err);            (samples and votes)
- *     sn_run_judge(run, held_out, NULL, &json, &len, &err);  (is it worth while?)
- *     sn_run_train(run, NULL, NULL, NULL, &err);             (writes adapter.gguf)
- *     sn_run_evaluate(run, held_out, NULL, NULL, NULL, &err);
- *     sn_run_report(run, &json, &len, &err);
+ *     sn_run_curate(run, NULL, NULL, NULL, NULL, &err);              (samples and votes)
+ *     sn_run_decide(run, eval, NULL, &worthwhile, NULL, NULL, &err);
+ *     if (worthwhile) {
+ *         sn_run_train(run, NULL, NULL, NULL, NULL, &err);           (writes adapter.gguf)
+ *         sn_run_evaluate(run, eval, NULL, &evaluation, NULL, NULL, &err);
+ *     }
  *     sn_run_free(run);
  *
  * with every status checked. The engine stays loaded between stages that can share it.
  *
  * Ownership: the caller's; free it with sn_run_free(), which unlocks the directory. Threads: a
  * `sn_run *` may be used by one thread at a time; a call while another is running, as from within a
- * callback, is SN_STATUS_INVALID_ARGUMENT. Since 0.1.
+ * callback, is SN_STATUS_INVALID_ARGUMENT.
  */
 typedef struct sn_run sn_run;
 
@@ -531,33 +366,21 @@ typedef struct sn_run sn_run;
  *     }
  *
  * Ownership: the caller's; free it with sn_task_free(). Calls that take one copy it. Threads: a
- * `const sn_task *` may be used from any number of threads. Since 0.1.
+ * `const sn_task *` may be used from any number of threads.
  */
 typedef struct sn_task sn_task;
 
-/**
- * One progress report. Later versions may append fields. Since 0.1.
- */
+/** One progress report. Later versions may append fields. */
 typedef struct sn_progress {
-    /**
-     * Which part of the run.
-     */
+    /** Which part of the run. */
     sn_stage stage;
-    /**
-     * Units finished: questions or optimiser steps, as the stage has them.
-     */
+    /** Units finished: questions or optimiser steps, as the stage has them. */
     uint64_t done;
-    /**
-     * Units in all; 0 when unknown.
-     */
+    /** Units in all; 0 when unknown. */
     uint64_t total;
-    /**
-     * A short note for a person, UTF-8, followed by a NUL.
-     */
+    /** A short note for a person, UTF-8, followed by a NUL. */
     const char *note;
-    /**
-     * Its length in bytes.
-     */
+    /** Its length in bytes. */
     size_t note_len;
 } sn_progress;
 
@@ -565,29 +388,19 @@ typedef struct sn_progress {
  * Receives progress, often; keep it quick. `progress` is valid during the call only.
  *
  * Threads: called by one thread at a time, not always the one that made the call. Must return
- * normally: no exception or longjmp may leave it. Since 0.1.
+ * normally: no exception or longjmp may leave it.
  */
 typedef void (*sn_progress_fn)(const struct sn_progress *progress, void *user_data);
 
-/**
- * One row of a batch to decode. Later versions do not change it. Since 0.1.
- */
+/** One row of a batch to decode. Later versions do not change it. */
 typedef struct sn_row {
-    /**
-     * The token to feed, 0 to `vocab_size - 1`.
-     */
+    /** The token to feed, 0 to `vocab_size - 1`. */
     int32_t token;
-    /**
-     * Its position in the sequence, from 0. The rows of a sequence continue it without a gap.
-     */
+    /** Its position in the sequence, from 0. The rows of a sequence continue it without a gap. */
     uint32_t pos;
-    /**
-     * The sequence that it extends, 0 to `max_sequences - 1`.
-     */
+    /** The sequence that it extends, 0 to `max_sequences - 1`. */
     uint32_t seq;
-    /**
-     * Not 0: the logits after this token are wanted.
-     */
+    /** Not 0: the logits after this token are wanted. */
     int32_t logits;
 } sn_row;
 
@@ -612,29 +425,21 @@ typedef struct sn_row {
  *
  * Threads: the functions are called by the thread that made the call into the library, one at a
  * time. They must not call into the library with the handles of that call, and must return
- * normally: no exception or longjmp may leave them. Since 0.1.
+ * normally: no exception or longjmp may leave them.
  */
 typedef struct sn_decoder {
-    /**
-     * The size of this struct as the caller knows it. Set by sn_decoder_init().
-     */
+    /** The size of this struct as the caller knows it. Set by sn_decoder_init(). */
     size_t struct_size;
-    /**
-     * Handed to every function.
-     */
+    /** Handed to every function. */
     void *user_data;
-    /**
-     * Required: the number of tokens in the vocabulary, which is the width of a row of logits.
-     */
+    /** Required: the number of tokens in the vocabulary, which is the width of a row of logits. */
     uint32_t vocab_size;
     /**
      * Required: cells of the KV cache. All sequences share them; positions that several sequences
      * have in common through `copy_prefix` take their cells once.
      */
     uint32_t context_size;
-    /**
-     * Positions that one sequence may have; 0 for `context_size`.
-     */
+    /** Positions that one sequence may have; 0 for `context_size`. */
     uint32_t sequence_limit;
     /**
      * Required: sequences that may be live at once, at most 1024. Those above `slots` keep the
@@ -646,22 +451,16 @@ typedef struct sn_decoder {
      * `max_sequences`.
      */
     uint32_t slots;
-    /**
-     * Required: rows that one `decode` takes; no less than `slots`.
-     */
+    /** Required: rows that one `decode` takes; no less than `slots`. */
     uint32_t max_batch;
     /**
      * The token that prompts start with and that `tokenize` does not add; -1, from init, where
      * there is none.
      */
     int32_t bos;
-    /**
-     * Must be 0.
-     */
+    /** Must be 0. */
     uint32_t reserved;
-    /**
-     * The model's chat template, in Jinja. NULL: as the model file has it, if it has one.
-     */
+    /** The model's chat template, in Jinja. NULL: as the model file has it, if it has one. */
     const char *chat_template;
     size_t chat_template_len;
     /**
@@ -711,13 +510,9 @@ typedef struct sn_decoder {
      * numbers that stay as they are until the next `decode` or `set_adapter`. NULL for a failure.
      */
     const float *(*logits)(void *user_data, size_t row);
-    /**
-     * Required. Makes sequence `to`, which is empty, share the first `len` positions of `from`.
-     */
+    /** Required. Makes sequence `to`, which is empty, share the first `len` positions of `from`. */
     int32_t (*copy_prefix)(void *user_data, uint32_t from, uint32_t to, uint32_t len);
-    /**
-     * Required. Forgets the positions from `from` on of sequence `seq`; 0 empties it.
-     */
+    /** Required. Forgets the positions from `from` on of sequence `seq`; 0 empties it. */
     int32_t (*truncate)(void *user_data, uint32_t seq, uint32_t from);
     /**
      * Applies the LoRA adapter in the file `path`, UTF-8 of `len` bytes followed by a NUL, from now
@@ -729,12 +524,10 @@ typedef struct sn_decoder {
 
 /**
  * An answer to check. All text is UTF-8, followed by a NUL, with its length in bytes beside it.
- * Later versions may append fields. Since 0.1.
+ * Later versions may append fields.
  */
 typedef struct sn_candidate {
-    /**
-     * The id of the question.
-     */
+    /** The id of the question. */
     const char *question_id;
     size_t question_id_len;
     /**
@@ -743,19 +536,13 @@ typedef struct sn_candidate {
      */
     const char *question;
     size_t question_len;
-    /**
-     * The question with all its fields, as a line of a question file.
-     */
+    /** The question with all its fields, as a line of a question file. */
     const char *question_json;
     size_t question_json_len;
-    /**
-     * The answer as it was read from the text.
-     */
+    /** The answer as it was read from the text. */
     const char *answer;
     size_t answer_len;
-    /**
-     * The text that the answer was read from.
-     */
+    /** The text that the answer was read from. */
     const char *completion;
     size_t completion_len;
 } sn_candidate;
@@ -768,57 +555,37 @@ typedef struct sn_candidate {
  * holds an answer; a resumed run does not ask again. `candidate` is valid during the call only.
  *
  * Threads: called by the thread that made the call into the library, one call at a time. Must
- * return normally: no exception or longjmp may leave it. Since 0.1.
+ * return normally: no exception or longjmp may leave it.
  */
 typedef int32_t (*sn_verifier_fn)(const struct sn_candidate *candidate, void *user_data);
 
 /**
  * What the samples of one question came to. All text is UTF-8, followed by a NUL, with its length
- * in bytes beside it. Later versions may append fields. Since 0.1.
+ * in bytes beside it. Later versions may append fields.
  */
 typedef struct sn_verdict {
-    /**
-     * SN_STAGE_CURATE for a training question, SN_STAGE_EVALUATE for a held-out one.
-     */
+    /** SN_STAGE_CURATE for a training question, SN_STAGE_EVALUATE for a held-out one. */
     sn_stage stage;
-    /**
-     * Why sampling stopped.
-     */
+    /** Why sampling stopped. */
     sn_stop_reason stop;
-    /**
-     * The id of the question.
-     */
+    /** The id of the question. */
     const char *question_id;
     size_t question_id_len;
-    /**
-     * The answer with most votes; NULL where no sample holds one.
-     */
+    /** The answer with most votes; NULL where no sample holds one. */
     const char *answer;
     size_t answer_len;
-    /**
-     * Why the answer is kept or not, for a person.
-     */
+    /** Why the answer is kept or not, for a person. */
     const char *reason;
     size_t reason_len;
-    /**
-     * Samples, or selections where the model selected, that gave the answer.
-     */
+    /** Samples, or selections where the model selected, that gave the answer. */
     uint64_t votes;
-    /**
-     * Samples taken, those without an answer included.
-     */
+    /** Samples taken, those without an answer included. */
     uint64_t samples;
-    /**
-     * The share that agrees, 0 to 1.
-     */
+    /** The share that agrees, 0 to 1. */
     double agreement;
-    /**
-     * Not 0: the answer is good enough to learn from.
-     */
+    /** Not 0: the answer is good enough to learn from. */
     int32_t kept;
-    /**
-     * 0.
-     */
+    /** 0. */
     uint32_t reserved;
 } sn_verdict;
 
@@ -827,51 +594,33 @@ typedef struct sn_verdict {
  * those that an earlier, interrupted call settled, first. `verdict` is valid during the call only.
  *
  * Threads: as sn_progress_fn. Must return normally: no exception or longjmp may leave it.
- * Since 0.1.
  */
 typedef void (*sn_verdict_fn)(const struct sn_verdict *verdict, void *user_data);
 
-/**
- * One optimiser step, done. Later versions may append fields. Since 0.1.
- */
-typedef struct sn_step {
-    /**
-     * Steps taken, this one and those of an interrupted call included.
-     */
+/** One optimiser step, done. Later versions may append fields. */
+typedef struct sn_train_step {
+    /** Steps taken, this one and those of an interrupted call included. */
     uint64_t step;
-    /**
-     * Most steps there will be; early stopping may end sooner.
-     */
+    /** Most steps there will be; early stopping may end sooner. */
     uint64_t steps;
-    /**
-     * Passes over the examples so far.
-     */
+    /** Passes over the examples so far. */
     double epoch;
-    /**
-     * The mean loss per token of the answers learnt in this step, in nats.
-     */
+    /** The mean loss per token of the answers learnt in this step, in nats. */
     double loss;
-    /**
-     * The last loss on held-out examples; NaN where none are held out.
-     */
+    /** The last loss on held-out examples; NaN where none are held out. */
     double held_out_loss;
-    /**
-     * Tokens per second so far.
-     */
+    /** Tokens per second so far. */
     double tokens_per_s;
-    /**
-     * The learning rate of the step.
-     */
+    /** The learning rate of the step. */
     double lr;
-} sn_step;
+} sn_train_step;
 
 /**
  * Receives the figures of each optimiser step. `step` is valid during the call only.
  *
  * Threads: as sn_progress_fn. Must return normally: no exception or longjmp may leave it.
- * Since 0.1.
  */
-typedef void (*sn_step_fn)(const struct sn_step *step, void *user_data);
+typedef void (*sn_train_step_fn)(const struct sn_train_step *step, void *user_data);
 
 /**
  * What sn_distill() is to do.
@@ -880,22 +629,14 @@ typedef void (*sn_step_fn)(const struct sn_step *step, void *user_data);
  * beside it, or ends in NUL where that length is SN_NUL_TERMINATED, which init sets. Everything
  * is borrowed for the duration of the call. Later versions append fields, whose zero means what
  * this version does.
- *
- * Since 0.1.
  */
 typedef struct sn_distill_params {
-    /**
-     * The size of this struct as the caller knows it. Set by sn_distill_params_init().
-     */
+    /** The size of this struct as the caller knows it. Set by sn_distill_params_init(). */
     size_t struct_size;
-    /**
-     * Required: the name of a built-in task, or the path of a JSON file.
-     */
+    /** Required: the name of a built-in task, or the path of a JSON file. */
     const char *task;
     size_t task_len;
-    /**
-     * Required: path of the questions to learn from, one a line, as JSON or plain text.
-     */
+    /** Required: path of the questions to learn from, one a line, as JSON or plain text. */
     const char *questions;
     size_t questions_len;
     /**
@@ -910,190 +651,134 @@ typedef struct sn_distill_params {
      */
     const char *out_dir;
     size_t out_dir_len;
-    /**
-     * Where all randomness comes from. Default 0.
-     */
+    /** Where all randomness comes from. Default 0. */
     uint64_t seed;
-    /**
-     * Rank of the adapter, 1 to 256; 0 for the default, 16.
-     */
+    /** Rank of the adapter, 1 to 256; 0 for the default, 16. */
     uint32_t rank;
-    /**
-     * Most passes over the training examples; 0 for the default, 4.
-     */
+    /** Most passes over the training examples; 0 for the default, 4. */
     uint32_t epochs;
-    /**
-     * Threads to compute with; 0 for all cores.
-     */
+    /** Threads to compute with; 0 for all cores. */
     uint32_t threads;
-    /**
-     * Sequences sampled at once, at most 256; 0 for the default, 16.
-     */
+    /** Sequences sampled at once, at most 256; 0 for the default, 16. */
     uint32_t slots;
-    /**
-     * Not 0: go on where distilling does not seem to pay, instead of SN_STATUS_REFUSED.
-     */
+    /** Not 0: go on where distilling does not seem to pay, instead of SN_STATUS_REFUSED. */
     int32_t force;
-    /**
-     * Must be 0.
-     */
+    /** Must be 0. */
     uint32_t reserved;
-    /**
-     * Receives progress; NULL for none.
-     */
+    /** Receives progress; NULL for none. */
     sn_progress_fn progress;
-    /**
-     * Handed to `progress`.
-     */
+    /** Handed to `progress`. */
     void *progress_user_data;
-    /**
-     * Stops the work; NULL for none.
-     */
+    /** Stops the work; NULL for none. */
     const struct sn_cancel *cancel;
-    /**
-     * The host's own inference to sample with; NULL for the library's.
-     */
+    /** The host's own inference to sample with; NULL for the library's. */
     const struct sn_decoder *decoder;
-    /**
-     * Checks each sampled answer; NULL for nobody.
-     */
+    /** Checks each sampled answer; NULL for nobody. */
     sn_verifier_fn verifier;
-    /**
-     * Handed to `verifier`.
-     */
+    /** Handed to `verifier`. */
     void *verifier_user_data;
-    /**
-     * Receives each verdict, on training and on held-out questions; NULL for none.
-     */
+    /** Receives each verdict, on training and on held-out questions; NULL for none. */
     sn_verdict_fn verdict;
-    /**
-     * Handed to `verdict`.
-     */
+    /** Handed to `verdict`. */
     void *verdict_user_data;
-    /**
-     * Receives the figures of each optimiser step; NULL for none.
-     */
-    sn_step_fn step;
-    /**
-     * Handed to `step`.
-     */
+    /** Receives the figures of each optimiser step; NULL for none. */
+    sn_train_step_fn step;
+    /** Handed to `step`. */
     void *step_user_data;
-    /**
-     * Bytes for the model, its expanded weights and its KV cache together; 0 for what is free.
-     */
+    /** Bytes for the model, its expanded weights and its KV cache together; 0 for what is free. */
     uint64_t max_memory;
-    /**
-     * Share of the samples that must agree, at most 1; 0 for the task's.
-     */
+    /** Share of the samples that must agree, at most 1; 0 for the task's. */
     double threshold;
     /**
      * Least share of kept questions to go on with, at most 1; 0 for the default, 0.1; below 0 for
      * none.
      */
     double least_share;
-    /**
-     * Peak learning rate, below 1; 0 for the default, 2e-4.
-     */
+    /** Peak learning rate, below 1; 0 for the default, 2e-4. */
     double lr;
-    /**
-     * Fewest kept questions to go on with; 0 for the default, 20.
-     */
+    /** Fewest kept questions to go on with; 0 for the default, 20. */
     uint32_t least_kept;
-    /**
-     * Most samples per question, 1 to 1000; 0 for the task's.
-     */
+    /** Most samples per question, 1 to 1000; 0 for the task's. */
     uint32_t samples;
-    /**
-     * An sn_weights.
-     */
+    /** An sn_weights. */
     int32_t weights;
-    /**
-     * Must be 0.
-     */
+    /** Must be 0. */
     uint32_t reserved2;
 } sn_distill_params;
 
 /**
- * How sn_run_curate() samples and votes. Fill it with sn_curate_params_init(), then set what you
- * need; 0 and NULL stand for the defaults. Everything is borrowed for the duration of the call.
- * Later versions append fields, whose zero means what this version does. Since 0.1.
+ * What sn_distill() came to; everything else is in the JSON text beside it. Set `struct_size` to
+ * `sizeof(sn_report)` before the call. Later versions append members.
  */
-typedef struct sn_curate_params {
-    /**
-     * The size of this struct as the caller knows it. Set by sn_curate_params_init().
-     */
+typedef struct sn_report {
+    /** The size of this struct as the caller knows it. Set by the caller. */
     size_t struct_size;
     /**
-     * Threads to compute with, at most 1024; 0 for all cores.
+     * Not 0: the adapter is worth using. 0: it is not, or `force` made it where it would have been
+     * refused; the JSON text says why under "decision".
      */
-    uint32_t threads;
-    /**
-     * Sequences sampled at once, at most 256; 0 for the default, 16.
-     */
-    uint32_t slots;
-    /**
-     * An sn_weights.
-     */
-    int32_t weights;
-    /**
-     * Most samples per question, 1 to 1000; 0 for the task's.
-     */
-    uint32_t samples;
-    /**
-     * Share of the samples that must agree, at most 1; 0 for the task's.
-     */
-    double threshold;
-    /**
-     * Bytes for the model, its expanded weights and its KV cache together; 0 for what is free.
-     */
-    uint64_t max_memory;
-    /**
-     * Not 0: a completion goes on after it holds its answer.
-     */
-    int32_t no_stop_answer;
-    /**
-     * Not 0: sampling goes on after the vote is settled.
-     */
-    int32_t no_stop_settled;
-    /**
-     * Not 0: sampling goes on after no answer can reach the threshold any more.
-     */
-    int32_t no_stop_threshold;
-    /**
-     * Must be 0.
-     */
+    int32_t worthwhile;
+    /** 0. */
     uint32_t reserved;
-    /**
-     * Receives progress; NULL for none.
-     */
+    /** Training questions asked. */
+    uint64_t questions;
+    /** Questions whose voted answer was accepted to learn from. */
+    uint64_t kept;
+    /** Held-out questions measured on; 0 where there were none. */
+    uint64_t n;
+    /** As in sn_evaluation; NaN where nothing was measured, as the next six are. */
+    double system1_accuracy;
+    double system2_accuracy;
+    double distilled_accuracy;
+    double system1_tokens;
+    double system2_tokens;
+    double distilled_tokens;
+    double mcnemar_p;
+} sn_report;
+
+/**
+ * How sn_run_curate() samples and votes. Fill it with sn_curate_params_init(), then set what you
+ * need; 0 and NULL stand for the defaults. Everything is borrowed for the duration of the call.
+ * Later versions append fields, whose zero means what this version does.
+ */
+typedef struct sn_curate_params {
+    /** The size of this struct as the caller knows it. Set by sn_curate_params_init(). */
+    size_t struct_size;
+    /** Threads to compute with, at most 1024; 0 for all cores. */
+    uint32_t threads;
+    /** Sequences sampled at once, at most 256; 0 for the default, 16. */
+    uint32_t slots;
+    /** An sn_weights. */
+    int32_t weights;
+    /** Most samples per question, 1 to 1000; 0 for the task's. */
+    uint32_t samples;
+    /** Share of the samples that must agree, at most 1; 0 for the task's. */
+    double threshold;
+    /** Bytes for the model, its expanded weights and its KV cache together; 0 for what is free. */
+    uint64_t max_memory;
+    /** Not 0: a completion goes on after it holds its answer. */
+    int32_t no_stop_answer;
+    /** Not 0: sampling goes on after the vote is settled. */
+    int32_t no_stop_settled;
+    /** Not 0: sampling goes on after no answer can reach the threshold any more. */
+    int32_t no_stop_threshold;
+    /** Must be 0. */
+    uint32_t reserved;
+    /** Receives progress; NULL for none. */
     sn_progress_fn progress;
-    /**
-     * Handed to `progress`.
-     */
+    /** Handed to `progress`. */
     void *progress_user_data;
-    /**
-     * Stops the work; NULL for none.
-     */
+    /** Stops the work; NULL for none. */
     const struct sn_cancel *cancel;
-    /**
-     * Receives each verdict; NULL for none.
-     */
+    /** Receives each verdict; NULL for none. */
     sn_verdict_fn verdict;
-    /**
-     * Handed to `verdict`.
-     */
+    /** Handed to `verdict`. */
     void *verdict_user_data;
-    /**
-     * Checks each sampled answer; NULL for nobody.
-     */
+    /** Checks each sampled answer; NULL for nobody. */
     sn_verifier_fn verifier;
-    /**
-     * Handed to `verifier`.
-     */
+    /** Handed to `verifier`. */
     void *verifier_user_data;
-    /**
-     * The host's own inference to sample with; NULL for the library's.
-     */
+    /** The host's own inference to sample with; NULL for the library's. */
     const struct sn_decoder *decoder;
 } sn_curate_params;
 
@@ -1101,111 +786,65 @@ typedef struct sn_curate_params {
  * How sn_run_train() trains. Fill it with sn_train_params_init(), then set what you need. 0 and
  * NULL stand for the defaults, except where it is said that init sets the default: there, 0 is a
  * value like others. Everything is borrowed for the duration of the call. Later versions append
- * fields, whose zero means what this version does. Since 0.1.
+ * fields, whose zero means what this version does.
  */
 typedef struct sn_train_params {
-    /**
-     * The size of this struct as the caller knows it. Set by sn_train_params_init().
-     */
+    /** The size of this struct as the caller knows it. Set by sn_train_params_init(). */
     size_t struct_size;
-    /**
-     * Seed of the initial weights and of the order of examples. Default 0.
-     */
+    /** Seed of the initial weights and of the order of examples. Default 0. */
     uint64_t seed;
-    /**
-     * Rank of the adapter, 1 to 256; 0 for the default, 16.
-     */
+    /** Rank of the adapter, 1 to 256; 0 for the default, 16. */
     uint32_t rank;
-    /**
-     * Most passes over the examples; 0 for the default, 4.
-     */
+    /** Most passes over the examples; 0 for the default, 4. */
     uint32_t epochs;
-    /**
-     * Examples per optimiser step; 0 for the default, 16.
-     */
+    /** Examples per optimiser step; 0 for the default, 16. */
     uint32_t batch;
     /**
      * Epochs without gain on held-out examples before training stops; 0 never stops early. Init
      * sets the default, 1.
      */
     uint32_t patience;
-    /**
-     * Most optimiser steps; 0 for as many as the epochs have.
-     */
+    /** Most optimiser steps; 0 for as many as the epochs have. */
     uint64_t max_steps;
-    /**
-     * The adapter counts alpha/rank times; 0 for the default, 32.
-     */
+    /** The adapter counts alpha/rank times; 0 for the default, 32. */
     double alpha;
-    /**
-     * Peak learning rate, below 1; 0 for the default, 2e-4.
-     */
+    /** Peak learning rate, below 1; 0 for the default, 2e-4. */
     double lr;
-    /**
-     * How many times faster B learns than A (LoRA+); 0 for the default, 1, which is plain LoRA.
-     */
+    /** How many times faster B learns than A (LoRA+); 0 for the default, 1, which is plain LoRA. */
     double lora_plus;
-    /**
-     * Dropout of what the adapter reads, below 1. Default 0.
-     */
+    /** Dropout of what the adapter reads, below 1. Default 0. */
     double dropout;
-    /**
-     * Share of the steps that warm up, at most 1. Init sets the default, 0.05.
-     */
+    /** Share of the steps that warm up, at most 1. Init sets the default, 0.05. */
     double warmup;
-    /**
-     * Largest norm of the gradient; 0 for no limit. Init sets the default, 1.
-     */
+    /** Largest norm of the gradient; 0 for no limit. Init sets the default, 1. */
     double clip;
-    /**
-     * AdamW's weight decay. Default 0.
-     */
+    /** AdamW's weight decay. Default 0. */
     double weight_decay;
     /**
      * Share of the kept questions held out to choose the best moment, at most 0.5. Init sets the
      * default, 0.1.
      */
     double held_out;
-    /**
-     * Not 0: the adapter counts alpha/sqrt(rank) times (rsLoRA), for large ranks.
-     */
+    /** Not 0: the adapter counts alpha/sqrt(rank) times (rsLoRA), for large ranks. */
     int32_t rslora;
-    /**
-     * An sn_schedule.
-     */
+    /** An sn_schedule. */
     int32_t schedule;
-    /**
-     * An sn_precision.
-     */
+    /** An sn_precision. */
     int32_t precision;
-    /**
-     * An sn_arithmetic. What a run began with it resumes with.
-     */
+    /** An sn_arithmetic. What a run began with it resumes with. */
     int32_t arithmetic;
-    /**
-     * An sn_memory.
-     */
+    /** An sn_memory. */
     int32_t memory;
-    /**
-     * Most tokens computed at once, less of which takes less memory; 0 for the default, 1024.
-     */
+    /** Most tokens computed at once, less of which takes less memory; 0 for the default, 1024. */
     uint32_t max_tokens;
-    /**
-     * Threads to compute with, at most 1024; 0 for all cores.
-     */
+    /** Threads to compute with, at most 1024; 0 for all cores. */
     uint32_t threads;
-    /**
-     * Must be 0.
-     */
+    /** Must be 0. */
     uint32_t reserved;
-    /**
-     * Modules that get an adapter, such as "attn_q,attn_v". NULL: all linear ones.
-     */
+    /** Modules that get an adapter, such as "attn_q,attn_v". NULL: all linear ones. */
     const char *modules;
     size_t modules_len;
-    /**
-     * Path of an adapter of the same model to go on from. NULL: a fresh one.
-     */
+    /** Path of an adapter of the same model to go on from. NULL: a fresh one. */
     const char *start;
     size_t start_len;
     /**
@@ -1225,25 +864,15 @@ typedef struct sn_train_params {
      * How many of those, as a share of the task's examples, at most 10; 0 for the default, 0.25.
      */
     double replay_share;
-    /**
-     * Receives progress; NULL for none.
-     */
+    /** Receives progress; NULL for none. */
     sn_progress_fn progress;
-    /**
-     * Handed to `progress`.
-     */
+    /** Handed to `progress`. */
     void *progress_user_data;
-    /**
-     * Stops the work; NULL for none.
-     */
+    /** Stops the work; NULL for none. */
     const struct sn_cancel *cancel;
-    /**
-     * Receives the figures of each optimiser step; NULL for none.
-     */
-    sn_step_fn step;
-    /**
-     * Handed to `step`.
-     */
+    /** Receives the figures of each optimiser step; NULL for none. */
+    sn_train_step_fn step;
+    /** Handed to `step`. */
     void *step_user_data;
     /**
      * The host's own inference, to read the questions as tokens and to find the confidence from
@@ -1258,134 +887,183 @@ typedef struct sn_train_params {
  * sn_evaluate_params_init(), then set what you need; 0 and NULL stand for the defaults. Give both
  * calls the same, so that the second finds what the first has sampled. Everything is borrowed for
  * the duration of the call. Later versions append fields, whose zero means what this version does.
- * Since 0.1.
  */
 typedef struct sn_evaluate_params {
-    /**
-     * The size of this struct as the caller knows it. Set by sn_evaluate_params_init().
-     */
+    /** The size of this struct as the caller knows it. Set by sn_evaluate_params_init(). */
     size_t struct_size;
-    /**
-     * Threads to compute with, at most 1024; 0 for all cores.
-     */
+    /** Threads to compute with, at most 1024; 0 for all cores. */
     uint32_t threads;
-    /**
-     * Sequences sampled at once, at most 256; 0 for the default, 16.
-     */
+    /** Sequences sampled at once, at most 256; 0 for the default, 16. */
     uint32_t slots;
-    /**
-     * An sn_weights.
-     */
+    /** An sn_weights. */
     int32_t weights;
-    /**
-     * Most samples per question, 1 to 1000; 0 for the task's.
-     */
+    /** Most samples per question, 1 to 1000; 0 for the task's. */
     uint32_t samples;
-    /**
-     * Share of the samples that must agree, at most 1; 0 for the task's.
-     */
+    /** Share of the samples that must agree, at most 1; 0 for the task's. */
     double threshold;
-    /**
-     * Bytes for the model, its expanded weights and its KV cache together; 0 for what is free.
-     */
+    /** Bytes for the model, its expanded weights and its KV cache together; 0 for what is free. */
     uint64_t max_memory;
-    /**
-     * Not 0: a completion goes on after it holds its answer.
-     */
+    /** Not 0: a completion goes on after it holds its answer. */
     int32_t no_stop_answer;
-    /**
-     * Not 0: sampling goes on after the vote is settled.
-     */
+    /** Not 0: sampling goes on after the vote is settled. */
     int32_t no_stop_settled;
-    /**
-     * Judging: fewest kept questions that are enough to learn from; 0 for the default, 20.
-     */
+    /** Judging: fewest kept questions that are enough to learn from; 0 for the default, 20. */
     uint32_t least_kept;
-    /**
-     * Must be 0.
-     */
+    /** Must be 0. */
     uint32_t reserved;
     /**
      * Judging: least share of kept questions, at most 1; 0 for the default, 0.1; below 0 for none.
      */
     double least_share;
-    /**
-     * Evaluating: measure this adapter, a path. NULL: the run's own.
-     */
+    /** Evaluating: measure this adapter, a path. NULL: the run's own. */
     const char *adapter;
     size_t adapter_len;
-    /**
-     * Receives progress; NULL for none.
-     */
+    /** Receives progress; NULL for none. */
     sn_progress_fn progress;
-    /**
-     * Handed to `progress`.
-     */
+    /** Handed to `progress`. */
     void *progress_user_data;
-    /**
-     * Stops the work; NULL for none.
-     */
+    /** Stops the work; NULL for none. */
     const struct sn_cancel *cancel;
-    /**
-     * Receives the verdict on each held-out question; NULL for none.
-     */
+    /** Receives the verdict on each held-out question; NULL for none. */
     sn_verdict_fn verdict;
-    /**
-     * Handed to `verdict`.
-     */
+    /** Handed to `verdict`. */
     void *verdict_user_data;
-    /**
-     * Checks each sampled answer; NULL for nobody.
-     */
+    /** Checks each sampled answer; NULL for nobody. */
     sn_verifier_fn verifier;
-    /**
-     * Handed to `verifier`.
-     */
+    /** Handed to `verifier`. */
     void *verifier_user_data;
-    /**
-     * The host's own inference to sample with; NULL for the library's.
-     */
+    /** The host's own inference to sample with; NULL for the library's. */
     const struct sn_decoder *decoder;
 } sn_evaluate_params;
 
 /**
+ * What curation gave. Set `struct_size` to `sizeof(sn_curation)` before the call that fills it.
+ * Later versions append members.
+ */
+typedef struct sn_curation {
+    /** The size of this struct as the caller knows it. Set by the caller. */
+    size_t struct_size;
+    /** Training questions asked. */
+    uint64_t questions;
+    /** Questions whose voted answer was accepted to learn from. */
+    uint64_t kept;
+    /** Samples finished. */
+    uint64_t samples;
+    /** Samples that hold no answer, those that a verifier rejected included. */
+    uint64_t unparsed;
+    /** Prompt tokens of all samples, as if none were shared. */
+    uint64_t prompt_tokens;
+    /** Tokens generated. */
+    uint64_t generated_tokens;
+    /** Seconds spent sampling, over all calls that the run took. */
+    double seconds;
+    /**
+     * Share of the accepted answers that equal the gold answer, 0 to 1; NaN without gold answers.
+     */
+    double precision;
+} sn_curation;
+
+/**
+ * What training gave. Set `struct_size` to `sizeof(sn_training)` before the call that fills it.
+ * Later versions append members.
+ */
+typedef struct sn_training {
+    /** The size of this struct as the caller knows it. Set by the caller. */
+    size_t struct_size;
+    /** Examples trained on. */
+    uint64_t examples;
+    /** Examples held out to choose the best moment. */
+    uint64_t held_out;
+    /** Optimiser steps taken. */
+    uint64_t steps;
+    /** Tokens fed, as the examples count them. */
+    uint64_t tokens;
+    /** Passes over the examples, of the adapter that was chosen. */
+    double epochs;
+    /** Seconds spent training. */
+    double seconds;
+    /** Loss per target token of the first step, in nats. */
+    double loss_first;
+    /** Loss per target token of the last step, in nats. */
+    double loss_last;
+    /**
+     * The lowest loss on held-out examples, that of the adapter chosen; NaN where none are held out.
+     */
+    double held_out_loss;
+} sn_training;
+
+/**
+ * What an evaluation measured. Set `struct_size` to `sizeof(sn_evaluation)` before the call that
+ * fills it. Shares are 0 to 1. Later versions append members.
+ */
+typedef struct sn_evaluation {
+    /** The size of this struct as the caller knows it. Set by the caller. */
+    size_t struct_size;
+    /** Questions measured on. */
+    uint64_t n;
+    /**
+     * Not 0: accuracy is the share that equals the gold answer. 0: the questions have none, and
+     * accuracy is the share that equals the base model's vote.
+     */
+    int32_t against_gold;
+    /** 0. */
+    uint32_t reserved;
+    /** Accuracy of the base model asked directly. */
+    double system1_accuracy;
+    /** Accuracy of the base model's vote after reasoning. */
+    double system2_accuracy;
+    /** Accuracy of the base model with the adapter, asked directly. */
+    double distilled_accuracy;
+    /** Tokens generated for each answer of the base model asked directly. */
+    double system1_tokens;
+    /** Tokens generated for each vote, those of all its samples. */
+    double system2_tokens;
+    /** Tokens generated for each answer of the base model with the adapter. */
+    double distilled_tokens;
+    /** McNemar's exact two-sided p of the distilled model against the base model asked directly. */
+    double mcnemar_p;
+    /**
+     * Accuracy of always giving the most frequent answer, the least an adapter must beat; NaN without
+     * gold answers.
+     */
+    double constant_accuracy;
+    /**
+     * The probability from which the distilled model answers directly and below which it reasons,
+     * chosen on held-out training questions; NaN where none could be chosen, as the next three are.
+     */
+    double fallback_threshold;
+    /** Share of the questions that are answered directly with that threshold. */
+    double fallback_coverage;
+    /** Accuracy with that threshold. */
+    double fallback_accuracy;
+    /** Tokens generated for each answer with that threshold. */
+    double fallback_tokens;
+} sn_evaluation;
+
+/**
  * How sn_answerer_new() sets up. Fill it with sn_answer_params_init(), then set what you need; 0 and
  * NULL stand for the defaults. Later versions append fields, whose zero means what this version
- * does. Since 0.1.
+ * does.
  */
 typedef struct sn_answer_params {
-    /**
-     * The size of this struct as the caller knows it. Set by sn_answer_params_init().
-     */
+    /** The size of this struct as the caller knows it. Set by sn_answer_params_init(). */
     size_t struct_size;
     /**
      * Answer directly where the model's own probability of its answer is at least this. 0 or less:
      * as calibrated when the adapter was trained, else 0.9. Above 1: always reason.
      */
     double threshold;
-    /**
-     * Where the randomness of reasoned answers comes from. Default 0.
-     */
+    /** Where the randomness of reasoned answers comes from. Default 0. */
     uint64_t seed;
-    /**
-     * Bytes for the model, its expanded weights and its KV cache together; 0 for what is free.
-     */
+    /** Bytes for the model, its expanded weights and its KV cache together; 0 for what is free. */
     uint64_t max_memory;
-    /**
-     * Threads to compute with, at most 1024; 0 for all cores.
-     */
+    /** Threads to compute with, at most 1024; 0 for all cores. */
     uint32_t threads;
-    /**
-     * Sequences sampled at once, at most 256; 0 for the default, 16.
-     */
+    /** Sequences sampled at once, at most 256; 0 for the default, 16. */
     uint32_t slots;
-    /**
-     * An sn_weights; SN_WEIGHTS_AUTO is as is, since few sequences run at once.
-     */
+    /** An sn_weights; SN_WEIGHTS_AUTO is as is, since few sequences run at once. */
     int32_t weights;
-    /**
-     * Must be 0.
-     */
+    /** Must be 0. */
     uint32_t reserved;
     /**
      * The host's own inference to answer with; NULL for the library's. Must stay usable until the
@@ -1399,7 +1077,7 @@ typedef struct sn_answer_params {
  * valid during the call only. `level` is one of sn_log_level.
  *
  * Threads: called by any thread, one call at a time, from within calls into the library. Must not
- * call into the library, and must return normally: no exception or longjmp may leave it. Since 0.1.
+ * call into the library, and must return normally: no exception or longjmp may leave it.
  */
 typedef void (*sn_log_fn)(int32_t level, const char *line, size_t line_len, void *user_data);
 
@@ -1412,77 +1090,73 @@ extern "C" {
 /**
  * The version of the library that is loaded, such as "0.1.0". `SN_VERSION` is the header's.
  *
- * Ownership: static, never freed. Threads: any. Since 0.1.
+ * Ownership: static, never freed. Threads: any.
  */
-const char *sn_version(void);
+SN_API const char *sn_version(void);
+
+/**
+ * The same as a number, MAJOR * 10000 + MINOR * 100 + PATCH, to compare with SN_VERSION_NUMBER.
+ *
+ * Threads: any.
+ */
+SN_API int32_t sn_version_number(void);
 
 /**
  * The name of a status for a log, such as "SN_STATUS_IO"; "unknown" for any other number.
  *
- * Ownership: static, never freed. Threads: any. Since 0.1.
+ * Ownership: static, never freed. Threads: any.
  */
-const char *sn_status_name(int32_t status);
+SN_API const char *sn_status_name(int32_t status);
 
-/**
- * The status that the failed call returned; SN_STATUS_OK for NULL.
- *
- * Since 0.1.
- */
-sn_status sn_error_code(const struct sn_error *error);
+/** The status that the failed call returned; SN_STATUS_OK for NULL. */
+SN_NODISCARD SN_API sn_status sn_error_code(const struct sn_error *error);
 
 /**
  * What went wrong, in one line: what was expected, what was found, where, and what to do.
  *
  * Returns UTF-8 of `*len` bytes, followed by a NUL; `len` may be NULL. NULL for NULL.
- * Ownership: the error's; valid until it is freed. Since 0.1.
+ * Ownership: the error's; valid until it is freed.
  */
-const char *sn_error_message(const struct sn_error *error, size_t *len);
+SN_API const char *sn_error_message(const struct sn_error *error, size_t *len);
 
 /**
  * The cause number `index` of the error, 0 being the nearest: such as the operating system's own
  * words. NULL when there are not that many. The message already includes what a person needs.
  *
  * Returns UTF-8 of `*len` bytes, followed by a NUL; `len` may be NULL.
- * Ownership: the error's; valid until it is freed. Since 0.1.
+ * Ownership: the error's; valid until it is freed.
  */
-const char *sn_error_cause(const struct sn_error *error, size_t index, size_t *len);
+SN_API const char *sn_error_cause(const struct sn_error *error, size_t index, size_t *len);
 
-/**
- * Frees an error. Does nothing for NULL. Since 0.1.
- */
-void sn_error_free(struct sn_error *error);
+/** Frees an error. Does nothing for NULL. */
+SN_API void sn_error_free(struct sn_error *error);
 
-/**
- * Frees text that a call handed over. Does nothing for NULL. Since 0.1.
- */
-void sn_string_free(char *string);
+/** Frees text that a call handed over. Does nothing for NULL. */
+SN_API void sn_string_free(char *string);
 
 /**
  * A new request, not yet made.
  *
- * Ownership: the caller's; free it with sn_cancel_free(). Since 0.1.
+ * Ownership: the caller's; free it with sn_cancel_free().
  */
-struct sn_cancel *sn_cancel_new(void);
+SN_API struct sn_cancel *sn_cancel_new(void);
 
 /**
  * Another reference to the same request, for another thread to use and to free. NULL for NULL.
  *
- * Ownership: the caller's; free it with sn_cancel_free(). Since 0.1.
+ * Ownership: the caller's; free it with sn_cancel_free().
  */
-struct sn_cancel *sn_cancel_share(const struct sn_cancel *cancel);
+SN_API struct sn_cancel *sn_cancel_share(const struct sn_cancel *cancel);
 
 /**
  * Asks the work to stop; cannot be taken back. Does nothing for NULL.
  *
- * Safe to call from a signal handler. Since 0.1.
+ * Safe to call from a signal handler.
  */
-void sn_cancel_request(const struct sn_cancel *cancel);
+SN_API void sn_cancel_request(const struct sn_cancel *cancel);
 
-/**
- * Frees a reference. Work that holds one of its own is not disturbed. Does nothing for NULL.
- * Since 0.1.
- */
-void sn_cancel_free(struct sn_cancel *cancel);
+/** Frees a reference. Work that holds one of its own is not disturbed. Does nothing for NULL. */
+SN_API void sn_cancel_free(struct sn_cancel *cancel);
 
 /**
  * Opens the GGUF file `path` (of a split one, the first part) and checks that it can be
@@ -1493,9 +1167,9 @@ void sn_cancel_free(struct sn_cancel *cancel);
  *
  * Errors: SN_STATUS_IO when the file cannot be read, SN_STATUS_MODEL when it is no well-formed
  * GGUF, SN_STATUS_UNSUPPORTED for an architecture or tensor type that cannot be trained,
- * SN_STATUS_INVALID_ARGUMENT. Since 0.1.
+ * SN_STATUS_INVALID_ARGUMENT.
  */
-sn_status sn_model_open(const char *path,
+SN_NODISCARD SN_API sn_status sn_model_open(const char *path,
                         size_t path_len,
                         struct sn_model **out,
                         struct sn_error **err);
@@ -1504,43 +1178,35 @@ sn_status sn_model_open(const char *path,
  * The model's own name; empty where it has none.
  *
  * Returns UTF-8 of `*len` bytes, followed by a NUL; `len` may be NULL. NULL for NULL.
- * Ownership: the model's; valid until it is freed. Since 0.1.
+ * Ownership: the model's; valid until it is freed.
  */
-const char *sn_model_name(const struct sn_model *model, size_t *len);
+SN_API const char *sn_model_name(const struct sn_model *model, size_t *len);
 
 /**
  * The model's architecture, such as "llama".
  *
  * Returns UTF-8 of `*len` bytes, followed by a NUL; `len` may be NULL. NULL for NULL.
- * Ownership: the model's; valid until it is freed. Since 0.1.
+ * Ownership: the model's; valid until it is freed.
  */
-const char *sn_model_architecture(const struct sn_model *model, size_t *len);
+SN_API const char *sn_model_architecture(const struct sn_model *model, size_t *len);
 
-/**
- * The number of parameters of the model; 0 for NULL. Since 0.1.
- */
-uint64_t sn_model_parameters(const struct sn_model *model);
+/** The number of parameters of the model; 0 for NULL. */
+SN_API uint64_t sn_model_parameters(const struct sn_model *model);
 
-/**
- * Frees a model. Does nothing for NULL. Since 0.1.
- */
-void sn_model_free(struct sn_model *model);
+/** Frees a model. Does nothing for NULL. */
+SN_API void sn_model_free(struct sn_model *model);
 
-/**
- * Fills `params` with the defaults. `struct_size` is `sizeof *params`. Does nothing for NULL.
- *
- * Since 0.1.
- */
-void sn_distill_params_init(struct sn_distill_params *params, size_t struct_size);
+/** Fills `params` with the defaults. `struct_size` is `sizeof *params`. Does nothing for NULL. */
+SN_API void sn_distill_params_init(struct sn_distill_params *params, size_t struct_size);
 
 /**
  * Turns the slow, voted answers of `model` into an adapter that answers directly: samples, votes,
  * trains, measures. Blocks until done, minutes to hours; everything finished is kept in
  * `out_dir`, and the same call resumes after an interruption.
  *
- * On success `*report_json` is the report (the text of report.json), `*report_json_len` its
- * length in bytes without the NUL that follows it; either may be NULL. On failure both are
- * untouched.
+ * On success `*report` holds the figures to decide by, `*report_json` is the whole report (the text
+ * of report.json), and `*report_json_len` its length in bytes without the NUL that follows it; each
+ * may be NULL. On failure all are untouched.
  *
  * Errors: SN_STATUS_INVALID_ARGUMENT; SN_STATUS_INPUT for a task or a question file;
  * SN_STATUS_RUN when `out_dir` holds another run; SN_STATUS_REFUSED when distilling does not pay
@@ -1548,10 +1214,11 @@ void sn_distill_params_init(struct sn_distill_params *params, size_t struct_size
  * SN_STATUS_PARITY; SN_STATUS_INTERNAL.
  *
  * Ownership: free `*report_json` with sn_string_free(). Threads: several calls may run at once on
- * one model, each in its own `out_dir`. Since 0.1.
+ * one model, each in its own `out_dir`.
  */
-sn_status sn_distill(const struct sn_model *model,
+SN_NODISCARD SN_API sn_status sn_distill(const struct sn_model *model,
                      const struct sn_distill_params *params,
+                     struct sn_report *report,
                      char **report_json,
                      size_t *report_json_len,
                      struct sn_error **err);
@@ -1565,56 +1232,53 @@ sn_status sn_distill(const struct sn_model *model,
  * on success and untouched on failure.
  *
  * Errors: SN_STATUS_INPUT where there is neither, listing the built-in tasks, and where the file
- * holds no usable task, saying what is wrong; SN_STATUS_IO; SN_STATUS_INVALID_ARGUMENT. Since 0.1.
+ * holds no usable task, saying what is wrong; SN_STATUS_IO; SN_STATUS_INVALID_ARGUMENT.
  */
-sn_status sn_task_load(const char *name_or_path,
+SN_NODISCARD SN_API sn_status sn_task_load(const char *name_or_path,
                        size_t len,
                        struct sn_task **out,
                        struct sn_error **err);
 
-/**
- * Reads a task from JSON in memory. As sn_task_load() otherwise; messages call it "json".
- *
- * Since 0.1.
- */
-sn_status sn_task_parse(const char *json, size_t len, struct sn_task **out, struct sn_error **err);
+/** Reads a task from JSON in memory. As sn_task_load() otherwise; messages call it "json". */
+SN_NODISCARD SN_API sn_status sn_task_parse(const char *json,
+                        size_t len,
+                        struct sn_task **out,
+                        struct sn_error **err);
 
 /**
  * The task's name, such as "coin-flip".
  *
  * Returns UTF-8 of `*len` bytes, followed by a NUL; `len` may be NULL. NULL for NULL.
- * Ownership: the task's; valid until it is freed. Since 0.1.
+ * Ownership: the task's; valid until it is freed.
  */
-const char *sn_task_name(const struct sn_task *task, size_t *len);
+SN_API const char *sn_task_name(const struct sn_task *task, size_t *len);
 
 /**
  * The task as JSON with the defaults written out: to look at, or to change and give to
  * sn_task_parse().
  *
  * Returns UTF-8 of `*len` bytes, followed by a NUL; `len` may be NULL. NULL for NULL.
- * Ownership: the task's; valid until it is freed. Since 0.1.
+ * Ownership: the task's; valid until it is freed.
  */
-const char *sn_task_json(const struct sn_task *task, size_t *len);
+SN_API const char *sn_task_json(const struct sn_task *task, size_t *len);
 
 /**
  * The name of the built-in task number `index`, from 0; NULL past the last.
  *
  * Returns UTF-8 of `*len` bytes, followed by a NUL; `len` may be NULL.
- * Ownership: static, never freed. Threads: any. Since 0.1.
+ * Ownership: static, never freed. Threads: any.
  */
-const char *sn_task_builtin(size_t index, size_t *len);
+SN_API const char *sn_task_builtin(size_t index, size_t *len);
 
-/**
- * Frees a task. Does nothing for NULL. Since 0.1.
- */
-void sn_task_free(struct sn_task *task);
+/** Frees a task. Does nothing for NULL. */
+SN_API void sn_task_free(struct sn_task *task);
 
 /**
  * No questions yet; add some with sn_questions_add().
  *
- * Ownership: the caller's; free it with sn_questions_free(). Since 0.1.
+ * Ownership: the caller's; free it with sn_questions_free().
  */
-struct sn_questions *sn_questions_new(void);
+SN_API struct sn_questions *sn_questions_new(void);
 
 /**
  * Reads a file with one question a line, as plain text or, where the first line starts with a brace,
@@ -1629,9 +1293,9 @@ struct sn_questions *sn_questions_new(void);
  * success and untouched on failure.
  *
  * Errors: SN_STATUS_IO; SN_STATUS_INPUT with the line that is wrong, and for a file without a
- * question; SN_STATUS_INVALID_ARGUMENT. Since 0.1.
+ * question; SN_STATUS_INVALID_ARGUMENT.
  */
-sn_status sn_questions_read(const char *path,
+SN_NODISCARD SN_API sn_status sn_questions_read(const char *path,
                             size_t len,
                             struct sn_questions **out,
                             struct sn_error **err);
@@ -1639,9 +1303,9 @@ sn_status sn_questions_read(const char *path,
 /**
  * Reads the same from memory: `lines` is what such a file holds. Messages call it "lines".
  *
- * Errors: SN_STATUS_INPUT, SN_STATUS_INVALID_ARGUMENT. Since 0.1.
+ * Errors: SN_STATUS_INPUT, SN_STATUS_INVALID_ARGUMENT.
  */
-sn_status sn_questions_parse(const char *lines,
+SN_NODISCARD SN_API sn_status sn_questions_parse(const char *lines,
                              size_t len,
                              struct sn_questions **out,
                              struct sn_error **err);
@@ -1655,9 +1319,9 @@ sn_status sn_questions_parse(const char *lines,
  *     sn_questions_generate("coin-flip", SN_NUL_TERMINATED, 80, 2, SN_SPLIT_TEST, &held_out, &err);
  *
  * Errors: SN_STATUS_INPUT for an unknown kind, which lists the kinds, and where the split has fewer
- * than `n` questions; SN_STATUS_INVALID_ARGUMENT. Since 0.1.
+ * than `n` questions; SN_STATUS_INVALID_ARGUMENT.
  */
-sn_status sn_questions_generate(const char *kind,
+SN_NODISCARD SN_API sn_status sn_questions_generate(const char *kind,
                                 size_t len,
                                 size_t n,
                                 uint64_t seed,
@@ -1670,9 +1334,9 @@ sn_status sn_questions_generate(const char *kind,
  * `gold` is the right answer, which is never learnt from and only measures; NULL: unknown.
  *
  * Errors: SN_STATUS_INPUT for an empty question or id and an id that is there already, in which
- * case nothing is added; SN_STATUS_INVALID_ARGUMENT. Since 0.1.
+ * case nothing is added; SN_STATUS_INVALID_ARGUMENT.
  */
-sn_status sn_questions_add(struct sn_questions *questions,
+SN_NODISCARD SN_API sn_status sn_questions_add(struct sn_questions *questions,
                            const char *id,
                            size_t id_len,
                            const char *question,
@@ -1681,36 +1345,20 @@ sn_status sn_questions_add(struct sn_questions *questions,
                            size_t gold_len,
                            struct sn_error **err);
 
-/**
- * The number of questions; 0 for NULL. Since 0.1.
- */
-size_t sn_questions_count(const struct sn_questions *questions);
+/** The number of questions; 0 for NULL. */
+SN_API size_t sn_questions_count(const struct sn_questions *questions);
 
-/**
- * Frees questions. Does nothing for NULL. Since 0.1.
- */
-void sn_questions_free(struct sn_questions *questions);
+/** Frees questions. Does nothing for NULL. */
+SN_API void sn_questions_free(struct sn_questions *questions);
 
-/**
- * Fills `params` with the defaults. `struct_size` is `sizeof *params`. Does nothing for NULL.
- *
- * Since 0.1.
- */
-void sn_curate_params_init(struct sn_curate_params *params, size_t struct_size);
+/** Fills `params` with the defaults. `struct_size` is `sizeof *params`. Does nothing for NULL. */
+SN_API void sn_curate_params_init(struct sn_curate_params *params, size_t struct_size);
 
-/**
- * Fills `params` with the defaults. `struct_size` is `sizeof *params`. Does nothing for NULL.
- *
- * Since 0.1.
- */
-void sn_train_params_init(struct sn_train_params *params, size_t struct_size);
+/** Fills `params` with the defaults. `struct_size` is `sizeof *params`. Does nothing for NULL. */
+SN_API void sn_train_params_init(struct sn_train_params *params, size_t struct_size);
 
-/**
- * Fills `params` with the defaults. `struct_size` is `sizeof *params`. Does nothing for NULL.
- *
- * Since 0.1.
- */
-void sn_evaluate_params_init(struct sn_evaluate_params *params, size_t struct_size);
+/** Fills `params` with the defaults. `struct_size` is `sizeof *params`. Does nothing for NULL. */
+SN_API void sn_evaluate_params_init(struct sn_evaluate_params *params, size_t struct_size);
 
 /**
  * Makes the run directory `out_dir`, or opens it to resume the same run. Hashes the model, which
@@ -1720,9 +1368,9 @@ void sn_evaluate_params_init(struct sn_evaluate_params *params, size_t struct_si
  * copied. `*out` is the run on success and untouched on failure.
  *
  * Errors: SN_STATUS_INPUT where there is no question; SN_STATUS_RUN when `out_dir` holds another run
- * or is in use; SN_STATUS_IO; SN_STATUS_MODEL; SN_STATUS_INVALID_ARGUMENT. Since 0.1.
+ * or is in use; SN_STATUS_IO; SN_STATUS_MODEL; SN_STATUS_INVALID_ARGUMENT.
  */
-sn_status sn_run_create(const struct sn_model *model,
+SN_NODISCARD SN_API sn_status sn_run_create(const struct sn_model *model,
                         const struct sn_task *task,
                         const struct sn_questions *questions,
                         const char *out_dir,
@@ -1737,10 +1385,10 @@ sn_status sn_run_create(const struct sn_model *model,
  *
  * `*out` is the run on success and untouched on failure.
  *
- * Errors: SN_STATUS_RUN when `out_dir` is no run directory, is in use, or belongs to a model with
- * other contents; SN_STATUS_IO; SN_STATUS_MODEL; SN_STATUS_INVALID_ARGUMENT. Since 0.1.
+ * Errors: SN_STATUS_RUN when `out_dir` is not a run directory, is in use, or belongs to a model with
+ * other contents; SN_STATUS_IO; SN_STATUS_MODEL; SN_STATUS_INVALID_ARGUMENT.
  */
-sn_status sn_run_open(const char *out_dir,
+SN_NODISCARD SN_API sn_status sn_run_open(const char *out_dir,
                       size_t len,
                       const char *model_path,
                       size_t model_path_len,
@@ -1748,91 +1396,102 @@ sn_status sn_run_open(const char *out_dir,
                       struct sn_error **err);
 
 /**
- * The first stage: samples every training question until its vote is settled. Blocks until done,
+ * The first stage: samples every training question until its vote has converged. Blocks until done,
  * minutes to hours. `params` may be NULL for the defaults.
  *
  *     sn_curate_params params;
  *     sn_curate_params_init(&params, sizeof params);
- *     params.verdict = show;                    (is told of each question as it is settled)
+ *     params.verdict = show;                    (called with each question's verdict)
  *     params.cancel = stop;                     (another thread calls sn_cancel_request(stop))
- *     status = sn_run_curate(run, &params, NULL, NULL, &err);
+ *     curation.struct_size = sizeof curation;
+ *     status = sn_run_curate(run, &params, &curation, NULL, NULL, &err);
  *
- * On success `*json` is what report.json has under "curation", `*json_len` its length in bytes
- * without the NUL that follows it; either may be NULL. On failure both are untouched.
+ * On success `*curation` holds the figures, `*json` all of what report.json has under "curation",
+ * and `*json_len` its length in bytes without the NUL that follows it; each may be NULL. On failure
+ * all are untouched.
  *
  * Errors: SN_STATUS_INVALID_ARGUMENT; SN_STATUS_INPUT; SN_STATUS_CANCELLED; SN_STATUS_IO;
- * SN_STATUS_ENGINE; SN_STATUS_INTERNAL. Ownership: free `*json` with sn_string_free(). Since 0.1.
+ * SN_STATUS_ENGINE; SN_STATUS_INTERNAL. Ownership: free `*json` with sn_string_free().
  */
-sn_status sn_run_curate(struct sn_run *run,
+SN_NODISCARD SN_API sn_status sn_run_curate(struct sn_run *run,
                         const struct sn_curate_params *params,
+                        struct sn_curation *curation,
                         char **json,
                         size_t *json_len,
                         struct sn_error **err);
 
 /**
- * Whether distilling looks worth while: by how many answers were kept and how they are spread, and
- * with held-out questions, `eval`, also by whether the vote is right more often than the direct
- * answer. `eval` may be NULL, and so may `params`, for the defaults. The answers to `eval` are kept
- * for sn_run_evaluate().
+ * Decides whether distilling is worthwhile: from how many answers were accepted and how they are
+ * spread, and with held-out questions, `eval`, also from whether the vote is right more often than
+ * the direct answer. `eval` may be NULL, and so may `params`, for the defaults. The answers to `eval`
+ * are kept for sn_run_evaluate().
  *
- *     status = sn_run_judge(run, held_out, NULL, &json, NULL, &err);
- *     if (status == SN_STATUS_OK && strstr(json, "\"distill\": true") == NULL) {
+ *     status = sn_run_decide(run, held_out, NULL, &worthwhile, &json, NULL, &err);
+ *     if (status == SN_STATUS_OK && !worthwhile) {
  *         puts(json);                           (why not, and what to try)
  *     }
  *     sn_string_free(json);
  *
- * SN_STATUS_OK either way: `*json` is what report.json has under "decision", with the keys "distill"
- * (true or false), "why", and where not, "reasons" and "advice".
+ * SN_STATUS_OK either way: `*worthwhile` is 1 or 0, `*json` what report.json has under "decision",
+ * where not with "reasons" and "advice". Each may be NULL, as may `json_len`.
  *
  * Errors: SN_STATUS_RUN before curation is finished; SN_STATUS_INPUT where a held-out question is a
  * training question; else as sn_run_curate(). Ownership: free `*json` with sn_string_free().
- * Since 0.1.
  */
-sn_status sn_run_judge(struct sn_run *run,
-                       const struct sn_questions *eval,
-                       const struct sn_evaluate_params *params,
-                       char **json,
-                       size_t *json_len,
-                       struct sn_error **err);
+SN_NODISCARD SN_API sn_status sn_run_decide(struct sn_run *run,
+                        const struct sn_questions *eval,
+                        const struct sn_evaluate_params *params,
+                        int32_t *worthwhile,
+                        char **json,
+                        size_t *json_len,
+                        struct sn_error **err);
 
 /**
  * The second stage: trains the adapter on the kept answers, writes adapter.gguf, compares it with
  * llama.cpp, and finds the confidence from which its direct answers can be trusted. `params` may be
- * NULL for the defaults. Training goes on whatever sn_run_judge() found, as long as one answer was
- * kept.
+ * NULL for the defaults. Training goes on whatever sn_run_decide() found, as long as one answer was
+ * accepted.
  *
  *     sn_train_params params;
  *     sn_train_params_init(&params, sizeof params);
  *     params.rank = 32;
- *     params.step = plot;                       (is told the loss of each step)
- *     status = sn_run_train(run, &params, NULL, NULL, &err);
+ *     params.step = plot;                       (called with the loss of each step)
+ *     status = sn_run_train(run, &params, NULL, NULL, NULL, &err);
  *
- * On success `*json` is what report.json has under "training"; as in sn_run_curate().
+ * On success `*training` holds the figures and `*json` what report.json has under "training"; as in
+ * sn_run_curate().
  *
- * Errors: SN_STATUS_RUN before curation is finished; SN_STATUS_REFUSED where no answer was kept;
+ * Errors: SN_STATUS_RUN before curation is finished; SN_STATUS_REFUSED where no answer was accepted;
  * SN_STATUS_TRAINING; SN_STATUS_PARITY; else as sn_run_curate(). Ownership: free `*json` with
- * sn_string_free(). Since 0.1.
+ * sn_string_free().
  */
-sn_status sn_run_train(struct sn_run *run,
+SN_NODISCARD SN_API sn_status sn_run_train(struct sn_run *run,
                        const struct sn_train_params *params,
+                       struct sn_training *training,
                        char **json,
                        size_t *json_len,
                        struct sn_error **err);
 
 /**
  * The last stage: measures the direct answer, the vote and the distilled model on the held-out
- * questions `eval`, with right answers if there are any. `params` may be NULL for the defaults.
+ * questions `eval`, with gold answers if there are any. `params` may be NULL for the defaults.
  *
- *     status = sn_run_evaluate(run, held_out, NULL, &json, &len, &err);
+ *     evaluation.struct_size = sizeof evaluation;
+ *     status = sn_run_evaluate(run, held_out, NULL, &evaluation, NULL, NULL, &err);
+ *     if (status == SN_STATUS_OK && evaluation.distilled_accuracy > evaluation.system1_accuracy) {
+ *         puts(sn_run_adapter_path(run, NULL));
+ *     }
  *
- * On success `*json` is what report.json has under "evaluation"; as in sn_run_curate().
+ * On success `*evaluation` holds the figures and `*json` what report.json has under "evaluation"; as
+ * in sn_run_curate().
  *
  * Errors: SN_STATUS_RUN where there is no adapter yet; SN_STATUS_INPUT where there is no question;
- * else as sn_run_curate(). Ownership: free `*json` with sn_string_free(). Since 0.1.
+ * else as sn_run_curate(). Ownership: free `*json` with sn_string_free().
  */
-sn_status sn_run_evaluate(struct sn_run *run,
+SN_NODISCARD SN_API sn_status sn_run_evaluate(struct sn_run *run,
                           const struct sn_questions *eval,
                           const struct sn_evaluate_params *params,
+                          struct sn_evaluation *evaluation,
                           char **json,
                           size_t *json_len,
                           struct sn_error **err);
@@ -1842,22 +1501,23 @@ sn_status sn_run_evaluate(struct sn_run *run,
  * sn_run_curate().
  *
  * Errors: SN_STATUS_IO; SN_STATUS_RUN; SN_STATUS_INVALID_ARGUMENT. Ownership: free `*json` with
- * sn_string_free(). Since 0.1.
+ * sn_string_free().
  */
-sn_status sn_run_report(struct sn_run *run, char **json, size_t *json_len, struct sn_error **err);
+SN_NODISCARD SN_API sn_status sn_run_report(struct sn_run *run,
+                        char **json,
+                        size_t *json_len,
+                        struct sn_error **err);
 
 /**
  * The path of the run's adapter; NULL before there is one that is finished and verified.
  *
  * Returns UTF-8 of `*len` bytes, followed by a NUL; `len` may be NULL. NULL for NULL.
- * Ownership: the run's; valid until it is freed. Since 0.1.
+ * Ownership: the run's; valid until it is freed.
  */
-const char *sn_run_adapter_path(const struct sn_run *run, size_t *len);
+SN_API const char *sn_run_adapter_path(const struct sn_run *run, size_t *len);
 
-/**
- * Frees a run and unlocks its directory. Does nothing for NULL. Since 0.1.
- */
-void sn_run_free(struct sn_run *run);
+/** Frees a run and unlocks its directory. Does nothing for NULL. */
+SN_API void sn_run_free(struct sn_run *run);
 
 /**
  * Opens the file `path` and checks that it holds a LoRA adapter. Takes milliseconds.
@@ -1866,51 +1526,41 @@ void sn_run_free(struct sn_run *run);
  * success and untouched on failure.
  *
  * Errors: SN_STATUS_IO when the file cannot be read, SN_STATUS_MODEL when it is no well-formed GGUF
- * or no LoRA adapter, SN_STATUS_INVALID_ARGUMENT. Since 0.1.
+ * or no LoRA adapter, SN_STATUS_INVALID_ARGUMENT.
  */
-sn_status sn_adapter_open(const char *path,
+SN_NODISCARD SN_API sn_status sn_adapter_open(const char *path,
                           size_t len,
                           struct sn_adapter **out,
                           struct sn_error **err);
 
-/**
- * The rank of the adapter, the largest where its pairs differ; 0 for NULL. Since 0.1.
- */
-uint32_t sn_adapter_rank(const struct sn_adapter *adapter);
+/** The rank of the adapter, the largest where its pairs differ; 0 for NULL. */
+SN_API uint32_t sn_adapter_rank(const struct sn_adapter *adapter);
 
-/**
- * The adapter's alpha: it counts alpha/rank times. 0 for NULL. Since 0.1.
- */
-double sn_adapter_alpha(const struct sn_adapter *adapter);
+/** The adapter's alpha: it counts alpha/rank times. 0 for NULL. */
+SN_API double sn_adapter_alpha(const struct sn_adapter *adapter);
 
 /**
  * The name of the task that the adapter was trained on; empty where another program trained it.
  *
  * Returns UTF-8 of `*len` bytes, followed by a NUL; `len` may be NULL. NULL for NULL.
- * Ownership: the adapter's; valid until it is freed. Since 0.1.
+ * Ownership: the adapter's; valid until it is freed.
  */
-const char *sn_adapter_task(const struct sn_adapter *adapter, size_t *len);
+SN_API const char *sn_adapter_task(const struct sn_adapter *adapter, size_t *len);
 
 /**
  * Everything the file says of itself, as a JSON object of texts: "rank", "alpha", and of an adapter
  * that this library trained also its task, its model's hash, and how it was trained.
  *
  * Returns UTF-8 of `*len` bytes, followed by a NUL; `len` may be NULL. NULL for NULL.
- * Ownership: the adapter's; valid until it is freed. Since 0.1.
+ * Ownership: the adapter's; valid until it is freed.
  */
-const char *sn_adapter_describe(const struct sn_adapter *adapter, size_t *len);
+SN_API const char *sn_adapter_describe(const struct sn_adapter *adapter, size_t *len);
 
-/**
- * Frees an adapter. Does nothing for NULL. Since 0.1.
- */
-void sn_adapter_free(struct sn_adapter *adapter);
+/** Frees an adapter. Does nothing for NULL. */
+SN_API void sn_adapter_free(struct sn_adapter *adapter);
 
-/**
- * Fills `params` with the defaults. `struct_size` is `sizeof *params`. Does nothing for NULL.
- *
- * Since 0.1.
- */
-void sn_answer_params_init(struct sn_answer_params *params, size_t struct_size);
+/** Fills `params` with the defaults. `struct_size` is `sizeof *params`. Does nothing for NULL. */
+SN_API void sn_answer_params_init(struct sn_answer_params *params, size_t struct_size);
 
 /**
  * Loads `model`, with the adapter in the file `adapter_path` unless that is NULL, to answer
@@ -1920,9 +1570,9 @@ void sn_answer_params_init(struct sn_answer_params *params, size_t struct_size);
  * `*out` is the answerer on success and untouched on failure.
  *
  * Errors: SN_STATUS_INPUT where `task` is NULL and no adapter names one; SN_STATUS_IO;
- * SN_STATUS_MODEL; SN_STATUS_ENGINE; SN_STATUS_INVALID_ARGUMENT. Since 0.1.
+ * SN_STATUS_MODEL; SN_STATUS_ENGINE; SN_STATUS_INVALID_ARGUMENT.
  */
-sn_status sn_answerer_new(const struct sn_model *model,
+SN_NODISCARD SN_API sn_status sn_answerer_new(const struct sn_model *model,
                           const struct sn_task *task,
                           const char *adapter_path,
                           size_t adapter_path_len,
@@ -1940,57 +1590,45 @@ sn_status sn_answerer_new(const struct sn_model *model,
  * Errors: SN_STATUS_INPUT where the task needs more of a question than its text;
  * SN_STATUS_MODEL where the adapter does not fit the model; SN_STATUS_CANCELLED; SN_STATUS_ENGINE;
  * SN_STATUS_INVALID_ARGUMENT; SN_STATUS_INTERNAL. After any but the last the next question can be
- * asked. Since 0.1.
+ * asked.
  */
-sn_status sn_answerer_ask(struct sn_answerer *answerer,
+SN_NODISCARD SN_API sn_status sn_answerer_ask(struct sn_answerer *answerer,
                           const char *question,
                           size_t len,
                           const struct sn_cancel *cancel,
                           struct sn_answer **out,
                           struct sn_error **err);
 
-/**
- * Frees an answerer and gives its memory back. Does nothing for NULL. Since 0.1.
- */
-void sn_answerer_free(struct sn_answerer *answerer);
+/** Frees an answerer and gives its memory back. Does nothing for NULL. */
+SN_API void sn_answerer_free(struct sn_answerer *answerer);
 
 /**
  * The answer; NULL where none could be read from what the model wrote.
  *
  * Returns UTF-8 of `*len` bytes, followed by a NUL; `len` may be NULL. NULL for NULL.
- * Ownership: the answer's; valid until it is freed. Since 0.1.
+ * Ownership: the answer's; valid until it is freed.
  */
-const char *sn_answer_text(const struct sn_answer *answer, size_t *len);
+SN_API const char *sn_answer_text(const struct sn_answer *answer, size_t *len);
 
 /**
  * How sure the answer is, 0 to 1: the model's own probability of a direct one, the share of the votes
- * of a reasoned one. 0 for NULL. Since 0.1.
+ * of a reasoned one. 0 for NULL.
  */
-double sn_answer_confidence(const struct sn_answer *answer);
+SN_API double sn_answer_confidence(const struct sn_answer *answer);
 
-/**
- * Which way the question was answered; SN_ROUTE_DIRECT for NULL. Since 0.1.
- */
-sn_route sn_answer_route(const struct sn_answer *answer);
+/** Which way the question was answered; SN_ROUTE_DIRECT for NULL. */
+SN_API sn_route sn_answer_route(const struct sn_answer *answer);
 
-/**
- * Every token generated for the answer, of both ways where both were taken; 0 for NULL. Since 0.1.
- */
-uint64_t sn_answer_tokens(const struct sn_answer *answer);
+/** Every token generated for the answer, of both ways where both were taken; 0 for NULL. */
+SN_API uint64_t sn_answer_tokens(const struct sn_answer *answer);
 
-/**
- * Frees an answer. Does nothing for NULL. Since 0.1.
- */
-void sn_answer_free(struct sn_answer *answer);
+/** Frees an answer. Does nothing for NULL. */
+SN_API void sn_answer_free(struct sn_answer *answer);
 
 /* ---- 3. The host's own parts: inference, a check of answers, a log. ---- */
 
-/**
- * Fills `decoder` with the defaults. `struct_size` is `sizeof *decoder`. Does nothing for NULL.
- *
- * Since 0.1.
- */
-void sn_decoder_init(struct sn_decoder *decoder, size_t struct_size);
+/** Fills `decoder` with the defaults. `struct_size` is `sizeof *decoder`. Does nothing for NULL. */
+SN_API void sn_decoder_init(struct sn_decoder *decoder, size_t struct_size);
 
 /**
  * Hands every line at `level`, one of sn_log_level, or above to `callback` from now on: the
@@ -1998,9 +1636,12 @@ void sn_decoder_init(struct sn_decoder *decoder, size_t struct_size);
  * Process-wide: it replaces an earlier one, which is not called any more when this returns. NULL
  * for silence, which is how it starts; `level` does not matter then.
  *
- * Errors: SN_STATUS_INVALID_ARGUMENT for an unknown level. Threads: any. Since 0.1.
+ * Errors: SN_STATUS_INVALID_ARGUMENT for an unknown level. Threads: any.
  */
-sn_status sn_log_set(int32_t level, sn_log_fn callback, void *user_data, struct sn_error **err);
+SN_NODISCARD SN_API sn_status sn_log_set(int32_t level,
+                     sn_log_fn callback,
+                     void *user_data,
+                     struct sn_error **err);
 
 #ifdef __cplusplus
 }  // extern "C"

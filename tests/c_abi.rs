@@ -77,7 +77,7 @@ fn a_c_program_goes_through_the_stages_and_answers_with_the_adapter() {
 }
 
 #[test]
-fn a_c_program_cancels_from_another_thread_and_survives_a_bug_in_the_library() {
+fn a_c_program_cancels_from_another_thread_and_works_on_several() {
     let dir = tempfile::tempdir().unwrap();
     let mut compiler = cc("c99");
     compiler.arg("-pthread");

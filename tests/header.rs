@@ -1,24 +1,32 @@
-//! `include/secondnature.h` is what the source of `src/capi/` says, and belongs to this version.
+//! The generator of `include/secondnature.h` and `bindings/exports.txt`, and the tests that both are
+//! what it makes of `src/capi/`.
+//!
+//! cbindgen reads the declarations and doc comments; the functions below turn its output into a header
+//! that a C programmer would have written. It is a test so that a header that has drifted fails;
+//! `make header` sets `SN_WRITE_HEADER`, and the files are written.
 
 use std::path::Path;
 
 use cbindgen::{Builder, Config};
+use regex::{Captures, Regex};
 
 #[path = "common/declared.rs"]
 mod declared;
 
 /// The files in header order: what every call needs; the one call, then its stages; then what only
 /// some hosts use.
-const SOURCES: [&str; 22] = [
+const SOURCES: [&str; 24] = [
     "version",
     "status",
     "error",
     "string",
     "cancel",
     "model",
+    "stage",
     "progress",
     "verdict",
-    "step",
+    "train_step",
+    "figures",
     "distill",
     "task",
     "questions",
@@ -34,8 +42,19 @@ const SOURCES: [&str; 22] = [
     "log",
 ];
 
-/// Files that hold no noun of the header.
-const PLUMBING: [&str; 4] = ["boundary", "params", "testing", "naming"];
+/// Files that declare nothing in the header.
+const INTERNAL: [&str; 10] = [
+    "callbacks",
+    "catch",
+    "entry",
+    "failure",
+    "handle",
+    "naming",
+    "output",
+    "panic_tests",
+    "params",
+    "text",
+];
 
 /// The functions before which a part of the header begins, and what it is about.
 const PARTS: [(&str, &str); 3] = [
@@ -44,8 +63,7 @@ const PARTS: [(&str, &str); 3] = [
     ("sn_decoder_init", "3. The host's own parts: inference, a check of answers, a log."),
 ];
 
-/// `header` with its examples indented, which rustdoc wants fenced and named to see that they are not
-/// Rust.
+/// The examples indented, which in rustdoc are fenced and named to tell that they are not Rust.
 fn indent_examples(header: &str) -> String {
     let mut is_example = false;
     let mut indented = String::new();
@@ -59,24 +77,64 @@ fn indent_examples(header: &str) -> String {
     indented
 }
 
-fn generate(root: &Path) -> String {
-    let mut config = Config::from_file(root.join("cbindgen.toml")).expect("cbindgen.toml is readable");
-    let after = config.after_includes.take().expect("cbindgen.toml defines SN_VERSION");
-    config.after_includes = Some(after.replace("@VERSION@", env!("CARGO_PKG_VERSION")));
-    let builder = SOURCES.iter().fold(Builder::new().with_config(config), |builder, noun| {
-        builder.with_src(root.join(format!("src/capi/{noun}.rs")))
-    });
-    let mut header = Vec::new();
-    builder.generate().expect("the source is readable").write(&mut header);
-    let header = indent_examples(&String::from_utf8(header).expect("the header is text"));
+/// Each enum as constants and an integer of a known size, which is the same type in every dialect of
+/// C and C++: cbindgen's own form needs twelve lines of preprocessor each.
+fn simplify_enums(header: &str) -> String {
+    let head = Regex::new(r"(?m)^enum (sn_\w+)\n#if [^\n]*\n  : int32_t\n#endif[^\n]*\n \{").unwrap();
+    let tail = Regex::new(r"(?ms)^\};\n#ifndef __cplusplus\n.*?^#endif // __cplusplus\n").unwrap();
+    let header = head.replace_all(header, "typedef int32_t $1;\nenum {");
+    tail.replace_all(&header, "};\n").into_owned()
+}
+
+/// A comment of one line where it fits on one.
+fn shorten_comments(header: &str) -> String {
+    let comment = Regex::new(r"(?m)^( *)/\*\*\n *\* ([^\n]*)\n *\*/$").unwrap();
+    let short = |found: &Captures| match format!("{}/** {} */", &found[1], &found[2]) {
+        line if line.len() <= 100 => line,
+        _ => found[0].to_string(),
+    };
+    comment.replace_all(header, short).into_owned()
+}
+
+/// SN_NODISCARD before every function that returns a status.
+fn mark_statuses(header: &str) -> String {
+    let function = Regex::new(r"(?m)^SN_API\s+(?P<rest>(?P<type>[a-z0-9_ ]+?[ *]+)sn_\w+\()").unwrap();
+    let mark = |found: &Captures| {
+        let nodiscard = if &found["type"] == "sn_status " { "SN_NODISCARD " } else { "" };
+        format!("{nodiscard}SN_API {}", &found["rest"])
+    };
+    function.replace_all(header, mark).into_owned()
+}
+
+/// A heading before the first function of each part.
+fn add_headings(header: String) -> String {
     PARTS.iter().fold(header, |header, (function, about)| {
         let call = format!("{function}(");
         let begins_line = |at: usize| header[..at].rfind('\n').map_or(0, |end| end + 1);
         let mut mentions = header.match_indices(&call).map(|(at, _)| begins_line(at));
-        let declaration = mentions.find(|at| !header[*at..].starts_with([' ', '/']));
+        let declaration = mentions.find(|at| header[*at..].starts_with("SN_"));
         let comment = header[..declaration.expect(function)].rfind("/**").expect(function);
         format!("{}/* ---- {about} ---- */\n\n{}", &header[..comment], &header[comment..])
     })
+}
+
+fn generate(root: &Path) -> String {
+    let mut config = Config::from_file(root.join("cbindgen.toml")).expect("cbindgen.toml is readable");
+    let after = config.after_includes.take().expect("cbindgen.toml defines SN_VERSION");
+    let version = [
+        ("@MAJOR@", env!("CARGO_PKG_VERSION_MAJOR")),
+        ("@MINOR@", env!("CARGO_PKG_VERSION_MINOR")),
+        ("@PATCH@", env!("CARGO_PKG_VERSION_PATCH")),
+    ];
+    config.after_includes =
+        Some(version.iter().fold(after, |after, (name, number)| after.replace(name, number)));
+    let builder = SOURCES.iter().fold(Builder::new().with_config(config), |builder, file| {
+        builder.with_src(root.join(format!("src/capi/{file}.rs")))
+    });
+    let mut header = Vec::new();
+    builder.generate().expect("the source is readable").write(&mut header);
+    let header = String::from_utf8(header).expect("the header is text");
+    add_headings(mark_statuses(&shorten_comments(&simplify_enums(&indent_examples(&header)))))
 }
 
 #[test]
@@ -103,14 +161,15 @@ fn the_header_names_this_version() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let header = std::fs::read_to_string(root.join("include/secondnature.h")).unwrap();
     assert!(header.contains(&format!("#define SN_VERSION \"{}\"\n", env!("CARGO_PKG_VERSION"))));
+    assert!(header.contains(&format!("#define SN_VERSION_MINOR {}\n", env!("CARGO_PKG_VERSION_MINOR"))));
 }
 
 #[test]
-fn every_noun_of_the_boundary_is_in_the_header() {
+fn every_file_of_the_boundary_is_in_the_header_or_known_as_internal() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mods = std::fs::read_to_string(root.join("src/capi/mod.rs")).unwrap();
-    for noun in mods.lines().filter_map(|line| line.strip_prefix("mod ")?.strip_suffix(';')) {
-        let is_known = PLUMBING.contains(&noun) || SOURCES.contains(&noun);
-        assert!(is_known, "{noun} is missing in tests/header.rs");
+    for file in mods.lines().filter_map(|line| line.strip_prefix("mod ")?.strip_suffix(';')) {
+        let is_known = INTERNAL.contains(&file) || SOURCES.contains(&file);
+        assert!(is_known, "{file} is missing in tests/header.rs");
     }
 }

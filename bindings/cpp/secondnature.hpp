@@ -498,7 +498,7 @@ struct Verdict {
 };
 
 /** One optimiser step, done: its number, loss, rate. Since 0.1. */
-using Step = sn_step;
+using TrainStep = sn_train_step;
 
 /** An answer for a verifier to check. Since 0.1. */
 struct Candidate {
@@ -519,7 +519,7 @@ struct Candidate {
  */
 using OnProgress = std::function<void(const Progress &)>;
 using OnVerdict = std::function<void(const Verdict &)>;
-using OnStep = std::function<void(const Step &)>;
+using OnStep = std::function<void(const TrainStep &)>;
 
 /**
  * Checks an answer by other means than asking again; a plain `bool` will do. An Error ends the call,
@@ -1272,7 +1272,7 @@ public:
         }
         step_ = &on;
         raw.step_user_data = this;
-        raw.step = [](const sn_step *s, void *self) noexcept {
+        raw.step = [](const sn_train_step *s, void *self) noexcept {
             of(self).tell("step callback", [&](const Call &call) { (*call.step_)(*s); });
         };
     }

@@ -2,9 +2,12 @@
 
 use std::ffi::c_char;
 
-use super::boundary::{entry, hand_out, lend, place, release, text};
-use super::error::{Text, sn_error};
+use super::catch::catch;
+use super::entry::entry;
+use super::error::sn_error;
+use super::handle::{hand_out, place, release};
 use super::status::sn_status;
+use super::text::{Text, lend, text};
 use crate::Error;
 use crate::model::AdapterFile;
 
@@ -20,7 +23,7 @@ use crate::model::AdapterFile;
 /// ```
 ///
 /// Ownership: the caller's; free it with sn_adapter_free(). Threads: a `const sn_adapter *` may be
-/// used from any number of threads. Since 0.1.
+/// used from any number of threads.
 pub struct sn_adapter {
     adapter: AdapterFile,
     task: Text,
@@ -33,7 +36,7 @@ pub struct sn_adapter {
 /// success and untouched on failure.
 ///
 /// Errors: SN_STATUS_IO when the file cannot be read, SN_STATUS_MODEL when it is no well-formed GGUF
-/// or no LoRA adapter, SN_STATUS_INVALID_ARGUMENT. Since 0.1.
+/// or no LoRA adapter, SN_STATUS_INVALID_ARGUMENT.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sn_adapter_open(
     path: *const c_char,
@@ -58,44 +61,44 @@ pub unsafe extern "C" fn sn_adapter_open(
     })
 }
 
-/// The rank of the adapter, the largest where its pairs differ; 0 for NULL. Since 0.1.
+/// The rank of the adapter, the largest where its pairs differ; 0 for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sn_adapter_rank(adapter: *const sn_adapter) -> u32 {
     // SAFETY: by the header's rules.
-    entry!(or 0 => unsafe { adapter.as_ref() }.map_or(0, |adapter| adapter.adapter.rank as u32))
+    catch!(or 0 => unsafe { adapter.as_ref() }.map_or(0, |adapter| adapter.adapter.rank as u32))
 }
 
-/// The adapter's alpha: it counts alpha/rank times. 0 for NULL. Since 0.1.
+/// The adapter's alpha: it counts alpha/rank times. 0 for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sn_adapter_alpha(adapter: *const sn_adapter) -> f64 {
     // SAFETY: by the header's rules.
-    entry!(or 0.0 => unsafe { adapter.as_ref() }.map_or(0.0, |adapter| adapter.adapter.alpha.into()))
+    catch!(or 0.0 => unsafe { adapter.as_ref() }.map_or(0.0, |adapter| adapter.adapter.alpha.into()))
 }
 
 /// The name of the task that the adapter was trained on; empty where another program trained it.
 ///
 /// Returns UTF-8 of `*len` bytes, followed by a NUL; `len` may be NULL. NULL for NULL.
-/// Ownership: the adapter's; valid until it is freed. Since 0.1.
+/// Ownership: the adapter's; valid until it is freed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sn_adapter_task(adapter: *const sn_adapter, len: *mut usize) -> *const c_char {
     // SAFETY: by the header's rules.
-    entry!(or std::ptr::null() => unsafe { lend(adapter.as_ref().map(|adapter| &adapter.task), len) })
+    catch!(or std::ptr::null() => unsafe { lend(adapter.as_ref().map(|adapter| &adapter.task), len) })
 }
 
 /// Everything the file says of itself, as a JSON object of texts: "rank", "alpha", and of an adapter
 /// that this library trained also its task, its model's hash, and how it was trained.
 ///
 /// Returns UTF-8 of `*len` bytes, followed by a NUL; `len` may be NULL. NULL for NULL.
-/// Ownership: the adapter's; valid until it is freed. Since 0.1.
+/// Ownership: the adapter's; valid until it is freed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sn_adapter_describe(adapter: *const sn_adapter, len: *mut usize) -> *const c_char {
     // SAFETY: by the header's rules.
-    entry!(or std::ptr::null() => unsafe { lend(adapter.as_ref().map(|adapter| &adapter.facts), len) })
+    catch!(or std::ptr::null() => unsafe { lend(adapter.as_ref().map(|adapter| &adapter.facts), len) })
 }
 
-/// Frees an adapter. Does nothing for NULL. Since 0.1.
+/// Frees an adapter. Does nothing for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sn_adapter_free(adapter: *mut sn_adapter) {
     // SAFETY: by the header's rules.
-    entry!(or () => unsafe { release(adapter) })
+    catch!(or () => unsafe { release(adapter) })
 }

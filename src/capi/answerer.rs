@@ -3,21 +3,23 @@
 use std::ffi::c_char;
 use std::mem::{offset_of, size_of};
 
-use super::boundary::{
-    Exclusive, Failure, entry, hand_out, lend, optional_text, place, release, required, text,
-};
 use super::cancel::{self, sn_cancel};
+use super::catch::catch;
 use super::decoder::{self, sn_decoder};
-use super::error::{Text, sn_error};
+use super::entry::entry;
+use super::error::sn_error;
+use super::failure::Failure;
+use super::handle::{Exclusive, hand_out, place, release, required};
 use super::model::sn_model;
 use super::params::{self, Params};
 use super::sampling::Sampling;
 use super::status::sn_status;
 use super::task::sn_task;
+use super::text::{Text, lend, optional_text, text};
 use crate::answer::{Answered, Answerer, Route, Session};
 use crate::task::Question;
 
-/// Which way a question was answered. Since 0.1.
+/// Which way a question was answered.
 #[repr(i32)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum sn_route {
@@ -29,7 +31,7 @@ pub enum sn_route {
 
 /// How sn_answerer_new() sets up. Fill it with sn_answer_params_init(), then set what you need; 0 and
 /// NULL stand for the defaults. Later versions append fields, whose zero means what this version
-/// does. Since 0.1.
+/// does.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct sn_answer_params {
@@ -91,12 +93,10 @@ impl sn_answer_params {
 }
 
 /// Fills `params` with the defaults. `struct_size` is `sizeof *params`. Does nothing for NULL.
-///
-/// Since 0.1.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sn_answer_params_init(params: *mut sn_answer_params, struct_size: usize) {
     // SAFETY: by the header's rules.
-    entry!(or () => unsafe { params::init(params, struct_size) })
+    catch!(or () => unsafe { params::init(params, struct_size) })
 }
 
 /// A loaded model that answers one question after another: directly where it is sure, by reasoning
@@ -116,13 +116,13 @@ pub unsafe extern "C" fn sn_answer_params_init(params: *mut sn_answer_params, st
 /// with every status checked, and the text, which is NULL where none could be read.
 ///
 /// Ownership: the caller's; free it with sn_answerer_free(). Threads: a `sn_answerer *` may be used by
-/// one thread at a time; a call while another is running is SN_STATUS_INVALID_ARGUMENT. Since 0.1.
+/// one thread at a time; a call while another is running is SN_STATUS_INVALID_ARGUMENT.
 pub struct sn_answerer(Exclusive<Session>);
 
 /// An answer and how it came about.
 ///
 /// Ownership: the caller's; free it with sn_answer_free(). Threads: a `const sn_answer *` may be used
-/// from any number of threads. Since 0.1.
+/// from any number of threads.
 pub struct sn_answer {
     answered: Answered,
     text: Option<Text>,
@@ -135,7 +135,7 @@ pub struct sn_answer {
 /// `*out` is the answerer on success and untouched on failure.
 ///
 /// Errors: SN_STATUS_INPUT where `task` is NULL and no adapter names one; SN_STATUS_IO;
-/// SN_STATUS_MODEL; SN_STATUS_ENGINE; SN_STATUS_INVALID_ARGUMENT. Since 0.1.
+/// SN_STATUS_MODEL; SN_STATUS_ENGINE; SN_STATUS_INVALID_ARGUMENT.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sn_answerer_new(
     model: *const sn_model,
@@ -186,7 +186,7 @@ pub unsafe extern "C" fn sn_answerer_new(
 /// Errors: SN_STATUS_INPUT where the task needs more of a question than its text;
 /// SN_STATUS_MODEL where the adapter does not fit the model; SN_STATUS_CANCELLED; SN_STATUS_ENGINE;
 /// SN_STATUS_INVALID_ARGUMENT; SN_STATUS_INTERNAL. After any but the last the next question can be
-/// asked. Since 0.1.
+/// asked.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sn_answerer_ask(
     answerer: *mut sn_answerer,
@@ -212,52 +212,52 @@ pub unsafe extern "C" fn sn_answerer_ask(
     })
 }
 
-/// Frees an answerer and gives its memory back. Does nothing for NULL. Since 0.1.
+/// Frees an answerer and gives its memory back. Does nothing for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sn_answerer_free(answerer: *mut sn_answerer) {
     // SAFETY: by the header's rules.
-    entry!(or () => unsafe { release(answerer) })
+    catch!(or () => unsafe { release(answerer) })
 }
 
 /// The answer; NULL where none could be read from what the model wrote.
 ///
 /// Returns UTF-8 of `*len` bytes, followed by a NUL; `len` may be NULL. NULL for NULL.
-/// Ownership: the answer's; valid until it is freed. Since 0.1.
+/// Ownership: the answer's; valid until it is freed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sn_answer_text(answer: *const sn_answer, len: *mut usize) -> *const c_char {
     // SAFETY: by the header's rules.
-    entry!(or std::ptr::null() => unsafe { lend(answer.as_ref().and_then(|answer| answer.text.as_ref()), len) })
+    catch!(or std::ptr::null() => unsafe { lend(answer.as_ref().and_then(|answer| answer.text.as_ref()), len) })
 }
 
 /// How sure the answer is, 0 to 1: the model's own probability of a direct one, the share of the votes
-/// of a reasoned one. 0 for NULL. Since 0.1.
+/// of a reasoned one. 0 for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sn_answer_confidence(answer: *const sn_answer) -> f64 {
     // SAFETY: by the header's rules.
-    entry!(or 0.0 => unsafe { answer.as_ref() }.map_or(0.0, |answer| answer.answered.confidence))
+    catch!(or 0.0 => unsafe { answer.as_ref() }.map_or(0.0, |answer| answer.answered.confidence))
 }
 
-/// Which way the question was answered; SN_ROUTE_DIRECT for NULL. Since 0.1.
+/// Which way the question was answered; SN_ROUTE_DIRECT for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sn_answer_route(answer: *const sn_answer) -> sn_route {
     // SAFETY: by the header's rules.
-    let route = entry!(or None => unsafe { answer.as_ref() }.map(|answer| answer.answered.route));
+    let route = catch!(or None => unsafe { answer.as_ref() }.map(|answer| answer.answered.route));
     match route {
         Some(Route::Reasoned) => sn_route::Reasoned,
         Some(Route::Direct) | None => sn_route::Direct,
     }
 }
 
-/// Every token generated for the answer, of both ways where both were taken; 0 for NULL. Since 0.1.
+/// Every token generated for the answer, of both ways where both were taken; 0 for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sn_answer_tokens(answer: *const sn_answer) -> u64 {
     // SAFETY: by the header's rules.
-    entry!(or 0 => unsafe { answer.as_ref() }.map_or(0, |answer| answer.answered.tokens as u64))
+    catch!(or 0 => unsafe { answer.as_ref() }.map_or(0, |answer| answer.answered.tokens as u64))
 }
 
-/// Frees an answer. Does nothing for NULL. Since 0.1.
+/// Frees an answer. Does nothing for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sn_answer_free(answer: *mut sn_answer) {
     // SAFETY: by the header's rules.
-    entry!(or () => unsafe { release(answer) })
+    catch!(or () => unsafe { release(answer) })
 }

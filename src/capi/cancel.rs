@@ -1,6 +1,7 @@
 //! Stopping work from another thread.
 
-use super::boundary::{entry, release};
+use super::catch::catch;
+use super::handle::release;
 use crate::Cancel;
 
 /// A request to stop that any thread can make.
@@ -10,7 +11,6 @@ use crate::Cancel;
 ///
 /// Ownership: counted. sn_cancel_new() and sn_cancel_share() each give a reference to free; a call
 /// that takes one keeps a reference of its own. Threads: any number may use one at once.
-/// Since 0.1.
 pub struct sn_cancel(pub(super) Cancel);
 
 /// The request that `cancel` is, or one that nobody makes.
@@ -28,19 +28,19 @@ fn give(cancel: Cancel) -> *mut sn_cancel {
 
 /// A new request, not yet made.
 ///
-/// Ownership: the caller's; free it with sn_cancel_free(). Since 0.1.
+/// Ownership: the caller's; free it with sn_cancel_free().
 #[unsafe(no_mangle)]
 pub extern "C" fn sn_cancel_new() -> *mut sn_cancel {
-    entry!(or std::ptr::null_mut() => give(Cancel::new()))
+    catch!(or std::ptr::null_mut() => give(Cancel::new()))
 }
 
 /// Another reference to the same request, for another thread to use and to free. NULL for NULL.
 ///
-/// Ownership: the caller's; free it with sn_cancel_free(). Since 0.1.
+/// Ownership: the caller's; free it with sn_cancel_free().
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sn_cancel_share(cancel: *const sn_cancel) -> *mut sn_cancel {
     // SAFETY: by the header's rules.
-    entry!(or std::ptr::null_mut() => match unsafe { cancel.as_ref() } {
+    catch!(or std::ptr::null_mut() => match unsafe { cancel.as_ref() } {
         Some(cancel) => give(cancel.0.clone()),
         None => std::ptr::null_mut(),
     })
@@ -48,19 +48,18 @@ pub unsafe extern "C" fn sn_cancel_share(cancel: *const sn_cancel) -> *mut sn_ca
 
 /// Asks the work to stop; cannot be taken back. Does nothing for NULL.
 ///
-/// Safe to call from a signal handler. Since 0.1.
+/// Safe to call from a signal handler.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sn_cancel_request(cancel: *const sn_cancel) {
     // SAFETY: by the header's rules.
-    entry!(or () => if let Some(cancel) = unsafe { cancel.as_ref() } {
+    catch!(or () => if let Some(cancel) = unsafe { cancel.as_ref() } {
         cancel.0.cancel();
     })
 }
 
 /// Frees a reference. Work that holds one of its own is not disturbed. Does nothing for NULL.
-/// Since 0.1.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sn_cancel_free(cancel: *mut sn_cancel) {
     // SAFETY: by the header's rules.
-    entry!(or () => unsafe { release(cancel) })
+    catch!(or () => unsafe { release(cancel) })
 }

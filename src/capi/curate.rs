@@ -3,11 +3,13 @@
 use std::ffi::c_void;
 use std::mem::{offset_of, size_of};
 
-use super::boundary::{Failure, entry};
+use super::callbacks::Callbacks;
 use super::cancel::sn_cancel;
+use super::catch::catch;
 use super::decoder::sn_decoder;
+use super::failure::Failure;
 use super::params::{self, Params};
-use super::progress::{Callbacks, sn_progress_fn};
+use super::progress::sn_progress_fn;
 use super::sampling::{Sampling, Voting};
 use super::verdict::sn_verdict_fn;
 use super::verifier::sn_verifier_fn;
@@ -15,7 +17,7 @@ use crate::distill::CurateOptions;
 
 /// How sn_run_curate() samples and votes. Fill it with sn_curate_params_init(), then set what you
 /// need; 0 and NULL stand for the defaults. Everything is borrowed for the duration of the call.
-/// Later versions append fields, whose zero means what this version does. Since 0.1.
+/// Later versions append fields, whose zero means what this version does.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct sn_curate_params {
@@ -116,10 +118,8 @@ impl sn_curate_params {
 }
 
 /// Fills `params` with the defaults. `struct_size` is `sizeof *params`. Does nothing for NULL.
-///
-/// Since 0.1.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sn_curate_params_init(params: *mut sn_curate_params, struct_size: usize) {
     // SAFETY: by the header's rules.
-    entry!(or () => unsafe { params::init(params, struct_size) })
+    catch!(or () => unsafe { params::init(params, struct_size) })
 }

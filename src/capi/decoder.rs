@@ -4,11 +4,13 @@ use std::ffi::{c_char, c_void};
 use std::mem::{offset_of, size_of};
 use std::path::Path;
 
-use super::boundary::{Failure, NUL_TERMINATED, entry, optional_text};
+use super::catch::catch;
+use super::failure::Failure;
 use super::params::{self, Params};
+use super::text::{NUL_TERMINATED, optional_text};
 use crate::engine::{Host, HostCalls, HostFacts, HostResult, Row, Scheduler, SeqId, Token};
 
-/// One row of a batch to decode. Later versions do not change it. Since 0.1.
+/// One row of a batch to decode. Later versions do not change it.
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 pub struct sn_row {
@@ -42,7 +44,7 @@ pub struct sn_row {
 ///
 /// Threads: the functions are called by the thread that made the call into the library, one at a
 /// time. They must not call into the library with the handles of that call, and must return
-/// normally: no exception or longjmp may leave them. Since 0.1.
+/// normally: no exception or longjmp may leave them.
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 pub struct sn_decoder {
@@ -164,12 +166,10 @@ unsafe impl Params for sn_decoder {
 }
 
 /// Fills `decoder` with the defaults. `struct_size` is `sizeof *decoder`. Does nothing for NULL.
-///
-/// Since 0.1.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sn_decoder_init(decoder: *mut sn_decoder, struct_size: usize) {
     // SAFETY: by the header's rules.
-    entry!(or () => unsafe { params::init(decoder, struct_size) })
+    catch!(or () => unsafe { params::init(decoder, struct_size) })
 }
 
 /// The functions of a decoder, none of which is NULL but perhaps `set_adapter`.
@@ -316,7 +316,7 @@ unsafe impl HostCalls for Table {
 
     fn set_adapter(&mut self, path: Option<&str>) -> HostResult<()> {
         let Some(set_adapter) = self.set_adapter else { return Err(-1) };
-        let text = path.map(super::error::Text::new);
+        let text = path.map(super::text::Text::new);
         let (start, len) = text.as_ref().map_or((std::ptr::null(), 0), |text| (text.as_ptr(), text.len()));
         // SAFETY: as above; a NUL follows the path.
         done(unsafe { set_adapter(self.user_data, start, len) })

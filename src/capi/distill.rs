@@ -4,18 +4,25 @@ use std::ffi::{c_char, c_void};
 use std::mem::{offset_of, size_of};
 use std::path::PathBuf;
 
-use super::boundary::{Failure, NUL_TERMINATED, entry, optional_text, required, text};
+use super::callbacks::{Callbacks, Reporter};
 use super::cancel::{self, sn_cancel};
+use super::catch::catch;
 use super::decoder::{self, sn_decoder};
+use super::entry::entry;
 use super::error::sn_error;
 use super::evaluate::gate;
+use super::failure::Failure;
+use super::figures::sn_report;
+use super::handle::required;
 use super::model::sn_model;
+use super::output::output;
 use super::params::{self, Params};
-use super::progress::{Callbacks, Host, sn_progress_fn};
+use super::progress::sn_progress_fn;
 use super::sampling::{Sampling, Voting};
 use super::status::sn_status;
-use super::step::sn_step_fn;
 use super::string::give_json;
+use super::text::{NUL_TERMINATED, optional_text, text};
+use super::train_step::sn_train_step_fn;
 use super::verdict::sn_verdict_fn;
 use super::verifier::{sn_verifier_fn, verifier};
 use crate::distill::{Options, Setup, distill, distill_with};
@@ -28,8 +35,6 @@ use crate::train::TrainOptions;
 /// beside it, or ends in NUL where that length is SN_NUL_TERMINATED, which init sets. Everything
 /// is borrowed for the duration of the call. Later versions append fields, whose zero means what
 /// this version does.
-///
-/// Since 0.1.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct sn_distill_params {
@@ -80,7 +85,7 @@ pub struct sn_distill_params {
     /// Handed to `verdict`.
     pub verdict_user_data: *mut c_void,
     /// Receives the figures of each optimiser step; NULL for none.
-    pub step: sn_step_fn,
+    pub step: sn_train_step_fn,
     /// Handed to `step`.
     pub step_user_data: *mut c_void,
     /// Bytes for the model, its expanded weights and its KV cache together; 0 for what is free.
@@ -205,21 +210,19 @@ impl sn_distill_params {
 }
 
 /// Fills `params` with the defaults. `struct_size` is `sizeof *params`. Does nothing for NULL.
-///
-/// Since 0.1.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sn_distill_params_init(params: *mut sn_distill_params, struct_size: usize) {
     // SAFETY: by the header's rules.
-    entry!(or () => unsafe { params::init(params, struct_size) })
+    catch!(or () => unsafe { params::init(params, struct_size) })
 }
 
 /// Turns the slow, voted answers of `model` into an adapter that answers directly: samples, votes,
 /// trains, measures. Blocks until done, minutes to hours; everything finished is kept in
 /// `out_dir`, and the same call resumes after an interruption.
 ///
-/// On success `*report_json` is the report (the text of report.json), `*report_json_len` its
-/// length in bytes without the NUL that follows it; either may be NULL. On failure both are
-/// untouched.
+/// On success `*report` holds the figures to decide by, `*report_json` is the whole report (the text
+/// of report.json), and `*report_json_len` its length in bytes without the NUL that follows it; each
+/// may be NULL. On failure all are untouched.
 ///
 /// Errors: SN_STATUS_INVALID_ARGUMENT; SN_STATUS_INPUT for a task or a question file;
 /// SN_STATUS_RUN when `out_dir` holds another run; SN_STATUS_REFUSED when distilling does not pay
@@ -227,11 +230,12 @@ pub unsafe extern "C" fn sn_distill_params_init(params: *mut sn_distill_params, 
 /// SN_STATUS_PARITY; SN_STATUS_INTERNAL.
 ///
 /// Ownership: free `*report_json` with sn_string_free(). Threads: several calls may run at once on
-/// one model, each in its own `out_dir`. Since 0.1.
+/// one model, each in its own `out_dir`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sn_distill(
     model: *const sn_model,
     params: *const sn_distill_params,
+    report: *mut sn_report,
     report_json: *mut *mut c_char,
     report_json_len: *mut usize,
     err: *mut *mut sn_error,
@@ -249,16 +253,23 @@ pub unsafe extern "C" fn sn_distill(
             let eval = eval.map_or(Ok(Vec::new()), |path| read_questions(path.as_ref()))?;
             // SAFETY: by the header's rules.
             let cancel = unsafe { cancel::of(params.cancel) };
-            let host = Host::new(params.callbacks());
+            // SAFETY: by the header's rules.
+            let out = unsafe { output("report", report) }?;
+            let host = Reporter::new(params.callbacks());
             let options = params.options()?;
             // SAFETY: by the header's rules.
             let engine = unsafe { decoder::engine("params.decoder", params.decoder, &setup.model) }?;
-            let report = match engine {
+            let found = match engine {
                 Some(mut engine) => distill_with(&mut engine, &setup, &eval, &options, &host, &cancel)?,
                 None => distill(&setup, &eval, &options, &host, &cancel)?,
             };
             // SAFETY: by the header's rules.
-            unsafe { give_json(&report, report_json, report_json_len) }
+            unsafe { give_json(&found, report_json, report_json_len) }?;
+            if let Some(out) = out {
+                // SAFETY: still writable, by the header's rules.
+                unsafe { out.write(sn_report::from(&found)) }
+            }
+            Ok(())
         })
     })
 }

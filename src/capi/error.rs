@@ -2,28 +2,11 @@
 
 use std::ffi::c_char;
 
-use super::boundary::{Failure, entry, lend, release};
+use super::catch::catch;
+use super::failure::Failure;
+use super::handle::release;
 use super::status::sn_status;
-
-/// Text that C may read with its length or up to its NUL.
-#[derive(Debug)]
-pub struct Text(String);
-
-impl Text {
-    pub fn new(text: impl Into<String>) -> Text {
-        let mut text = text.into();
-        text.push('\0');
-        Text(text)
-    }
-
-    pub fn len(&self) -> usize {
-        self.0.len() - 1
-    }
-
-    pub fn as_ptr(&self) -> *const c_char {
-        self.0.as_ptr().cast()
-    }
-}
+use super::text::{Text, lend};
 
 /// Why a call failed: a status, a message and its causes.
 ///
@@ -31,7 +14,7 @@ impl Text {
 /// there before is overwritten, not freed. A call that succeeds leaves `err` alone.
 ///
 /// Ownership: the caller's; free it with sn_error_free(). Threads: a `const sn_error *` may be
-/// read from any number of threads. Since 0.1.
+/// read from any number of threads.
 pub struct sn_error {
     status: sn_status,
     message: Text,
@@ -49,7 +32,7 @@ impl sn_error {
 
     #[cfg(test)]
     pub(super) fn into_failure(self) -> Failure {
-        let text = |text: Text| text.0.trim_end_matches('\0').to_string();
+        let text = |text: Text| text.as_str().to_string();
         Failure {
             status: self.status,
             message: text(self.message),
@@ -59,29 +42,27 @@ impl sn_error {
 }
 
 /// The status that the failed call returned; SN_STATUS_OK for NULL.
-///
-/// Since 0.1.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sn_error_code(error: *const sn_error) -> sn_status {
     // SAFETY: by the header's rules.
-    entry!(or sn_status::Internal => unsafe { error.as_ref() }.map_or(sn_status::Ok, |error| error.status))
+    catch!(or sn_status::Internal => unsafe { error.as_ref() }.map_or(sn_status::Ok, |error| error.status))
 }
 
 /// What went wrong, in one line: what was expected, what was found, where, and what to do.
 ///
 /// Returns UTF-8 of `*len` bytes, followed by a NUL; `len` may be NULL. NULL for NULL.
-/// Ownership: the error's; valid until it is freed. Since 0.1.
+/// Ownership: the error's; valid until it is freed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sn_error_message(error: *const sn_error, len: *mut usize) -> *const c_char {
     // SAFETY: by the header's rules.
-    entry!(or std::ptr::null() => unsafe { lend(error.as_ref().map(|error| &error.message), len) })
+    catch!(or std::ptr::null() => unsafe { lend(error.as_ref().map(|error| &error.message), len) })
 }
 
 /// The cause number `index` of the error, 0 being the nearest: such as the operating system's own
 /// words. NULL when there are not that many. The message already includes what a person needs.
 ///
 /// Returns UTF-8 of `*len` bytes, followed by a NUL; `len` may be NULL.
-/// Ownership: the error's; valid until it is freed. Since 0.1.
+/// Ownership: the error's; valid until it is freed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sn_error_cause(
     error: *const sn_error,
@@ -89,12 +70,12 @@ pub unsafe extern "C" fn sn_error_cause(
     len: *mut usize,
 ) -> *const c_char {
     // SAFETY: by the header's rules.
-    entry!(or std::ptr::null() => unsafe { lend(error.as_ref().and_then(|error| error.causes.get(index)), len) })
+    catch!(or std::ptr::null() => unsafe { lend(error.as_ref().and_then(|error| error.causes.get(index)), len) })
 }
 
-/// Frees an error. Does nothing for NULL. Since 0.1.
+/// Frees an error. Does nothing for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sn_error_free(error: *mut sn_error) {
     // SAFETY: by the header's rules.
-    entry!(or () => unsafe { release(error) })
+    catch!(or () => unsafe { release(error) })
 }

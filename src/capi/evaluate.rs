@@ -4,12 +4,15 @@ use std::ffi::{c_char, c_void};
 use std::mem::{offset_of, size_of};
 use std::path::Path;
 
-use super::boundary::{Failure, NUL_TERMINATED, entry, optional_text};
+use super::callbacks::Callbacks;
 use super::cancel::sn_cancel;
+use super::catch::catch;
 use super::decoder::sn_decoder;
+use super::failure::Failure;
 use super::params::{self, Params};
-use super::progress::{Callbacks, sn_progress_fn};
+use super::progress::sn_progress_fn;
 use super::sampling::{Sampling, Voting};
+use super::text::{NUL_TERMINATED, optional_text};
 use super::verdict::sn_verdict_fn;
 use super::verifier::sn_verifier_fn;
 use crate::distill::CurateOptions;
@@ -19,7 +22,6 @@ use crate::evaluate::Gate;
 /// sn_evaluate_params_init(), then set what you need; 0 and NULL stand for the defaults. Give both
 /// calls the same, so that the second finds what the first has sampled. Everything is borrowed for
 /// the duration of the call. Later versions append fields, whose zero means what this version does.
-/// Since 0.1.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct sn_evaluate_params {
@@ -152,10 +154,8 @@ pub(super) fn gate(least_kept: u32, least_share: f64) -> Result<Gate, Failure> {
 }
 
 /// Fills `params` with the defaults. `struct_size` is `sizeof *params`. Does nothing for NULL.
-///
-/// Since 0.1.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sn_evaluate_params_init(params: *mut sn_evaluate_params, struct_size: usize) {
     // SAFETY: by the header's rules.
-    entry!(or () => unsafe { params::init(params, struct_size) })
+    catch!(or () => unsafe { params::init(params, struct_size) })
 }

@@ -2,12 +2,14 @@
 
 use std::ffi::{c_char, c_void};
 
-use super::boundary::{Failure, entry};
-use super::error::{Text, sn_error};
+use super::entry::entry;
+use super::error::sn_error;
+use super::failure::Failure;
 use super::status::sn_status;
+use super::text::Text;
 use crate::log::{Level, listen};
 
-/// How much a line of the log matters. New ones may be added. Since 0.1.
+/// How much a line of the log matters. New ones may be added.
 #[repr(i32)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum sn_log_level {
@@ -25,7 +27,7 @@ pub enum sn_log_level {
 /// valid during the call only. `level` is one of sn_log_level.
 ///
 /// Threads: called by any thread, one call at a time, from within calls into the library. Must not
-/// call into the library, and must return normally: no exception or longjmp may leave it. Since 0.1.
+/// call into the library, and must return normally: no exception or longjmp may leave it.
 pub type sn_log_fn =
     Option<unsafe extern "C" fn(level: i32, line: *const c_char, line_len: usize, user_data: *mut c_void)>;
 
@@ -34,7 +36,7 @@ pub type sn_log_fn =
 /// Process-wide: it replaces an earlier one, which is not called any more when this returns. NULL
 /// for silence, which is how it starts; `level` does not matter then.
 ///
-/// Errors: SN_STATUS_INVALID_ARGUMENT for an unknown level. Threads: any. Since 0.1.
+/// Errors: SN_STATUS_INVALID_ARGUMENT for an unknown level. Threads: any.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sn_log_set(
     level: i32,

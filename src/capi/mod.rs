@@ -1,9 +1,10 @@
 //! The C boundary: convert, call, convert. No logic.
 //!
-//! One file per C noun; the doc comments become `include/secondnature.h`, which is the manual, so
-//! they speak to a C programmer. Every entry point passes through [`boundary::entry`]: NULL is an
-//! error and never undefined, a panic becomes `SN_STATUS_INTERNAL`, outputs are untouched on
-//! failure, and errors are objects that the caller owns, not hidden thread state.
+//! One file per C type; the doc comments become `include/secondnature.h`, which is the manual, so
+//! they address a C programmer. Every call passes through [`entry::entry`] (calls with a status) or
+//! [`catch::catch`] (all others): NULL is an error and never undefined, a panic becomes
+//! `SN_STATUS_INTERNAL`, outputs are untouched on failure, and errors are objects that the caller
+//! owns, not hidden thread state.
 //!
 //! `// SAFETY: by the header's rules` stands for the contract that every entry point has with its C
 //! caller: a pointer is NULL or points to what its type says for the whole call, and nothing freed
@@ -12,27 +13,36 @@
 
 mod adapter;
 mod answerer;
-mod boundary;
+mod callbacks;
 mod cancel;
+mod catch;
 mod curate;
 mod decoder;
 mod distill;
+mod entry;
 mod error;
 mod evaluate;
+mod failure;
+mod figures;
+mod handle;
 mod log;
 mod model;
 mod naming;
+mod output;
+#[cfg(test)]
+mod panic_tests;
 mod params;
 mod progress;
 mod questions;
 mod run;
 mod sampling;
+mod stage;
 mod status;
-mod step;
 mod string;
 mod task;
-mod testing;
+mod text;
 mod train;
+mod train_step;
 mod verdict;
 mod verifier;
 mod version;

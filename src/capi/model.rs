@@ -2,15 +2,18 @@
 
 use std::ffi::c_char;
 
-use super::boundary::{Poison, entry, hand_out, lend, place, release, text};
-use super::error::{Text, sn_error};
+use super::catch::catch;
+use super::entry::entry;
+use super::error::sn_error;
+use super::handle::{Poison, hand_out, place, release};
 use super::status::sn_status;
+use super::text::{Text, lend, text};
 use crate::ModelFile;
 
 /// A model file that can be distilled.
 ///
 /// Ownership: the caller's; free it with sn_model_free(), after every call that uses it has
-/// returned. Threads: a `const sn_model *` may be used from any number of threads. Since 0.1.
+/// returned. Threads: a `const sn_model *` may be used from any number of threads.
 pub struct sn_model {
     pub(super) model: ModelFile,
     pub(super) poison: Poison,
@@ -26,7 +29,7 @@ pub struct sn_model {
 ///
 /// Errors: SN_STATUS_IO when the file cannot be read, SN_STATUS_MODEL when it is no well-formed
 /// GGUF, SN_STATUS_UNSUPPORTED for an architecture or tensor type that cannot be trained,
-/// SN_STATUS_INVALID_ARGUMENT. Since 0.1.
+/// SN_STATUS_INVALID_ARGUMENT.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sn_model_open(
     path: *const c_char,
@@ -54,33 +57,33 @@ pub unsafe extern "C" fn sn_model_open(
 /// The model's own name; empty where it has none.
 ///
 /// Returns UTF-8 of `*len` bytes, followed by a NUL; `len` may be NULL. NULL for NULL.
-/// Ownership: the model's; valid until it is freed. Since 0.1.
+/// Ownership: the model's; valid until it is freed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sn_model_name(model: *const sn_model, len: *mut usize) -> *const c_char {
     // SAFETY: by the header's rules.
-    entry!(or std::ptr::null() => unsafe { lend(model.as_ref().map(|model| &model.name), len) })
+    catch!(or std::ptr::null() => unsafe { lend(model.as_ref().map(|model| &model.name), len) })
 }
 
 /// The model's architecture, such as "llama".
 ///
 /// Returns UTF-8 of `*len` bytes, followed by a NUL; `len` may be NULL. NULL for NULL.
-/// Ownership: the model's; valid until it is freed. Since 0.1.
+/// Ownership: the model's; valid until it is freed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sn_model_architecture(model: *const sn_model, len: *mut usize) -> *const c_char {
     // SAFETY: by the header's rules.
-    entry!(or std::ptr::null() => unsafe { lend(model.as_ref().map(|model| &model.architecture), len) })
+    catch!(or std::ptr::null() => unsafe { lend(model.as_ref().map(|model| &model.architecture), len) })
 }
 
-/// The number of parameters of the model; 0 for NULL. Since 0.1.
+/// The number of parameters of the model; 0 for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sn_model_parameters(model: *const sn_model) -> u64 {
     // SAFETY: by the header's rules.
-    entry!(or 0 => unsafe { model.as_ref() }.map_or(0, |model| model.model.parameters))
+    catch!(or 0 => unsafe { model.as_ref() }.map_or(0, |model| model.model.parameters))
 }
 
-/// Frees a model. Does nothing for NULL. Since 0.1.
+/// Frees a model. Does nothing for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sn_model_free(model: *mut sn_model) {
     // SAFETY: by the header's rules.
-    entry!(or () => unsafe { release(model) })
+    catch!(or () => unsafe { release(model) })
 }

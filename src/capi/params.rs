@@ -3,7 +3,8 @@
 
 use std::mem::{align_of, size_of};
 
-use super::boundary::{Failure, required};
+use super::failure::Failure;
+use super::handle::required;
 
 /// No params struct of any version is this large; a size beyond it is garbage.
 const LARGEST: usize = 1 << 16;

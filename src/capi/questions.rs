@@ -2,14 +2,18 @@
 
 use std::ffi::c_char;
 
-use super::boundary::{Exclusive, Failure, entry, hand_out, optional_text, place, release, required, text};
+use super::catch::catch;
+use super::entry::entry;
 use super::error::sn_error;
+use super::failure::Failure;
+use super::handle::{Exclusive, hand_out, place, release, required};
 use super::sampling::choose;
 use super::status::sn_status;
+use super::text::{optional_text, text};
 use crate::datasets::{Split, generate};
 use crate::task::{Questions, parse_questions, read_questions};
 
-/// Which part of the people, places, objects and words generated questions are about. Since 0.1.
+/// Which part of the people, places, objects and words generated questions are about.
 #[repr(i32)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum sn_split {
@@ -28,8 +32,7 @@ pub enum sn_split {
 /// ```
 ///
 /// Ownership: the caller's; free it with sn_questions_free(). Calls that take one copy it. Threads:
-/// a `const sn_questions *` may be used from any number of threads, a `sn_questions *` by one. Since
-/// 0.1.
+/// a `const sn_questions *` may be used from any number of threads, a `sn_questions *` by one.
 pub struct sn_questions(Exclusive<Questions>);
 
 impl sn_questions {
@@ -45,10 +48,10 @@ impl sn_questions {
 
 /// No questions yet; add some with sn_questions_add().
 ///
-/// Ownership: the caller's; free it with sn_questions_free(). Since 0.1.
+/// Ownership: the caller's; free it with sn_questions_free().
 #[unsafe(no_mangle)]
 pub extern "C" fn sn_questions_new() -> *mut sn_questions {
-    entry!(or std::ptr::null_mut() => Box::into_raw(Box::new(sn_questions::new(Questions::new()))))
+    catch!(or std::ptr::null_mut() => Box::into_raw(Box::new(sn_questions::new(Questions::new()))))
 }
 
 /// Reads a file with one question a line, as plain text or, where the first line starts with a brace,
@@ -65,7 +68,7 @@ pub extern "C" fn sn_questions_new() -> *mut sn_questions {
 /// success and untouched on failure.
 ///
 /// Errors: SN_STATUS_IO; SN_STATUS_INPUT with the line that is wrong, and for a file without a
-/// question; SN_STATUS_INVALID_ARGUMENT. Since 0.1.
+/// question; SN_STATUS_INVALID_ARGUMENT.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sn_questions_read(
     path: *const c_char,
@@ -86,7 +89,7 @@ pub unsafe extern "C" fn sn_questions_read(
 
 /// Reads the same from memory: `lines` is what such a file holds. Messages call it "lines".
 ///
-/// Errors: SN_STATUS_INPUT, SN_STATUS_INVALID_ARGUMENT. Since 0.1.
+/// Errors: SN_STATUS_INPUT, SN_STATUS_INVALID_ARGUMENT.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sn_questions_parse(
     lines: *const c_char,
@@ -115,7 +118,7 @@ pub unsafe extern "C" fn sn_questions_parse(
 /// ```
 ///
 /// Errors: SN_STATUS_INPUT for an unknown kind, which lists the kinds, and where the split has fewer
-/// than `n` questions; SN_STATUS_INVALID_ARGUMENT. Since 0.1.
+/// than `n` questions; SN_STATUS_INVALID_ARGUMENT.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sn_questions_generate(
     kind: *const c_char,
@@ -143,7 +146,7 @@ pub unsafe extern "C" fn sn_questions_generate(
 /// `gold` is the right answer, which is never learnt from and only measures; NULL: unknown.
 ///
 /// Errors: SN_STATUS_INPUT for an empty question or id and an id that is there already, in which
-/// case nothing is added; SN_STATUS_INVALID_ARGUMENT. Since 0.1.
+/// case nothing is added; SN_STATUS_INVALID_ARGUMENT.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sn_questions_add(
     questions: *mut sn_questions,
@@ -170,18 +173,18 @@ pub unsafe extern "C" fn sn_questions_add(
     })
 }
 
-/// The number of questions; 0 for NULL. Since 0.1.
+/// The number of questions; 0 for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sn_questions_count(questions: *const sn_questions) -> usize {
     // SAFETY: by the header's rules.
-    entry!(or 0 => unsafe { questions.as_ref() }.map_or(0, |questions| {
+    catch!(or 0 => unsafe { questions.as_ref() }.map_or(0, |questions| {
         questions.0.share("questions", |questions| Ok(questions.as_slice().len())).unwrap_or(0)
     }))
 }
 
-/// Frees questions. Does nothing for NULL. Since 0.1.
+/// Frees questions. Does nothing for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sn_questions_free(questions: *mut sn_questions) {
     // SAFETY: by the header's rules.
-    entry!(or () => unsafe { release(questions) })
+    catch!(or () => unsafe { release(questions) })
 }

@@ -3,19 +3,27 @@
 use std::ffi::c_char;
 use std::path::PathBuf;
 
-use super::boundary::{Exclusive, entry, hand_out, lend, optional_text, place, release, required, text};
+use serde::Serialize;
+
+use super::callbacks::Reporter;
 use super::cancel;
+use super::catch::catch;
 use super::curate::sn_curate_params;
 use super::decoder;
-use super::error::{Text, sn_error};
+use super::entry::entry;
+use super::error::sn_error;
 use super::evaluate::sn_evaluate_params;
+use super::failure::Failure;
+use super::figures::{sn_curation, sn_evaluation, sn_training};
+use super::handle::{Exclusive, hand_out, place, release, required};
 use super::model::sn_model;
+use super::output::{Output, Place, output};
 use super::params;
-use super::progress::Host;
 use super::questions::sn_questions;
 use super::status::sn_status;
 use super::string::give_json;
 use super::task::sn_task;
+use super::text::{Text, lend, optional_text, text};
 use super::train::sn_train_params;
 use super::verifier::verifier;
 use crate::Cancel;
@@ -27,11 +35,12 @@ use crate::distill::{Run, Setup, finished_adapter};
 /// ```c
 /// sn_run *run = NULL;
 /// sn_run_create(model, task, questions, "run", SN_NUL_TERMINATED, 1, &run, &err);
-/// sn_run_curate(run, NULL, NULL, NULL, &err);            (samples and votes)
-/// sn_run_judge(run, held_out, NULL, &json, &len, &err);  (is it worth while?)
-/// sn_run_train(run, NULL, NULL, NULL, &err);             (writes adapter.gguf)
-/// sn_run_evaluate(run, held_out, NULL, NULL, NULL, &err);
-/// sn_run_report(run, &json, &len, &err);
+/// sn_run_curate(run, NULL, NULL, NULL, NULL, &err);              (samples and votes)
+/// sn_run_decide(run, eval, NULL, &worthwhile, NULL, NULL, &err);
+/// if (worthwhile) {
+///     sn_run_train(run, NULL, NULL, NULL, NULL, &err);           (writes adapter.gguf)
+///     sn_run_evaluate(run, eval, NULL, &evaluation, NULL, NULL, &err);
+/// }
 /// sn_run_free(run);
 /// ```
 ///
@@ -39,11 +48,30 @@ use crate::distill::{Run, Setup, finished_adapter};
 ///
 /// Ownership: the caller's; free it with sn_run_free(), which unlocks the directory. Threads: a
 /// `sn_run *` may be used by one thread at a time; a call while another is running, as from within a
-/// callback, is SN_STATUS_INVALID_ARGUMENT. Since 0.1.
+/// callback, is SN_STATUS_INVALID_ARGUMENT.
 pub struct sn_run {
     run: Exclusive<Run>,
     out: PathBuf,
     adapter: Text,
+}
+
+/// Hands out what a stage found: its figures, and all of it as JSON.
+///
+/// # Safety
+/// `json` and `len` are NULL or writable; `out` is still writable.
+unsafe fn give<T: Serialize, O: Output + for<'a> From<&'a T>>(
+    found: &T,
+    out: Option<Place<O>>,
+    json: *mut *mut c_char,
+    len: *mut usize,
+) -> Result<(), Failure> {
+    // SAFETY: by this function's contract.
+    unsafe { give_json(found, json, len) }?;
+    if let Some(out) = out {
+        // SAFETY: by this function's contract.
+        unsafe { out.write(found.into()) }
+    }
+    Ok(())
 }
 
 impl sn_run {
@@ -61,7 +89,7 @@ impl sn_run {
 /// copied. `*out` is the run on success and untouched on failure.
 ///
 /// Errors: SN_STATUS_INPUT where there is no question; SN_STATUS_RUN when `out_dir` holds another run
-/// or is in use; SN_STATUS_IO; SN_STATUS_MODEL; SN_STATUS_INVALID_ARGUMENT. Since 0.1.
+/// or is in use; SN_STATUS_IO; SN_STATUS_MODEL; SN_STATUS_INVALID_ARGUMENT.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sn_run_create(
     model: *const sn_model,
@@ -102,8 +130,8 @@ pub unsafe extern "C" fn sn_run_create(
 ///
 /// `*out` is the run on success and untouched on failure.
 ///
-/// Errors: SN_STATUS_RUN when `out_dir` is no run directory, is in use, or belongs to a model with
-/// other contents; SN_STATUS_IO; SN_STATUS_MODEL; SN_STATUS_INVALID_ARGUMENT. Since 0.1.
+/// Errors: SN_STATUS_RUN when `out_dir` is not a run directory, is in use, or belongs to a model with
+/// other contents; SN_STATUS_IO; SN_STATUS_MODEL; SN_STATUS_INVALID_ARGUMENT.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sn_run_open(
     out_dir: *const c_char,
@@ -126,26 +154,29 @@ pub unsafe extern "C" fn sn_run_open(
     })
 }
 
-/// The first stage: samples every training question until its vote is settled. Blocks until done,
+/// The first stage: samples every training question until its vote has converged. Blocks until done,
 /// minutes to hours. `params` may be NULL for the defaults.
 ///
 /// ```c
 /// sn_curate_params params;
 /// sn_curate_params_init(&params, sizeof params);
-/// params.verdict = show;                    (is told of each question as it is settled)
+/// params.verdict = show;                    (called with each question's verdict)
 /// params.cancel = stop;                     (another thread calls sn_cancel_request(stop))
-/// status = sn_run_curate(run, &params, NULL, NULL, &err);
+/// curation.struct_size = sizeof curation;
+/// status = sn_run_curate(run, &params, &curation, NULL, NULL, &err);
 /// ```
 ///
-/// On success `*json` is what report.json has under "curation", `*json_len` its length in bytes
-/// without the NUL that follows it; either may be NULL. On failure both are untouched.
+/// On success `*curation` holds the figures, `*json` all of what report.json has under "curation",
+/// and `*json_len` its length in bytes without the NUL that follows it; each may be NULL. On failure
+/// all are untouched.
 ///
 /// Errors: SN_STATUS_INVALID_ARGUMENT; SN_STATUS_INPUT; SN_STATUS_CANCELLED; SN_STATUS_IO;
-/// SN_STATUS_ENGINE; SN_STATUS_INTERNAL. Ownership: free `*json` with sn_string_free(). Since 0.1.
+/// SN_STATUS_ENGINE; SN_STATUS_INTERNAL. Ownership: free `*json` with sn_string_free().
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sn_run_curate(
     run: *mut sn_run,
     params: *const sn_curate_params,
+    curation: *mut sn_curation,
     json: *mut *mut c_char,
     json_len: *mut usize,
     err: *mut *mut sn_error,
@@ -156,45 +187,47 @@ pub unsafe extern "C" fn sn_run_curate(
         let options = params.options()?;
         // SAFETY: by the header's rules.
         let cancel = unsafe { cancel::of(params.cancel) };
-        let host = Host::new(params.callbacks());
+        // SAFETY: by the header's rules.
+        let out = unsafe { output("curation", curation) }?;
+        let host = Reporter::new(params.callbacks());
         handle.run.change("run", |run| {
             run.verifier = verifier(params.verifier, params.verifier_user_data);
             // SAFETY: by the header's rules.
             let engine = unsafe { decoder::engine("params.decoder", params.decoder, run.model()) }?;
-            let curation = match engine {
+            let found = match engine {
                 Some(mut engine) => run.curate_with(|| Ok(&mut engine), &options, &host, &cancel)?,
                 None => run.curate(&options, &host, &cancel)?,
             };
             // SAFETY: by the header's rules.
-            unsafe { give_json(&curation, json, json_len) }
+            unsafe { give(&found, out, json, json_len) }
         })
     })
 }
 
-/// Whether distilling looks worth while: by how many answers were kept and how they are spread, and
-/// with held-out questions, `eval`, also by whether the vote is right more often than the direct
-/// answer. `eval` may be NULL, and so may `params`, for the defaults. The answers to `eval` are kept
-/// for sn_run_evaluate().
+/// Decides whether distilling is worthwhile: from how many answers were accepted and how they are
+/// spread, and with held-out questions, `eval`, also from whether the vote is right more often than
+/// the direct answer. `eval` may be NULL, and so may `params`, for the defaults. The answers to `eval`
+/// are kept for sn_run_evaluate().
 ///
 /// ```c
-/// status = sn_run_judge(run, held_out, NULL, &json, NULL, &err);
-/// if (status == SN_STATUS_OK && strstr(json, "\"distill\": true") == NULL) {
+/// status = sn_run_decide(run, held_out, NULL, &worthwhile, &json, NULL, &err);
+/// if (status == SN_STATUS_OK && !worthwhile) {
 ///     puts(json);                           (why not, and what to try)
 /// }
 /// sn_string_free(json);
 /// ```
 ///
-/// SN_STATUS_OK either way: `*json` is what report.json has under "decision", with the keys "distill"
-/// (true or false), "why", and where not, "reasons" and "advice".
+/// SN_STATUS_OK either way: `*worthwhile` is 1 or 0, `*json` what report.json has under "decision",
+/// where not with "reasons" and "advice". Each may be NULL, as may `json_len`.
 ///
 /// Errors: SN_STATUS_RUN before curation is finished; SN_STATUS_INPUT where a held-out question is a
 /// training question; else as sn_run_curate(). Ownership: free `*json` with sn_string_free().
-/// Since 0.1.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn sn_run_judge(
+pub unsafe extern "C" fn sn_run_decide(
     run: *mut sn_run,
     eval: *const sn_questions,
     params: *const sn_evaluate_params,
+    worthwhile: *mut i32,
     json: *mut *mut c_char,
     json_len: *mut usize,
     err: *mut *mut sn_error,
@@ -207,7 +240,7 @@ pub unsafe extern "C" fn sn_run_judge(
         let (options, gate) = (params.options()?, params.gate()?);
         // SAFETY: by the header's rules.
         let cancel = unsafe { cancel::of(params.cancel) };
-        let host = Host::new(params.callbacks());
+        let host = Reporter::new(params.callbacks());
         handle.run.change("run", |run| {
             run.verifier = verifier(params.verifier, params.verifier_user_data);
             // SAFETY: by the header's rules.
@@ -217,33 +250,40 @@ pub unsafe extern "C" fn sn_run_judge(
                 None => run.judge(eval.as_slice(), &gate, &options, &host, &cancel)?,
             };
             // SAFETY: by the header's rules.
-            unsafe { give_json(&decision, json, json_len) }
+            unsafe { give_json(&decision, json, json_len) }?;
+            if !worthwhile.is_null() {
+                // SAFETY: not NULL, so writable, by the header's rules.
+                unsafe { worthwhile.write(decision.distilll.into()) }
+            }
+            Ok(())
         })
     })
 }
 
 /// The second stage: trains the adapter on the kept answers, writes adapter.gguf, compares it with
 /// llama.cpp, and finds the confidence from which its direct answers can be trusted. `params` may be
-/// NULL for the defaults. Training goes on whatever sn_run_judge() found, as long as one answer was
-/// kept.
+/// NULL for the defaults. Training goes on whatever sn_run_decide() found, as long as one answer was
+/// accepted.
 ///
 /// ```c
 /// sn_train_params params;
 /// sn_train_params_init(&params, sizeof params);
 /// params.rank = 32;
-/// params.step = plot;                       (is told the loss of each step)
-/// status = sn_run_train(run, &params, NULL, NULL, &err);
+/// params.step = plot;                       (called with the loss of each step)
+/// status = sn_run_train(run, &params, NULL, NULL, NULL, &err);
 /// ```
 ///
-/// On success `*json` is what report.json has under "training"; as in sn_run_curate().
+/// On success `*training` holds the figures and `*json` what report.json has under "training"; as in
+/// sn_run_curate().
 ///
-/// Errors: SN_STATUS_RUN before curation is finished; SN_STATUS_REFUSED where no answer was kept;
+/// Errors: SN_STATUS_RUN before curation is finished; SN_STATUS_REFUSED where no answer was accepted;
 /// SN_STATUS_TRAINING; SN_STATUS_PARITY; else as sn_run_curate(). Ownership: free `*json` with
-/// sn_string_free(). Since 0.1.
+/// sn_string_free().
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sn_run_train(
     run: *mut sn_run,
     params: *const sn_train_params,
+    training: *mut sn_training,
     json: *mut *mut c_char,
     json_len: *mut usize,
     err: *mut *mut sn_error,
@@ -254,36 +294,44 @@ pub unsafe extern "C" fn sn_run_train(
         // SAFETY: by the header's rules.
         let (options, mixture, cancel) =
             unsafe { (params.options()?, params.mixture()?, cancel::of(params.cancel)) };
-        let host = Host::new(params.callbacks());
+        // SAFETY: by the header's rules.
+        let out = unsafe { output("training", training) }?;
+        let host = Reporter::new(params.callbacks());
         handle.run.change("run", |run| {
             // SAFETY: by the header's rules.
             let engine = unsafe { decoder::engine("params.decoder", params.decoder, run.model()) }?;
-            let training = match engine {
+            let found = match engine {
                 Some(mut engine) => run.train_with(&mut engine, &options, &mixture, &host, &cancel)?,
                 None => run.train(&options, &mixture, &host, &cancel)?,
             };
             // SAFETY: by the header's rules.
-            unsafe { give_json(&training, json, json_len) }
+            unsafe { give(&found, out, json, json_len) }
         })
     })
 }
 
 /// The last stage: measures the direct answer, the vote and the distilled model on the held-out
-/// questions `eval`, with right answers if there are any. `params` may be NULL for the defaults.
+/// questions `eval`, with gold answers if there are any. `params` may be NULL for the defaults.
 ///
 /// ```c
-/// status = sn_run_evaluate(run, held_out, NULL, &json, &len, &err);
+/// evaluation.struct_size = sizeof evaluation;
+/// status = sn_run_evaluate(run, held_out, NULL, &evaluation, NULL, NULL, &err);
+/// if (status == SN_STATUS_OK && evaluation.distilled_accuracy > evaluation.system1_accuracy) {
+///     puts(sn_run_adapter_path(run, NULL));
+/// }
 /// ```
 ///
-/// On success `*json` is what report.json has under "evaluation"; as in sn_run_curate().
+/// On success `*evaluation` holds the figures and `*json` what report.json has under "evaluation"; as
+/// in sn_run_curate().
 ///
 /// Errors: SN_STATUS_RUN where there is no adapter yet; SN_STATUS_INPUT where there is no question;
-/// else as sn_run_curate(). Ownership: free `*json` with sn_string_free(). Since 0.1.
+/// else as sn_run_curate(). Ownership: free `*json` with sn_string_free().
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sn_run_evaluate(
     run: *mut sn_run,
     eval: *const sn_questions,
     params: *const sn_evaluate_params,
+    evaluation: *mut sn_evaluation,
     json: *mut *mut c_char,
     json_len: *mut usize,
     err: *mut *mut sn_error,
@@ -296,17 +344,19 @@ pub unsafe extern "C" fn sn_run_evaluate(
         let options = params.options()?;
         // SAFETY: by the header's rules.
         let (adapter, cancel) = unsafe { (params.adapter()?, cancel::of(params.cancel)) };
-        let host = Host::new(params.callbacks());
+        // SAFETY: by the header's rules.
+        let out = unsafe { output("evaluation", evaluation) }?;
+        let host = Reporter::new(params.callbacks());
         handle.run.change("run", |run| {
             run.verifier = verifier(params.verifier, params.verifier_user_data);
             // SAFETY: by the header's rules.
             let engine = unsafe { decoder::engine("params.decoder", params.decoder, run.model()) }?;
-            let evaluation = match engine {
+            let found = match engine {
                 Some(mut engine) => run.evaluate_with(&mut engine, eval.as_slice(), adapter, &options, &host, &cancel)?,
                 None => run.evaluate(eval.as_slice(), adapter, &options, &host, &cancel)?,
             };
             // SAFETY: by the header's rules.
-            unsafe { give_json(&evaluation, json, json_len) }
+            unsafe { give(&found, out, json, json_len) }
         })
     })
 }
@@ -315,7 +365,7 @@ pub unsafe extern "C" fn sn_run_evaluate(
 /// sn_run_curate().
 ///
 /// Errors: SN_STATUS_IO; SN_STATUS_RUN; SN_STATUS_INVALID_ARGUMENT. Ownership: free `*json` with
-/// sn_string_free(). Since 0.1.
+/// sn_string_free().
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sn_run_report(
     run: *mut sn_run,
@@ -337,10 +387,10 @@ pub unsafe extern "C" fn sn_run_report(
 /// The path of the run's adapter; NULL before there is one that is finished and verified.
 ///
 /// Returns UTF-8 of `*len` bytes, followed by a NUL; `len` may be NULL. NULL for NULL.
-/// Ownership: the run's; valid until it is freed. Since 0.1.
+/// Ownership: the run's; valid until it is freed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sn_run_adapter_path(run: *const sn_run, len: *mut usize) -> *const c_char {
-    entry!(or std::ptr::null() => {
+    catch!(or std::ptr::null() => {
         // SAFETY: by the header's rules.
         let finished = unsafe { run.as_ref() }.filter(|run| finished_adapter(&run.out).is_some());
         // SAFETY: by the header's rules.
@@ -348,9 +398,9 @@ pub unsafe extern "C" fn sn_run_adapter_path(run: *const sn_run, len: *mut usize
     })
 }
 
-/// Frees a run and unlocks its directory. Does nothing for NULL. Since 0.1.
+/// Frees a run and unlocks its directory. Does nothing for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sn_run_free(run: *mut sn_run) {
     // SAFETY: by the header's rules.
-    entry!(or () => unsafe { release(run) })
+    catch!(or () => unsafe { release(run) })
 }

@@ -1,10 +1,10 @@
 //! How answers are sampled: what several params structs say alike.
 
-use super::boundary::Failure;
+use super::failure::Failure;
 use crate::distill::{CurateOptions, EarlyStops, EngineOptions};
 use crate::engine::Weights;
 
-/// Which weights batches of sequences are multiplied with. Since 0.1.
+/// Which weights batches of sequences are multiplied with.
 #[repr(i32)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum sn_weights {

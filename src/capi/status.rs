@@ -2,14 +2,12 @@
 
 use std::ffi::c_char;
 
-use super::boundary::entry;
+use super::catch::catch;
 use crate::Error;
 
 /// What a call that can fail returns, by what the caller can do about it.
 ///
 /// New codes may be added; treat an unknown one as a failure.
-///
-/// Since 0.1.
 #[repr(i32)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum sn_status {
@@ -61,10 +59,10 @@ impl sn_status {
 
 /// The name of a status for a log, such as "SN_STATUS_IO"; "unknown" for any other number.
 ///
-/// Ownership: static, never freed. Threads: any. Since 0.1.
+/// Ownership: static, never freed. Threads: any.
 #[unsafe(no_mangle)]
 pub extern "C" fn sn_status_name(status: i32) -> *const c_char {
-    entry!(or c"unknown".as_ptr() => match status {
+    catch!(or c"unknown".as_ptr() => match status {
         0 => c"SN_STATUS_OK",
         1 => c"SN_STATUS_INVALID_ARGUMENT",
         2 => c"SN_STATUS_IO",

@@ -4,7 +4,8 @@ use std::ffi::{CString, c_char};
 
 use serde::Serialize;
 
-use super::boundary::{Failure, entry};
+use super::catch::catch;
+use super::failure::Failure;
 use crate::Error;
 
 /// Hands `value` to the caller as JSON, who frees it with `sn_string_free`, and its length.
@@ -30,10 +31,10 @@ pub(super) unsafe fn give_json(
     Ok(())
 }
 
-/// Frees text that a call handed over. Does nothing for NULL. Since 0.1.
+/// Frees text that a call handed over. Does nothing for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sn_string_free(string: *mut c_char) {
-    entry!(or () => if !string.is_null() {
+    catch!(or () => if !string.is_null() {
         // SAFETY: made by `CString::into_raw` in `give_json`, by the header's rules.
         drop(unsafe { CString::from_raw(string) })
     })

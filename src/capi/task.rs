@@ -3,9 +3,12 @@
 use std::ffi::c_char;
 use std::sync::OnceLock;
 
-use super::boundary::{entry, hand_out, lend, place, release, text};
-use super::error::{Text, sn_error};
+use super::catch::catch;
+use super::entry::entry;
+use super::error::sn_error;
+use super::handle::{hand_out, place, release};
 use super::status::sn_status;
+use super::text::{Text, lend, text};
 use crate::task::Task;
 
 /// What is asked: the direct prompt, the steps of a slow answer, how answers are read and voted on.
@@ -21,7 +24,7 @@ use crate::task::Task;
 /// ```
 ///
 /// Ownership: the caller's; free it with sn_task_free(). Calls that take one copy it. Threads: a
-/// `const sn_task *` may be used from any number of threads. Since 0.1.
+/// `const sn_task *` may be used from any number of threads.
 pub struct sn_task {
     pub(super) task: Task,
     name: Text,
@@ -40,7 +43,7 @@ impl sn_task {
 /// on success and untouched on failure.
 ///
 /// Errors: SN_STATUS_INPUT where there is neither, listing the built-in tasks, and where the file
-/// holds no usable task, saying what is wrong; SN_STATUS_IO; SN_STATUS_INVALID_ARGUMENT. Since 0.1.
+/// holds no usable task, saying what is wrong; SN_STATUS_IO; SN_STATUS_INVALID_ARGUMENT.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sn_task_load(
     name_or_path: *const c_char,
@@ -60,8 +63,6 @@ pub unsafe extern "C" fn sn_task_load(
 }
 
 /// Reads a task from JSON in memory. As sn_task_load() otherwise; messages call it "json".
-///
-/// Since 0.1.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sn_task_parse(
     json: *const c_char,
@@ -83,41 +84,41 @@ pub unsafe extern "C" fn sn_task_parse(
 /// The task's name, such as "coin-flip".
 ///
 /// Returns UTF-8 of `*len` bytes, followed by a NUL; `len` may be NULL. NULL for NULL.
-/// Ownership: the task's; valid until it is freed. Since 0.1.
+/// Ownership: the task's; valid until it is freed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sn_task_name(task: *const sn_task, len: *mut usize) -> *const c_char {
     // SAFETY: by the header's rules.
-    entry!(or std::ptr::null() => unsafe { lend(task.as_ref().map(|task| &task.name), len) })
+    catch!(or std::ptr::null() => unsafe { lend(task.as_ref().map(|task| &task.name), len) })
 }
 
 /// The task as JSON with the defaults written out: to look at, or to change and give to
 /// sn_task_parse().
 ///
 /// Returns UTF-8 of `*len` bytes, followed by a NUL; `len` may be NULL. NULL for NULL.
-/// Ownership: the task's; valid until it is freed. Since 0.1.
+/// Ownership: the task's; valid until it is freed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sn_task_json(task: *const sn_task, len: *mut usize) -> *const c_char {
     // SAFETY: by the header's rules.
-    entry!(or std::ptr::null() => unsafe { lend(task.as_ref().map(|task| &task.json), len) })
+    catch!(or std::ptr::null() => unsafe { lend(task.as_ref().map(|task| &task.json), len) })
 }
 
 /// The name of the built-in task number `index`, from 0; NULL past the last.
 ///
 /// Returns UTF-8 of `*len` bytes, followed by a NUL; `len` may be NULL.
-/// Ownership: static, never freed. Threads: any. Since 0.1.
+/// Ownership: static, never freed. Threads: any.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sn_task_builtin(index: usize, len: *mut usize) -> *const c_char {
     static NAMES: OnceLock<Vec<Text>> = OnceLock::new();
-    entry!(or std::ptr::null() => {
+    catch!(or std::ptr::null() => {
         let names = NAMES.get_or_init(|| Task::builtin_names().iter().map(|name| Text::new(*name)).collect());
         // SAFETY: by the header's rules.
         unsafe { lend(names.get(index), len) }
     })
 }
 
-/// Frees a task. Does nothing for NULL. Since 0.1.
+/// Frees a task. Does nothing for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sn_task_free(task: *mut sn_task) {
     // SAFETY: by the header's rules.
-    entry!(or () => unsafe { release(task) })
+    catch!(or () => unsafe { release(task) })
 }

@@ -3,19 +3,22 @@
 use std::ffi::{c_char, c_void};
 use std::mem::{offset_of, size_of};
 
-use super::boundary::{Failure, NUL_TERMINATED, entry, optional_text, text};
+use super::callbacks::Callbacks;
 use super::cancel::sn_cancel;
+use super::catch::catch;
 use super::decoder::sn_decoder;
+use super::failure::Failure;
 use super::params::{self, Params};
-use super::progress::{Callbacks, sn_progress_fn};
+use super::progress::sn_progress_fn;
 use super::sampling::{choose, threads};
-use super::step::sn_step_fn;
+use super::text::{NUL_TERMINATED, optional_text, text};
+use super::train_step::sn_train_step_fn;
 use crate::distill::Mixture;
 use crate::model::spec::Module;
 use crate::task::read_questions;
 use crate::train::{Arithmetic, Memory, Precision, Schedule, TrainOptions};
 
-/// How the learning rate falls after the warm-up. Since 0.1.
+/// How the learning rate falls after the warm-up.
 #[repr(i32)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum sn_schedule {
@@ -27,7 +30,7 @@ pub enum sn_schedule {
     Constant = 2,
 }
 
-/// How much of the forward pass is kept for the backward pass; the adapter is the same. Since 0.1.
+/// How much of the forward pass is kept for the backward pass; the adapter is the same.
 #[repr(i32)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum sn_memory {
@@ -39,7 +42,7 @@ pub enum sn_memory {
     Lean = 2,
 }
 
-/// How an adapter file stores its numbers. Since 0.1.
+/// How an adapter file stores its numbers.
 #[repr(i32)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum sn_precision {
@@ -49,7 +52,7 @@ pub enum sn_precision {
     F16 = 1,
 }
 
-/// What products multiply in training. Since 0.1.
+/// What products multiply in training.
 #[repr(i32)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum sn_arithmetic {
@@ -64,7 +67,7 @@ pub enum sn_arithmetic {
 /// How sn_run_train() trains. Fill it with sn_train_params_init(), then set what you need. 0 and
 /// NULL stand for the defaults, except where it is said that init sets the default: there, 0 is a
 /// value like others. Everything is borrowed for the duration of the call. Later versions append
-/// fields, whose zero means what this version does. Since 0.1.
+/// fields, whose zero means what this version does.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct sn_train_params {
@@ -140,7 +143,7 @@ pub struct sn_train_params {
     /// Stops the work; NULL for none.
     pub cancel: *const sn_cancel,
     /// Receives the figures of each optimiser step; NULL for none.
-    pub step: sn_step_fn,
+    pub step: sn_train_step_fn,
     /// Handed to `step`.
     pub step_user_data: *mut c_void,
     /// The host's own inference, to read the questions as tokens and to find the confidence from
@@ -307,12 +310,10 @@ impl sn_train_params {
 }
 
 /// Fills `params` with the defaults. `struct_size` is `sizeof *params`. Does nothing for NULL.
-///
-/// Since 0.1.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sn_train_params_init(params: *mut sn_train_params, struct_size: usize) {
     // SAFETY: by the header's rules.
-    entry!(or () => unsafe { params::init(params, struct_size) })
+    catch!(or () => unsafe { params::init(params, struct_size) })
 }
 
 #[cfg(test)]

@@ -2,11 +2,11 @@
 
 use std::ffi::{c_char, c_void};
 
-use super::error::Text;
-use super::progress::sn_stage;
+use super::stage::sn_stage;
+use super::text::Text;
 use crate::vote::{StopReason, Verdict};
 
-/// Why no further sample of a question was taken. New ones may be added. Since 0.1.
+/// Why no further sample of a question was taken. New ones may be added.
 #[repr(i32)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum sn_stop_reason {
@@ -19,7 +19,7 @@ pub enum sn_stop_reason {
 }
 
 /// What the samples of one question came to. All text is UTF-8, followed by a NUL, with its length
-/// in bytes beside it. Later versions may append fields. Since 0.1.
+/// in bytes beside it. Later versions may append fields.
 #[repr(C)]
 pub struct sn_verdict {
     /// SN_STAGE_CURATE for a training question, SN_STAGE_EVALUATE for a held-out one.
@@ -51,7 +51,6 @@ pub struct sn_verdict {
 /// those that an earlier, interrupted call settled, first. `verdict` is valid during the call only.
 ///
 /// Threads: as sn_progress_fn. Must return normally: no exception or longjmp may leave it.
-/// Since 0.1.
 pub type sn_verdict_fn = Option<unsafe extern "C" fn(verdict: *const sn_verdict, user_data: *mut c_void)>;
 
 /// Calls `with` with `verdict` as C sees it.

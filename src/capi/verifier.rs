@@ -3,13 +3,13 @@
 use std::ffi::{c_char, c_void};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::error::Text;
+use super::text::Text;
 use crate::curate::Verifier;
 use crate::task::{Answer, Question};
 use crate::{Error, Result};
 
 /// An answer to check. All text is UTF-8, followed by a NUL, with its length in bytes beside it.
-/// Later versions may append fields. Since 0.1.
+/// Later versions may append fields.
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 pub struct sn_candidate {
@@ -38,7 +38,7 @@ pub struct sn_candidate {
 /// holds an answer; a resumed run does not ask again. `candidate` is valid during the call only.
 ///
 /// Threads: called by the thread that made the call into the library, one call at a time. Must
-/// return normally: no exception or longjmp may leave it. Since 0.1.
+/// return normally: no exception or longjmp may leave it.
 pub type sn_verifier_fn =
     Option<unsafe extern "C" fn(candidate: *const sn_candidate, user_data: *mut c_void) -> i32>;
 

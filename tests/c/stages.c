@@ -40,7 +40,7 @@ static void on_verdict(const sn_verdict *verdict, void *user_data) {
     REFUSES(sn_run_report(watch->run, NULL, NULL, &err), "\"run\" is in use");
 }
 
-static void on_step(const sn_step *step, void *user_data) {
+static void on_step(const sn_train_step *step, void *user_data) {
     struct watch *watch = user_data;
     watch->steps++;
     CHECK(step->step == (uint64_t)watch->steps && step->step <= step->steps);

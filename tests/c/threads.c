@@ -1,5 +1,4 @@
-/* Work on several threads: cancelled from another, side by side, and after a bug in the library.
- * Arguments: MODEL OUT. */
+/* Work on several threads: cancelled from another, and side by side. Arguments: MODEL OUT. */
 #define _POSIX_C_SOURCE 200809L
 #include <pthread.h>
 #include <time.h>
@@ -9,9 +8,6 @@
 #include "check.h"
 
 #define Z SN_NUL_TERMINATED
-
-/* Exported for this test alone. */
-sn_status sn_test_panic(const sn_model *model, sn_error **err);
 
 static double now(void) {
     struct timespec time;
@@ -54,7 +50,7 @@ static void on_verdict(const sn_verdict *verdict, void *user_data) {
     work->kept += verdict->kept != 0;
 }
 
-static void on_step(const sn_step *step, void *user_data) {
+static void on_step(const sn_train_step *step, void *user_data) {
     if (step->step >= 3) {
         begin(user_data);
     }
@@ -140,28 +136,6 @@ static void two_runs_side_by_side_find_what_one_finds(struct work *a, struct wor
     CHECK(a->verdicts == b->verdicts && a->votes == b->votes && a->kept == b->kept);
 }
 
-static void after_a_bug_the_handle_refuses_and_the_process_lives(const char *path, const sn_task *task,
-                                                                 const sn_questions *questions) {
-    sn_model *model = NULL;
-    sn_run *run = NULL;
-    sn_answerer *answerer = NULL;
-    sn_distill_params params;
-    WORKS(sn_model_open(path, Z, &model, &err));
-    REFUSES(sn_test_panic(NULL, &err), "\"model\" is NULL");
-    FAILS(sn_test_panic(model, &err), SN_STATUS_INTERNAL, "on purpose");
-    FAILS(sn_test_panic(model, &err), SN_STATUS_INTERNAL, "open it again");
-    CHECK(sn_test_panic(model, NULL) == SN_STATUS_INTERNAL);
-    sn_distill_params_init(&params, sizeof params);
-    FAILS(sn_distill(model, &params, NULL, NULL, &err), SN_STATUS_INTERNAL, "open it again");
-    FAILS(sn_run_create(model, task, questions, "x", 1, 0, &run, &err), SN_STATUS_INTERNAL, "open it");
-    FAILS(sn_answerer_new(model, task, NULL, 0, NULL, &answerer, &err), SN_STATUS_INTERNAL, "open it");
-    CHECK(run == NULL && answerer == NULL);
-    CHECK(strlen(sn_model_architecture(model, NULL)) > 0);
-    sn_model_free(model);
-    WORKS(sn_model_open(path, Z, &model, &err));
-    sn_model_free(model);
-}
-
 int main(int argc, char **argv) {
     static struct work a, b, c;
     sn_model *model = NULL;
@@ -180,7 +154,6 @@ int main(int argc, char **argv) {
     start(&b, model, task, questions, argv[2], "b");
     two_runs_side_by_side_find_what_one_finds(&a, &b);
     cancel_from_here(&a, train, "training");
-    after_a_bug_the_handle_refuses_and_the_process_lives(argv[1], task, questions);
 
     sn_run_free(a.run);
     sn_run_free(b.run);

@@ -114,7 +114,7 @@ static void step(const sn::Model &model, const std::string &dir) {
     params.batch = 4;
     params.rank = 4;
     params.max_steps = 4;
-    params.step = [](const sn::Step &step) {
+    params.step = [](const sn::TrainStep &step) {
         CHECK(step.steps == 4); // twenty answers, four at a time, would be more
         CHECK(step.step >= 1 && step.step <= step.steps && step.loss > 0 && step.lr > 0);
         if (step.step == 2) {
@@ -130,7 +130,7 @@ static void step(const sn::Model &model, const std::string &dir) {
     CHECK(!run.adapter_path());
 
     std::uint64_t last = 0;
-    params.step = [&](const sn::Step &step) { last = step.step; };
+    params.step = [&](const sn::TrainStep &step) { last = step.step; };
     run.train(params).value();
     CHECK(last == 4 && run.adapter_path());
     const sn::Adapter adapter = sn::Adapter::open(*run.adapter_path()).value();

@@ -4,9 +4,9 @@ use std::ffi::c_void;
 
 use crate::TrainStep;
 
-/// One optimiser step, done. Later versions may append fields. Since 0.1.
+/// One optimiser step, done. Later versions may append fields.
 #[repr(C)]
-pub struct sn_step {
+pub struct sn_train_step {
     /// Steps taken, this one and those of an interrupted call included.
     pub step: u64,
     /// Most steps there will be; early stopping may end sooner.
@@ -26,12 +26,11 @@ pub struct sn_step {
 /// Receives the figures of each optimiser step. `step` is valid during the call only.
 ///
 /// Threads: as sn_progress_fn. Must return normally: no exception or longjmp may leave it.
-/// Since 0.1.
-pub type sn_step_fn = Option<unsafe extern "C" fn(step: *const sn_step, user_data: *mut c_void)>;
+pub type sn_train_step_fn = Option<unsafe extern "C" fn(step: *const sn_train_step, user_data: *mut c_void)>;
 
-impl sn_step {
-    pub(super) fn of(step: &TrainStep) -> sn_step {
-        sn_step {
+impl sn_train_step {
+    pub(super) fn of(step: &TrainStep) -> sn_train_step {
+        sn_train_step {
             step: step.step,
             steps: step.steps,
             epoch: step.epoch,
