@@ -1,9 +1,9 @@
-/* Distils a model: questions in, adapter out. Ctrl-C stops it; the same command goes on.
+/* Distils a model: questions in, adapter out. Ctrl-C stops it; the same command resumes it.
  *
  *     cc distill.c $(pkg-config --cflags --libs secondnature) -o distill
  *     ./distill base.gguf coin-flip train.jsonl eval.jsonl run
  *
- * leaves run/adapter.gguf and run/report.json. */
+ * writes run/adapter.gguf and run/report.json. */
 #include <secondnature.h>
 
 #include <signal.h>
@@ -31,8 +31,8 @@ int main(int argc, char **argv) {
     sn_model *model = NULL;
     sn_error *err = NULL;
     sn_distill_params params;
+    sn_report report;
     sn_status status;
-    char *report = NULL;
 
     if (argc != 6) {
         fprintf(stderr, "usage: %s MODEL TASK QUESTIONS EVAL OUT\n", argv[0]);
@@ -52,17 +52,26 @@ int main(int argc, char **argv) {
 
     status = sn_model_open(argv[1], SN_NUL_TERMINATED, &model, &err);
     if (status == SN_STATUS_OK) {
-        status = sn_distill(model, &params, &report, NULL, &err);
+        report.struct_size = sizeof report;
+        status = sn_distill(model, &params, &report, NULL, NULL, &err);
         fputc('\n', stderr);
     }
     if (status == SN_STATUS_OK) {
-        puts(report);
+        printf("%llu of %llu questions had an answer to learn from\n", (unsigned long long)report.kept,
+               (unsigned long long)report.questions);
+        printf("on %llu held-out questions:\n", (unsigned long long)report.n);
+        printf("  System 1   %5.1f%% right, %6.1f tokens per answer\n", 100 * report.system1_accuracy,
+               report.system1_tokens);
+        printf("  System 2   %5.1f%% right, %6.1f tokens per answer\n", 100 * report.system2_accuracy,
+               report.system2_tokens);
+        printf("  distilled  %5.1f%% right, %6.1f tokens per answer (p = %.3f against System 1)\n",
+               100 * report.distilled_accuracy, report.distilled_tokens, report.mcnemar_p);
+        puts(report.worthwhile ? "The adapter is worth using." : "The adapter is not worth using.");
     } else {
         fprintf(stderr, "%s: %s\n", sn_status_name(status), sn_error_message(err, NULL));
     }
 
     signal(SIGINT, SIG_DFL);
-    sn_string_free(report);
     sn_error_free(err);
     sn_model_free(model);
     sn_cancel_free(cancel);

@@ -134,7 +134,7 @@ void distill(const Options &options, llama_model *model, llama_context *context)
     curate.progress = on_progress;
     curate.progress_user_data = &watch;
     curate.decoder = &mine.decoder;
-    check(sn_run_curate(run, &curate, nullptr, nullptr, &err), err);
+    check(sn_run_curate(run, &curate, nullptr, nullptr, nullptr, &err), err);
     print("while it curated", watch.most);
     print("after curating", memory(options.model));
 
@@ -143,7 +143,7 @@ void distill(const Options &options, llama_model *model, llama_context *context)
         sn_train_params_init(&train, sizeof train);
         train.threads = options.threads;
         train.decoder = &mine.decoder;
-        check(sn_run_train(run, &train, nullptr, nullptr, &err), err);
+        check(sn_run_train(run, &train, nullptr, nullptr, nullptr, &err), err);
         print("after training", memory(options.model));
     }
     if (!options.curate_only && !options.eval.empty()) {
@@ -152,10 +152,10 @@ void distill(const Options &options, llama_model *model, llama_context *context)
         sn_evaluate_params_init(&evaluate, sizeof evaluate);
         evaluate.decoder = &mine.decoder;
         check(sn_questions_read(options.eval.c_str(), SN_NUL_TERMINATED, &held_out, &err), err);
-        check(sn_run_evaluate(run, held_out, &evaluate, nullptr, nullptr, &err), err);
+        check(sn_run_evaluate(run, held_out, &evaluate, nullptr, nullptr, nullptr, &err), err);
         sn_questions_free(held_out);
     }
-    check(sn_run_report(run, nullptr, nullptr, &err), err);
+    check(sn_run_report(run, nullptr, nullptr, nullptr, &err), err);
     sn_run_free(run);
     sn_questions_free(questions);
     sn_task_free(task);

@@ -1,4 +1,4 @@
-//! The boundary of the built library: what it exports, what its headers need, what it promised before.
+//! The boundary of the built library: what it exports and records, and what its headers need.
 
 #[path = "common/c.rs"]
 mod c;
@@ -10,8 +10,7 @@ use std::ffi::{CStr, c_char, c_void};
 use std::path::Path;
 use std::process::Command;
 
-use c::{ROOT, build, compiler, fixture, library, run, soname, source};
-use secondnature::datasets::{Split, generate};
+use c::{ROOT, compiler, library, run, soname};
 
 fn header() -> String {
     std::fs::read_to_string(Path::new(ROOT).join("include/secondnature.h")).unwrap()
@@ -82,21 +81,4 @@ fn a_plugin_host_finds_every_function_of_the_header() {
     // SAFETY: static text that ends in NUL.
     let version = unsafe { CStr::from_ptr(version()) };
     assert_eq!(version.to_str().unwrap(), env!("CARGO_PKG_VERSION"));
-}
-
-/// `tests/c/first` keeps the header as it was first released under this library's name.
-#[test]
-fn a_program_built_against_the_first_header_still_runs() {
-    let dir = tempfile::tempdir().unwrap();
-    for (name, split, n) in [("train.jsonl", Split::Train, 24), ("eval.jsonl", Split::Test, 8)] {
-        let questions = generate("coin-flip", n, 5, split).unwrap();
-        let lines = questions.iter().map(|question| question.to_json_line() + "\n").collect::<String>();
-        std::fs::write(dir.path().join(name), lines).unwrap();
-    }
-    let mut old = Command::new("cc");
-    old.args(["-std=c99", "-Wall", "-Wextra", "-pedantic", "-Werror"]);
-    old.arg(format!("-I{}", source("c/first").display()));
-    let program = build(old, &source("c/first/program.c"), dir.path());
-    run(Command::new(program).arg(fixture()).args(["train.jsonl", "eval.jsonl", "run"]).current_dir(&dir));
-    assert!(dir.path().join("run/adapter.gguf").exists());
 }

@@ -1479,32 +1479,32 @@ inline void log_line(std::int32_t level, const char *line, std::size_t len, void
 
 inline Result<std::string> distill(const Model &model, const DistillParams &params) {
     return detail::work<sn_distill_params>(params, [&](auto *raw, auto... out) {
-        return sn_distill(model.get(), raw, out...);
+        return sn_distill(model.get(), raw, nullptr, out...);
     });
 }
 
 inline Result<std::string> Run::curate(const CurateParams &params) {
     return detail::work<sn_curate_params>(params, [&](auto *raw, auto... out) {
-        return sn_run_curate(get(), raw, out...);
+        return sn_run_curate(get(), raw, nullptr, out...);
     });
 }
 
 inline Result<std::string> Run::judge(const Questions *eval, const EvaluateParams &params) {
     return detail::work<sn_evaluate_params>(params, [&](auto *raw, auto... out) {
-        return sn_run_judge(get(), eval != nullptr ? eval->get() : nullptr, raw, out...);
+        return sn_run_decide(get(), eval != nullptr ? eval->get() : nullptr, raw, nullptr, out...);
     });
 }
 
 inline Result<std::string> Run::train(const TrainParams &params) {
     return detail::work<sn_train_params>(params, [&](auto *raw, auto... out) {
         const detail::Paths also(params.also, *raw);
-        return sn_run_train(get(), raw, out...);
+        return sn_run_train(get(), raw, nullptr, out...);
     });
 }
 
 inline Result<std::string> Run::evaluate(const Questions &eval, const EvaluateParams &params) {
     return detail::work<sn_evaluate_params>(params, [&](auto *raw, auto... out) {
-        return sn_run_evaluate(get(), eval.get(), raw, out...);
+        return sn_run_evaluate(get(), eval.get(), raw, nullptr, out...);
     });
 }
 

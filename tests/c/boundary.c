@@ -6,6 +6,8 @@
 
 static void version_and_names(void) {
     CHECK(strcmp(sn_version(), SN_VERSION) == 0);
+    CHECK(sn_version_number() == SN_VERSION_NUMBER);
+    CHECK(SN_VERSION_NUMBER / 10000 == SN_VERSION_MAJOR && SN_VERSION_NUMBER % 100 == SN_VERSION_PATCH);
     CHECK(strcmp(sn_status_name(SN_STATUS_IO), "SN_STATUS_IO") == 0);
     CHECK(strcmp(sn_status_name(-7), "unknown") == 0);
 }
@@ -84,25 +86,25 @@ static void params_must_be_filled(const char *path) {
     char *json = NULL;
 
     CHECK(sn_model_open(path, SN_NUL_TERMINATED, &model, NULL) == SN_STATUS_OK);
-    CHECK(sn_distill(NULL, NULL, NULL, NULL, NULL) == SN_STATUS_INVALID_ARGUMENT);
-    CHECK(sn_distill(model, NULL, &json, NULL, &err) == SN_STATUS_INVALID_ARGUMENT);
+    CHECK(sn_distill(NULL, NULL, NULL, NULL, NULL, NULL) == SN_STATUS_INVALID_ARGUMENT);
+    CHECK(sn_distill(model, NULL, NULL, &json, NULL, &err) == SN_STATUS_INVALID_ARGUMENT);
     sn_error_free(err);
 
     memset(&params, 0, sizeof params);
-    CHECK(sn_distill(model, &params, &json, NULL, &err) == SN_STATUS_INVALID_ARGUMENT);
+    CHECK(sn_distill(model, &params, NULL, &json, NULL, &err) == SN_STATUS_INVALID_ARGUMENT);
     CHECK(strstr(sn_error_message(err, NULL), "sn_distill_params_init") != NULL);
     sn_error_free(err);
 
     sn_distill_params_init(&params, sizeof params);
     CHECK(params.struct_size == sizeof params && params.task_len == SN_NUL_TERMINATED);
-    CHECK(sn_distill(model, &params, &json, NULL, &err) == SN_STATUS_INVALID_ARGUMENT);
+    CHECK(sn_distill(model, &params, NULL, &json, NULL, &err) == SN_STATUS_INVALID_ARGUMENT);
     CHECK(strstr(sn_error_message(err, NULL), "params.task") != NULL);
     sn_error_free(err);
 
     params.task = "no-such-task";
     params.questions = "no-such-file";
     params.out_dir = "no-such-dir";
-    CHECK(sn_distill(model, &params, &json, NULL, &err) == SN_STATUS_INPUT);
+    CHECK(sn_distill(model, &params, NULL, &json, NULL, &err) == SN_STATUS_INPUT);
     CHECK(strstr(sn_error_message(err, NULL), "coin-flip") != NULL);
     sn_error_free(err);
 
@@ -113,9 +115,9 @@ static void params_must_be_filled(const char *path) {
     future.known.task = "no-such-task";
     future.known.questions = "no-such-file";
     future.known.out_dir = "no-such-dir";
-    CHECK(sn_distill(model, &future.known, &json, NULL, NULL) == SN_STATUS_INPUT);
+    CHECK(sn_distill(model, &future.known, NULL, &json, NULL, NULL) == SN_STATUS_INPUT);
     future.newer[31] = 1;
-    CHECK(sn_distill(model, &future.known, &json, NULL, NULL) == SN_STATUS_INVALID_ARGUMENT);
+    CHECK(sn_distill(model, &future.known, NULL, &json, NULL, NULL) == SN_STATUS_INVALID_ARGUMENT);
 
     CHECK(json == NULL);
     sn_model_free(model);

@@ -186,7 +186,7 @@ static void fill(sn_decoder *decoder, struct script *script) {
 static void fails(const sn_model *model, const sn_distill_params *params, sn_status expected, const char *text) {
     sn_error *err = NULL;
     char *json = NULL;
-    sn_status status = sn_distill(model, params, &json, NULL, &err);
+    sn_status status = sn_distill(model, params, NULL, &json, NULL, &err);
     if (status != expected || strstr(sn_error_message(err, NULL), text) == NULL) {
         fprintf(stderr, "expected %s and \"%s\", found %s: %s\n", sn_status_name(expected), text,
                 sn_status_name(status), sn_error_message(err, NULL));
@@ -313,14 +313,14 @@ static void stages_and_answers_take_it_too(const sn_model *model, char **argv, c
     curating.decoder = &decoder;
     curating.verifier = verify;
     curating.verifier_user_data = &script;
-    WORKS(sn_run_curate(run, &curating, NULL, NULL, &err));
+    WORKS(sn_run_curate(run, &curating, NULL, NULL, NULL, &err));
     CHECK(asked(&script, &before) && script.verified > script.rejected && script.rejected > 0);
 
     sn_evaluate_params_init(&evaluating, sizeof evaluating);
     evaluating.decoder = &decoder;
     evaluating.verifier = verify;
     evaluating.verifier_user_data = &script;
-    WORKS(sn_run_judge(run, eval, &evaluating, NULL, NULL, &err));
+    WORKS(sn_run_decide(run, eval, &evaluating, NULL, NULL, NULL, &err));
     CHECK(asked(&script, &before) && script.adapters == 0);
 
     sn_train_params_init(&training, sizeof training);
@@ -328,9 +328,9 @@ static void stages_and_answers_take_it_too(const sn_model *model, char **argv, c
     training.rank = 2;
     training.epochs = 1;
     training.held_out = 0.2;
-    WORKS(sn_run_train(run, &training, NULL, NULL, &err));
+    WORKS(sn_run_train(run, &training, NULL, NULL, NULL, &err));
     CHECK(asked(&script, &before) && script.adapters == 2);
-    WORKS(sn_run_evaluate(run, eval, &evaluating, NULL, NULL, &err));
+    WORKS(sn_run_evaluate(run, eval, &evaluating, NULL, NULL, NULL, &err));
     CHECK(asked(&script, &before) && script.adapters == 4);
 
     sn_answer_params_init(&answering, sizeof answering);
@@ -353,10 +353,10 @@ static void stages_and_answers_take_it_too(const sn_model *model, char **argv, c
     CHECK(script.length[0] == 0 && script.length[SEQUENCES - 1] == 0);
 
     decoder.decode = NULL;
-    REFUSES(sn_run_curate(run, &curating, NULL, NULL, &err), "params.decoder.decode");
-    REFUSES(sn_run_judge(run, eval, &evaluating, NULL, NULL, &err), "params.decoder.decode");
-    REFUSES(sn_run_train(run, &training, NULL, NULL, &err), "params.decoder.decode");
-    REFUSES(sn_run_evaluate(run, eval, &evaluating, NULL, NULL, &err), "params.decoder.decode");
+    REFUSES(sn_run_curate(run, &curating, NULL, NULL, NULL, &err), "params.decoder.decode");
+    REFUSES(sn_run_decide(run, eval, &evaluating, NULL, NULL, NULL, &err), "params.decoder.decode");
+    REFUSES(sn_run_train(run, &training, NULL, NULL, NULL, &err), "params.decoder.decode");
+    REFUSES(sn_run_evaluate(run, eval, &evaluating, NULL, NULL, NULL, &err), "params.decoder.decode");
     answerer = NULL;
     REFUSES(sn_answerer_new(model, task, NULL, 0, &answering, &answerer, &err), "params.decoder.decode");
     CHECK(answerer == NULL);
@@ -413,7 +413,7 @@ int main(int argc, char **argv) {
     /* The whole way, with a verifier that turns some down. */
     params.out_dir = argv[4];
     script.verdict = 2;
-    if (sn_distill(model, &params, &json, NULL, &err) != SN_STATUS_OK) {
+    if (sn_distill(model, &params, NULL, &json, NULL, &err) != SN_STATUS_OK) {
         fprintf(stderr, "%s\n", sn_error_message(err, NULL));
         return 1;
     }
@@ -432,7 +432,7 @@ int main(int argc, char **argv) {
     fill(&decoder, &script);
     decoder.set_adapter = NULL;
     json = NULL;
-    CHECK(sn_distill(model, &params, &json, NULL, &err) == SN_STATUS_OK);
+    CHECK(sn_distill(model, &params, NULL, &json, NULL, &err) == SN_STATUS_OK);
     CHECK(json != NULL && script.adapters == 0 && heard == before);
     sn_string_free(json);
 

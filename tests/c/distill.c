@@ -26,6 +26,7 @@ int main(int argc, char **argv) {
     sn_model *model = NULL;
     sn_error *err = NULL;
     sn_distill_params params;
+    sn_report report;
     struct watch watch;
     char *json = NULL;
     size_t len = 0;
@@ -51,8 +52,11 @@ int main(int argc, char **argv) {
     params.progress_user_data = &watch;
     params.cancel = watch.cancel;
 
-    CHECK(sn_distill(model, &params, &json, &len, &err) == SN_STATUS_CANCELLED);
-    CHECK(sn_error_code(err) == SN_STATUS_CANCELLED && json == NULL && len == 0);
+    memset(&report, 0, sizeof report);
+    report.struct_size = sizeof report;
+    report.questions = 7;
+    CHECK(sn_distill(model, &params, &report, &json, &len, &err) == SN_STATUS_CANCELLED);
+    CHECK(sn_error_code(err) == SN_STATUS_CANCELLED && report.questions == 7 && json == NULL && len == 0);
     CHECK(watch.seen[SN_STAGE_CURATE] > 0 && watch.seen[SN_STAGE_TRAIN] == 0);
     sn_error_free(err);
     err = NULL;
@@ -60,12 +64,16 @@ int main(int argc, char **argv) {
 
     watch.cancel = NULL;
     params.cancel = NULL;
-    if (sn_distill(model, &params, &json, &len, &err) != SN_STATUS_OK) {
+    if (sn_distill(model, &params, &report, &json, &len, &err) != SN_STATUS_OK) {
         fprintf(stderr, "%s\n", sn_error_message(err, NULL));
         return 1;
     }
     CHECK(json != NULL && strlen(json) == len && strstr(json, "\"adapter\"") != NULL);
     CHECK(watch.seen[SN_STAGE_TRAIN] > 0 && watch.seen[SN_STAGE_EVALUATE] > 0 && watch.other == 0);
+    CHECK(report.struct_size == sizeof report && report.questions > 0 && report.kept <= report.questions);
+    CHECK(report.n > 0 && report.system1_accuracy >= 0 && report.distilled_accuracy <= 1);
+    CHECK(report.system2_tokens >= report.system1_tokens && report.mcnemar_p > 0 && report.mcnemar_p <= 1);
+    CHECK(report.worthwhile == 0 || report.worthwhile == 1);
     sn_string_free(json);
     sn_model_free(model);
 

@@ -12,19 +12,19 @@ static sn_questions *questions;
 static sn_run *run;
 
 static int32_t distill(const void *params, sn_error **err) {
-    return sn_distill(model, params, NULL, NULL, err);
+    return sn_distill(model, params, NULL, NULL, NULL, err);
 }
 static int32_t curate(const void *params, sn_error **err) {
-    return sn_run_curate(run, params, NULL, NULL, err);
+    return sn_run_curate(run, params, NULL, NULL, NULL, err);
 }
-static int32_t judge(const void *params, sn_error **err) {
-    return sn_run_judge(run, NULL, params, NULL, NULL, err);
+static int32_t decide(const void *params, sn_error **err) {
+    return sn_run_decide(run, NULL, params, NULL, NULL, NULL, err);
 }
 static int32_t evaluate(const void *params, sn_error **err) {
-    return sn_run_evaluate(run, questions, params, NULL, NULL, err);
+    return sn_run_evaluate(run, questions, params, NULL, NULL, NULL, err);
 }
 static int32_t train(const void *params, sn_error **err) {
-    return sn_run_train(run, params, NULL, NULL, err);
+    return sn_run_train(run, params, NULL, NULL, NULL, err);
 }
 static int32_t answer(const void *params, sn_error **err) {
     sn_answerer *answerer = NULL;
@@ -187,7 +187,7 @@ static void distillation_is_refused_as_its_stages_are(const char *path, const ch
 int main(int argc, char **argv) {
     const struct params all[] = {
         {"sn_distill_params_init", FIRST(distill, cancel), distill, SN_STATUS_INVALID_ARGUMENT, "params.task"},
-        {"sn_evaluate_params_init", FIRST(evaluate, decoder), judge, SN_STATUS_RUN, "sn_run_curate()"},
+        {"sn_evaluate_params_init", FIRST(evaluate, decoder), decide, SN_STATUS_RUN, "sn_run_curate()"},
         {"sn_evaluate_params_init", FIRST(evaluate, decoder), evaluate, SN_STATUS_RUN, "sn_run_train()"},
         {"sn_train_params_init", FIRST(train, decoder), train, SN_STATUS_RUN, "sn_run_curate()"},
         {"sn_answer_params_init", FIRST(answer, decoder), answer, SN_STATUS_INPUT, "task:"},

@@ -56,6 +56,7 @@ static void null_is_harmless(const sn_model *model, const sn_task *task, const s
     sn_run *run = no_run;
     char *json = no_json;
     size_t len = 7;
+    int32_t worthwhile = 7;
     sn_run_free(NULL);
     sn_curate_params_init(NULL, sizeof(sn_curate_params));
     sn_train_params_init(NULL, sizeof(sn_train_params));
@@ -72,23 +73,24 @@ static void null_is_harmless(const sn_model *model, const sn_task *task, const s
     REFUSES(sn_run_open("\xff", 1, NULL, 0, &run, &err), "UTF-8");
     REFUSES(sn_run_open("x", 1, "\xff", 1, &run, &err), "\"model_path\" is not UTF-8");
     REFUSES(sn_run_open("x", 1, NULL, 0, NULL, &err), "\"out\" is NULL");
-    REFUSES(sn_run_curate(NULL, NULL, &json, &len, &err), "\"run\" is NULL");
-    REFUSES(sn_run_judge(NULL, NULL, NULL, &json, &len, &err), "\"run\" is NULL");
-    REFUSES(sn_run_train(NULL, NULL, &json, &len, &err), "\"run\" is NULL");
-    REFUSES(sn_run_evaluate(NULL, questions, NULL, &json, &len, &err), "\"run\" is NULL");
+    REFUSES(sn_run_curate(NULL, NULL, NULL, &json, &len, &err), "\"run\" is NULL");
+    REFUSES(sn_run_decide(NULL, NULL, NULL, &worthwhile, &json, &len, &err), "\"run\" is NULL");
+    REFUSES(sn_run_train(NULL, NULL, NULL, &json, &len, &err), "\"run\" is NULL");
+    REFUSES(sn_run_evaluate(NULL, questions, NULL, NULL, &json, &len, &err), "\"run\" is NULL");
     REFUSES(sn_run_report(NULL, &json, &len, &err), "\"run\" is NULL");
-    CHECK(run == no_run && json == no_json && len == 7);
+    CHECK(run == no_run && json == no_json && len == 7 && worthwhile == 7);
 }
 
 static void stages_out_of_order_say_which_comes_first(sn_run *run, const sn_questions *eval) {
     char *json = no_json;
     size_t len = 7;
+    int32_t worthwhile = 7;
     CHECK(sn_run_adapter_path(run, NULL) == NULL);
-    FAILS(sn_run_judge(run, NULL, NULL, &json, &len, &err), SN_STATUS_RUN, "sn_run_curate()");
-    FAILS(sn_run_train(run, NULL, &json, &len, &err), SN_STATUS_RUN, "sn_run_curate()");
-    FAILS(sn_run_evaluate(run, eval, NULL, &json, &len, &err), SN_STATUS_RUN, "sn_run_train()");
-    REFUSES(sn_run_evaluate(run, NULL, NULL, &json, &len, &err), "\"eval\" is NULL");
-    CHECK(json == no_json && len == 7);
+    FAILS(sn_run_decide(run, NULL, NULL, &worthwhile, &json, &len, &err), SN_STATUS_RUN, "sn_run_curate()");
+    FAILS(sn_run_train(run, NULL, NULL, &json, &len, &err), SN_STATUS_RUN, "sn_run_curate()");
+    FAILS(sn_run_evaluate(run, eval, NULL, NULL, &json, &len, &err), SN_STATUS_RUN, "sn_run_train()");
+    REFUSES(sn_run_evaluate(run, NULL, NULL, NULL, &json, &len, &err), "\"eval\" is NULL");
+    CHECK(json == no_json && len == 7 && worthwhile == 7);
     WORKS(sn_run_report(run, &json, &len, &err));
     CHECK(has(json, len, "\"model\"") && strstr(json, "\"curation\"") == NULL);
     sn_string_free(json);
@@ -97,8 +99,9 @@ static void stages_out_of_order_say_which_comes_first(sn_run *run, const sn_ques
 static void curate(sn_run *run) {
     struct watch watch;
     sn_curate_params params;
+    sn_curation curation;
     sn_cancel *cancel = sn_cancel_new();
-    char *json = no_json, kept[32];
+    char *json = no_json;
     size_t len = 0;
     int first;
 
@@ -114,53 +117,60 @@ static void curate(sn_run *run) {
     params.verdict_user_data = &watch;
     params.cancel = cancel;
     sn_cancel_request(cancel);
-    FAILS(sn_run_curate(run, &params, &json, &len, &err), SN_STATUS_CANCELLED, "kept");
-    CHECK(json == no_json && watch.verdicts == 0);
+    memset(&curation, 0, sizeof curation);
+    REFUSES(sn_run_curate(run, &params, &curation, &json, &len, &err), "struct_size");
+    curation.struct_size = sizeof curation;
+    FAILS(sn_run_curate(run, &params, &curation, &json, &len, &err), SN_STATUS_CANCELLED, "kept");
+    CHECK(json == no_json && watch.verdicts == 0 && curation.questions == 0);
     sn_cancel_free(cancel);
 
     params.cancel = NULL;
-    WORKS(sn_run_curate(run, &params, &json, &len, &err));
+    WORKS(sn_run_curate(run, &params, &curation, &json, &len, &err));
     first = watch.kept;
     CHECK(watch.verdicts == QUESTIONS && watch.progress > 0 && first > 0);
-    sprintf(kept, "\"kept\": %d,", first);
-    CHECK(has(json, len, kept));
+    CHECK(curation.struct_size == sizeof curation && curation.questions == QUESTIONS);
+    CHECK(curation.kept == (uint64_t)first && curation.samples >= QUESTIONS && curation.seconds > 0);
+    CHECK(curation.precision >= 0 && curation.precision <= 1 && curation.generated_tokens > 0);
+    CHECK(has(json, len, "\"kept\""));
     sn_string_free(json);
 
     /* Again: nothing is sampled, the verdicts are told once more. */
-    WORKS(sn_run_curate(run, &params, NULL, NULL, &err));
+    WORKS(sn_run_curate(run, &params, NULL, NULL, NULL, &err));
     CHECK(watch.verdicts == 2 * QUESTIONS && watch.kept == 2 * first);
 }
 
-static void judge(sn_run *run, const sn_questions *train, const sn_questions *eval) {
+static void decide(sn_run *run, const sn_questions *train, const sn_questions *eval) {
     struct watch watch;
     sn_evaluate_params params;
     char *json = NULL;
     size_t len = 0;
+    int32_t worthwhile = 7;
 
     memset(&watch, 0, sizeof watch);
     sn_evaluate_params_init(&params, sizeof params);
     params.least_kept = 1000;
-    WORKS(sn_run_judge(run, NULL, &params, &json, &len, &err));
-    CHECK(has(json, len, "\"distill\": false") && has(json, len, "\"reasons\"") && has(json, len, "1000"));
+    WORKS(sn_run_decide(run, NULL, &params, &worthwhile, &json, &len, &err));
+    CHECK(worthwhile == 0 && has(json, len, "\"reasons\"") && has(json, len, "1000"));
     sn_string_free(json);
     params.least_kept = 1;
     params.least_share = -1;
-    WORKS(sn_run_judge(run, NULL, &params, &json, &len, &err));
-    CHECK(has(json, len, "\"distill\": true"));
+    WORKS(sn_run_decide(run, NULL, &params, &worthwhile, &json, &len, &err));
+    CHECK(worthwhile == 1 && has(json, len, "\"why\""));
     sn_string_free(json);
-    FAILS(sn_run_judge(run, train, &params, &json, &len, &err), SN_STATUS_INPUT, "held-out questions must");
+    FAILS(sn_run_decide(run, train, &params, &worthwhile, &json, &len, &err), SN_STATUS_INPUT, "held-out questions must");
     params.verdict = on_verdict;
     params.verdict_user_data = &watch;
-    WORKS(sn_run_judge(run, eval, &params, &json, NULL, &err));
-    CHECK(strstr(json, "\"distill\"") != NULL && watch.held_out == (int)sn_questions_count(eval));
+    WORKS(sn_run_decide(run, eval, &params, &worthwhile, &json, NULL, &err));
+    CHECK(strstr(json, "\"why\"") != NULL && watch.held_out == (int)sn_questions_count(eval));
     CHECK(watch.verdicts == 0);
     sn_string_free(json);
-    WORKS(sn_run_judge(run, NULL, NULL, NULL, NULL, &err));
+    WORKS(sn_run_decide(run, NULL, NULL, NULL, NULL, NULL, &err));
 }
 
 static void train(sn_run *run) {
     struct watch watch;
     sn_train_params params;
+    sn_training training;
     char *json = NULL;
     size_t len = 0;
     const char *path;
@@ -182,33 +192,40 @@ static void train(sn_run *run) {
     params.progress_user_data = &watch;
     params.step = on_step;
     params.step_user_data = &watch;
-    WORKS(sn_run_train(run, &params, &json, &len, &err));
+    training.struct_size = sizeof training;
+    WORKS(sn_run_train(run, &params, &training, &json, &len, &err));
+    CHECK(training.examples > 0 && training.steps == (uint64_t)watch.steps && training.loss_last > 0);
     CHECK(has(json, len, "\"loss_first\"") && watch.steps > 0 && watch.progress > watch.steps);
     sn_string_free(json);
     path = sn_run_adapter_path(run, &len);
     CHECK(path != NULL && strlen(path) == len && strstr(path, "adapter.gguf") != NULL);
     /* Again: it is there already. */
     len = (size_t)watch.steps;
-    WORKS(sn_run_train(run, &params, NULL, NULL, &err));
+    WORKS(sn_run_train(run, &params, NULL, NULL, NULL, &err));
     CHECK(watch.steps == (int)len);
 }
 
 static void evaluate(sn_run *run, const sn_questions *eval) {
     sn_evaluate_params params;
+    sn_evaluation evaluation;
     char *json = NULL;
     size_t len = 0;
     sn_questions *none = sn_questions_new();
-    WORKS(sn_run_evaluate(run, eval, NULL, &json, &len, &err));
+    evaluation.struct_size = sizeof evaluation;
+    WORKS(sn_run_evaluate(run, eval, NULL, &evaluation, &json, &len, &err));
+    CHECK(evaluation.n == sn_questions_count(eval) && evaluation.against_gold);
+    CHECK(evaluation.system1_accuracy >= 0 && evaluation.system2_accuracy <= 1);
+    CHECK(evaluation.distilled_tokens > 0 && evaluation.mcnemar_p > 0 && evaluation.mcnemar_p <= 1);
     CHECK(has(json, len, "\"distilled\""));
     sn_string_free(json);
     sn_evaluate_params_init(&params, sizeof params);
     params.adapter = sn_run_adapter_path(run, NULL);
-    WORKS(sn_run_evaluate(run, eval, &params, NULL, NULL, &err));
+    WORKS(sn_run_evaluate(run, eval, &params, NULL, NULL, NULL, &err));
     params.adapter = "no-such.gguf";
-    FAILS(sn_run_evaluate(run, eval, &params, &json, &len, &err), SN_STATUS_IO, "no-such.gguf");
+    FAILS(sn_run_evaluate(run, eval, &params, NULL, &json, &len, &err), SN_STATUS_IO, "no-such.gguf");
     params.adapter = "\xff";
-    REFUSES(sn_run_evaluate(run, eval, &params, &json, &len, &err), "params.adapter");
-    FAILS(sn_run_evaluate(run, none, NULL, &json, &len, &err), SN_STATUS_INPUT, "no question");
+    REFUSES(sn_run_evaluate(run, eval, &params, NULL, &json, &len, &err), "params.adapter");
+    FAILS(sn_run_evaluate(run, none, NULL, NULL, &json, &len, &err), SN_STATUS_INPUT, "no question");
     sn_questions_free(none);
 }
 
@@ -250,7 +267,7 @@ int main(int argc, char **argv) {
     WORKS(sn_run_create(model, task, questions, argv[2], Z, 1, &run, &err));
     stages_out_of_order_say_which_comes_first(run, eval);
     curate(run);
-    judge(run, questions, eval);
+    decide(run, questions, eval);
     train(run);
     evaluate(run, eval);
     a_run_is_opened_again(argv[1], argv[2], model, task, questions, run);

@@ -83,7 +83,7 @@ static void *curate(void *user_data) {
         params.samples = 1000;
         params.no_stop_settled = params.no_stop_threshold = 1;
     }
-    work->status = sn_run_curate(work->run, &params, NULL, NULL, NULL);
+    work->status = sn_run_curate(work->run, &params, NULL, NULL, NULL, NULL);
     work->ended = now();
     return NULL;
 }
@@ -98,7 +98,7 @@ static void *train(void *user_data) {
     params.step = on_step;
     params.step_user_data = work;
     params.cancel = work->cancel;
-    work->status = sn_run_train(work->run, &params, NULL, NULL, NULL);
+    work->status = sn_run_train(work->run, &params, NULL, NULL, NULL, NULL);
     work->ended = now();
     return NULL;
 }
