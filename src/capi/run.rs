@@ -253,7 +253,7 @@ pub unsafe extern "C" fn sn_run_decide(
             unsafe { give_json(&decision, json, json_len) }?;
             if !worthwhile.is_null() {
                 // SAFETY: not NULL, so writable, by the header's rules.
-                unsafe { worthwhile.write(decision.distilll.into()) }
+                unsafe { worthwhile.write(decision.distill.into()) }
             }
             Ok(())
         })
