@@ -35,7 +35,8 @@
  *   of figures that a call fills has its `struct_size` set to its `sizeof` before. Either may be one
  *   of an older or a newer header. Enums are passed as int32_t, and checked; a call may return values
  *   that a newer version added.
- * - Messages are one line and name what to change: "rank" is the field or the argument of that name.
+ * - Messages are one line and name what to change: `params.rank` is that field of the params, a
+ *   name alone an argument.
  * - A bug in the library is SN_STATUS_INTERNAL, not the end of the process; the handle in use then
  *   refuses further calls.
  * - Everything here is there since version 0.1, unless it says otherwise.
