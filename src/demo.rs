@@ -8,7 +8,7 @@ use crate::fs::write_atomically;
 use crate::report::Report;
 use crate::task::Task;
 use crate::train::TrainOptions;
-use crate::{Cancel, Error, Progress, Result};
+use crate::{Context, Error, Result};
 
 /// A llama-architecture GGUF of about a megabyte that follows a coin through several flips by
 /// reasoning, and guesses when asked directly. `fixtures/README.md` says how it was made.
@@ -19,7 +19,7 @@ const EVAL_QUESTIONS: usize = 200;
 
 /// Distils the embedded model on coin-flip questions in `out`, resuming what is there. Nobody named
 /// in a held-out question is named in a training question.
-pub fn demo(out: &Path, progress: &dyn Progress, cancel: &Cancel) -> Result<Report> {
+pub fn demo(out: &Path, cx: &mut Context) -> Result<Report> {
     std::fs::create_dir_all(out).map_err(Error::io("create", out))?;
     let model = out.join("coin-flip-tiny-q8_0.gguf");
     write_atomically(&model, |f| f.write_all(MODEL)).map_err(Error::io("write", &model))?;
@@ -33,7 +33,7 @@ pub fn demo(out: &Path, progress: &dyn Progress, cancel: &Cancel) -> Result<Repo
     let eval = generate("coin-flip", EVAL_QUESTIONS, 2, Split::Test)?;
     // A model this small learns at a rate that would wreck a large one.
     let train = TrainOptions { lr: 2e-3, epochs: 16, patience: 4, ..TrainOptions::default() };
-    let report = distill(&setup, &eval, &Options { train, ..Options::default() }, progress, cancel)?;
+    let report = distill(&setup, &eval, &Options { train, ..Options::default() }, cx)?;
     let path = out.join("report.json");
     let json = serde_json::to_vec_pretty(&report).map_err(|e| Error::Internal(e.to_string()))?;
     write_atomically(&path, |f| f.write_all(&json)).map_err(Error::io("write", &path))?;

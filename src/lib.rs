@@ -7,14 +7,14 @@
 //! it, the model answers directly ("System 1").
 //!
 //! [`distill::distill`] is the whole pipeline in one call, [`distill::Run`] its stages one by one,
-//! [`answer::answer`] one question answered with the result. The rooms below them stand alone:
+//! [`answer::Answerer`] answers questions with the result. The rooms below them stand alone:
 //! [`task`] and [`vote`] are pure, [`engine`] completes text, [`train`] trains.
 //!
 //! ```no_run
 //! use secondnature::distill::{Options, Setup, distill};
 //! use secondnature::datasets::{Split, generate};
 //! use secondnature::task::Task;
-//! use secondnature::{Cancel, Silent};
+//! use secondnature::Context;
 //!
 //! # fn main() -> secondnature::Result<()> {
 //! let setup = Setup {
@@ -25,7 +25,7 @@
 //!     seed: 1,
 //! };
 //! let held_out = generate("biased-capitals", 80, 2, Split::Test)?;
-//! let report = distill(&setup, &held_out, &Options::default(), &Silent, &Cancel::new())?;
+//! let report = distill(&setup, &held_out, &Options::default(), &mut Context::new())?;
 //! println!("{}", secondnature::report::table(&report));
 //! # Ok(())
 //! # }
@@ -66,6 +66,7 @@ pub mod train;
 pub mod vote;
 
 pub use cancel::Cancel;
+pub use distill::Context;
 pub use error::{Error, Hint, Location, Naming, Reason, Result};
 pub use model::ModelFile;
 pub use progress::{Progress, Silent, Stage, TrainStep, Update};

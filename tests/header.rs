@@ -43,18 +43,8 @@ const SOURCES: [&str; 24] = [
 ];
 
 /// Files that declare nothing in the header.
-const INTERNAL: [&str; 10] = [
-    "callbacks",
-    "catch",
-    "entry",
-    "failure",
-    "handle",
-    "naming",
-    "output",
-    "panic_tests",
-    "params",
-    "text",
-];
+const INTERNAL: [&str; 10] =
+    ["callbacks", "catch", "entry", "failure", "handle", "naming", "output", "panic_tests", "params", "text"];
 
 /// The functions before which a part of the header begins, and what it is about.
 const PARTS: [(&str, &str); 3] = [

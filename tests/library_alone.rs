@@ -68,10 +68,12 @@ fn a_rust_program_of_the_library_alone_distills_and_holds_no_c_symbol() {
     questions("train.jsonl", 64, secondnature::datasets::Split::Train);
     questions("eval.jsonl", 8, secondnature::datasets::Split::Test);
     let fixture = Path::new(ROOT).join("fixtures/coin-flip-tiny-q8_0.gguf");
-    let output = run(Command::new(&program)
-        .current_dir(&dir)
-        .arg(fixture)
-        .args(["coin-flip", "train.jsonl", "eval.jsonl", "run"]));
+    let output = run(Command::new(&program).current_dir(&dir).arg(fixture).args([
+        "coin-flip",
+        "train.jsonl",
+        "eval.jsonl",
+        "run",
+    ]));
     let said = String::from_utf8(output.stdout).unwrap();
     assert!(said.contains("distilled") && said.contains(" by "), "{said}");
     assert!(dir.path().join("run/adapter.gguf").exists());

@@ -3,10 +3,10 @@
 use std::path::Path;
 use std::time::Instant;
 
+use secondnature::Context;
 use secondnature::distill::{CurateOptions, Run, Setup};
 use secondnature::engine::{Request, Scripted};
 use secondnature::task::{Question, Task};
-use secondnature::{Cancel, Silent};
 
 const MANY: usize = 10_000;
 
@@ -34,12 +34,11 @@ fn curate(n: usize) -> (f64, usize) {
         out: dir.path().join("run"),
         seed: 5,
     };
-    let mut run = Run::create(&setup, &Cancel::new()).unwrap();
+    let mut run = Run::create(&setup, &mut Context::new()).unwrap();
     let reasoning = format!("{}\nAnswer: yes", "word ".repeat(100));
     let mut engine = Scripted::new(|_: &Request| reasoning.clone());
     let (begin, before) = (Instant::now(), resident());
-    let curation =
-        run.curate_with(|| Ok(&mut engine), &CurateOptions::default(), &Silent, &Cancel::new()).unwrap();
+    let curation = run.curate(&CurateOptions::default(), &mut Context::new().engine(&mut engine)).unwrap();
     let (seconds, grown) = (begin.elapsed().as_secs_f64(), resident().saturating_sub(before));
     assert_eq!((curation.questions, curation.kept, curation.samples), (n, n, 4 * n));
     let written = std::fs::metadata(dir.path().join("run/samples.jsonl")).unwrap().len() as usize;

@@ -1,20 +1,20 @@
-//! One question: answered directly when the distilled model is sure, by reasoning when it is not.
+//! Answers to single questions: direct where the distilled model is sure, reasoned where it is not.
 
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use crate::curate::{self, CurationPlan, Observer, Outcome, Sample};
-use crate::distill::EngineOptions;
-use crate::distill::base::{Base, Guest};
-use crate::engine::{Engine, Weights};
+use crate::distill::engine_cache::{EngineCache, check_callers_engine};
+use crate::distill::{Context, EngineOptions};
+use crate::engine::Weights;
 use crate::evaluate::ask_directly;
 use crate::gguf::Gguf;
 use crate::model::fallback_threshold;
 use crate::model::spec::Spec;
 use crate::task::{Question, Task};
 use crate::vote::Verdict;
-use crate::{Cancel, Error, Result, Silent};
+use crate::{Error, Result};
 
 /// Which way a question was answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,7 +28,7 @@ pub enum Route {
 
 /// An answer and how it came about.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Answered {
+pub struct RoutedAnswer {
     /// The answer, or none where neither way held one.
     pub answer: Option<String>,
     /// In 0..=1: the model's probability of a direct answer; the share of votes of a reasoned one.
@@ -44,7 +44,7 @@ pub const DEFAULT_THRESHOLD: f64 = 0.9;
 
 /// What to answer with.
 #[derive(Debug, Clone, Copy)]
-pub struct Answerer<'a> {
+pub struct AnswerOptions<'a> {
     /// The base model, a GGUF file.
     pub model: &'a Path,
     /// Its adapter; the base model alone without.
@@ -60,106 +60,11 @@ pub struct Answerer<'a> {
     pub seed: u64,
 }
 
-impl Answerer<'_> {
-    /// Loads the model once, to answer many questions.
-    ///
-    /// # Errors
-    /// Where no task is named and the adapter carries none; those of loading.
-    pub fn load(&self) -> Result<Session> {
-        let mut session = self.session(None)?;
-        let Session { base, manner, .. } = &mut session;
-        base.engine(self.adapter, &manner.engine, &Silent)?;
-        Ok(session)
-    }
-
-    /// The same on an engine of the caller's, which has no adapter applied. Where it cannot apply
-    /// any, direct answers are those of an engine loaded for them.
-    ///
-    /// # Errors
-    /// Where no task is named and the adapter carries none; [`Error::Input`] for an engine that does
-    /// not belong to the model.
-    pub fn load_with(&self, mut engine: Box<dyn Engine>) -> Result<Session> {
-        Guest::of(&mut *engine, self.model)?;
-        self.session(Some(engine))
-    }
-
-    /// Answers one question; [`Session::answer`] without keeping the model.
-    pub fn answer(&self, question: &Question, cancel: &Cancel) -> Result<Answered> {
-        self.load()?.answer(question, cancel)
-    }
-
-    /// Answers one question by an engine of the caller's, as [`Answerer::load_with`] has it.
-    pub fn answer_with(
-        &self,
-        engine: &mut dyn Engine,
-        question: &Question,
-        cancel: &Cancel,
-    ) -> Result<Answered> {
-        let mut guest = Guest::of(engine, self.model)?;
-        let Session { mut base, manner, .. } = self.session(None)?;
-        manner.answer(&mut base, &mut guest, question, cancel)
-    }
-
-    fn session(&self, guest: Option<Box<dyn Engine>>) -> Result<Session> {
-        let adapter = self.adapter.map(Gguf::open).transpose()?;
-        let task = match (self.task, adapter.as_ref().and_then(|a| a.str("secondnature.task.json"))) {
-            (Some(task), _) => task.clone(),
-            (None, Some(json)) => Task::from_json(json, "the adapter's task")?,
-            (None, None) => {
-                return Err(Error::field("task", "is missing, and no adapter names its task; name one"));
-            }
-        };
-        let calibrated = adapter.as_ref().and_then(fallback_threshold);
-        Spec::of(&Gguf::open(self.model)?)?; // Or llama.cpp might assert on it.
-        // A few sequences at a time do not earn back what unpacking the weights takes.
-        let weights = if self.engine.weights == Weights::Auto { Weights::AsIs } else { self.engine.weights };
-        let manner = Manner {
-            // One answer is wanted, and no label: it need not survive perturbations.
-            task: Task { perturbations: Vec::new(), ..task },
-            threshold: self.threshold.or(calibrated).unwrap_or(DEFAULT_THRESHOLD),
-            adapter: self.adapter.map(Path::to_path_buf),
-            engine: EngineOptions { weights, ..self.engine },
-            seed: self.seed,
-        };
-        Ok(Session { base: Base::new(self.model.to_path_buf()), guest, manner })
-    }
-}
-
-/// A loaded model that answers one question after another.
+/// A model, and its adapter, that answers one question after another.
 ///
 /// Threads: one caller at a time.
-pub struct Session {
-    base: Base,
-    guest: Option<Box<dyn Engine>>,
-    manner: Manner,
-}
-
-impl Session {
-    /// Answers `question`, falling back to reasoning on the base model where the direct answer's
-    /// probability is under the threshold. The same question gets the same answer every time.
-    ///
-    /// # Errors
-    /// Those of sampling; [`Error::Model`] where the adapter does not fit the model;
-    /// [`Error::Cancelled`]. After any of them the next question can be asked.
-    pub fn answer(&mut self, question: &Question, cancel: &Cancel) -> Result<Answered> {
-        let Session { base, guest, manner } = self;
-        let mut guest = match guest {
-            Some(engine) => Guest::of(&mut **engine, base.path())?,
-            None => Guest::none(),
-        };
-        manner.answer(base, &mut guest, question, cancel)
-    }
-}
-
-impl std::fmt::Debug for Session {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Session").field("manner", &self.manner).finish()
-    }
-}
-
-/// How a session answers.
-#[derive(Debug)]
-struct Manner {
+pub struct Answerer {
+    base: EngineCache,
     task: Task,
     threshold: f64,
     adapter: Option<PathBuf>,
@@ -167,50 +72,92 @@ struct Manner {
     seed: u64,
 }
 
-impl Manner {
-    fn answer(
-        &self,
-        base: &mut Base,
-        guest: &mut Guest,
-        question: &Question,
-        cancel: &Cancel,
-    ) -> Result<Answered> {
+impl Answerer {
+    /// Reads the model's and the adapter's files, and loads the model unless `cx` has a caller's engine.
+    ///
+    /// # Errors
+    /// [`Error::Input`] where no task is named and the adapter carries none, and for a caller's engine
+    /// that does not belong to the model; those of loading.
+    pub fn load(options: &AnswerOptions, cx: &mut Context) -> Result<Answerer> {
+        let adapter = options.adapter.map(Gguf::open).transpose()?;
+        let task = match (options.task, adapter.as_ref().and_then(|a| a.str("secondnature.task.json"))) {
+            (Some(task), _) => task.clone(),
+            (None, Some(json)) => Task::from_json(json, "the adapter's task")?,
+            (None, None) => {
+                return Err(Error::field("task", "is missing, and no adapter names its task; name one"));
+            }
+        };
+        let calibrated = adapter.as_ref().and_then(fallback_threshold);
+        let gguf = Gguf::open(options.model)?;
+        Spec::of(&gguf)?; // llama.cpp would abort the process on some files that this refuses.
+        check_callers_engine(cx, &gguf)?;
+        // With a few sequences at a time, expanding the weights costs more than it saves.
+        let weights = match options.engine.weights {
+            Weights::Auto => Weights::AsIs,
+            weights => weights,
+        };
+        let mut answerer = Answerer {
+            base: EngineCache::new(gguf),
+            // One answer is wanted, not a label: it need not survive perturbations.
+            task: Task { perturbations: Vec::new(), ..task },
+            threshold: options.threshold.or(calibrated).unwrap_or(DEFAULT_THRESHOLD),
+            adapter: options.adapter.map(Path::to_path_buf),
+            engine: EngineOptions { weights, ..options.engine },
+            seed: options.seed,
+        };
+        if cx.callers_engine().is_none() {
+            answerer.base.engine(cx, answerer.adapter.as_deref(), &answerer.engine)?;
+        }
+        Ok(answerer)
+    }
+
+    /// Answers `question`, falling back to reasoning on the base model where the direct answer's
+    /// probability is under the threshold. The same question gets the same answer every time.
+    ///
+    /// Where a caller's engine cannot apply adapters, direct answers come from the library's own engine.
+    ///
+    /// # Errors
+    /// Those of sampling; [`Error::Model`] where the adapter does not fit the model;
+    /// [`Error::Cancelled`]. After any of them the next question can be asked.
+    pub fn answer(&mut self, question: &Question, cx: &mut Context) -> Result<RoutedAnswer> {
+        let Answerer { base, task, threshold, adapter, engine, seed } = self;
+        check_callers_engine(cx, base.gguf())?;
+        let cancel = cx.cancel.clone();
         let questions = std::slice::from_ref(question);
-        let engine = base.engine_or(guest, self.adapter.as_deref(), &self.engine, &Silent)?;
-        let direct = ask_directly(engine, &self.task, questions, self.seed, cancel)?.answers.remove(0);
-        if let Some(a) = &direct.answer
-            && f64::from(direct.probability) >= self.threshold
+        let with_adapter = base.engine(cx, adapter.as_deref(), engine)?;
+        let direct = ask_directly(with_adapter, task, questions, *seed, &cancel)?.answers.remove(0);
+        if let Some(answer) = &direct.answer
+            && f64::from(direct.probability) >= *threshold
         {
-            return Ok(Answered {
-                answer: Some(self.task.answer.target(a)),
+            return Ok(RoutedAnswer {
+                answer: Some(task.answer.target(answer)),
                 confidence: direct.probability.into(),
                 route: Route::Direct,
                 tokens: direct.generated_tokens,
             });
         }
-        let plan = CurationPlan {
-            task: &self.task,
-            questions,
-            seed: self.seed,
-            stop_at_answer: true,
-            verifier: None,
-        };
+        let plan = CurationPlan { task, questions, seed: *seed, stop_at_answer: true, verifier: None };
         let earlier: [Result<Sample>; 0] = [];
-        let outcomes = curate::curate(
-            || base.engine_or(guest, None, &self.engine, &Silent),
-            &plan,
-            earlier,
-            &mut Unobserved,
-            cancel,
-        )?;
+        let outcomes =
+            curate::curate(|| base.engine(cx, None, engine), &plan, earlier, &mut Unobserved, &cancel)?;
         let outcome @ Outcome { verdict, .. } = &outcomes[0];
-        let slow = outcome.own_tokens();
-        Ok(Answered {
-            answer: verdict.answer.as_ref().map(|a| self.task.answer.target(a)),
+        Ok(RoutedAnswer {
+            answer: verdict.answer.as_ref().map(|answer| task.answer.target(answer)),
             confidence: verdict.agreement.into(),
             route: Route::Reasoned,
-            tokens: direct.generated_tokens + slow,
+            tokens: direct.generated_tokens + outcome.own_tokens(),
         })
+    }
+}
+
+impl std::fmt::Debug for Answerer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Answerer")
+            .field("base", &self.base)
+            .field("task", &self.task.name)
+            .field("threshold", &self.threshold)
+            .field("adapter", &self.adapter)
+            .finish_non_exhaustive()
     }
 }
 

@@ -5,7 +5,7 @@ use std::mem::{offset_of, size_of};
 
 use super::cancel::{self, sn_cancel};
 use super::catch::catch;
-use super::decoder::{self, sn_decoder};
+use super::decoder::{self, Table, context, sn_decoder};
 use super::entry::entry;
 use super::error::sn_error;
 use super::failure::Failure;
@@ -16,8 +16,10 @@ use super::sampling::Sampling;
 use super::status::sn_status;
 use super::task::sn_task;
 use super::text::{Text, lend, optional_text, text};
-use crate::answer::{Answered, Answerer, Route, Session};
+use crate::answer::{AnswerOptions, Answerer, Route, RoutedAnswer};
+use crate::engine::{Host, Scheduler};
 use crate::task::Question;
+use crate::{Cancel, Silent};
 
 /// Which way a question was answered.
 #[repr(i32)]
@@ -117,14 +119,20 @@ pub unsafe extern "C" fn sn_answer_params_init(params: *mut sn_answer_params, st
 ///
 /// Ownership: the caller's; free it with sn_answerer_free(). Threads: a `sn_answerer *` may be used by
 /// one thread at a time; a call while another is running is SN_STATUS_INVALID_ARGUMENT.
-pub struct sn_answerer(Exclusive<Session>);
+pub struct sn_answerer(Exclusive<Kept>);
+
+struct Kept {
+    answerer: Answerer,
+    /// The host's engine, where it gave one.
+    engine: Option<Scheduler<Host<Table>>>,
+}
 
 /// An answer and how it came about.
 ///
 /// Ownership: the caller's; free it with sn_answer_free(). Threads: a `const sn_answer *` may be used
 /// from any number of threads.
 pub struct sn_answer {
-    answered: Answered,
+    answered: RoutedAnswer,
     text: Option<Text>,
 }
 
@@ -155,7 +163,7 @@ pub unsafe extern "C" fn sn_answerer_new(
         };
         let out = place("out", out)?;
         params::zero("params.reserved", params.reserved)?;
-        let answerer = Answerer {
+        let options = AnswerOptions {
             model: &model.model.path,
             adapter: adapter.map(str::as_ref),
             task: task.map(|task| &task.task),
@@ -165,13 +173,10 @@ pub unsafe extern "C" fn sn_answerer_new(
         };
         model.poison.guard(|| {
             // SAFETY: by the header's rules.
-            let engine = unsafe { decoder::engine("params.decoder", params.decoder, answerer.model) }?;
-            let session = match engine {
-                Some(engine) => answerer.load_with(Box::new(engine))?,
-                None => answerer.load()?,
-            };
+            let mut engine = unsafe { decoder::engine("params.decoder", params.decoder, options.model) }?;
+            let answerer = Answerer::load(&options, &mut context(&mut engine, &Silent, &Cancel::new()))?;
             // SAFETY: not NULL, so writable, by the header's rules.
-            unsafe { hand_out(out, sn_answerer(Exclusive::new(session))) };
+            unsafe { hand_out(out, sn_answerer(Exclusive::new(Kept { answerer, engine }))) };
             Ok(())
         })
     })
@@ -202,8 +207,9 @@ pub unsafe extern "C" fn sn_answerer_ask(
             (required("answerer", answerer)?, text("question", question, len)?, cancel::of(cancel))
         };
         let out = place("out", out)?;
-        answerer.0.change("answerer", |session| {
-            let answered = session.answer(&Question::new("question", question, Vec::new()), &cancel)?;
+        answerer.0.change("answerer", |Kept { answerer, engine }| {
+            let question = Question::new("question", question, Vec::new());
+            let answered = answerer.answer(&question, &mut context(engine, &Silent, &cancel))?;
             let text = answered.answer.as_deref().map(Text::new);
             // SAFETY: not NULL, so writable, by the header's rules.
             unsafe { hand_out(out, sn_answer { answered, text }) };

@@ -9,6 +9,7 @@ use super::failure::Failure;
 use super::params::{self, Params};
 use super::text::{NUL_TERMINATED, optional_text};
 use crate::engine::{Host, HostCalls, HostFacts, HostResult, Row, Scheduler, SeqId, Token};
+use crate::{Cancel, Context, Progress};
 
 /// One row of a batch to decode. Later versions do not change it.
 #[repr(C)]
@@ -186,6 +187,19 @@ pub(super) struct Table {
     set_adapter: Option<unsafe extern "C" fn(*mut c_void, *const c_char, usize) -> i32>,
     /// Kept between calls.
     rows: Vec<sn_row>,
+}
+
+/// What the library works with in a call: the host's engine where there is one.
+pub(super) fn context<'a>(
+    engine: &'a mut Option<Scheduler<Host<Table>>>,
+    progress: &'a dyn Progress,
+    cancel: &Cancel,
+) -> Context<'a> {
+    let cx = Context::new().progress(progress).cancel(cancel);
+    match engine {
+        Some(engine) => cx.engine(engine),
+        None => cx,
+    }
 }
 
 /// An engine over the host's decoder, called `name` in messages; `None` for NULL. Copies the struct

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use super::callbacks::{Callbacks, Reporter};
 use super::cancel::{self, sn_cancel};
 use super::catch::catch;
-use super::decoder::{self, sn_decoder};
+use super::decoder::{self, context, sn_decoder};
 use super::entry::entry;
 use super::error::sn_error;
 use super::evaluate::gate;
@@ -25,7 +25,7 @@ use super::text::{NUL_TERMINATED, optional_text, text};
 use super::train_step::sn_train_step_fn;
 use super::verdict::sn_verdict_fn;
 use super::verifier::{sn_verifier_fn, verifier};
-use crate::distill::{Options, Setup, distill, distill_with};
+use crate::distill::{Options, Setup, distill};
 use crate::task::{Task, read_questions};
 use crate::train::TrainOptions;
 
@@ -258,11 +258,8 @@ pub unsafe extern "C" fn sn_distill(
             let host = Reporter::new(params.callbacks());
             let options = params.options()?;
             // SAFETY: by the header's rules.
-            let engine = unsafe { decoder::engine("params.decoder", params.decoder, &setup.model) }?;
-            let found = match engine {
-                Some(mut engine) => distill_with(&mut engine, &setup, &eval, &options, &host, &cancel)?,
-                None => distill(&setup, &eval, &options, &host, &cancel)?,
-            };
+            let mut engine = unsafe { decoder::engine("params.decoder", params.decoder, &setup.model) }?;
+            let found = distill(&setup, &eval, &options, &mut context(&mut engine, &host, &cancel))?;
             // SAFETY: by the header's rules.
             unsafe { give_json(&found, report_json, report_json_len) }?;
             if let Some(out) = out {

@@ -9,7 +9,7 @@ use super::callbacks::Reporter;
 use super::cancel;
 use super::catch::catch;
 use super::curate::sn_curate_params;
-use super::decoder;
+use super::decoder::{self, context};
 use super::entry::entry;
 use super::error::sn_error;
 use super::evaluate::sn_evaluate_params;
@@ -26,7 +26,7 @@ use super::task::sn_task;
 use super::text::{Text, lend, optional_text, text};
 use super::train::sn_train_params;
 use super::verifier::verifier;
-use crate::Cancel;
+use crate::Context;
 use crate::distill::{Run, Setup, finished_adapter};
 
 /// A run directory and its stages. Each keeps what it finishes, so that the same call resumes it
@@ -117,7 +117,7 @@ pub unsafe extern "C" fn sn_run_create(
                 out: out_dir.into(),
                 seed,
             };
-            let run = Run::create(&setup, &Cancel::new())?;
+            let run = Run::create(&setup, &mut Context::new())?;
             // SAFETY: not NULL, so writable, by the header's rules.
             unsafe { hand_out(out, sn_run::new(run)) };
             Ok(())
@@ -147,7 +147,7 @@ pub unsafe extern "C" fn sn_run_open(
             (text("out_dir", out_dir, len)?, optional_text("model_path", model_path, model_path_len)?)
         };
         let out = place("out", out)?;
-        let run = Run::open(out_dir.as_ref(), model.map(str::as_ref), &Cancel::new())?;
+        let run = Run::open(out_dir.as_ref(), model.map(str::as_ref), &mut Context::new())?;
         // SAFETY: not NULL, so writable, by the header's rules.
         unsafe { hand_out(out, sn_run::new(run)) };
         Ok(())
@@ -193,11 +193,8 @@ pub unsafe extern "C" fn sn_run_curate(
         handle.run.change("run", |run| {
             run.verifier = verifier(params.verifier, params.verifier_user_data);
             // SAFETY: by the header's rules.
-            let engine = unsafe { decoder::engine("params.decoder", params.decoder, run.model()) }?;
-            let found = match engine {
-                Some(mut engine) => run.curate_with(|| Ok(&mut engine), &options, &host, &cancel)?,
-                None => run.curate(&options, &host, &cancel)?,
-            };
+            let mut engine = unsafe { decoder::engine("params.decoder", params.decoder, run.model()) }?;
+            let found = run.curate(&options, &mut context(&mut engine, &host, &cancel))?;
             // SAFETY: by the header's rules.
             unsafe { give(&found, out, json, json_len) }
         })
@@ -244,11 +241,9 @@ pub unsafe extern "C" fn sn_run_decide(
         handle.run.change("run", |run| {
             run.verifier = verifier(params.verifier, params.verifier_user_data);
             // SAFETY: by the header's rules.
-            let engine = unsafe { decoder::engine("params.decoder", params.decoder, run.model()) }?;
-            let decision = match engine {
-                Some(mut engine) => run.judge_with(&mut engine, eval.as_slice(), &gate, &options, &host, &cancel)?,
-                None => run.judge(eval.as_slice(), &gate, &options, &host, &cancel)?,
-            };
+            let mut engine = unsafe { decoder::engine("params.decoder", params.decoder, run.model()) }?;
+            let mut cx = context(&mut engine, &host, &cancel);
+            let decision = run.decide(eval.as_slice(), &gate, &options, &mut cx)?;
             // SAFETY: by the header's rules.
             unsafe { give_json(&decision, json, json_len) }?;
             if !worthwhile.is_null() {
@@ -299,11 +294,8 @@ pub unsafe extern "C" fn sn_run_train(
         let host = Reporter::new(params.callbacks());
         handle.run.change("run", |run| {
             // SAFETY: by the header's rules.
-            let engine = unsafe { decoder::engine("params.decoder", params.decoder, run.model()) }?;
-            let found = match engine {
-                Some(mut engine) => run.train_with(&mut engine, &options, &mixture, &host, &cancel)?,
-                None => run.train(&options, &mixture, &host, &cancel)?,
-            };
+            let mut engine = unsafe { decoder::engine("params.decoder", params.decoder, run.model()) }?;
+            let found = run.train(&options, &mixture, &mut context(&mut engine, &host, &cancel))?;
             // SAFETY: by the header's rules.
             unsafe { give(&found, out, json, json_len) }
         })
@@ -350,11 +342,9 @@ pub unsafe extern "C" fn sn_run_evaluate(
         handle.run.change("run", |run| {
             run.verifier = verifier(params.verifier, params.verifier_user_data);
             // SAFETY: by the header's rules.
-            let engine = unsafe { decoder::engine("params.decoder", params.decoder, run.model()) }?;
-            let found = match engine {
-                Some(mut engine) => run.evaluate_with(&mut engine, eval.as_slice(), adapter, &options, &host, &cancel)?,
-                None => run.evaluate(eval.as_slice(), adapter, &options, &host, &cancel)?,
-            };
+            let mut engine = unsafe { decoder::engine("params.decoder", params.decoder, run.model()) }?;
+            let mut cx = context(&mut engine, &host, &cancel);
+            let found = run.evaluate(eval.as_slice(), adapter, &options, &mut cx)?;
             // SAFETY: by the header's rules.
             unsafe { give(&found, out, json, json_len) }
         })

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use secondnature::answer::{Answered, Answerer, DEFAULT_THRESHOLD, Route};
+use secondnature::answer::{AnswerOptions, Answerer, DEFAULT_THRESHOLD, Route, RoutedAnswer};
 use secondnature::task::{Question, Task};
-use secondnature::{Error, Result};
+use secondnature::{Error, Result, Silent};
 
 use super::knobs::Sampling;
 use super::{Context, output};
@@ -42,7 +42,7 @@ impl Answer {
     pub fn run(&self, context: &Context) -> Result<()> {
         let task = self.task.as_deref().map(Task::load).transpose()?;
         let question = Question::new("question", &self.question, Vec::new());
-        let answerer = Answerer {
+        let options = AnswerOptions {
             model: &self.model,
             adapter: self.adapter.as_deref(),
             task: task.as_ref(),
@@ -50,7 +50,8 @@ impl Answer {
             engine: self.sampling.engine(),
             seed: 0,
         };
-        let answered = answerer.answer(&question, &context.cancel)?;
+        let mut cx = context.work(&Silent);
+        let answered = Answerer::load(&options, &mut cx)?.answer(&question, &mut cx)?;
         if self.json {
             return output::print_json(&answered);
         }
@@ -70,7 +71,7 @@ fn threshold_help() -> String {
     )
 }
 
-fn how(answered: &Answered) -> String {
+fn how(answered: &RoutedAnswer) -> String {
     let route = match answered.route {
         Route::Direct => "direct",
         Route::Reasoned => "reasoned",

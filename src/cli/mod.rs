@@ -64,6 +64,13 @@ struct Context {
     cancel: secondnature::Cancel,
 }
 
+impl Context {
+    /// What the library works with: its own engine, `progress`, and Ctrl-C.
+    fn work<'a>(&self, progress: &'a dyn secondnature::Progress) -> secondnature::Context<'a> {
+        secondnature::Context::new().progress(progress).cancel(&self.cancel)
+    }
+}
+
 /// Runs the program and says how it went, as an exit code: 0, 1 for a failure, 2 for arguments
 /// that make no sense, 130 when stopped by Ctrl-C.
 pub fn main() -> ExitCode {

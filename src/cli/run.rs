@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use secondnature::Result;
 use secondnature::distill::{Options, Run, Setup, distill};
 use secondnature::task::{Task, read_questions};
+use secondnature::{Result, Silent};
 
 use super::Context;
 use super::knobs::{Gating, Mixing, Sampling, Training, Voting};
@@ -26,7 +26,7 @@ pub struct Demo {
 impl Demo {
     pub fn run(&self, context: &Context) -> Result<()> {
         let progress = progress::new(context.quiet);
-        let report = secondnature::demo::demo(&self.out, &*progress, &context.cancel)?;
+        let report = secondnature::demo::demo(&self.out, &mut context.work(&*progress))?;
         drop(progress);
         print_report(&report, self.json)
     }
@@ -111,7 +111,7 @@ impl Distill {
         };
         let progress = progress::new(context.quiet);
         let setup = self.about.setup()?;
-        let report = distill(&setup, &eval, &options, &*progress, &context.cancel)?;
+        let report = distill(&setup, &eval, &options, &mut context.work(&*progress))?;
         drop(progress);
         print_report(&report, self.json)
     }
@@ -135,10 +135,10 @@ pub struct Curate {
 
 impl Curate {
     pub fn run(&self, context: &Context) -> Result<()> {
-        let mut run = Run::create(&self.about.setup()?, &context.cancel)?;
+        let mut run = Run::create(&self.about.setup()?, &mut context.work(&Silent))?;
         let options = self.voting.options(self.sampling.engine());
         let progress = progress::new(context.quiet);
-        let curation = run.curate(&options, &*progress, &context.cancel)?;
+        let curation = run.curate(&options, &mut context.work(&*progress))?;
         drop(progress);
         if self.json { output::print_json(&curation) } else { print_report(&run.write_report()?, false) }
     }
@@ -157,7 +157,7 @@ struct Existing {
 
 impl Existing {
     fn open(&self, context: &Context) -> Result<Run> {
-        Run::open(&self.out, self.model.as_deref(), &context.cancel)
+        Run::open(&self.out, self.model.as_deref(), &mut context.work(&Silent))
     }
 }
 
@@ -187,7 +187,7 @@ impl Train {
         let options = self.training.options(self.seed, self.threads)?;
         let mut run = self.run.open(context)?;
         let progress = progress::new(context.quiet);
-        let training = run.train(&options, &self.mixture.read()?, &*progress, &context.cancel)?;
+        let training = run.train(&options, &self.mixture.read()?, &mut context.work(&*progress))?;
         drop(progress);
         if self.json { output::print_json(&training) } else { print_report(&run.write_report()?, false) }
     }
@@ -221,7 +221,7 @@ impl Evaluate {
         let options = self.voting.options(self.sampling.engine());
         let progress = progress::new(context.quiet);
         let evaluation =
-            run.evaluate(&questions, self.adapter.as_deref(), &options, &*progress, &context.cancel)?;
+            run.evaluate(&questions, self.adapter.as_deref(), &options, &mut context.work(&*progress))?;
         drop(progress);
         if self.json { output::print_json(&evaluation) } else { print_report(&run.write_report()?, false) }
     }

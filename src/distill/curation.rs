@@ -2,69 +2,42 @@
 
 use std::time::Instant;
 
-use super::base::Guest;
-use super::{CurateOptions, EarlyStops, Run};
+use super::engine_cache::EngineCache;
+use super::{Context, CurateOptions, Run};
 use crate::curate::{self, CurationPlan, JournalEntry, Observer, Outcome, Sample, SelectionRecord, Verifier};
 use crate::curate::{Curation, Stops};
-use crate::engine::{Engine, Finish};
+use crate::engine::Finish;
 use crate::evaluate::Decision;
 use crate::evaluate::{self, Gate};
 use crate::run::{Journal, RunDir};
 use crate::task::{Question, Select, Task};
 use crate::vote::{StopReason, Verdict};
-use crate::{Cancel, Error, Hint, Progress, Result, Stage, Update};
+use crate::{Error, Hint, Progress, Result, Stage, Update};
 
 impl Run {
     /// Samples every training question until its vote is settled. Writes `samples.jsonl`,
     /// `verdicts.jsonl` and `curation.json`; `selections.jsonl` where the vote is a universal one.
-    pub fn curate(
-        &mut self,
-        options: &CurateOptions,
-        progress: &dyn Progress,
-        cancel: &Cancel,
-    ) -> Result<Curation> {
-        self.curate_on(&mut Guest::none(), options, progress, cancel)
-    }
-
-    /// The same by the caller's own engine, which is asked for only where samples are missing.
-    pub fn curate_with<'e, E: Engine + ?Sized + 'e>(
-        &mut self,
-        engine: impl FnOnce() -> Result<&'e mut E>,
-        options: &CurateOptions,
-        progress: &dyn Progress,
-        cancel: &Cancel,
-    ) -> Result<Curation> {
+    ///
+    /// The engine is only used, and the library's own only loaded, where samples are missing.
+    pub fn curate(&mut self, options: &CurateOptions, cx: &mut Context) -> Result<Curation> {
+        self.check_callers_engine(cx)?;
         let task = self.task_with(options)?;
         self.agree_on_verifier()?;
-        let verifier = self.verifier.as_deref();
-        let sampling = Sampling::of_training(&task, &self.questions, self.manifest.seed, verifier);
-        sampling.curate(&self.dir, engine, options.stops, progress, cancel)
-    }
-
-    /// As [`Run::curate`], by `guest` where there is one.
-    pub(super) fn curate_on(
-        &mut self,
-        guest: &mut Guest,
-        options: &CurateOptions,
-        progress: &dyn Progress,
-        cancel: &Cancel,
-    ) -> Result<Curation> {
-        let task = self.task_with(options)?;
-        self.agree_on_verifier()?;
-        let base = &mut self.base;
-        let verifier = self.verifier.as_deref();
-        let sampling = Sampling::of_training(&task, &self.questions, self.manifest.seed, verifier);
-        sampling.curate(
-            &self.dir,
-            || base.engine_or(guest, None, &options.engine, progress),
-            options.stops,
-            progress,
-            cancel,
-        )
+        let job = CurationJob {
+            stage: Stage::Curate,
+            journal: "samples.jsonl",
+            selections: "selections.jsonl",
+            seconds: "samples.seconds",
+            task: &task,
+            questions: &self.questions,
+            seed: self.manifest.seed,
+            verifier: self.verifier.as_deref(),
+        };
+        job.curate(&self.dir, &mut self.base, options, cx)
     }
 
     /// Whether the labels are worth training on.
-    pub(super) fn judge_labels(&self, gate: &Gate) -> Result<Decision> {
+    pub(super) fn decide_by_labels(&self, gate: &Gate) -> Result<Decision> {
         let curation: Curation = self.dir.saved("curation.json")?.unwrap_or_default();
         Ok(evaluate::labels_are_worth_it(gate, &self.task, &curation, &self.verdicts()?))
     }
@@ -86,7 +59,7 @@ impl Run {
 }
 
 /// What is sampled, and where its journal and its seconds are kept.
-pub(super) struct Sampling<'a> {
+pub(super) struct CurationJob<'a> {
     pub stage: Stage,
     pub journal: &'a str,
     pub selections: &'a str,
@@ -97,36 +70,16 @@ pub(super) struct Sampling<'a> {
     pub verifier: Option<&'a dyn Verifier>,
 }
 
-impl Sampling<'_> {
-    /// The training questions of a run.
-    fn of_training<'a>(
-        task: &'a Task,
-        questions: &'a [Question],
-        seed: u64,
-        verifier: Option<&'a dyn Verifier>,
-    ) -> Sampling<'a> {
-        Sampling {
-            stage: Stage::Curate,
-            journal: "samples.jsonl",
-            selections: "selections.jsonl",
-            seconds: "samples.seconds",
-            task,
-            questions,
-            seed,
-            verifier,
-        }
-    }
-
+impl CurationJob<'_> {
     /// Samples them, and writes their verdicts and figures.
-    fn curate<'e, E: Engine + ?Sized + 'e>(
+    fn curate(
         &self,
         dir: &RunDir,
-        engine: impl FnOnce() -> Result<&'e mut E>,
-        stops: EarlyStops,
-        progress: &dyn Progress,
-        cancel: &Cancel,
+        base: &mut EngineCache,
+        options: &CurateOptions,
+        cx: &mut Context,
     ) -> Result<Curation> {
-        let (outcomes, seconds) = self.run(dir, engine, stops, progress, cancel)?;
+        let (outcomes, seconds) = self.run(dir, base, options, cx)?;
         let verdicts: Vec<&Verdict> = outcomes.iter().map(|o| &o.verdict).collect();
         dir.save_lines("verdicts.jsonl", &verdicts)?;
 
@@ -173,14 +126,14 @@ impl Sampling<'_> {
 
     /// Samples what the journal does not hold yet. Returns the outcomes, and the seconds spent on
     /// them over all invocations.
-    pub fn run<'e, E: Engine + ?Sized + 'e>(
+    pub fn run(
         &self,
         dir: &RunDir,
-        engine: impl FnOnce() -> Result<&'e mut E>,
-        stops: EarlyStops,
-        progress: &dyn Progress,
-        cancel: &Cancel,
+        base: &mut EngineCache,
+        options: &CurateOptions,
+        cx: &mut Context,
     ) -> Result<(Vec<Outcome>, f64)> {
+        let (progress, cancel) = (cx.progress, cx.cancel.clone());
         let (journal, samples) = Journal::<Sample>::open(dir.file(self.journal))?;
         let (mut selections, mut selected) = (None, None);
         if self.task.vote.select == Select::Universal {
@@ -195,7 +148,7 @@ impl Sampling<'_> {
             task: self.task,
             questions: self.questions,
             seed: self.seed,
-            stop_at_answer: stops.answer,
+            stop_at_answer: options.stops.answer,
             verifier: self.verifier,
         };
         let mut watch = Watch {
@@ -210,7 +163,8 @@ impl Sampling<'_> {
             first: None,
         };
         let begin = Instant::now();
-        let result = curate::curate(engine, &plan, earlier, &mut watch, cancel);
+        let result =
+            curate::curate(|| base.engine(cx, None, &options.engine), &plan, earlier, &mut watch, &cancel);
         watch.sync()?;
         let seconds = if watch.appended() == 0 {
             before

@@ -2,95 +2,40 @@
 
 use std::path::Path;
 
-use super::base::Guest;
-use super::curation::Sampling;
-use super::{CurateOptions, Run};
-use crate::engine::Engine;
+use super::curation::CurationJob;
+use super::{Context, CurateOptions, Run};
 use crate::evaluate::{self, DirectAnswers, Gate, Reasoned};
 use crate::evaluate::{Decision, Evaluation};
 use crate::fs::sha256;
 use crate::gguf::Gguf;
 use crate::task::{Question, Task};
-use crate::{Cancel, Error, Hint, Progress, Result, Stage, Update};
+use crate::{Error, Hint, Result, Stage, Update};
 
 impl Run {
     /// System 1 and System 2 on held-out questions, before training; kept for [`Run::evaluate`].
-    pub fn compare_systems(
+    pub(super) fn compare_systems(
         &mut self,
         eval: &[Question],
         gate: &Gate,
         options: &CurateOptions,
-        progress: &dyn Progress,
-        cancel: &Cancel,
-    ) -> Result<Decision> {
-        self.compare_systems_on(&mut Guest::none(), eval, gate, options, progress, cancel)
-    }
-
-    /// The same by the caller's own engine, which has no adapter applied.
-    pub fn compare_systems_with(
-        &mut self,
-        engine: &mut dyn Engine,
-        eval: &[Question],
-        gate: &Gate,
-        options: &CurateOptions,
-        progress: &dyn Progress,
-        cancel: &Cancel,
-    ) -> Result<Decision> {
-        let mut guest = Guest::of(engine, self.base.path())?;
-        self.compare_systems_on(&mut guest, eval, gate, options, progress, cancel)
-    }
-
-    pub(super) fn compare_systems_on(
-        &mut self,
-        guest: &mut Guest,
-        eval: &[Question],
-        gate: &Gate,
-        options: &CurateOptions,
-        progress: &dyn Progress,
-        cancel: &Cancel,
+        cx: &mut Context,
     ) -> Result<Decision> {
         let task = self.task_with(options)?;
-        let (one, two) = self.base_answers(guest, eval, &task, options, progress, cancel)?;
+        let (one, two) = self.base_answers(eval, &task, options, cx)?;
         Ok(evaluate::worth_trying(gate, &task, eval, &one, &two))
     }
 
     /// Measures System 1, System 2 and the distilled model on held-out questions. Writes
-    /// `evaluation.json`. `adapter` is the run's own, or another one of the same model.
+    /// `evaluation.json`. `adapter` is the run's own, or another one of the same model. Where a
+    /// caller's engine cannot apply adapters, the distilled model is measured on the library's own.
     pub fn evaluate(
         &mut self,
         eval: &[Question],
         adapter: Option<&Path>,
         options: &CurateOptions,
-        progress: &dyn Progress,
-        cancel: &Cancel,
+        cx: &mut Context,
     ) -> Result<Evaluation> {
-        self.evaluate_on(&mut Guest::none(), eval, adapter, options, progress, cancel)
-    }
-
-    /// The same by the caller's own engine, which has no adapter applied. Where it cannot apply any,
-    /// the distilled model is measured on an engine of the run's own.
-    pub fn evaluate_with(
-        &mut self,
-        engine: &mut dyn Engine,
-        eval: &[Question],
-        adapter: Option<&Path>,
-        options: &CurateOptions,
-        progress: &dyn Progress,
-        cancel: &Cancel,
-    ) -> Result<Evaluation> {
-        let mut guest = Guest::of(engine, self.base.path())?;
-        self.evaluate_on(&mut guest, eval, adapter, options, progress, cancel)
-    }
-
-    pub(super) fn evaluate_on(
-        &mut self,
-        guest: &mut Guest,
-        eval: &[Question],
-        adapter: Option<&Path>,
-        options: &CurateOptions,
-        progress: &dyn Progress,
-        cancel: &Cancel,
-    ) -> Result<Evaluation> {
+        self.check_callers_engine(cx)?;
         if eval.is_empty() {
             return Err(Error::input("questions", "there is no question; expected at least one"));
         }
@@ -101,11 +46,12 @@ impl Run {
         }
         let adapter = adapter.unwrap_or(&own);
         let gguf = Gguf::open(adapter)?;
-        let (one, two) = self.base_answers(guest, eval, &task, options, progress, cancel)?;
-        let engine = self.base.engine_or(guest, Some(adapter), &options.engine, progress)?;
+        let (one, two) = self.base_answers(eval, &task, options, cx)?;
+        let (progress, cancel) = (cx.progress, cx.cancel.clone());
+        let engine = self.base.engine(cx, Some(adapter), &options.engine)?;
         progress.update(&Update { stage: Stage::Evaluate, done: 0, total: 0, note: "distilled".into() });
-        let mut distilled = evaluate::ask_directly(engine, &task, eval, self.manifest.seed, cancel)?;
-        distilled.perturbed = evaluate::ask_perturbed(engine, &task, eval, self.manifest.seed, cancel)?;
+        let mut distilled = evaluate::ask_directly(engine, &task, eval, self.manifest.seed, &cancel)?;
+        distilled.perturbed = evaluate::ask_perturbed(engine, &task, eval, self.manifest.seed, &cancel)?;
         self.dir.save("evaluation/distilled.json", &distilled)?;
         let threshold = crate::model::fallback_threshold(&gguf);
         let evaluation = evaluate::evaluate(&task, eval, &one, &two, &distilled, threshold);
@@ -119,23 +65,22 @@ impl Run {
     /// questions are the same.
     fn base_answers(
         &mut self,
-        guest: &mut Guest,
         eval: &[Question],
         task: &Task,
         options: &CurateOptions,
-        progress: &dyn Progress,
-        cancel: &Cancel,
+        cx: &mut Context,
     ) -> Result<(DirectAnswers, Reasoned)> {
         self.agree_on_verifier()?;
         self.keep_answers_of(eval, task)?;
         let one = match self.dir.saved("evaluation/system1.json")? {
             Some(one) => one,
             None => {
-                let engine = self.base.engine_or(guest, None, &options.engine, progress)?;
+                let (progress, cancel) = (cx.progress, cx.cancel.clone());
+                let engine = self.base.engine(cx, None, &options.engine)?;
                 let note = "System 1".into();
                 progress.update(&Update { stage: Stage::Evaluate, done: 0, total: 0, note });
-                let mut one = evaluate::ask_directly(engine, task, eval, self.manifest.seed, cancel)?;
-                one.perturbed = evaluate::ask_perturbed(engine, task, eval, self.manifest.seed, cancel)?;
+                let mut one = evaluate::ask_directly(engine, task, eval, self.manifest.seed, &cancel)?;
+                one.perturbed = evaluate::ask_perturbed(engine, task, eval, self.manifest.seed, &cancel)?;
                 self.dir.save("evaluation/system1.json", &one)?;
                 one
             }
@@ -146,8 +91,7 @@ impl Run {
         let mut to_the_end = task.clone();
         to_the_end.vote.threshold = f32::MIN_POSITIVE;
         to_the_end.vote.early_abandon = false;
-        let verifier = self.verifier.clone();
-        let sampling = Sampling {
+        let job = CurationJob {
             stage: Stage::Evaluate,
             journal: "evaluation/system2.jsonl",
             selections: "evaluation/selections.jsonl",
@@ -155,16 +99,9 @@ impl Run {
             task: &to_the_end,
             questions: eval,
             seed: self.manifest.seed,
-            verifier: verifier.as_deref(),
+            verifier: self.verifier.as_deref(),
         };
-        let (base, engine) = (&mut self.base, &options.engine);
-        let (outcomes, seconds) = sampling.run(
-            &self.dir,
-            || base.engine_or(guest, None, engine, progress),
-            options.stops,
-            progress,
-            cancel,
-        )?;
+        let (outcomes, seconds) = job.run(&self.dir, &mut self.base, options, cx)?;
         Ok((one, Reasoned { outcomes, seconds }))
     }
 

@@ -3,8 +3,9 @@
 //! [`Run`] is a run directory with its stages as methods; each stage keeps what it finishes, so that
 //! repeating a stage resumes it. [`distill`] calls them in order.
 
-pub(crate) mod base;
+mod context;
 mod curation;
+pub(crate) mod engine_cache;
 mod evaluation;
 mod examples;
 mod training;
@@ -12,13 +13,14 @@ mod training;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use base::{Base, Guest};
+pub use context::Context;
+use engine_cache::{EngineCache, check_callers_engine};
 pub use examples::read_examples;
 use serde::{Deserialize, Serialize};
 pub use training::Mixture;
 
 use crate::curate::Verifier;
-use crate::engine::{Engine, LlamaOptions, Weights};
+use crate::engine::{LlamaOptions, Weights};
 use crate::evaluate::Decision;
 use crate::evaluate::Gate;
 use crate::fs::{sha256, sha256_files};
@@ -28,7 +30,7 @@ use crate::report::{ModelFacts, Report};
 use crate::run::{Manifest, RunDir, read_manifest};
 use crate::task::{Question, Task, read_questions};
 use crate::train::TrainOptions;
-use crate::{Cancel, Error, Hint, Progress, Result};
+use crate::{Error, Hint, Result};
 
 /// What a run is about.
 #[derive(Debug, Clone)]
@@ -127,7 +129,7 @@ pub struct Options {
 pub struct Run {
     dir: RunDir,
     manifest: Manifest,
-    base: Base,
+    base: EngineCache,
     /// Who checks each sampled answer, in curation and evaluation alike; set before the first sample.
     /// The directory remembers that there is one, not which: a run is resumed with the same one,
     /// and is refused without any. Training needs none.
@@ -144,20 +146,21 @@ impl Run {
     /// # Errors
     /// For an unusable model, before anything is written; [`Error::Run`] where the directory
     /// belongs to another run.
-    pub fn create(setup: &Setup, cancel: &Cancel) -> Result<Run> {
+    pub fn create(setup: &Setup, cx: &mut Context) -> Result<Run> {
         if setup.questions.is_empty() {
             return Err(Error::field("questions", "there is no question; expected at least one"));
         }
-        let gguf = Gguf::open(&setup.model)?;
-        Spec::of(&gguf)?;
         // Absolute, so that later stages find it from whichever directory they are run in.
         let model = std::path::absolute(&setup.model).map_err(Error::io("find", &setup.model))?;
+        let gguf = Gguf::open(&model)?;
+        Spec::of(&gguf)?;
+        check_callers_engine(cx, &gguf)?;
         let task_json = setup.task.to_json();
         let questions: String = setup.questions.iter().map(|q| q.to_json_line() + "\n").collect();
         let manifest = Manifest {
             version: env!("CARGO_PKG_VERSION").into(),
             model: model.display().to_string(),
-            model_sha256: sha256_files(gguf.files(), cancel)?,
+            model_sha256: sha256_files(gguf.files(), &cx.cancel)?,
             task: setup.task.name.clone(),
             task_sha256: sha256(task_json.as_bytes()),
             questions_sha256: sha256(questions.as_bytes()),
@@ -170,19 +173,21 @@ impl Run {
             dir.write(name, text.as_bytes())?;
         }
         let (task, questions) = (setup.task.clone(), setup.questions.clone());
-        let base = Base::new(model);
+        let base = EngineCache::new(gguf);
         Ok(Run { dir, manifest, base, verifier: None, task, questions })
     }
 
     /// Opens an existing run directory. `model` overrides where the model is, if it has moved; its
     /// contents must be the same.
-    pub fn open(out: &Path, model: Option<&Path>, cancel: &Cancel) -> Result<Run> {
+    pub fn open(out: &Path, model: Option<&Path>, cx: &mut Context) -> Result<Run> {
         if !out.join("run.json").exists() {
             return Err(Error::run(out, "is not a run directory (no run.json in it)").hint(Hint::StartRun));
         }
         let manifest = read_manifest(out)?;
         let model = model.map_or_else(|| PathBuf::from(&manifest.model), Path::to_path_buf);
-        let found = sha256_files(Gguf::open(&model)?.files(), cancel)?;
+        let gguf = Gguf::open(&model)?;
+        check_callers_engine(cx, &gguf)?;
+        let found = sha256_files(gguf.files(), &cx.cancel)?;
         if found != manifest.model_sha256 {
             return Err(Error::run(
                 out,
@@ -192,7 +197,7 @@ impl Run {
         let dir = RunDir::open(out, &manifest)?;
         let task = Task::load(&dir.file("task.json").display().to_string())?;
         let questions = read_questions(&dir.file("questions.jsonl"))?;
-        let base = Base::new(model);
+        let base = EngineCache::new(gguf);
         Ok(Run { dir, manifest, base, verifier: None, task, questions })
     }
 
@@ -213,45 +218,18 @@ impl Run {
     /// # Errors
     /// [`Error::Run`] before curation is finished; [`Error::Input`] where a question of `eval` is a
     /// training question.
-    pub fn judge(
+    pub fn decide(
         &mut self,
         eval: &[Question],
         gate: &Gate,
         options: &CurateOptions,
-        progress: &dyn Progress,
-        cancel: &Cancel,
+        cx: &mut Context,
     ) -> Result<Decision> {
-        self.judge_on(&mut Guest::none(), eval, gate, options, progress, cancel)
-    }
-
-    /// The same by the caller's own engine, which has no adapter applied.
-    pub fn judge_with(
-        &mut self,
-        engine: &mut dyn Engine,
-        eval: &[Question],
-        gate: &Gate,
-        options: &CurateOptions,
-        progress: &dyn Progress,
-        cancel: &Cancel,
-    ) -> Result<Decision> {
-        let mut guest = Guest::of(engine, self.base.path())?;
-        self.judge_on(&mut guest, eval, gate, options, progress, cancel)
-    }
-
-    fn judge_on(
-        &mut self,
-        guest: &mut Guest,
-        eval: &[Question],
-        gate: &Gate,
-        options: &CurateOptions,
-        progress: &dyn Progress,
-        cancel: &Cancel,
-    ) -> Result<Decision> {
+        self.check_callers_engine(cx)?;
         refuse_shared_questions(&self.questions, eval)?;
-        let mut decision = self.judge_labels(gate)?;
+        let mut decision = self.decide_by_labels(gate)?;
         if !eval.is_empty() && self.verdicts()?.iter().any(|verdict| verdict.kept) {
-            let systems = self.compare_systems_on(guest, eval, gate, options, progress, cancel)?;
-            decision = decision.and(systems);
+            decision = decision.and(self.compare_systems(eval, gate, options, cx)?);
         }
         self.dir.save("decision.json", &decision)?;
         Ok(decision)
@@ -264,7 +242,7 @@ impl Run {
 
     /// Everything the finished stages found.
     pub fn report(&self) -> Result<Report> {
-        let gguf = Gguf::open(self.base.path())?;
+        let gguf = self.base.gguf();
         let text = |key: &str| gguf.str(key).unwrap_or_default().to_string();
         Ok(Report {
             model: ModelFacts {
@@ -288,6 +266,10 @@ impl Run {
         let report = self.report()?;
         self.dir.save("report.json", &report)?;
         Ok(report)
+    }
+
+    fn check_callers_engine(&self, cx: &Context) -> Result<()> {
+        check_callers_engine(cx, self.base.gguf())
     }
 
     /// Refuses a verifier where the samples so far were taken without, and the reverse; where there
@@ -344,58 +326,24 @@ impl Run {
 ///
 /// # Errors
 /// Those of the stages; [`Error::Refused`] where distilling does not look worthwhile and
-/// `options.force` is not set. Whatever finished is kept, and repeating the call resumes.
-pub fn distill(
-    setup: &Setup,
-    eval: &[Question],
-    options: &Options,
-    progress: &dyn Progress,
-    cancel: &Cancel,
-) -> Result<Report> {
-    distill_on(&mut Guest::none(), setup, eval, options, progress, cancel)
-}
-
-/// The same by the caller's own engine, which has a decoder and no adapter applied. The model is not
-/// loaded a second time to sample and vote; only to compare the written adapter with llama.cpp, and
-/// to measure the distilled model where `engine` cannot apply adapters.
-///
-/// # Errors
-/// Besides those of [`distill`], [`Error::Input`] for an engine that does not belong to the model.
-pub fn distill_with(
-    engine: &mut dyn Engine,
-    setup: &Setup,
-    eval: &[Question],
-    options: &Options,
-    progress: &dyn Progress,
-    cancel: &Cancel,
-) -> Result<Report> {
-    let mut guest = Guest::of(engine, &setup.model)?;
-    distill_on(&mut guest, setup, eval, options, progress, cancel)
-}
-
-fn distill_on(
-    guest: &mut Guest,
-    setup: &Setup,
-    eval: &[Question],
-    options: &Options,
-    progress: &dyn Progress,
-    cancel: &Cancel,
-) -> Result<Report> {
+/// `options.force` is not set; [`Error::Input`] for a caller's engine that does not belong to the
+/// model. Whatever finished is kept, and repeating the call resumes.
+pub fn distill(setup: &Setup, eval: &[Question], options: &Options, cx: &mut Context) -> Result<Report> {
     options.train.check()?;
     options.gate.check()?;
     refuse_shared_questions(&setup.questions, eval)?;
-    let mut run = Run::create(setup, cancel)?;
+    let mut run = Run::create(setup, cx)?;
     run.verifier = options.verifier.clone();
-    let kept = run.curate_on(guest, &options.curate, progress, cancel)?.kept;
-    let decision = run.judge_on(guest, eval, &options.gate, &options.curate, progress, cancel)?;
+    let kept = run.curate(&options.curate, cx)?.kept;
+    let decision = run.decide(eval, &options.gate, &options.curate, cx)?;
     if !decision.distill && (!options.force || kept == 0) {
         run.write_report()?;
         let refused = Error::refused(decision.refusal());
         return Err(if kept == 0 { refused } else { refused.hint(Hint::Force) });
     }
-    run.train_on(guest, &options.train, &options.mixture, progress, cancel)?;
+    run.train(&options.train, &options.mixture, cx)?;
     if !eval.is_empty() {
-        run.evaluate_on(guest, eval, None, &options.curate, progress, cancel)?;
+        run.evaluate(eval, None, &options.curate, cx)?;
     } else {
         let unmeasured = "without held-out questions nothing was measured";
         let why = format!("{}, but {unmeasured}", decision.why);

@@ -11,7 +11,6 @@ use std::time::Duration;
 use rand::{Rng, SeedableRng};
 
 use super::*;
-use crate::Silent;
 use crate::curate::Sample;
 use crate::engine::{ChatTemplate, Decoder, Row, Scheduler, SeqId, Token};
 use crate::run::Journal;
@@ -130,9 +129,9 @@ fn setup(out: &Path, perturbed: bool) -> Setup {
 }
 
 fn curate(out: &Path, perturbed: bool) -> Result<crate::curate::Curation> {
-    let mut run = Run::create(&setup(out, perturbed), &Cancel::new())?;
+    let mut run = Run::create(&setup(out, perturbed), &mut Context::new())?;
     let mut engine = Scheduler::new(Script::new());
-    run.curate_with(|| Ok(&mut engine), &CurateOptions::default(), &Silent, &Cancel::new())
+    run.curate(&CurateOptions::default(), &mut Context::new().engine(&mut engine))
 }
 
 #[test]

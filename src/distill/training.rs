@@ -5,23 +5,21 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::Run;
-use super::base::{Guest, decoder_of};
+use super::engine_cache::decoder_of;
 use super::examples::{Labelled, divide, example, replayed};
+use super::{Context, Run};
 use crate::adapter;
 use crate::adapter::AdapterFacts;
 use crate::curate::Curation;
-use crate::engine::Engine;
 use crate::evaluate;
 use crate::fs::sha256;
-use crate::gguf::Gguf;
 use crate::log::{Level, tell as tell_log};
 use crate::task::Question;
 use crate::train::Training;
 use crate::train::batch::Example;
 use crate::train::model::Model;
 use crate::train::{TrainOptions, layout, train};
-use crate::{Cancel, Error, Progress, Result, Stage, Update};
+use crate::{Error, Result, Stage, Update};
 
 /// Agreement with the pseudo-labels that a direct answer must have to be given without reasoning.
 const FALLBACK_AGREEMENT: f64 = 0.95;
@@ -66,44 +64,17 @@ struct Material {
 impl Run {
     /// Trains the adapter on the kept verdicts, writes `adapter.gguf`, compares it with llama.cpp,
     /// and finds the confidence from which its direct answers can be trusted.
-    pub fn train(
-        &mut self,
-        options: &TrainOptions,
-        mixture: &Mixture,
-        progress: &dyn Progress,
-        cancel: &Cancel,
-    ) -> Result<Training> {
-        self.train_on(&mut Guest::none(), options, mixture, progress, cancel)
-    }
-
-    /// The same with the caller's own engine for everything but the comparison with llama.cpp: it
-    /// tokenizes the examples and, where it can apply the adapter, calibrates. It has none applied.
+    ///
+    /// A caller's engine tokenizes the examples and, where it can apply the adapter, calibrates.
     ///
     /// # Errors
-    /// Besides those of [`Run::train`], [`Error::Unsupported`] for an engine without a decoder.
-    pub fn train_with(
-        &mut self,
-        engine: &mut dyn Engine,
-        options: &TrainOptions,
-        mixture: &Mixture,
-        progress: &dyn Progress,
-        cancel: &Cancel,
-    ) -> Result<Training> {
-        let mut guest = Guest::of(engine, self.base.path())?;
-        self.train_on(&mut guest, options, mixture, progress, cancel)
-    }
-
-    pub(super) fn train_on(
-        &mut self,
-        guest: &mut Guest,
-        options: &TrainOptions,
-        mixture: &Mixture,
-        progress: &dyn Progress,
-        cancel: &Cancel,
-    ) -> Result<Training> {
+    /// [`Error::Run`] before curation is finished; [`Error::Refused`] where no question was kept;
+    /// [`Error::Unsupported`] for a caller's engine without a decoder; those of training.
+    pub fn train(&mut self, options: &TrainOptions, mixture: &Mixture, cx: &mut Context) -> Result<Training> {
+        self.check_callers_engine(cx)?;
         options.check()?;
-        let material = self.material(guest, options, mixture, progress, cancel)?;
-        let model = Model::open(&Gguf::open(self.base.path())?)?;
+        let material = self.material(options, mixture, cx)?;
+        let model = Model::open(self.base.gguf())?;
         let start = match &mixture.start {
             None => None,
             Some(path) => {
@@ -127,6 +98,8 @@ impl Run {
             return Ok(training);
         }
         self.base.release(); // Training wants the memory.
+        cx.remove_adapter()?;
+        let (progress, cancel) = (cx.progress, cx.cancel.clone());
         let folder = self.dir.file("train");
         // Until this one is whole, no adapter here counts as finished.
         let _ = std::fs::remove_file(folder.join("from.json"));
@@ -134,7 +107,7 @@ impl Run {
         std::fs::create_dir_all(&folder).map_err(Error::io("create", &folder))?;
         // To look at, and to measure trainers on.
         self.dir.save_lines("train/examples.jsonl", learn)?;
-        let trained = train(&model, learn, held_out, start, options, &folder, progress, cancel)?;
+        let trained = train(&model, learn, held_out, start, options, &folder, progress, &cancel)?;
 
         let tell = |done, note: String| {
             progress.update(&Update { stage: Stage::Export, done, total: EXPORT_STEPS, note });
@@ -159,7 +132,7 @@ impl Run {
             parity.max_abs_diff, parity.relative_rms, parity.base_relative_rms
         );
         tell(2, note);
-        if let Some(threshold) = self.calibrate(guest, own_held_out, options.threads, progress, cancel)? {
+        if let Some(threshold) = self.calibrate(own_held_out, options.threads, cx)? {
             provenance.push(("fallback.threshold", format!("{threshold:.4}")));
         }
         let bytes = write(&provenance)?;
@@ -180,26 +153,20 @@ impl Run {
     }
 
     /// Gathers what `mixture` and the verdicts give to learn, as tokens.
-    fn material(
-        &mut self,
-        guest: &mut Guest,
-        options: &TrainOptions,
-        mixture: &Mixture,
-        progress: &dyn Progress,
-        cancel: &Cancel,
-    ) -> Result<Material> {
+    fn material(&mut self, options: &TrainOptions, mixture: &Mixture, cx: &mut Context) -> Result<Material> {
+        let (progress, cancel) = (cx.progress, cx.cancel.clone());
         let own = divide(&self.task, &self.questions, &self.verdicts()?, options.held_out)?;
         if own.learn.is_empty() {
             return Err(Error::Refused("no question was kept, so there is nothing to train on".into()));
         }
         let mut parts = vec![(self.task.clone(), own)];
         for dir in &mixture.also {
-            let other = Run::open(dir, Some(self.base.path()), cancel)?;
+            let other = Run::open(dir, Some(self.base.path()), cx)?;
             let theirs = divide(&other.task, &other.questions, &other.verdicts()?, options.held_out)?;
             parts.push((other.task.clone(), theirs));
         }
         let engine = self.base.options(options.threads);
-        let engine = self.base.engine_or(guest, None, &engine, progress)?;
+        let engine = self.base.engine(cx, None, &engine)?;
         let decoder = decoder_of(engine)?;
         let (mut learn, mut held_out) = (Vec::new(), Vec::new());
         for (task, divided) in &parts {
@@ -212,7 +179,7 @@ impl Run {
             let prompts: Vec<&Question> = mixture.replay.iter().take(count).collect();
             let note = format!("{} replayed answers", prompts.len());
             progress.update(&Update { stage: Stage::Train, done: 0, total: 0, note });
-            let replayed = replayed(engine, &prompts, cancel)?;
+            let replayed = replayed(engine, &prompts, &cancel)?;
             learn.extend(replayed.iter().cycle().take(if replayed.is_empty() { 0 } else { count }).cloned());
         }
         let also = parts[1..].iter().map(|(task, _)| task.name.clone()).collect();
@@ -223,21 +190,20 @@ impl Run {
     /// trained on; `None` where there are none.
     fn calibrate(
         &mut self,
-        guest: &mut Guest,
         held_out: &[Labelled],
         threads: Option<u32>,
-        progress: &dyn Progress,
-        cancel: &Cancel,
+        cx: &mut Context,
     ) -> Result<Option<f64>> {
         if held_out.is_empty() {
             return Ok(None);
         }
         let options = self.base.options(threads);
         let adapter = self.dir.file("adapter.gguf");
-        let engine = self.base.engine_or(guest, Some(&adapter), &options, progress)?;
+        let cancel = cx.cancel.clone();
+        let engine = self.base.engine(cx, Some(&adapter), &options)?;
         let (questions, labels): (Vec<_>, Vec<_>) =
             held_out.iter().map(|l| (l.question.clone(), l.answer.clone())).unzip();
-        let direct = evaluate::ask_directly(engine, &self.task, &questions, self.manifest.seed, cancel)?;
+        let direct = evaluate::ask_directly(engine, &self.task, &questions, self.manifest.seed, &cancel)?;
         Ok(evaluate::calibrate(&self.task, &direct, &labels, FALLBACK_AGREEMENT))
     }
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::*;
-use crate::Silent;
+use crate::Cancel;
 use crate::curate::Verifier;
 use crate::engine::{Request, Scripted};
 use crate::task::Answer;
@@ -24,18 +24,17 @@ fn create(out: &Path) -> Run {
         out: out.into(),
         seed: 5,
     };
-    Run::create(&setup, &Cancel::new()).unwrap()
+    Run::create(&setup, &mut Context::new()).unwrap()
 }
 
 fn open(out: &Path) -> Run {
-    Run::open(out, None, &Cancel::new()).unwrap()
+    Run::open(out, None, &mut Context::new()).unwrap()
 }
 
 fn curate(mut run: Run, verifier: bool) -> Result<usize> {
     run.verifier = verifier.then(|| Arc::new(Never) as Arc<dyn Verifier>);
     let mut engine = Scripted::new(|_: &Request| "Answer: yes".into());
-    let options = CurateOptions::default();
-    Ok(run.curate_with(|| Ok(&mut engine), &options, &Silent, &Cancel::new())?.kept)
+    Ok(run.curate(&CurateOptions::default(), &mut Context::new().engine(&mut engine))?.kept)
 }
 
 #[test]
@@ -60,8 +59,9 @@ fn a_held_out_question_is_reasoned_about_under_the_verifier_of_the_run() {
     let dir = tempfile::tempdir().unwrap();
     curate(create(dir.path()), true).unwrap();
     let held_out = [Question::new("e", "is it down?", vec!["no".into()])];
-    let (gate, options, cancel) = (Gate::default(), CurateOptions::default(), Cancel::new());
-    let refusal = open(dir.path()).compare_systems(&held_out, &gate, &options, &Silent, &cancel).unwrap_err();
+    let (gate, options) = (Gate::default(), CurateOptions::default());
+    let refusal =
+        open(dir.path()).compare_systems(&held_out, &gate, &options, &mut Context::new()).unwrap_err();
     assert!(refusal.to_string().contains("begun with a verifier"), "{refusal}");
     assert!(!dir.path().join("evaluation").exists());
 }
@@ -77,7 +77,8 @@ fn a_directory_without_a_sample_takes_any_verifier() {
     let cancel = Cancel::new();
     cancel.cancel();
     let mut engine = Scripted::new(|_: &Request| String::new());
-    let ended = run.curate_with(|| Ok(&mut engine), &CurateOptions::default(), &Silent, &cancel);
+    let ended =
+        run.curate(&CurateOptions::default(), &mut Context::new().engine(&mut engine).cancel(&cancel));
     assert!(matches!(ended, Err(Error::Cancelled)));
     drop(run);
     assert!(read_manifest(dir.path()).unwrap().verifier);

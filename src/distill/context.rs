@@ -1,0 +1,113 @@
+//! What a pipeline call runs with: an engine, a receiver of progress and a cancellation token.
+
+use std::path::{Path, PathBuf};
+
+use crate::engine::Engine;
+use crate::{Cancel, Progress, Result, Silent};
+
+/// Where a pipeline call gets its engine, where it reports progress, and how it is cancelled.
+///
+/// A fresh context uses llama.cpp as this library loads it, reports nothing and is never cancelled. One
+/// context may serve any number of calls, one after the other.
+///
+/// ```no_run
+/// use secondnature::{Cancel, Context, Silent, distill::Run};
+///
+/// # fn main() -> secondnature::Result<()> {
+/// let cancel = Cancel::new();
+/// let mut cx = Context::new().progress(&Silent).cancel(&cancel);
+/// let mut run = Run::open("run".as_ref(), None, &mut cx)?;
+/// run.curate(&Default::default(), &mut cx)?;
+/// # Ok(())
+/// # }
+/// ```
+pub struct Context<'a> {
+    engine: Option<&'a mut dyn Engine>,
+    /// The adapter that is applied to the caller's engine.
+    adapter: Option<PathBuf>,
+    pub(crate) progress: &'a dyn Progress,
+    pub(crate) cancel: Cancel,
+}
+
+impl<'a> Context<'a> {
+    /// The library's own engine, no progress reports, no cancellation.
+    pub fn new() -> Context<'a> {
+        Context { engine: None, adapter: None, progress: &Silent, cancel: Cancel::new() }
+    }
+
+    /// Uses the caller's engine, which must run the model that the call is about and have no adapter
+    /// applied. It has none applied when the context is dropped.
+    ///
+    /// Two things are computed by the library's own llama.cpp all the same: the comparison of a written
+    /// adapter with the trainer, and the distilled model's answers where `engine` cannot apply adapters.
+    ///
+    /// Errors: the call that uses the context returns [`Error::Input`](crate::Error::Input) for an
+    /// engine of another model, as far as its vocabulary shows that.
+    pub fn engine(mut self, engine: &'a mut dyn Engine) -> Context<'a> {
+        self.engine = Some(engine);
+        self
+    }
+
+    /// Reports progress to `progress`.
+    pub fn progress(mut self, progress: &'a dyn Progress) -> Context<'a> {
+        self.progress = progress;
+        self
+    }
+
+    /// Stops when `cancel` is cancelled, with [`Error::Cancelled`](crate::Error::Cancelled).
+    pub fn cancel(mut self, cancel: &Cancel) -> Context<'a> {
+        self.cancel = cancel.clone();
+        self
+    }
+
+    /// The caller's engine, if there is one.
+    pub(crate) fn callers_engine(&self) -> Option<&dyn Engine> {
+        self.engine.as_deref().map(|engine| engine as &dyn Engine)
+    }
+
+    /// The caller's engine with `adapter` applied, or none where the caller has no engine or it cannot
+    /// apply adapters.
+    pub(crate) fn callers_engine_with(&mut self, adapter: Option<&Path>) -> Result<Option<&mut dyn Engine>> {
+        let Some(engine) = self.engine.as_deref_mut() else { return Ok(None) };
+        if adapter.is_some() && !engine.takes_adapters() {
+            return Ok(None);
+        }
+        if self.adapter.as_deref() != adapter {
+            engine.set_adapter(adapter)?;
+            self.adapter = adapter.map(Path::to_path_buf);
+        }
+        Ok(Some(engine))
+    }
+
+    /// Takes the adapter off the caller's engine. Needed before an adapter file is replaced, since the
+    /// engine would keep the old contents under the same path.
+    pub(crate) fn remove_adapter(&mut self) -> Result<()> {
+        match (self.engine.as_deref_mut(), self.adapter.take()) {
+            (Some(engine), Some(_)) => engine.set_adapter(None),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Default for Context<'_> {
+    fn default() -> Self {
+        Context::new()
+    }
+}
+
+impl Drop for Context<'_> {
+    fn drop(&mut self) {
+        // There is no way to report a failure from here; the caller's next use of the engine will fail.
+        let _ = self.remove_adapter();
+    }
+}
+
+impl std::fmt::Debug for Context<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Context")
+            .field("callers_engine", &self.engine.is_some())
+            .field("adapter", &self.adapter)
+            .field("cancel", &self.cancel)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,116 @@
+//! The base model's file and its engine, which stays loaded between stages that can share it.
+
+use std::path::{Path, PathBuf};
+
+use super::{Context, EngineOptions};
+use crate::engine::{Decoder, Engine, Llama, Scheduler, check_vocabulary};
+use crate::gguf::Gguf;
+use crate::{Error, Progress, Result, Stage, Update};
+
+/// The base model: its opened file, and the library's own engine on it once one was needed.
+pub struct EngineCache {
+    gguf: Gguf,
+    /// Options of the stage before.
+    options: EngineOptions,
+    loaded: Option<Loaded>,
+}
+
+struct Loaded {
+    options: EngineOptions,
+    adapter: Option<PathBuf>,
+    engine: Scheduler<Llama>,
+}
+
+impl EngineCache {
+    pub fn new(gguf: Gguf) -> EngineCache {
+        EngineCache { gguf, options: EngineOptions::default(), loaded: None }
+    }
+
+    /// The model's file.
+    pub fn path(&self) -> &Path {
+        self.gguf.path()
+    }
+
+    /// The model's opened file.
+    pub fn gguf(&self) -> &Gguf {
+        &self.gguf
+    }
+
+    /// Options for a stage that has none of its own but its threads: those of the stage before.
+    pub fn options(&self, threads: Option<u32>) -> EngineOptions {
+        EngineOptions { threads: threads.or(self.options.threads), ..self.options }
+    }
+
+    /// The caller's engine where `cx` has one that can apply `adapter`, else the library's own.
+    pub fn engine<'e>(
+        &'e mut self,
+        cx: &'e mut Context,
+        adapter: Option<&Path>,
+        options: &EngineOptions,
+    ) -> Result<&'e mut dyn Engine> {
+        let progress = cx.progress;
+        match cx.callers_engine_with(adapter)? {
+            Some(engine) => Ok(engine),
+            None => Ok(self.own(adapter, options, progress)?),
+        }
+    }
+
+    /// The library's own engine with `adapter` applied, or none; loaded where it is not already.
+    fn own(
+        &mut self,
+        adapter: Option<&Path>,
+        options: &EngineOptions,
+        progress: &dyn Progress,
+    ) -> Result<&mut Scheduler<Llama>> {
+        self.options = *options;
+        let mut loaded = match self.loaded.take() {
+            Some(loaded) if loaded.options == *options => loaded,
+            other => {
+                drop(other); // Before the next one is loaded, so that there are never two.
+                load(self.gguf.path(), options, progress)?
+            }
+        };
+        if loaded.adapter.as_deref() != adapter {
+            loaded.engine.set_adapter(adapter)?;
+            loaded.adapter = adapter.map(Path::to_path_buf);
+        }
+        Ok(&mut self.loaded.insert(loaded).engine)
+    }
+
+    /// Frees the memory of the library's own engine.
+    pub fn release(&mut self) {
+        self.loaded = None;
+    }
+}
+
+/// Refuses a caller's engine that cannot be one of the model in `gguf`, as far as its vocabulary shows.
+pub fn check_callers_engine(cx: &Context, gguf: &Gguf) -> Result<()> {
+    match cx.callers_engine().and_then(|engine| engine.decoder()) {
+        Some(decoder) => check_vocabulary(decoder.vocab_size(), gguf),
+        None => Ok(()),
+    }
+}
+
+/// The decoder of `engine`, for tokens.
+pub fn decoder_of(engine: &dyn Engine) -> Result<&dyn Decoder> {
+    engine.decoder().ok_or_else(|| {
+        Error::Unsupported("the engine has no decoder, so the examples cannot be tokenized".into())
+    })
+}
+
+fn load(path: &Path, options: &EngineOptions, progress: &dyn Progress) -> Result<Loaded> {
+    let report = |done, note| progress.update(&Update { stage: Stage::Load, done, total: done, note });
+    report(0, path.display().to_string());
+    let engine = Scheduler::new(Llama::load(path, &options.llama())?);
+    report(1, engine.decoder().weights_used().to_string());
+    Ok(Loaded { options: *options, adapter: None, engine })
+}
+
+impl std::fmt::Debug for EngineCache {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EngineCache")
+            .field("path", &self.path())
+            .field("loaded", &self.loaded.is_some())
+            .finish_non_exhaustive()
+    }
+}
