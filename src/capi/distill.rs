@@ -193,7 +193,7 @@ impl sn_distill_params {
                 ..defaults
             },
             curate: voting.options(engine),
-            gate: gate(self.least_kept, self.least_share)?,
+            acceptance: gate(self.least_kept, self.least_share)?,
             force: self.force != 0,
             verifier: verifier(self.verifier, self.verifier_user_data),
             ..Options::default()

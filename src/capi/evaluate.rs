@@ -16,7 +16,7 @@ use super::text::{NUL_TERMINATED, optional_text};
 use super::verdict::sn_verdict_fn;
 use super::verifier::sn_verifier_fn;
 use crate::distill::CurateOptions;
-use crate::evaluate::Gate;
+use crate::evaluate::Acceptance;
 
 /// How sn_run_judge() and sn_run_evaluate() sample, vote and measure. Fill it with
 /// sn_evaluate_params_init(), then set what you need; 0 and NULL stand for the defaults. Give both
@@ -128,7 +128,7 @@ impl sn_evaluate_params {
         Ok(path.map(Path::new))
     }
 
-    pub(super) fn gate(&self) -> Result<Gate, Failure> {
+    pub(super) fn gate(&self) -> Result<Acceptance, Failure> {
         gate(self.least_kept, self.least_share)
     }
 
@@ -142,14 +142,14 @@ impl sn_evaluate_params {
 }
 
 /// How many questions must settle, as it stands in a params struct.
-pub(super) fn gate(least_kept: u32, least_share: f64) -> Result<Gate, Failure> {
-    let defaults = Gate::default();
+pub(super) fn gate(least_kept: u32, least_share: f64) -> Result<Acceptance, Failure> {
+    let defaults = Acceptance::default();
     if least_share.is_nan() || least_share > 1.0 {
         return Err(Failure::argument("params.least_share", format!("is {least_share}; at most 1")));
     }
-    Ok(Gate {
-        least_kept: if least_kept == 0 { defaults.least_kept } else { least_kept as usize },
-        least_share: if least_share == 0.0 { defaults.least_share } else { least_share.max(0.0) },
+    Ok(Acceptance {
+        min_kept: if least_kept == 0 { defaults.min_kept } else { least_kept as usize },
+        min_kept_share: if least_share == 0.0 { defaults.min_kept_share } else { least_share.max(0.0) },
     })
 }
 

@@ -1,7 +1,7 @@
 //! How answers are sampled: what several params structs say alike.
 
 use super::failure::Failure;
-use crate::distill::{CurateOptions, EarlyStops, EngineOptions};
+use crate::distill::{CurateOptions, EarlyStopping, EngineOptions};
 use crate::engine::Weights;
 
 /// Which weights batches of sequences are multiplied with.
@@ -65,7 +65,7 @@ impl Voting {
             engine,
             samples: (self.samples != 0).then_some(self.samples as usize),
             threshold: (self.threshold != 0.0).then_some(self.threshold as f32),
-            stops: EarlyStops {
+            early_stopping: EarlyStopping {
                 answer: self.no_stop_answer == 0,
                 settled: self.no_stop_settled == 0,
                 threshold: self.no_stop_threshold == 0,

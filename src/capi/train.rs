@@ -13,7 +13,7 @@ use super::progress::sn_progress_fn;
 use super::sampling::{choose, threads};
 use super::text::{NUL_TERMINATED, optional_text, text};
 use super::train_step::sn_train_step_fn;
-use crate::distill::Mixture;
+use crate::distill::DataMix;
 use crate::model::spec::Module;
 use crate::task::read_questions;
 use crate::train::{Arithmetic, Memory, Precision, Schedule, TrainOptions};
@@ -259,7 +259,7 @@ impl sn_train_params {
 
     /// # Safety
     /// The members point to what the struct's documentation says.
-    pub(super) unsafe fn mixture(&self) -> Result<Mixture, Failure> {
+    pub(super) unsafe fn mixture(&self) -> Result<DataMix, Failure> {
         // SAFETY: by this function's contract.
         let (start, replay) = unsafe {
             (
@@ -274,10 +274,10 @@ impl sn_train_params {
             ));
         }
         let share = if self.replay_share == 0.0 { DEFAULT_REPLAY_SHARE } else { self.replay_share as f32 };
-        Ok(Mixture {
-            start: start.map(Into::into),
+        Ok(DataMix {
+            init_adapter: start.map(Into::into),
             // SAFETY: by this function's contract.
-            also: unsafe { self.also() }?.into_iter().map(Into::into).collect(),
+            extra_runs: unsafe { self.also() }?.into_iter().map(Into::into).collect(),
             replay: replay.map_or(Ok(Vec::new()), |path| read_questions(path.as_ref()))?,
             replay_share: share,
         })
@@ -327,6 +327,6 @@ mod tests {
         assert_eq!(options, TrainOptions::default());
         // SAFETY: as above.
         let mixture = unsafe { sn_train_params::DEFAULT.mixture() }.unwrap();
-        assert_eq!(mixture, Mixture { replay_share: DEFAULT_REPLAY_SHARE, ..Mixture::default() });
+        assert_eq!(mixture, DataMix { replay_share: DEFAULT_REPLAY_SHARE, ..DataMix::default() });
     }
 }

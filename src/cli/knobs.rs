@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use secondnature::distill::{CurateOptions, EarlyStops, EngineOptions, Mixture};
+use secondnature::distill::{CurateOptions, DataMix, EarlyStopping, EngineOptions};
 use secondnature::engine::Weights;
-use secondnature::evaluate::Gate;
+use secondnature::evaluate::Acceptance;
 use secondnature::model::spec::Module;
 use secondnature::task::read_questions;
 use secondnature::train::{Arithmetic, Memory, Precision, Schedule, TrainOptions};
@@ -91,12 +91,12 @@ enum StopArg {
 impl Voting {
     pub fn options(&self, engine: EngineOptions) -> CurateOptions {
         let on = |reason| !self.no_stop.contains(&reason);
-        let stops = EarlyStops {
+        let early_stopping = EarlyStopping {
             answer: on(StopArg::Answer),
             settled: on(StopArg::Settled),
             threshold: on(StopArg::Threshold),
         };
-        CurateOptions { engine, samples: self.samples, threshold: self.threshold, stops }
+        CurateOptions { engine, samples: self.samples, threshold: self.threshold, early_stopping }
     }
 }
 
@@ -105,17 +105,17 @@ impl Voting {
 #[command(next_help_heading = "Gate")]
 pub struct Gating {
     /// Fewest questions that must be kept for their labels to be trained on.
-    #[arg(long, value_name = "N", default_value_t = Gate::default().least_kept)]
+    #[arg(long, value_name = "N", default_value_t = Acceptance::default().min_kept)]
     least_kept: usize,
     /// Least share of the questions that must be kept, in 0..=1; likewise of held-out questions that
     /// must settle, where they have no answers.
-    #[arg(long, value_name = "SHARE", default_value_t = Gate::default().least_share)]
+    #[arg(long, value_name = "SHARE", default_value_t = Acceptance::default().min_kept_share)]
     least_share: f64,
 }
 
 impl Gating {
-    pub fn gate(&self) -> Gate {
-        Gate { least_kept: self.least_kept, least_share: self.least_share }
+    pub fn gate(&self) -> Acceptance {
+        Acceptance { min_kept: self.least_kept, min_kept_share: self.least_share }
     }
 }
 
@@ -205,13 +205,13 @@ pub struct Mixing {
 }
 
 impl Mixing {
-    pub fn read(&self) -> Result<Mixture> {
+    pub fn read(&self) -> Result<DataMix> {
         if !(0.0..=10.0).contains(&self.replay_share) {
             return Err(Error::field("replay_share", format!("{} is outside 0..=10", self.replay_share)));
         }
-        Ok(Mixture {
-            start: self.start.clone(),
-            also: self.also.clone(),
+        Ok(DataMix {
+            init_adapter: self.start.clone(),
+            extra_runs: self.also.clone(),
             replay: self.replay.as_deref().map_or(Ok(Vec::new()), read_questions)?,
             replay_share: self.replay_share,
         })

@@ -104,8 +104,8 @@ impl Distill {
         let options = Options {
             curate: self.voting.options(engine),
             train: self.training.options(self.about.seed, engine.threads)?,
-            mixture: self.mixture.read()?,
-            gate: self.gating.gate(),
+            data: self.mixture.read()?,
+            acceptance: self.gating.gate(),
             force: self.force,
             ..Options::default()
         };

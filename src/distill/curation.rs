@@ -8,7 +8,7 @@ use crate::curate::{self, CurationPlan, JournalEntry, Observer, Outcome, Sample,
 use crate::curate::{Curation, Stops};
 use crate::engine::Finish;
 use crate::evaluate::Decision;
-use crate::evaluate::{self, Gate};
+use crate::evaluate::{self, Acceptance};
 use crate::run::{Journal, RunDir};
 use crate::task::{Question, Select, Task};
 use crate::vote::{StopReason, Verdict};
@@ -37,9 +37,9 @@ impl Run {
     }
 
     /// Whether the labels are worth training on.
-    pub(super) fn decide_by_labels(&self, gate: &Gate) -> Result<Decision> {
+    pub(super) fn decide_by_labels(&self, acceptance: &Acceptance) -> Result<Decision> {
         let curation: Curation = self.dir.saved("curation.json")?.unwrap_or_default();
-        Ok(evaluate::labels_are_worth_it(gate, &self.task, &curation, &self.verdicts()?))
+        Ok(evaluate::labels_are_worth_it(acceptance, &self.task, &curation, &self.verdicts()?))
     }
 
     /// The verdicts on the training questions, in their order.
@@ -148,7 +148,7 @@ impl CurationJob<'_> {
             task: self.task,
             questions: self.questions,
             seed: self.seed,
-            stop_at_answer: options.stops.answer,
+            stop_at_answer: options.early_stopping.answer,
             verifier: self.verifier,
         };
         let mut watch = Watch {

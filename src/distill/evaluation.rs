@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::curation::CurationJob;
 use super::{Context, CurateOptions, Run};
-use crate::evaluate::{self, DirectAnswers, Gate, Reasoned};
+use crate::evaluate::{self, Acceptance, DirectAnswers, Reasoned};
 use crate::evaluate::{Decision, Evaluation};
 use crate::fs::sha256;
 use crate::gguf::Gguf;
@@ -16,13 +16,13 @@ impl Run {
     pub(super) fn compare_systems(
         &mut self,
         eval: &[Question],
-        gate: &Gate,
+        acceptance: &Acceptance,
         options: &CurateOptions,
         cx: &mut Context,
     ) -> Result<Decision> {
         let task = self.task_with(options)?;
         let (one, two) = self.base_answers(eval, &task, options, cx)?;
-        Ok(evaluate::worth_trying(gate, &task, eval, &one, &two))
+        Ok(evaluate::worth_trying(acceptance, &task, eval, &one, &two))
     }
 
     /// Measures System 1, System 2 and the distilled model on held-out questions. Writes

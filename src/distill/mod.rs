@@ -17,16 +17,16 @@ pub use context::Context;
 use engine_cache::{EngineCache, check_callers_engine};
 pub use examples::read_examples;
 use serde::{Deserialize, Serialize};
-pub use training::Mixture;
+pub use training::DataMix;
 
 use crate::curate::Verifier;
 use crate::engine::{LlamaOptions, Weights};
+use crate::evaluate::Acceptance;
 use crate::evaluate::Decision;
-use crate::evaluate::Gate;
 use crate::fs::{sha256, sha256_files};
 use crate::gguf::Gguf;
 use crate::model::spec::Spec;
-use crate::report::{ModelFacts, Report};
+use crate::report::{BaseModel, Report};
 use crate::run::{Manifest, RunDir, read_manifest};
 use crate::task::{Question, Task, read_questions};
 use crate::train::TrainOptions;
@@ -86,13 +86,13 @@ pub struct CurateOptions {
     /// The part of the samples that must agree.
     pub threshold: Option<f32>,
     /// Which reasons to stop early are in force.
-    pub stops: EarlyStops,
+    pub early_stopping: EarlyStopping,
 }
 
 /// Reasons to sample less than everything. All are on by default; switched off to measure what they
 /// change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct EarlyStops {
+pub struct EarlyStopping {
     /// A completion ends where its answer is complete.
     pub answer: bool,
     /// A question ends when its vote is settled.
@@ -101,9 +101,9 @@ pub struct EarlyStops {
     pub threshold: bool,
 }
 
-impl Default for EarlyStops {
+impl Default for EarlyStopping {
     fn default() -> Self {
-        EarlyStops { answer: true, settled: true, threshold: true }
+        EarlyStopping { answer: true, settled: true, threshold: true }
     }
 }
 
@@ -115,9 +115,9 @@ pub struct Options {
     /// Training.
     pub train: TrainOptions,
     /// What is trained on besides the answers.
-    pub mixture: Mixture,
+    pub data: DataMix,
     /// How many questions must settle.
-    pub gate: Gate,
+    pub acceptance: Acceptance,
     /// Who checks each sampled answer, if anybody does.
     pub verifier: Option<Arc<dyn Verifier>>,
     /// Go on where distilling does not look worthwhile.
@@ -221,15 +221,15 @@ impl Run {
     pub fn decide(
         &mut self,
         eval: &[Question],
-        gate: &Gate,
+        acceptance: &Acceptance,
         options: &CurateOptions,
         cx: &mut Context,
     ) -> Result<Decision> {
         self.check_callers_engine(cx)?;
         refuse_shared_questions(&self.questions, eval)?;
-        let mut decision = self.decide_by_labels(gate)?;
+        let mut decision = self.decide_by_labels(acceptance)?;
         if !eval.is_empty() && self.verdicts()?.iter().any(|verdict| verdict.kept) {
-            decision = decision.and(self.compare_systems(eval, gate, options, cx)?);
+            decision = decision.and(self.compare_systems(eval, acceptance, options, cx)?);
         }
         self.dir.save("decision.json", &decision)?;
         Ok(decision)
@@ -245,7 +245,7 @@ impl Run {
         let gguf = self.base.gguf();
         let text = |key: &str| gguf.str(key).unwrap_or_default().to_string();
         Ok(Report {
-            model: ModelFacts {
+            model: BaseModel {
                 path: self.base.path().display().to_string(),
                 name: text("general.name"),
                 sha256: self.manifest.model_sha256.clone(),
@@ -313,10 +313,10 @@ impl Run {
             }
             task.vote.threshold = threshold;
         }
-        if !options.stops.settled {
+        if !options.early_stopping.settled {
             task.vote.confidence = 1.0;
         }
-        task.vote.early_abandon &= options.stops.threshold;
+        task.vote.early_abandon &= options.early_stopping.threshold;
         Ok(task)
     }
 }
@@ -330,18 +330,18 @@ impl Run {
 /// model. Whatever finished is kept, and repeating the call resumes.
 pub fn distill(setup: &Setup, eval: &[Question], options: &Options, cx: &mut Context) -> Result<Report> {
     options.train.check()?;
-    options.gate.check()?;
+    options.acceptance.check()?;
     refuse_shared_questions(&setup.questions, eval)?;
     let mut run = Run::create(setup, cx)?;
     run.verifier = options.verifier.clone();
     let kept = run.curate(&options.curate, cx)?.kept;
-    let decision = run.decide(eval, &options.gate, &options.curate, cx)?;
+    let decision = run.decide(eval, &options.acceptance, &options.curate, cx)?;
     if !decision.distill && (!options.force || kept == 0) {
         run.write_report()?;
         let refused = Error::refused(decision.refusal());
         return Err(if kept == 0 { refused } else { refused.hint(Hint::Force) });
     }
-    run.train(&options.train, &options.mixture, cx)?;
+    run.train(&options.train, &options.data, cx)?;
     if !eval.is_empty() {
         run.evaluate(eval, None, &options.curate, cx)?;
     } else {

@@ -16,6 +16,8 @@ use crate::engine::{ChatTemplate, Decoder, Row, Scheduler, SeqId, Token};
 use crate::run::Journal;
 
 const END: Token = 256;
+/// That of the fixture, though only bytes and the end are used.
+const VOCABULARY: usize = 768;
 const DIRECTORY: &str = "SN_SURVIVAL_DIR";
 const PERTURBED: &str = "SN_SURVIVAL_PERTURBED";
 const LARGEST_FILE: &str = "SN_SURVIVAL_LARGEST_FILE";
@@ -34,7 +36,7 @@ impl Script {
     }
 
     fn logits_after(history: &[Token]) -> Vec<f32> {
-        let mut logits = vec![f32::NEG_INFINITY; 257];
+        let mut logits = vec![f32::NEG_INFINITY; VOCABULARY];
         let said = history.iter().rposition(|t| *t == Token::from(b'\n')).map_or(0, |at| at + 1);
         match history[said..] {
             [] => {
@@ -69,7 +71,7 @@ impl Decoder for Script {
         None
     }
     fn vocab_size(&self) -> usize {
-        257
+        VOCABULARY
     }
     fn context_size(&self) -> usize {
         2048

@@ -30,12 +30,12 @@ const EXPORT_STEPS: u64 = 3;
 
 /// What goes into an adapter besides a run's own answers.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Mixture {
+pub struct DataMix {
     /// An adapter of the same model to go on from.
-    pub start: Option<PathBuf>,
+    pub init_adapter: Option<PathBuf>,
     /// Other run directories of the same model whose kept answers are learned as well: several
     /// tasks in one adapter.
-    pub also: Vec<PathBuf>,
+    pub extra_runs: Vec<PathBuf>,
     /// Prompts that have nothing to do with the task. The base model's own answers to them are
     /// mixed in, against forgetting.
     pub replay: Vec<Question>,
@@ -70,12 +70,12 @@ impl Run {
     /// # Errors
     /// [`Error::Run`] before curation is finished; [`Error::Refused`] where no question was kept;
     /// [`Error::Unsupported`] for a caller's engine without a decoder; those of training.
-    pub fn train(&mut self, options: &TrainOptions, mixture: &Mixture, cx: &mut Context) -> Result<Training> {
+    pub fn train(&mut self, options: &TrainOptions, data: &DataMix, cx: &mut Context) -> Result<Training> {
         self.check_callers_engine(cx)?;
         options.check()?;
-        let material = self.material(options, mixture, cx)?;
+        let material = self.material(options, data, cx)?;
         let model = Model::open(self.base.gguf())?;
-        let start = match &mixture.start {
+        let start = match &data.init_adapter {
             None => None,
             Some(path) => {
                 let layout = layout(&model, options)?;
@@ -152,15 +152,15 @@ impl Run {
         Ok(trained.summary)
     }
 
-    /// Gathers what `mixture` and the verdicts give to learn, as tokens.
-    fn material(&mut self, options: &TrainOptions, mixture: &Mixture, cx: &mut Context) -> Result<Material> {
+    /// Gathers what `data` and the verdicts give to learn, as tokens.
+    fn material(&mut self, options: &TrainOptions, data: &DataMix, cx: &mut Context) -> Result<Material> {
         let (progress, cancel) = (cx.progress, cx.cancel.clone());
         let own = divide(&self.task, &self.questions, &self.verdicts()?, options.held_out)?;
         if own.learn.is_empty() {
             return Err(Error::Refused("no question was kept, so there is nothing to train on".into()));
         }
         let mut parts = vec![(self.task.clone(), own)];
-        for dir in &mixture.also {
+        for dir in &data.extra_runs {
             let other = Run::open(dir, Some(self.base.path()), cx)?;
             let theirs = divide(&other.task, &other.questions, &other.verdicts()?, options.held_out)?;
             parts.push((other.task.clone(), theirs));
@@ -174,9 +174,9 @@ impl Run {
             learn.extend(divided.learn.iter().map(encode).collect::<Result<Vec<_>>>()?);
             held_out.extend(divided.held_out.iter().map(encode).collect::<Result<Vec<_>>>()?);
         }
-        let count = (mixture.replay_share * learn.len() as f32).round() as usize;
-        if count > 0 && !mixture.replay.is_empty() {
-            let prompts: Vec<&Question> = mixture.replay.iter().take(count).collect();
+        let count = (data.replay_share * learn.len() as f32).round() as usize;
+        if count > 0 && !data.replay.is_empty() {
+            let prompts: Vec<&Question> = data.replay.iter().take(count).collect();
             let note = format!("{} replayed answers", prompts.len());
             progress.update(&Update { stage: Stage::Train, done: 0, total: 0, note });
             let replayed = replayed(engine, &prompts, &cancel)?;

@@ -59,9 +59,9 @@ fn a_held_out_question_is_reasoned_about_under_the_verifier_of_the_run() {
     let dir = tempfile::tempdir().unwrap();
     curate(create(dir.path()), true).unwrap();
     let held_out = [Question::new("e", "is it down?", vec!["no".into()])];
-    let (gate, options) = (Gate::default(), CurateOptions::default());
+    let (acceptance, options) = (Acceptance::default(), CurateOptions::default());
     let refusal =
-        open(dir.path()).compare_systems(&held_out, &gate, &options, &mut Context::new()).unwrap_err();
+        open(dir.path()).compare_systems(&held_out, &acceptance, &options, &mut Context::new()).unwrap_err();
     assert!(refusal.to_string().contains("begun with a verifier"), "{refusal}");
     assert!(!dir.path().join("evaluation").exists());
 }

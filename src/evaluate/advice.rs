@@ -1,6 +1,6 @@
 //! What to try where distilling does not look worthwhile: each piece names the figures it rests on.
 
-use super::Gate;
+use super::Acceptance;
 use super::{Evaluation, Measured};
 use crate::curate::Curation;
 use crate::task::{AnswerRule, Task};
@@ -14,10 +14,15 @@ const GAP: f64 = 0.05;
 const RIGHT_ALREADY: f64 = 0.9;
 
 /// Too few questions settle.
-pub fn on_few_labels(gate: &Gate, task: &Task, curation: &Curation, verdicts: &[Verdict]) -> Vec<String> {
+pub fn on_few_labels(
+    acceptance: &Acceptance,
+    task: &Task,
+    curation: &Curation,
+    verdicts: &[Verdict],
+) -> Vec<String> {
     let n = verdicts.len();
     let kept = verdicts.iter().filter(|verdict| verdict.kept).count();
-    let wanted = gate.wanted(n);
+    let wanted = acceptance.wanted(n);
     let mut advice = Vec::new();
     advice.extend(on_unread(curation.unparsed, curation.cut_off, curation.samples, "samples.jsonl"));
     let all_are_read = advice.is_empty();
@@ -36,11 +41,11 @@ pub fn on_few_labels(gate: &Gate, task: &Task, curation: &Curation, verdicts: &[
             )
         })
     }));
-    if gate.has_share(kept, n) && kept > 0 {
+    if acceptance.has_share(kept, n) && kept > 0 {
         advice.push(format!(
             "ask more questions: at this rate {} would give {}",
-            (gate.least_kept * n).div_ceil(kept),
-            gate.least_kept
+            (acceptance.min_kept * n).div_ceil(kept),
+            acceptance.min_kept
         ));
     }
     let would_keep = |threshold: f32| verdicts.iter().filter(|v| would_be_kept(v, threshold)).count();
@@ -66,22 +71,22 @@ pub fn on_few_labels(gate: &Gate, task: &Task, curation: &Curation, verdicts: &[
             curation.max_samples
         ));
     }
-    advice.extend(on_gate(gate, kept, n));
+    advice.extend(on_gate(acceptance, kept, n));
     advice
 }
 
-/// What `gate` would have to ask for, so that `kept` of `n` questions are enough.
-pub fn on_gate(gate: &Gate, kept: usize, n: usize) -> Option<String> {
+/// What `acceptance` would have to ask for, so that `kept` of `n` questions are enough.
+pub fn on_gate(acceptance: &Acceptance, kept: usize, n: usize) -> Option<String> {
     let mut options = Vec::new();
-    if kept < gate.least_kept {
+    if kept < acceptance.min_kept {
         options.push(format!("min_kept {kept}"));
     }
-    if !gate.has_share(kept, n) {
+    if !acceptance.has_share(kept, n) {
         // Rounded down, so that it suffices.
         options.push(format!("min_kept_share {}", (1000.0 * kept as f64 / n as f64).floor() / 1000.0));
     }
     (kept > 0 && !options.is_empty())
-        .then(|| format!("where {kept} of {n} are enough, lower the gate: {}", options.join(", ")))
+        .then(|| format!("where {kept} of {n} are enough, lower the acceptance: {}", options.join(", ")))
 }
 
 /// Whether the vote on the question itself was kept.

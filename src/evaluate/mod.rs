@@ -17,7 +17,7 @@ use crate::task::{Answer, Question, Task};
 use crate::{Cancel, Result};
 
 pub use consistency::{PerturbedAnswers, ask_perturbed};
-pub use decision::{Decision, Gate, labels_are_worth_it, was_worth_it, worth_trying};
+pub use decision::{Acceptance, Decision, labels_are_worth_it, was_worth_it, worth_trying};
 pub use statistics::mcnemar_exact;
 pub use summary::{Constant, Evaluation, Fallback, Inconsistent, Measured};
 
@@ -99,21 +99,21 @@ pub struct Reasoned {
 }
 
 /// What right answers are measured against.
-struct Judge<'a> {
+struct Scorer<'a> {
     task: &'a Task,
     /// Gold answers where every question has one, else the System 2 vote.
     truth: Vec<Vec<String>>,
     against: &'static str,
 }
 
-impl<'a> Judge<'a> {
+impl<'a> Scorer<'a> {
     fn new(task: &'a Task, questions: &[Question], reasoned: &Reasoned) -> Self {
         if questions.iter().all(|q| !q.gold.is_empty()) {
             let truth = questions.iter().map(|q| q.gold.clone()).collect();
-            return Judge { task, truth, against: "gold" };
+            return Scorer { task, truth, against: "gold" };
         }
         let vote = |o: &Outcome| o.verdict.answer.iter().map(|a| a.text.clone()).collect();
-        Judge { task, truth: reasoned.outcomes.iter().map(vote).collect(), against: "system2-vote" }
+        Scorer { task, truth: reasoned.outcomes.iter().map(vote).collect(), against: "system2-vote" }
     }
 
     fn is_right(&self, question: usize, answer: Option<&Answer>) -> bool {
@@ -196,10 +196,10 @@ pub fn evaluate(
     distilled: &DirectAnswers,
     threshold: Option<f64>,
 ) -> Evaluation {
-    let judge = Judge::new(task, questions, system2);
-    let (one, one_right) = judge.direct(system1);
-    let (two, two_right) = judge.reasoned(system2);
-    let (learned, learned_right) = judge.direct(distilled);
+    let scorer = Scorer::new(task, questions, system2);
+    let (one, one_right) = scorer.direct(system1);
+    let (two, two_right) = scorer.reasoned(system2);
+    let (learned, learned_right) = scorer.direct(distilled);
     let fallback = threshold.map(|threshold| {
         let n = questions.len().max(1) as f64;
         let direct: Vec<bool> = distilled
@@ -229,12 +229,12 @@ pub fn evaluate(
     });
     Evaluation {
         n: questions.len(),
-        against: judge.against.into(),
+        against: scorer.against.into(),
         system1: one,
         system2: two,
         distilled: learned,
         mcnemar_p: mcnemar_exact(&one_right, &learned_right),
-        constant: judge.constant().map(|(answer, right)| Constant {
+        constant: scorer.constant().map(|(answer, right)| Constant {
             answer,
             accuracy: share(&right),
             mcnemar_p: mcnemar_exact(&right, &learned_right),
@@ -250,7 +250,7 @@ pub fn calibrate(task: &Task, direct: &DirectAnswers, labels: &[Answer], wanted:
     if labels.is_empty() {
         return None;
     }
-    let mut judged: Vec<(f64, bool)> = direct
+    let mut scored: Vec<(f64, bool)> = direct
         .answers
         .iter()
         .zip(labels)
@@ -260,10 +260,10 @@ pub fn calibrate(task: &Task, direct: &DirectAnswers, labels: &[Answer], wanted:
             (f64::from(d.probability), right)
         })
         .collect();
-    judged.sort_by(|a, b| b.0.total_cmp(&a.0));
+    scored.sort_by(|a, b| b.0.total_cmp(&a.0));
     let mut threshold = 1.01;
     let mut right = 0usize;
-    for (i, (probability, is_right)) in judged.iter().enumerate() {
+    for (i, (probability, is_right)) in scored.iter().enumerate() {
         right += usize::from(*is_right);
         if right as f64 >= wanted * (i + 1) as f64 {
             threshold = *probability;
@@ -315,7 +315,7 @@ mod tests {
         let questions: Vec<_> =
             (0..2).map(|i| Question::new(i.to_string(), "?", vec!["yes".into()])).collect();
         let asked = direct(&[("yes", 1.0), ("?!", 1.0)]);
-        let (one, _) = Judge::new(&task(), &questions, &Reasoned::default()).direct(&asked);
+        let (one, _) = Scorer::new(&task(), &questions, &Reasoned::default()).direct(&asked);
         assert_eq!((one.accuracy, one.unparsed, one.tokens_per_answer), (0.5, 1, 2.0));
     }
 }

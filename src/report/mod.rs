@@ -15,7 +15,7 @@ use crate::train::Training;
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Report {
     /// The base model.
-    pub model: ModelFacts,
+    pub model: BaseModel,
     /// The task's name.
     pub task: String,
     /// What sampling and voting gave.
@@ -37,7 +37,7 @@ pub struct Report {
 
 /// The base model.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct ModelFacts {
+pub struct BaseModel {
     /// The file as it was named.
     pub path: String,
     /// Its `general.name`.

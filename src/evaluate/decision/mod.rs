@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use super::Evaluation;
-use super::{DirectAnswers, Judge, Reasoned, advice};
+use super::{DirectAnswers, Reasoned, Scorer, advice};
 use crate::curate::Curation;
 use crate::curate::Outcome;
 use crate::train::Training;
@@ -25,67 +25,72 @@ const ENOUGH_TO_COLLAPSE: usize = 20;
 
 /// How many questions must settle for their labels to be trained on.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Gate {
+pub struct Acceptance {
     /// Fewest kept questions. Under 20 there are too few to hold any out, and a LoRA adapter learns
     /// them by heart.
-    pub least_kept: usize,
+    pub min_kept: usize,
     /// Least share of kept questions, in 0..=1, and of held-out ones that settle where these have no
     /// answers. Where under a tenth settles, those that do are the exceptions, not the task.
-    pub least_share: f64,
+    pub min_kept_share: f64,
 }
 
-impl Default for Gate {
+impl Default for Acceptance {
     fn default() -> Self {
-        Gate { least_kept: 20, least_share: 0.1 }
+        Acceptance { min_kept: 20, min_kept_share: 0.1 }
     }
 }
 
-impl Gate {
+impl Acceptance {
     /// Whether it can be asked for.
     ///
     /// # Errors
     /// [`Error::Input`] where the share is none.
     pub fn check(&self) -> Result<()> {
-        match (0.0..=1.0).contains(&self.least_share) {
+        match (0.0..=1.0).contains(&self.min_kept_share) {
             true => Ok(()),
-            false => Err(Error::field("min_kept_share", format!("{} is outside 0..=1", self.least_share))),
+            false => Err(Error::field("min_kept_share", format!("{} is outside 0..=1", self.min_kept_share))),
         }
     }
 
     /// Whether `kept` of `questions` are not too small a share.
     pub(super) fn has_share(&self, kept: usize, questions: usize) -> bool {
-        kept as f64 / questions.max(1) as f64 >= self.least_share
+        kept as f64 / questions.max(1) as f64 >= self.min_kept_share
     }
 
     /// Kept questions that are enough of `questions`.
     pub(super) fn wanted(&self, questions: usize) -> usize {
-        self.least_kept.max((self.least_share * questions as f64 - 1e-9).ceil() as usize)
+        self.min_kept.max((self.min_kept_share * questions as f64 - 1e-9).ceil() as usize)
     }
 }
 
 /// Whether the labels are worth training on: enough of them, and not all the same.
-pub fn labels_are_worth_it(gate: &Gate, task: &Task, curation: &Curation, verdicts: &[Verdict]) -> Decision {
+pub fn labels_are_worth_it(
+    acceptance: &Acceptance,
+    task: &Task,
+    curation: &Curation,
+    verdicts: &[Verdict],
+) -> Decision {
     let n = verdicts.len();
     let kept: Vec<&Verdict> = verdicts.iter().filter(|verdict| verdict.kept).collect();
     let (mut reasons, mut advice) = (Vec::new(), Vec::new());
     if kept.is_empty() {
         reasons.push(format!("no question was kept: in none of {n} did enough samples agree"));
-    } else if kept.len() < gate.least_kept {
+    } else if kept.len() < acceptance.min_kept {
         reasons.push(format!(
             "only {} of {n} questions were kept; fewer than {} are too few to learn from",
             kept.len(),
-            gate.least_kept
+            acceptance.min_kept
         ));
     }
-    if !kept.is_empty() && !gate.has_share(kept.len(), n) {
+    if !kept.is_empty() && !acceptance.has_share(kept.len(), n) {
         reasons.push(format!(
             "only {:.1}% of {n} questions were kept, under {:.0}%: the samples seldom agree",
             100.0 * kept.len() as f64 / n as f64,
-            100.0 * gate.least_share
+            100.0 * acceptance.min_kept_share
         ));
     }
     if !reasons.is_empty() {
-        advice.extend(advice::on_few_labels(gate, task, curation, verdicts));
+        advice.extend(advice::on_few_labels(acceptance, task, curation, verdicts));
     }
     let mut counts = BTreeMap::new();
     for verdict in &kept {
@@ -113,7 +118,7 @@ pub fn labels_are_worth_it(gate: &Gate, task: &Task, curation: &Curation, verdic
 /// Before training: whether the System 2 vote is better than the direct answer on held-out
 /// questions or, without gold answers to tell, whether it agrees with itself at all.
 pub fn worth_trying(
-    gate: &Gate,
+    acceptance: &Acceptance,
     task: &Task,
     questions: &[Question],
     system1: &DirectAnswers,
@@ -123,16 +128,16 @@ pub fn worth_trying(
     if questions.iter().any(|q| q.gold.is_empty()) {
         let settled = system2.outcomes.iter().filter(|o| survives(task, o)).count();
         let figures = format!("{settled} of {n} held-out questions reach agreement");
-        if gate.has_share(settled, n) {
+        if acceptance.has_share(settled, n) {
             return Decision::yes(figures);
         }
         let mut advice = advice::on_reasoning(task, None);
-        let share_alone = Gate { least_kept: 0, ..*gate };
+        let share_alone = Acceptance { min_kept: 0, ..*acceptance };
         advice.extend(advice::on_gate(&share_alone, settled, n));
         return Decision::no(vec![format!("only {figures}")], advice);
     }
-    let judge = Judge::new(task, questions, system2);
-    let (one, two) = (judge.direct(system1).0, judge.reasoned(system2).0);
+    let scorer = Scorer::new(task, questions, system2);
+    let (one, two) = (scorer.direct(system1).0, scorer.reasoned(system2).0);
     let figures = format!(
         "on {n} held-out questions System 1 is right {:.1}% of the time, the System 2 vote {:.1}%",
         100.0 * one.accuracy,

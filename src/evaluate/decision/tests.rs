@@ -44,7 +44,7 @@ fn verdict(text: &str, votes: usize, kept: bool) -> Verdict {
 
 fn labels(curation: Curation, verdicts: &[Verdict]) -> Decision {
     let curation = Curation { threshold: 0.75, max_samples: 8, samples: 8 * verdicts.len(), ..curation };
-    labels_are_worth_it(&Gate::default(), &task(), &curation, verdicts)
+    labels_are_worth_it(&Acceptance::default(), &task(), &curation, verdicts)
 }
 
 /// `kept` questions that say yes and no in turn, then others in which `votes` of 8 agree.
@@ -123,7 +123,7 @@ fn too_few_questions_are_told_how_many_would_do() {
     let refused = labels(Curation::default(), &split(12, 4, 3));
     assert!(refused.advice[0].contains("at this rate 27 would give 20"), "{refused:?}");
     assert!(
-        refused.advice[1].ends_with("where 12 of 16 are enough, lower the gate: min_kept 12"),
+        refused.advice[1].ends_with("where 12 of 16 are enough, lower the acceptance: min_kept 12"),
         "{refused:?}"
     );
     assert_eq!(refused.advice.len(), 2, "no threshold would have given 20: {refused:?}");
@@ -133,16 +133,16 @@ fn too_few_questions_are_told_how_many_would_do() {
 fn a_gate_is_lowered_to_what_the_refusal_names_and_no_further() {
     let verdicts = split(7, 193, 3);
     let curation = Curation { threshold: 0.75, max_samples: 8, samples: 1600, ..Curation::default() };
-    let judge = |gate: Gate| labels_are_worth_it(&gate, &task(), &curation, &verdicts);
-    let refused = judge(Gate::default());
+    let judge = |acceptance: Acceptance| labels_are_worth_it(&acceptance, &task(), &curation, &verdicts);
+    let refused = judge(Acceptance::default());
     let named = refused.advice.last().unwrap();
     assert!(named.ends_with("min_kept 7, min_kept_share 0.035"), "{refused:?}");
-    assert!(judge(Gate { least_kept: 7, least_share: 0.035 }).distill);
-    assert!(!judge(Gate { least_kept: 8, least_share: 0.035 }).distill);
-    assert!(!judge(Gate { least_kept: 7, least_share: 0.036 }).distill);
-    assert!(Gate { least_kept: 0, least_share: 1.0 }.check().is_ok());
-    for least_share in [-0.1, 1.1, f64::NAN] {
-        let refusal = Gate { least_share, ..Gate::default() }.check().unwrap_err().to_string();
+    assert!(judge(Acceptance { min_kept: 7, min_kept_share: 0.035 }).distill);
+    assert!(!judge(Acceptance { min_kept: 8, min_kept_share: 0.035 }).distill);
+    assert!(!judge(Acceptance { min_kept: 7, min_kept_share: 0.036 }).distill);
+    assert!(Acceptance { min_kept: 0, min_kept_share: 1.0 }.check().is_ok());
+    for min_kept_share in [-0.1, 1.1, f64::NAN] {
+        let refusal = Acceptance { min_kept_share, ..Acceptance::default() }.check().unwrap_err().to_string();
         assert!(refusal.starts_with("min_kept_share: "), "{refusal}");
     }
 }
@@ -179,7 +179,7 @@ fn a_perturbation_that_changes_answers_is_named_as_the_cause() {
     let lost =
         Verdict { variants: vec![variant("none", "yes"), variant("swap", "no")], ..verdict("yes", 8, false) };
     let refused = labels_are_worth_it(
-        &Gate::default(),
+        &Acceptance::default(),
         &task,
         &Curation { threshold: 0.75, ..Curation::default() },
         &vec![lost; 40],
@@ -212,15 +212,15 @@ fn reasoning_that_does_not_help_is_refused_with_advice_for_its_method() {
     };
     let outcome = Outcome { verdict: verdict("no", 8, true), samples: vec![voted], selections: vec![] };
     let reasoned = Reasoned { outcomes: vec![outcome; 10], seconds: 1.0 };
-    let gate = Gate::default();
-    let refused = worth_trying(&gate, &task(), &questions, &direct(5), &reasoned);
+    let acceptance = Acceptance::default();
+    let refused = worth_trying(&acceptance, &task(), &questions, &direct(5), &reasoned);
     assert!(refused.why.starts_with("reasoning does not help: on 10 held-out"), "{refused:?}");
     assert!(refused.advice[0].contains("10 of 10 samples hold no answer"), "{refused:?}");
     assert!(refused.advice[1].contains("worked example"), "{refused:?}");
     let attention = Task { method: "system-2-attention".into(), ..task() };
-    let refused = worth_trying(&gate, &attention, &questions, &direct(5), &reasoned);
+    let refused = worth_trying(&acceptance, &attention, &questions, &direct(5), &reasoned);
     assert!(refused.advice[1].contains("read the rewrites"), "{refused:?}");
-    let refused = worth_trying(&gate, &task(), &questions, &direct(10), &reasoned);
+    let refused = worth_trying(&acceptance, &task(), &questions, &direct(10), &reasoned);
     assert!(refused.advice[0].contains("right 100.0% of the time already"), "{refused:?}");
 }
 
