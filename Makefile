@@ -5,7 +5,8 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 TARGET := $(or $(CARGO_TARGET_DIR),target)
-# What is installed and packaged is built with the profile `dist`, which optimises the whole program.
+# What is installed and packaged is built with the profile `dist`, which optimises the whole program. The
+# libraries come last and by themselves: cargo optimises nothing across crates where it makes an rlib too.
 DIST ?= $(TARGET)/dist
 SN_MODELS ?= $(HOME)/.cache/secondnature/models
 PREFIX ?= /usr/local
@@ -31,7 +32,8 @@ build: ## Build the program and the library for daily work (llama.cpp takes some
 	cargo build --release
 
 dist: setup ## Build what is installed, optimised as a whole (compiles llama.cpp for itself)
-	cargo build --profile dist
+	cargo build --profile dist --bin secondnature $(DIST_FEATURES)
+	cargo rustc --profile dist --lib --crate-type cdylib,staticlib $(DIST_FEATURES)
 
 demo: setup build ## Distill the tiny embedded model, end to end
 	$(TARGET)/release/secondnature demo --out target/demo
@@ -75,7 +77,8 @@ test-install: portable ## Install under target/ and build C and C++ programs aga
 	@DIST=$(PORTABLE)/dist .ci/test-install "$(abspath $(TARGET))/prefix"
 
 portable: setup ## Build for any processor of this kind, under target/portable, kernels chosen at run time
-	$(OLDEST) RUSTFLAGS="$(ANY_CPU)" CARGO_TARGET_DIR=$(PORTABLE) cargo build --profile dist --features portable
+	@$(OLDEST) RUSTFLAGS="$(ANY_CPU)" CARGO_TARGET_DIR=$(PORTABLE) \
+		$(MAKE) --no-print-directory dist DIST_FEATURES="--features portable"
 
 package: portable ## Pack the portable build as target/secondnature-VERSION-SYSTEM.tar.gz, to unpack anywhere
 	rm -rf $(PORTABLE)/$(PACKAGE)
