@@ -32,7 +32,6 @@
 //! ```
 #![warn(missing_docs, clippy::undocumented_unsafe_blocks, unsafe_op_in_unsafe_fn)]
 
-mod calendar;
 mod cancel;
 mod error;
 mod fs;
@@ -55,7 +54,6 @@ pub mod evaluate;
 pub mod gguf;
 mod grammar;
 pub mod kernels;
-pub mod log;
 mod memory;
 pub mod model;
 pub mod report;

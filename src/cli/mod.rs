@@ -8,6 +8,7 @@ mod bench;
 mod convert;
 mod inspect;
 mod knobs;
+mod log;
 mod naming;
 mod output;
 mod progress;
@@ -78,6 +79,7 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return usage::answer(&error),
     };
+    log::to_stderr();
     let context = Context { quiet: cli.quiet, cancel: stop::on_ctrl_c() };
     let resumes = cli.command.resumes();
     match cli.command.run(&context) {

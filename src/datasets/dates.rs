@@ -1,21 +1,16 @@
 //! The date some days or weeks from another.
 
+use jiff::civil::Date;
+use jiff::fmt::strtime;
+use jiff::{Span, ToSpan};
 use rand_chacha::ChaCha8Rng;
 
 use super::Split;
 use super::draw::{Asked, Drawn, PLENTY, below, between, counted, distinct};
-use crate::calendar::MONTHS;
 
-#[derive(Clone, Copy)]
-struct Date {
-    year: usize,
-    month: usize,
-    day: usize,
-}
-
-/// The splits share no year, neither of the date given nor of the answer. Months and days of the
-/// month they must share. The answer is asked for and written as year-month-day, which is read as
-/// text.
+/// Draws questions whose dates, in the question and in the answer, lie in years that the other split
+/// does not have. Months and days cannot differ between the splits. The answer is asked for and
+/// written as year-month-day, which is compared as text.
 pub(super) fn draw(n: usize, split: Split, rng: &mut ChaCha8Rng) -> Drawn {
     let (first, last) = match split {
         Split::Train => (1960, 2019),
@@ -23,60 +18,33 @@ pub(super) fn draw(n: usize, split: Split, rng: &mut ChaCha8Rng) -> Drawn {
     };
     distinct(n, PLENTY, 1, rng, |rng, _| {
         let (year, month) = (between(rng, first, last), 1 + below(rng, 12));
-        let given = Date { year, month, day: 1 + below(rng, days_in(year, month)) };
-        let (days, span) = if below(rng, 3) == 0 {
+        let first_of_month = jiff::civil::date(year as i16, month as i8, 1);
+        let day = below(rng, first_of_month.days_in_month() as usize);
+        let start = first_of_month + (day as i64).days();
+        let (distance, span): (Span, String) = if below(rng, 3) == 0 {
             let weeks = between(rng, 1, 8);
-            (7 * weeks, counted(weeks, "week"))
+            ((weeks as i64).weeks(), counted(weeks, "week"))
         } else {
             let days = between(rng, 2, 60);
-            (days, counted(days, "day"))
+            ((days as i64).days(), counted(days, "day"))
         };
         let later = below(rng, 2) == 0;
-        let from = format!("{} {} {year}", given.day, MONTHS[month - 1]);
+        let from = written(start, "%-d %B %Y");
         let question = match (below(rng, 2) == 0, later) {
             (true, true) => format!("Today is {from}. What will the date be in {span}?"),
             (true, false) => format!("Today is {from}. What was the date {span} ago?"),
             (false, true) => format!("What is the date {span} after {from}?"),
             (false, false) => format!("What is the date {span} before {from}?"),
         };
-        let date = (0..days).fold(given, |date, _| if later { date.next() } else { date.previous() });
-        let gold = format!("{}-{:02}-{:02}", date.year, date.month, date.day);
+        let date = if later { start + distance } else { start - distance };
         let text = format!("{question} Write it as YYYY-MM-DD.");
-        (first..=last).contains(&date.year).then(|| Asked::new(text, gold))
+        let is_of_split = (first..=last).contains(&(date.year() as usize));
+        is_of_split.then(|| Asked::new(text, written(date, "%F")))
     })
 }
 
-impl Date {
-    fn next(self) -> Date {
-        let Date { year, month, day } = self;
-        if day < days_in(year, month) {
-            Date { day: day + 1, ..self }
-        } else if month < 12 {
-            Date { month: month + 1, day: 1, ..self }
-        } else {
-            Date { year: year + 1, month: 1, day: 1 }
-        }
-    }
-
-    fn previous(self) -> Date {
-        let Date { year, month, day } = self;
-        if day > 1 {
-            Date { day: day - 1, ..self }
-        } else if month > 1 {
-            Date { month: month - 1, day: days_in(year, month - 1), ..self }
-        } else {
-            Date { year: year - 1, month: 12, day: 31 }
-        }
-    }
-}
-
-fn days_in(year: usize, month: usize) -> usize {
-    match month {
-        2 if year.is_multiple_of(if year.is_multiple_of(100) { 400 } else { 4 }) => 29,
-        2 => 28,
-        4 | 6 | 9 | 11 => 30,
-        _ => 31,
-    }
+fn written(date: Date, format: &str) -> String {
+    strtime::format(format, date).expect("a date has a day, a month and a year")
 }
 
 #[cfg(test)]
@@ -86,6 +54,21 @@ mod tests {
     use super::*;
     use crate::datasets::generate;
     use crate::datasets::tests::{SPLITS, regex};
+
+    const MONTHS: [&str; 12] = [
+        "January",
+        "February",
+        "March",
+        "April",
+        "May",
+        "June",
+        "July",
+        "August",
+        "September",
+        "October",
+        "November",
+        "December",
+    ];
 
     /// Days since the year 0, whose years begin in March so that a leap day comes last.
     fn ordinal(year: i64, month: i64, day: i64) -> i64 {
@@ -100,14 +83,14 @@ mod tests {
         if [" ago", " before"].contains(&&found[3]) { -days } else { days }
     }
 
-    fn given(text: &str) -> i64 {
+    fn start(text: &str) -> i64 {
         let regex = regex(r"(\d+) ([A-Z][a-z]+) (\d{4})");
         let found = regex.captures(text).unwrap();
         let month = MONTHS.iter().position(|month| *month == &found[2]).unwrap() as i64 + 1;
         ordinal(found[3].parse().unwrap(), month, found[1].parse().unwrap())
     }
 
-    fn written(gold: &str) -> i64 {
+    fn answered(gold: &str) -> i64 {
         let parts: Vec<i64> = gold.split('-').map(|part| part.parse().unwrap()).collect();
         assert_eq!(gold.len(), 10);
         ordinal(parts[0], parts[1], parts[2])
@@ -118,7 +101,7 @@ mod tests {
         for split in SPLITS {
             for question in generate("date-arithmetic", 2000, 3, split).unwrap() {
                 let text = question.text();
-                assert_eq!(written(&question.gold[0]) - given(text), distance(text), "{text}");
+                assert_eq!(answered(&question.gold[0]) - start(text), distance(text), "{text}");
             }
         }
         assert_eq!(ordinal(2000, 3, 1) - ordinal(2000, 2, 28), 2);

@@ -13,7 +13,6 @@ use crate::adapter::AdapterFacts;
 use crate::curate::Curation;
 use crate::evaluate;
 use crate::fs::sha256;
-use crate::log::{Level, tell as tell_log};
 use crate::task::Question;
 use crate::train::Training;
 use crate::train::batch::Example;
@@ -124,7 +123,7 @@ impl Run {
             adapter::verify(self.base.path(), &path, &model, &trained.adapter, &shown, options.threads);
         let parity = parity.inspect_err(|_| {
             // An adapter that llama.cpp reads differently must not be picked up by accident.
-            tell_log(Level::Warning, "kept the adapter as adapter.rejected.gguf");
+            log::warn!("kept the adapter as adapter.rejected.gguf");
             let _ = std::fs::rename(&path, self.dir.file("adapter.rejected.gguf"));
         })?;
         let note = format!(

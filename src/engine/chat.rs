@@ -10,12 +10,14 @@
 //! apart, as plain text; every other prompt is tokenized in one piece, exactly as llama-server does.
 
 use std::borrow::Cow;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
+use jiff::Timestamp;
+use jiff::fmt::strtime;
 use minijinja::{Environment, ErrorKind, Value, context};
 
 use super::{Decoder, Token};
-use crate::calendar::MONTHS;
 use crate::{Error, Result};
 
 /// Who speaks.
@@ -72,7 +74,12 @@ pub struct ChatTemplate {
     bos: String,
     eos: String,
     opens_thinking: bool,
+    /// The time that the template is told, in seconds since 1970 (UTC).
+    time: Arc<AtomicI64>,
 }
+
+/// The time is not fixed: a template that asks is told the clock's.
+const CLOCK: i64 = i64::MIN;
 
 impl ChatTemplate {
     /// Compiles `source`; `None` gives [`ChatTemplate::plain`]. `bos` and `eos` are the texts of
@@ -80,9 +87,14 @@ impl ChatTemplate {
     ///
     /// Errors: [`Error::Unsupported`] when the source is not a template that can be compiled.
     pub fn new(source: Option<&str>, bos: &str, eos: &str) -> Result<ChatTemplate> {
-        let environment = source.map(compile).transpose()?;
-        let mut template =
-            ChatTemplate { environment, bos: bos.to_string(), eos: eos.to_string(), ..ChatTemplate::plain() };
+        let time = Arc::new(AtomicI64::new(CLOCK));
+        let mut template = ChatTemplate {
+            environment: source.map(|source| compile(source, time.clone())).transpose()?,
+            bos: bos.to_string(),
+            eos: eos.to_string(),
+            opens_thinking: false,
+            time,
+        };
         let turn = template.render(&[Message::user("?")], true, true);
         template.opens_thinking = turn.is_ok_and(|text| text.trim_end().ends_with(THINKING_BEGINS));
         Ok(template)
@@ -90,7 +102,19 @@ impl ChatTemplate {
 
     /// The rendering for models without a template.
     pub fn plain() -> ChatTemplate {
-        ChatTemplate { environment: None, bos: String::new(), eos: String::new(), opens_thinking: false }
+        ChatTemplate {
+            environment: None,
+            bos: String::new(),
+            eos: String::new(),
+            opens_thinking: false,
+            time: Arc::new(AtomicI64::new(CLOCK)),
+        }
+    }
+
+    /// Fixes the time that the template is told from now on, in seconds since 1970 (UTC). Without
+    /// it, a template that prints the date (Llama 3 does) renders another prompt every day.
+    pub fn at(&self, unix_seconds: i64) {
+        self.time.store(unix_seconds, Ordering::Relaxed);
     }
 
     /// Whether the model brought no template.
@@ -158,7 +182,7 @@ fn fold_system(messages: &[Message]) -> Vec<Message> {
 /// The name under which an environment holds its one template.
 const NAME: &str = "chat template";
 
-fn compile(source: &str) -> Result<Environment<'static>> {
+fn compile(source: &str, time: Arc<AtomicI64>) -> Result<Environment<'static>> {
     let mut environment = Environment::new();
     environment.set_trim_blocks(true);
     environment.set_lstrip_blocks(true);
@@ -167,9 +191,12 @@ fn compile(source: &str) -> Result<Environment<'static>> {
     environment.add_function("raise_exception", |why: String| {
         Err::<Value, _>(minijinja::Error::new(ErrorKind::InvalidOperation, why))
     });
-    environment.add_function("strftime_now", |format: String| {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
-        strftime(&format, now)
+    environment.add_function("strftime_now", move |format: String| {
+        let time = match time.load(Ordering::Relaxed) {
+            CLOCK => Timestamp::now(),
+            seconds => Timestamp::from_second(seconds).unwrap_or_default(),
+        };
+        strftime(&format, time)
     });
     let source = without_generation_marks(source).into_owned();
     environment.add_template_owned(NAME, source).map_err(template_error)?;
@@ -261,57 +288,11 @@ pub(super) fn end_of_turn<D: Decoder + ?Sized>(decoder: &D) -> Result<Option<Tok
     Ok(decoder.tokenize(tail, true)?.into_iter().find(|&token| decoder.is_end(token)))
 }
 
-/// The time `seconds` after 1970 (UTC) in the directives that chat templates use.
-fn strftime(format: &str, seconds: u64) -> String {
-    const DAYS: [&str; 7] = ["Thursday", "Friday", "Saturday", "Sunday", "Monday", "Tuesday", "Wednesday"];
-    let (days, second) = (seconds / 86_400, seconds % 86_400);
-    let (year, month, day) = civil_date(days);
-    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
-    let hour12 = (hour + 11) % 12 + 1;
-    let (month_name, day_name) = (MONTHS[month as usize - 1], DAYS[(days % 7) as usize]);
-    let mut out = String::new();
-    let mut chars = format.chars();
-    while let Some(c) = chars.next() {
-        if c != '%' {
-            out.push(c);
-            continue;
-        }
-        let directive = chars.next();
-        out += &match directive {
-            Some('Y') => year.to_string(),
-            Some('y') => format!("{:02}", year % 100),
-            Some('m') => format!("{month:02}"),
-            Some('d') => format!("{day:02}"),
-            Some('e') => format!("{day:2}"),
-            Some('B') => month_name.to_string(),
-            Some('b' | 'h') => month_name[..3].to_string(),
-            Some('A') => day_name.to_string(),
-            Some('a') => day_name[..3].to_string(),
-            Some('H') => format!("{hour:02}"),
-            Some('I') => format!("{hour12:02}"),
-            Some('M') => format!("{minute:02}"),
-            Some('S') => format!("{second:02}"),
-            Some('p') => if hour < 12 { "AM" } else { "PM" }.to_string(),
-            Some('F') => format!("{year}-{month:02}-{day:02}"),
-            Some('T') => format!("{hour:02}:{minute:02}:{second:02}"),
-            Some('%') => "%".to_string(),
-            Some(other) => format!("%{other}"),
-            None => "%".to_string(),
-        };
-    }
-    out
-}
-
-/// Year, month (1..=12) and day of the day `days` after 1970-01-01
-/// (<https://howardhinnant.github.io/date_algorithms.html>, `civil_from_days`).
-fn civil_date(days: u64) -> (u64, u64, u64) {
-    let z = days + 719_468;
-    let (era, doe) = (z / 146_097, z % 146_097);
-    let yoe = (doe - doe / 1460 + doe / 36_524 - doe / 146_096) / 365;
-    let doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
-    let mp = (5 * doy + 2) / 153;
-    let month = if mp < 10 { mp + 3 } else { mp - 9 };
-    (yoe + era * 400 + u64::from(month <= 2), month, doy - (153 * mp + 2) / 5 + 1)
+/// `time` (UTC) in the given format; a directive that does not exist is left as it is.
+fn strftime(format: &str, time: Timestamp) -> String {
+    let lenient = strtime::Config::new().lenient(true);
+    let time = strtime::BrokenDownTime::from(time);
+    time.to_string_with_config(&lenient, format).unwrap_or_else(|_| format.to_string())
 }
 
 #[cfg(test)]
@@ -411,11 +392,23 @@ mod tests {
 
     #[test]
     fn dates_are_written_as_strftime_writes_them() {
+        let at = |seconds| Timestamp::from_second(seconds).unwrap();
         // date -u -d @1721984461 gives Fri Jul 26 09:01:01 UTC 2024.
-        let text = |format| strftime(format, 1_721_984_461);
+        let text = |format| strftime(format, at(1_721_984_461));
         assert_eq!(text("%d %b %Y"), "26 Jul 2024");
         assert_eq!(text("%A, %B %e, %y %H:%M:%S %I %p %%"), "Friday, July 26, 24 09:01:01 09 AM %");
-        assert_eq!(strftime("%F %T %a", 951_782_400), "2000-02-29 00:00:00 Tue");
-        assert_eq!(strftime("%F %", 0), "1970-01-01 %");
+        assert_eq!(strftime("%F %T %a %e %h", at(951_782_400)), "2000-02-29 00:00:00 Tue 29 Feb");
+        assert_eq!(strftime("%e %I %p", at(0)), " 1 12 AM");
+        assert_eq!(strftime("%F %", at(0)), "1970-01-01 %");
+        assert_eq!(strftime("%F %!", at(0)), "1970-01-01 %!");
+    }
+
+    #[test]
+    fn a_template_is_told_the_time_that_was_fixed() {
+        let template = ChatTemplate::new(Some("{{ strftime_now('%d %b %Y') }}"), "", "").unwrap();
+        let year = template.render(&[], true, false).unwrap()[7..].parse::<i32>().unwrap();
+        assert!(year > 2024, "the clock's, at first");
+        template.at(1_721_984_461);
+        assert_eq!(template.render(&[], true, false).unwrap(), "26 Jul 2024");
     }
 }

@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::log::{Level, tell};
 use crate::{Error, Result};
 
 /// A journal of `T`s. Lines are handed to the system at once and synced by [`Journal::sync`].
@@ -32,7 +31,7 @@ impl<T: Serialize + DeserializeOwned> Journal<T> {
         let mut journal = Journal { path: path.clone(), file, len, appended: 0, _items: PhantomData };
         if len < all {
             let lost = all - len;
-            tell(Level::Warning, &format!("{}: dropped a torn last line of {lost} bytes", path.display()));
+            log::warn!("{}: dropped a torn last line of {lost} bytes", path.display());
             journal.rewind()?;
         }
         journal.file.seek(SeekFrom::Start(len)).map_err(Error::io("read", &path))?;

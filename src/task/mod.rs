@@ -10,11 +10,11 @@ mod normalize;
 mod perturbation;
 mod question;
 mod raw;
-mod refusal;
 mod schema;
 mod select;
 mod set;
 mod step;
+mod validate;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

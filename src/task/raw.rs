@@ -7,7 +7,7 @@ use crate::grammar::Grammar;
 
 use super::perturbation::{self, RawPerturbation};
 use super::step::{ITEM, REPEAT_LAST};
-use super::{AnswerRule, Items, Marker, Select, Step, Target, Task, VoteRule, Weighing, refusal};
+use super::{AnswerRule, Items, Marker, Select, Step, Target, Task, VoteRule, Weighing, validate};
 
 const MAX_SAMPLES: usize = 1000;
 const MAX_TOKENS: usize = 1 << 20;
@@ -139,7 +139,7 @@ const SYSTEM2: Defaults = Defaults { name: "answer", max_tokens: 256, temperatur
 
 /// Parses and checks; the error is one line without the origin.
 pub(super) fn parse(text: &str) -> Result<Task, String> {
-    let raw: RawTask = refusal::from_json(text)?;
+    let raw: RawTask = validate::from_json(text)?;
     check_name("task", &raw.name, "-_.")?;
     if raw.system2.is_empty() {
         return Err("\"system2\" is empty; it needs at least one step".into());

@@ -1,6 +1,6 @@
-//! llama.cpp starts once for the process and logs to the terminal by default. Here its last
-//! warnings and errors are kept instead, so that a failed load can say why; a listener of
-//! [`crate::log`] hears all of it.
+//! The log of llama.cpp. llama.cpp starts once for the process and logs to the terminal by default;
+//! here its lines go to the logger of the `log` crate instead, and its last warnings and errors are
+//! kept, so that a failed load can say why.
 
 use std::collections::VecDeque;
 use std::ffi::{c_char, c_void};
@@ -8,9 +8,12 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use llama_cpp_2::llama_backend::LlamaBackend;
 use llama_cpp_sys_2 as sys;
+use log::Level;
 
 use super::handles::copy_text;
-use crate::log::{Level, is_heard, tell};
+
+/// The target of log records with lines of llama.cpp.
+const TARGET: &str = "llama.cpp";
 
 /// The last warnings and errors that llama.cpp wrote; everything else is dropped.
 static LOG: Mutex<VecDeque<(bool, String)>> = Mutex::new(VecDeque::new());
@@ -21,7 +24,7 @@ static BEGUN: Mutex<(Option<Level>, String)> = Mutex::new((None, String::new()))
 unsafe extern "C" fn hear(level: sys::ggml_log_level, text: *const c_char, _: *mut c_void) {
     // SAFETY: as this function was called.
     unsafe { keep_line(level, text) };
-    if is_heard(Level::Error) {
+    if log::log_enabled!(target: TARGET, Level::Error) {
         // SAFETY: llama.cpp passes NUL-terminated text.
         unsafe { copy_text(text) }.iter().for_each(|text| pass_on(level, text));
     }
@@ -31,7 +34,7 @@ unsafe extern "C" fn hear(level: sys::ggml_log_level, text: *const c_char, _: *m
 fn pass_on(level: sys::ggml_log_level, text: &str) {
     let level = match level {
         sys::GGML_LOG_LEVEL_ERROR => Some(Level::Error),
-        sys::GGML_LOG_LEVEL_WARN => Some(Level::Warning),
+        sys::GGML_LOG_LEVEL_WARN => Some(Level::Warn),
         sys::GGML_LOG_LEVEL_INFO => Some(Level::Info),
         sys::GGML_LOG_LEVEL_CONT => None, // That of what it continues.
         _ => Some(Level::Debug),
@@ -51,7 +54,7 @@ fn pass_on(level: sys::ggml_log_level, text: &str) {
     for (level, line) in whole {
         let line = line.trim_end();
         if !line.is_empty() {
-            tell(level, &format!("llama.cpp: {line}"));
+            log::log!(target: TARGET, level, "{line}");
         }
     }
 }
@@ -84,11 +87,11 @@ fn start_backend() {
         let backend = LlamaBackend::init().ok();
         #[cfg(feature = "portable")]
         super::cpu::choose();
-        if is_heard(Level::Info) {
+        if log::log_enabled!(target: TARGET, Level::Info) {
             // SAFETY: both return static text.
             let texts = unsafe { [copy_text(sys::llama_version()), copy_text(sys::ggml_version())] };
             let [llama, ggml] = texts.map(Option::unwrap_or_default);
-            tell(Level::Info, &format!("llama.cpp inside this library: {llama}, ggml {ggml}"));
+            log::info!(target: TARGET, "llama.cpp inside this library: {llama}, ggml {ggml}");
         }
         backend
     });
@@ -125,27 +128,37 @@ pub fn start_loading() -> (MutexGuard<'static, ()>, LoadLog) {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
+
+    /// Keeps the records of the test below; other tests load models at the same time.
+    struct Sink(Mutex<Vec<(Level, String)>>);
+
+    impl log::Log for Sink {
+        fn enabled(&self, _: &log::Metadata) -> bool {
+            true
+        }
+
+        fn log(&self, record: &log::Record) {
+            let line = record.args().to_string();
+            if line.contains("piece test") {
+                assert_eq!(record.target(), "llama.cpp");
+                self.0.lock().unwrap().push((record.level(), line));
+            }
+        }
+
+        fn flush(&self) {}
+    }
 
     #[test]
     fn pieces_of_lines_are_passed_on_as_lines() {
-        let _alone = crate::log::tests::ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-        let heard = Arc::new(Mutex::new(Vec::new()));
-        let keep = heard.clone();
-        let listener = move |level, line: &str| {
-            // Other tests load models meanwhile.
-            if line.contains("piece test") {
-                keep.lock().unwrap().push((level, line.to_string()));
-            }
-        };
-        crate::log::listen(Level::Info, Some(Box::new(listener)));
+        static SINK: Sink = Sink(Mutex::new(Vec::new()));
+        log::set_logger(&SINK).expect("no other unit test sets a logger");
+        log::set_max_level(log::LevelFilter::Info);
         pass_on(sys::GGML_LOG_LEVEL_WARN, "\npiece test 1: a, b\npiece test 2\n");
         pass_on(sys::GGML_LOG_LEVEL_DEBUG, "piece test 3\n");
-        crate::log::listen(Level::Error, None);
+        log::set_max_level(log::LevelFilter::Off);
         let expected = ["piece test 1: a, b", "piece test 2"];
-        let expected = expected.map(|line| (Level::Warning, format!("llama.cpp: {line}")));
-        assert_eq!(*heard.lock().unwrap(), expected);
+        let expected = expected.map(|line| (Level::Warn, line.to_string()));
+        assert_eq!(*SINK.0.lock().unwrap(), expected);
     }
 }
