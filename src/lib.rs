@@ -68,3 +68,4 @@ pub use distill::Context;
 pub use error::{Error, Hint, Location, Naming, Reason, Result};
 pub use model::ModelFile;
 pub use progress::{Progress, Silent, Stage, TrainStep, Update};
+pub use threads::Wait;

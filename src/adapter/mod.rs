@@ -16,6 +16,7 @@ pub use summary::AdapterFacts;
 use crate::engine::{Llama, LlamaOptions};
 use crate::gguf::{Gguf, GgufWriter};
 use crate::model::spec::{Module, Spec};
+use crate::threads::{Team, Wait};
 use crate::train::Precision;
 use crate::train::batch::{Batch, Example};
 use crate::train::lora::{Adapter, Layout};
@@ -155,10 +156,11 @@ pub fn verify(
         ..LlamaOptions::default()
     };
     let mut llama = Llama::load(model_path, &options)?;
+    let team = Team::new(threads, "verify", Wait::Spin)?;
     let Adapter { layout, params } = adapter;
-    let base = compare(&mut llama, model, layout, &vec![0.0; params.len()], examples)?;
+    let base = compare(&team, &mut llama, model, layout, &vec![0.0; params.len()], examples)?;
     crate::engine::Decoder::set_adapter(&mut llama, Some(path))?;
-    let with = compare(&mut llama, model, layout, params, examples)?;
+    let with = compare(&team, &mut llama, model, layout, params, examples)?;
     let parity =
         Parity { max_abs_diff: with.max_abs, relative_rms: with.relative, base_relative_rms: base.relative };
     let allowed = NOISE_FACTOR * base.relative + NOISE_FLOOR;
@@ -177,6 +179,7 @@ struct Difference {
 }
 
 fn compare(
+    team: &Team,
     llama: &mut Llama,
     model: &Model,
     layout: &Layout,
@@ -187,7 +190,7 @@ fn compare(
     let (mut square, mut spread, mut max_abs) = (0.0f64, 0.0f64, 0.0f64);
     for example in examples {
         let batch = Batch::pack([*example], false);
-        let ours = model.logits(layout, params, &batch, &mut Tape::default())?;
+        let ours = team.enter(|| model.logits(layout, params, &batch, &mut Tape::default()))?;
         let theirs = llama.logits_for(&batch.tokens)?;
         for (row, token) in batch.loss_tokens.iter().enumerate() {
             let (ours, theirs) = (&ours[row * v..(row + 1) * v], &theirs[*token]);

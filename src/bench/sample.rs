@@ -192,7 +192,7 @@ pub fn sample(
         prefix_hit_rate: run.prefix_hit_rate,
         vocabulary,
         by_slots,
-        peak_rss_mb: crate::train::peak_rss_mb(),
+        peak_rss_mb: crate::memory::peak_rss_mb(),
     })
 }
 

@@ -13,13 +13,14 @@ use serde::Serialize;
 use super::median;
 use crate::gguf::{Gguf, Rows};
 use crate::kernels::gemm::{Arithmetic, Kernel, Left, Out, Right, View, fma_gflops, product};
+use crate::memory::peak_rss_mb;
 use crate::model::spec::Module;
-use crate::threads::Pool;
+use crate::threads::{Team, Wait};
 use crate::train::adamw::{AdamW, Moments};
 use crate::train::batch::{Batch, Example};
 use crate::train::clock::{Seconds, Work};
 use crate::train::model::{Model, Tape};
-use crate::train::{Memory, TrainOptions, keep, layout, peak_rss_mb};
+use crate::train::{Memory, TrainOptions, keep, layout};
 use crate::{Cancel, Error, Result};
 
 /// What to measure of training.
@@ -167,7 +168,7 @@ pub fn train(model: &Path, options: &TrainBench, cancel: &Cancel) -> Result<Trai
     let random = if real.is_empty() { vec![random_rows(&model, options); steps] } else { Vec::new() };
     let (batches, of_examples) =
         if real.is_empty() { (&random, rows * steps) } else { (&real, options.examples.len()) };
-    let pool = Pool::new(options.threads, "train")?;
+    let team = Team::new(options.threads, "train", Wait::Spin)?;
     let mut params = layout.init(&model.spec, 0);
     let mut moments = Moments::new(layout.len());
     let mut grads = vec![0.0; layout.len()];
@@ -181,7 +182,7 @@ pub fn train(model: &Path, options: &TrainBench, cancel: &Cancel) -> Result<Trai
         tape.clock().lap(Work::Optimiser);
         Ok((begin.elapsed().as_secs_f64(), loss))
     };
-    let measured = pool.run_long(|| -> Result<Vec<(f64, f64)>> {
+    let measured = team.enter(|| -> Result<Vec<(f64, f64)>> {
         let first = step(&mut tape, &batches[0])?;
         tape.clock().seconds = Seconds::default();
         let rest = batches.iter().map(|batch| cancel.check().and_then(|()| step(&mut tape, batch)));
@@ -189,7 +190,7 @@ pub fn train(model: &Path, options: &TrainBench, cancel: &Cancel) -> Result<Trai
     })?;
     let shares = tape.clock().seconds.shares();
     let peak_rss_mb = peak_rss_mb(); // Before the products below take memory of their own.
-    let machine = pool.run_long(|| machine(&model, kernel, rows * row_tokens));
+    let machine = team.enter(|| machine(&model, kernel, rows * row_tokens));
     let step_seconds: Vec<f64> = measured[1..].iter().map(|(seconds, _)| *seconds).collect();
     // Random steps are alike, so that their median says most; real ones are not.
     let seconds = match real.is_empty() {
@@ -203,7 +204,7 @@ pub fn train(model: &Path, options: &TrainBench, cancel: &Cancel) -> Result<Trai
     Ok(TrainFigures {
         options: options.clone(),
         kernel: kernel.name,
-        threads_used: pool.threads(),
+        threads_used: team.threads(),
         tokens_per_s,
         examples_per_s: of_examples as f64 / seconds,
         shares,

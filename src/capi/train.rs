@@ -252,6 +252,7 @@ impl sn_train_params {
             threads: threads(self.threads)?,
             max_tokens: count(self.max_tokens, defaults.max_tokens),
             memory: choose("params.memory", "sn_memory", self.memory, &memories)?,
+            wait: crate::Wait::default(),
         };
         options.check()?;
         Ok(options)

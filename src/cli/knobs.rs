@@ -246,6 +246,7 @@ impl Training {
             threads,
             max_tokens: self.max_tokens,
             memory: self.memory.into(),
+            wait: secondnature::Wait::default(),
         })
     }
 }

@@ -22,7 +22,7 @@ mod toy;
 pub use chat::{ChatTemplate, Message, Role};
 pub(crate) use host::check_vocabulary;
 pub use host::{Host, HostCalls, HostFacts, HostResult};
-pub use llama::{Llama, LlamaOptions, ModelFacts, Weights};
+pub use llama::{Llama, LlamaOptions, ModelInfo, Weights};
 pub use sampler::Sampling;
 pub use scheduler::{Scheduler, Stats};
 pub use scripted::Scripted;
@@ -89,6 +89,11 @@ pub trait Decoder {
     fn copy_prefix(&mut self, from: SeqId, to: SeqId, len: u32);
     /// Forgets positions `from..` of `seq`.
     fn truncate(&mut self, seq: SeqId, from: u32);
+    /// Threads that may choose tokens beside the calling one, itself included; by default one for
+    /// each core.
+    fn sampling_threads(&self) -> usize {
+        std::thread::available_parallelism().map_or(1, |n| n.get())
+    }
     /// Whether it can apply adapters.
     fn takes_adapters(&self) -> bool {
         true
@@ -208,6 +213,11 @@ pub trait Engine {
     fn run(&mut self, source: &mut dyn Source, cancel: &Cancel) -> Result<()>;
     /// Applies a LoRA adapter file from now on, or none.
     fn set_adapter(&mut self, path: Option<&std::path::Path>) -> Result<()>;
+    /// Threads that may choose tokens beside the calling one, itself included; by default one for
+    /// each core.
+    fn sampling_threads(&self) -> usize {
+        std::thread::available_parallelism().map_or(1, |n| n.get())
+    }
     /// Whether it can apply adapters.
     fn takes_adapters(&self) -> bool {
         true

@@ -82,7 +82,7 @@ impl QuantType {
         unsafe { (*sys::ggml_get_type_traits(self.0 as sys::ggml_type)).to_float }
     }
 
-    /// Dequantizes whole blocks.
+    /// Dequantizes whole blocks. `src` may have any alignment.
     ///
     /// # Panics
     /// If `src` is not exactly `dst.len()` weights, or the type is not readable.
@@ -95,9 +95,31 @@ impl QuantType {
             return;
         }
         let to_float = self.to_float().expect("checked by is_readable when the model was opened");
-        // SAFETY: the assert above makes `src` exactly the blocks of `dst.len()` weights. GGUF
-        // alignment (32) and block sizes keep `src` aligned for ggml's 2-byte block fields.
-        unsafe { to_float(src.as_ptr().cast(), dst.as_mut_ptr(), dst.len() as i64) }
+        if src.as_ptr().addr().is_multiple_of(self.block_align()) {
+            // SAFETY: the assert above makes `src` exactly the blocks of `dst.len()` weights, and it is
+            // aligned for them.
+            return unsafe { to_float(src.as_ptr().cast(), dst.as_mut_ptr(), dst.len() as i64) };
+        }
+        // A file may place its tensors at any byte (`general.alignment` = 1).
+        let mut aligned = [0u32; 128];
+        let blocks = (size_of_val(&aligned) / self.block_bytes()).max(1);
+        assert!(self.block_bytes() <= size_of_val(&aligned), "a block of {}", self.name());
+        for (src, dst) in
+            src.chunks(blocks * self.block_bytes()).zip(dst.chunks_mut(blocks * self.block_len()))
+        {
+            // SAFETY: `aligned` has room for these bytes (asserted), which do not overlap it; ggml
+            // then reads whole blocks from it, at an address that suits every type.
+            unsafe {
+                std::ptr::copy_nonoverlapping(src.as_ptr(), aligned.as_mut_ptr().cast(), src.len());
+                to_float(aligned.as_ptr().cast(), dst.as_mut_ptr(), dst.len() as i64);
+            }
+        }
+    }
+
+    /// The alignment that ggml's struct of a block needs: the largest power of two that divides its
+    /// size, since a type's size is a multiple of its alignment, and at most the 4 of its widest field.
+    fn block_align(self) -> usize {
+        1 << self.block_bytes().trailing_zeros().min(2)
     }
 }
 
@@ -146,4 +168,36 @@ pub fn quantize_for_tests(ty: QuantType, values: &[f32], cols: usize) -> Vec<u8>
         );
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn weights_at_odd_addresses_are_dequantized_as_those_at_even_ones() {
+        use rand::{RngCore, SeedableRng};
+        let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(1);
+        let types = (0..64).filter_map(QuantType::from_id);
+        for ty in types.filter(|ty| ty.is_readable() && ty.is_weight_type()) {
+            // Any bytes are blocks of weights.
+            let mut bytes = vec![0; ty.row_bytes(4096).unwrap()];
+            rng.fill_bytes(&mut bytes);
+            let mut expected = vec![0.0; 4096];
+            ty.dequantize(&bytes, &mut expected);
+            let mut shifted = vec![0u32; bytes.len() / 4 + 2];
+            for offset in 0..4 {
+                // SAFETY: a u32 may have any bits, and `shifted` has more bytes than `bytes`.
+                let room = unsafe {
+                    let start = shifted.as_mut_ptr().cast::<u8>();
+                    std::slice::from_raw_parts_mut(start.add(offset), bytes.len())
+                };
+                room.copy_from_slice(&bytes);
+                let mut found = vec![0.0; 4096];
+                ty.dequantize(room, &mut found);
+                let same = found.iter().zip(&expected).all(|(a, b)| a.to_bits() == b.to_bits());
+                assert!(same, "{} at offset {offset}", ty.name());
+            }
+        }
+    }
 }

@@ -4,8 +4,9 @@
 
 use std::ops::Range;
 
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
+
+use crate::threads::{chunks, chunks_mut, for_each};
 
 /// Parameters updated by one task; fixed, so that results do not depend on the number of threads.
 const CHUNK: usize = 1 << 14;
@@ -69,27 +70,32 @@ impl AdamW {
             let step = (f64::from(lr) / correct1) as f32;
             let keep = 1.0 - lr * self.weight_decay;
             let (mean, square) = (&mut moments.mean[range.clone()], &mut moments.square[range.clone()]);
-            params[range.clone()]
-                .par_chunks_mut(CHUNK)
-                .zip(grads[range.clone()].par_chunks(CHUNK))
-                .zip(mean.par_chunks_mut(CHUNK).zip(square.par_chunks_mut(CHUNK)))
-                .for_each(|((params, grads), (mean, square))| {
-                    for (((p, g), m), v) in params.iter_mut().zip(grads).zip(mean).zip(square) {
-                        let g = g * grad_scale;
-                        *m = self.beta1 * *m + (1.0 - self.beta1) * g;
-                        *v = self.beta2 * *v + (1.0 - self.beta2) * g * g;
-                        *p = *p * keep - step * *m / (v.sqrt() / correct2 + self.eps);
-                    }
-                });
+            let (params, grads) = (&mut params[range.clone()], &grads[range.clone()]);
+            let parts = (
+                chunks_mut(params, CHUNK),
+                chunks(grads, CHUNK),
+                chunks_mut(mean, CHUNK),
+                chunks_mut(square, CHUNK),
+            );
+            for_each(parts, 1, |_, (params, grads, mean, square)| {
+                for (((p, g), m), v) in params.iter_mut().zip(grads).zip(mean).zip(square) {
+                    let g = g * grad_scale;
+                    *m = self.beta1 * *m + (1.0 - self.beta1) * g;
+                    *v = self.beta2 * *v + (1.0 - self.beta2) * g * g;
+                    *p = *p * keep - step * *m / (v.sqrt() / correct2 + self.eps);
+                }
+            });
         }
     }
 }
 
 /// √Σ g², summed in a fixed order.
 pub fn global_norm(grads: &[f32]) -> f64 {
-    let parts: Vec<f64> =
-        grads.par_chunks(CHUNK).map(|c| c.iter().map(|g| f64::from(*g) * f64::from(*g)).sum()).collect();
-    parts.iter().sum::<f64>().sqrt()
+    let mut sums = vec![0.0; grads.len().div_ceil(CHUNK)];
+    for_each((chunks(grads, CHUNK), chunks_mut(&mut sums, 1)), 1, |_, (grads, sum)| {
+        sum[0] = grads.iter().map(|g| f64::from(*g) * f64::from(*g)).sum();
+    });
+    sums.iter().sum::<f64>().sqrt()
 }
 
 #[cfg(test)]

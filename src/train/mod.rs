@@ -41,7 +41,7 @@ pub use summary::Training;
 pub use crate::kernels::gemm::Arithmetic;
 use crate::kernels::gemm::Kernel;
 
-use crate::threads::Pool;
+use crate::threads::Team;
 use crate::{Cancel, Error, Hint, Progress, Result, Stage, TrainStep, Update};
 
 /// The outcome of training: the adapter and how it came about.
@@ -75,8 +75,8 @@ pub fn train(
     if examples.is_empty() {
         return Err(Error::Training("there are no examples to train on".into()));
     }
-    Pool::new(options.threads, "train")?
-        .run_long(|| Trainer::start(model, examples, held_out, start, options, dir)?.run(progress, cancel))
+    Team::new(options.threads, "train", options.wait)?
+        .enter(|| Trainer::start(model, examples, held_out, start, options, dir)?.run(progress, cancel))
 }
 
 fn check_examples<'a>(model: &Model, examples: impl Iterator<Item = &'a Example>) -> Result<()> {
@@ -341,7 +341,7 @@ impl<'a> Trainer<'a> {
             loss_first: cursor.loss_curve.first().copied().unwrap_or(f64::NAN),
             loss_last: cursor.loss_curve.last().copied().unwrap_or(f64::NAN),
             held_out_loss: cursor.held_out_curve.iter().copied().skip(1).reduce(f64::min),
-            peak_rss_mb: peak_rss_mb(),
+            peak_rss_mb: crate::memory::peak_rss_mb(),
             loss_curve: cursor.loss_curve,
             held_out_curve: cursor.held_out_curve,
         };
@@ -381,16 +381,6 @@ fn batches(examples: &[&Example], max_tokens: usize) -> Vec<Batch> {
         rest = &rest[take..];
     }
     batches
-}
-
-/// Peak resident memory of this process in MB (10⁶ bytes); 0 where the system does not tell.
-pub fn peak_rss_mb() -> f64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:"))
-        .and_then(|rest| rest.trim().trim_end_matches(" kB").trim().parse::<f64>().ok())
-        .map_or(0.0, |kib| kib * 1024.0 / 1e6)
 }
 
 #[cfg(test)]

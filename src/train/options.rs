@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::kernels::gemm::{Arithmetic, Kernel};
 use crate::model::spec::Module;
+use crate::threads::Wait;
 use crate::{Error, Hint, Result};
 
 /// How the learning rate falls after the warm-up.
@@ -112,6 +113,9 @@ pub struct TrainOptions {
     /// What is kept for the backward pass. Not part of what determines the result.
     #[serde(skip)]
     pub memory: Memory,
+    /// What the threads do between the loops of a step. Not part of what determines the result.
+    #[serde(skip)]
+    pub wait: Wait,
 }
 
 impl Default for TrainOptions {
@@ -139,6 +143,7 @@ impl Default for TrainOptions {
             threads: None,
             max_tokens: 1024,
             memory: Memory::Auto,
+            wait: Wait::Spin,
         }
     }
 }

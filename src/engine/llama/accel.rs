@@ -24,7 +24,7 @@ use super::attend::{Sight, attend, can_attend};
 use crate::Result;
 use crate::gguf::{QuantType, Rows};
 use crate::kernels::gemm::{Kept, Left};
-use crate::threads::Pool;
+use crate::threads::{Team, Wait};
 
 /// Fewest rows whose product is worth it; a single token is bound by reading the weights, which are
 /// smaller as they are stored.
@@ -38,7 +38,7 @@ pub struct Accelerator {
     kept: Mutex<HashMap<usize, Kept>>,
     left: Mutex<Left>,
     sight: Mutex<Sight>,
-    pool: Pool,
+    team: Team,
 }
 
 thread_local! {
@@ -54,39 +54,24 @@ impl Drop for Scope {
     }
 }
 
-/// What a closure given to [`Accelerator::run`] carries to the thread it runs on, and back.
-struct Carried<T>(T);
-
-// SAFETY: `run` waits for its closure, so what the caller alone may use, that one other thread alone
-// uses meanwhile; llama.cpp's objects are not bound to a thread.
-unsafe impl<T> Send for Carried<T> {}
-
-impl<T> Carried<T> {
-    fn take(self) -> T {
-        self.0
-    }
-}
-
 impl Accelerator {
     /// One that computes on `threads` threads: attention, and products if it `multiplies`. Registers the
     /// device with ggml.
-    pub fn new(threads: u32, multiplies: bool) -> Result<Accelerator> {
+    pub fn new(threads: u32, wait: Wait, multiplies: bool) -> Result<Accelerator> {
         register();
-        let pool = Pool::new(Some(threads), "decode")?;
+        let team = Team::new(Some(threads), "decode", wait)?;
         let (kept, left, sight) = (Mutex::default(), Mutex::default(), Mutex::default());
-        Ok(Accelerator { multiplies, kept, left, sight, pool })
+        Ok(Accelerator { multiplies, kept, left, sight, team })
     }
 
-    /// Runs `work`, which calls llama.cpp, with this accelerator in force, on one of its threads.
+    /// Runs `work`, which calls llama.cpp, with this accelerator in force.
     pub fn run<T>(&self, work: impl FnOnce() -> T) -> T {
-        let work = Carried(work);
-        let done = self.pool.run(|| {
+        self.team.enter(|| {
             let _scope = Scope;
             CURRENT.set(self);
             lock(&self.sight).clear();
-            Carried(work.take()())
-        });
-        done.take()
+            work()
+        })
     }
 
     /// Computes a `MUL_MAT` node that [`wants`] agreed to.

@@ -5,11 +5,13 @@
 //! the mask once a decode call, and then visits for each row the cells it sees, once for all query
 //! heads that share a key head (`heads.rs`).
 
+use std::cell::RefCell;
+
 use half::f16;
 use llama_cpp_sys_2 as sys;
-use rayon::prelude::*;
 
 use super::heads::{self, Group, Lines};
+use crate::threads::for_each_index;
 
 /// Widest head.
 const MOST: usize = 256;
@@ -55,6 +57,11 @@ impl Sight {
     }
 }
 
+thread_local! {
+    /// The scores of one row's query heads, reused.
+    static SCORES: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
+}
+
 /// Whether `node`, a `FLASH_ATTN_EXT`, is of the kind that [`attend`] computes.
 ///
 /// # Safety
@@ -77,7 +84,7 @@ pub unsafe fn can_attend(node: &sys::ggml_tensor) -> bool {
     plain && half(k) && half(v) && floats(q) && result && width && heads && masked
 }
 
-/// Computes `node`, a `FLASH_ATTN_EXT` that [`can_attend`] agreed to, on the current rayon pool.
+/// Computes `node`, a `FLASH_ATTN_EXT` that [`can_attend`] agreed to, on the current team.
 ///
 /// # Safety
 /// `node` and its sources are live tensors with their data in host memory, and nobody else uses
@@ -93,7 +100,7 @@ pub unsafe fn attend(node: &sys::ggml_tensor, sight: &mut Sight) {
     let place = |t: &sys::ggml_tensor| (t.data as usize, t.nb);
     let (q, k, v, out) = (place(q), place(k), place(v), place(node));
     let line = |(data, nb): (usize, [usize; 4]), i: usize, head: usize| data + i * nb[1] + head * nb[2];
-    (0..n * groups).into_par_iter().with_min_len(4).for_each_init(Vec::new, |scores, task| {
+    for_each_index(n * groups, 4, |task| {
         let (row, group) = (task / groups, task % groups);
         let heads = group * per_group..(group + 1) * per_group;
         let mut queries = [std::ptr::null(); MOST_HEADS as usize];
@@ -109,6 +116,6 @@ pub unsafe fn attend(node: &sys::ggml_tensor, sight: &mut Sight) {
         // SAFETY: rows of e values inside the tensors, as their shapes and strides say; a cell is below
         // the mask's width, which is the number of keys and values. This row and these heads of the
         // result are this task's alone.
-        unsafe { heads::attend(&group, scores, &results[..per_group]) };
+        SCORES.with_borrow_mut(|scores| unsafe { heads::attend(&group, scores, &results[..per_group]) });
     });
 }

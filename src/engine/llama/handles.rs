@@ -6,8 +6,8 @@ use std::ptr::NonNull;
 
 use llama_cpp_sys_2 as sys;
 
-use super::plan::{self, Plan};
-use super::{LlamaOptions, ModelFacts};
+use super::plan::MemoryPlan;
+use super::{LlamaOptions, ModelInfo};
 use crate::engine::{Row, Token};
 use crate::{Error, Result};
 
@@ -63,11 +63,11 @@ impl Model {
         }
     }
 
-    pub fn facts(&self) -> ModelFacts {
+    pub fn info(&self) -> ModelInfo {
         let model = self.0.as_ptr();
         // SAFETY: the model is live; these only read.
         unsafe {
-            ModelFacts {
+            ModelInfo {
                 name: self.meta("general.name"),
                 arch: self.meta("general.architecture"),
                 n_params: sys::llama_model_n_params(model),
@@ -76,20 +76,6 @@ impl Model {
                 n_ctx_train: sys::llama_model_n_ctx_train(model).max(0) as u32,
             }
         }
-    }
-
-    /// Values that a KV cell holds of a layer's keys, and as many of its values.
-    pub fn cache_width(&self) -> u64 {
-        let model = self.0.as_ptr();
-        // SAFETY: the model is live; these only read.
-        let (width, heads, kv_heads) = unsafe {
-            (
-                sys::llama_model_n_embd(model).max(1) as u64,
-                sys::llama_model_n_head(model).max(1) as u64,
-                sys::llama_model_n_head_kv(model).max(1) as u64,
-            )
-        };
-        (width / heads).max(1) * kv_heads
     }
 
     /// A metadata value as text; empty if absent.
@@ -129,16 +115,14 @@ impl Drop for Context {
 impl Context {
     pub fn new(
         model: &Model,
-        facts: &ModelFacts,
+        info: &ModelInfo,
         options: &LlamaOptions,
-        plan: &Plan,
+        plan: &MemoryPlan,
         accelerated: bool,
     ) -> Option<Context> {
-        let cells = options
-            .context
-            .unwrap_or_else(|| plan::cells(facts, model.cache_width(), options, plan.cache_bytes));
+        let cells = plan.cells;
         // ggml's threads would wait for the accelerator's, and these for them, by spinning.
-        let threads = if accelerated { 1 } else { threads(facts, options) as i32 };
+        let threads = if accelerated { 1 } else { threads(info, options) as i32 };
         // SAFETY: fills a plain struct.
         let mut params = unsafe { sys::llama_context_default_params() };
         params.n_ctx = cells;
@@ -251,13 +235,13 @@ pub unsafe fn copy_text(text: *const c_char) -> Option<String> {
 /// Threads to compute with: one for each core; a single one for a tiny model, whose operations are
 /// over before a second thread has joined them. Two are a fifth faster on an idle machine, and many
 /// times slower on a busy one, where each operation waits until both have their processor back.
-pub fn threads(facts: &ModelFacts, options: &LlamaOptions) -> u32 {
+pub fn threads(info: &ModelInfo, options: &LlamaOptions) -> u32 {
     let cores = || std::thread::available_parallelism().map_or(1, |n| n.get() as u32);
-    options.threads.unwrap_or_else(|| if is_tiny(facts) { 1 } else { cores() }).clamp(1, 512)
+    options.threads.unwrap_or_else(|| if is_tiny(info) { 1 } else { cores() }).clamp(1, 512)
 }
 
 /// Whether the model's operations are too short to be shared out by llama.cpp.
-pub fn is_tiny(facts: &ModelFacts) -> bool {
+pub fn is_tiny(info: &ModelInfo) -> bool {
     const TINY: u64 = 10_000_000;
-    facts.n_params < TINY
+    info.n_params < TINY
 }

@@ -27,10 +27,11 @@ use handles::{
     Adapter, Batch, Context, MOST_SEQUENCES, Model, copy_text, is_tiny, max_outputs, sequences, threads,
 };
 use log::start_loading;
-use plan::Plan;
+use plan::MemoryPlan;
 pub use plan::Weights;
 
 use super::{ChatTemplate, Decoder, Row, SeqId, Token};
+use crate::threads::Wait;
 use crate::{Error, Result};
 
 /// How to load a model.
@@ -52,6 +53,8 @@ pub struct LlamaOptions {
     pub weights: Weights,
     /// Bytes that model, unpacked weights and KV cache may take together; what is free by default.
     pub max_memory: Option<u64>,
+    /// What the threads do between the operations of one call; they sleep between calls.
+    pub wait: Wait,
 }
 
 impl Default for LlamaOptions {
@@ -64,13 +67,14 @@ impl Default for LlamaOptions {
             f32_kv: false,
             weights: Weights::AsIs,
             max_memory: None,
+            wait: Wait::Spin,
         }
     }
 }
 
 /// What a model file says about itself.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct ModelFacts {
+pub struct ModelInfo {
     /// `general.name`, empty if absent.
     pub name: String,
     /// `general.architecture`.
@@ -97,7 +101,7 @@ pub struct Llama {
     adapter: Option<Adapter>,
     model: Model,
     vocab: NonNull<sys::llama_vocab>,
-    facts: ModelFacts,
+    info: ModelInfo,
     template: ChatTemplate,
     bos: Option<Token>,
     n_vocab: usize,
@@ -109,7 +113,8 @@ pub struct Llama {
     outputs: Vec<bool>,
     max_outputs: usize,
     batch: Batch,
-    plan: Plan,
+    plan: MemoryPlan,
+    threads: u32,
 }
 
 // SAFETY: llama.cpp's objects are not bound to the thread that made them, and nothing else holds
@@ -133,7 +138,7 @@ impl Llama {
             return Err(Error::input("batch, context", "expected at least 1, found 0"));
         }
         // The whole file is checked before llama.cpp, which asserts on some damage, sees it.
-        let plan = Plan::of(&crate::gguf::Gguf::open(path)?, options)?;
+        let plan = MemoryPlan::of(&crate::gguf::Gguf::open(path)?, options)?;
         let c_path = c_path(path)?;
 
         let (_loading, log) = start_loading();
@@ -147,17 +152,18 @@ impl Llama {
         let model = unsafe { sys::llama_model_load_from_file(c_path.as_ptr(), params) };
         let model = NonNull::new(model).map(Model).ok_or_else(|| Error::model(path, log.why()))?;
         model.check_supported(path)?;
-        let facts = model.facts();
+        let info = model.info();
 
         // SAFETY: the model is live; the vocabulary belongs to it and lives as long.
         let vocab = unsafe { sys::llama_model_get_vocab(model.0.as_ptr()) };
         let vocab =
             NonNull::new(vocab.cast_mut()).ok_or_else(|| Error::model(path, "it has no vocabulary"))?;
-        let threads = threads(&facts, options);
+        let threads = threads(&info, options);
         // A tiny model spends most of its time on the cells that its sequences do not see.
-        let accelerates = plan.expanded || (is_tiny(&facts) && options.slots > 1 && !options.f32_kv);
-        let accelerator = accelerates.then(|| Accelerator::new(threads, plan.expanded)).transpose()?;
-        let context = run(accelerator.as_ref(), || Context::new(&model, &facts, options, &plan, accelerates))
+        let accelerates = plan.expanded || (is_tiny(&info) && options.slots > 1 && !options.f32_kv);
+        let accelerator =
+            accelerates.then(|| Accelerator::new(threads, options.wait, plan.expanded)).transpose()?;
+        let context = run(accelerator.as_ref(), || Context::new(&model, &info, options, &plan, accelerates))
             .ok_or_else(|| Error::model(path, format!("no context for it: {}", log.why())))?;
 
         // SAFETY: as above; these only read.
@@ -189,7 +195,7 @@ impl Llama {
             adapter: None,
             model,
             vocab,
-            facts,
+            info,
             template,
             bos: (adds_bos && bos >= 0).then_some(bos),
             n_vocab: n_vocab.max(0) as usize,
@@ -198,17 +204,18 @@ impl Llama {
             outputs: Vec::new(),
             max_outputs: max_outputs(options) as usize,
             plan,
+            threads,
         })
     }
 
     /// What the model file says about itself.
-    pub fn model_facts(&self) -> &ModelFacts {
-        &self.facts
+    pub fn model_info(&self) -> &ModelInfo {
+        &self.info
     }
 
     /// Which weights it multiplies, and why, in one line.
     pub fn weights_used(&self) -> &str {
-        &self.plan.why
+        &self.plan.reason
     }
 
     /// Logits after each of `tokens`, fed as one sequence from an empty context, for comparing
@@ -355,7 +362,7 @@ impl Decoder for Llama {
     }
 
     fn sequence_limit(&self) -> usize {
-        self.context_size().min(self.facts.n_ctx_train.max(1) as usize)
+        self.context_size().min(self.info.n_ctx_train.max(1) as usize)
     }
 
     fn max_sequences(&self) -> usize {
@@ -368,6 +375,10 @@ impl Decoder for Llama {
 
     fn max_batch(&self) -> usize {
         self.context.n_batch()
+    }
+
+    fn sampling_threads(&self) -> usize {
+        self.threads as usize
     }
 
     fn decode(&mut self, rows: &[Row]) -> Result<()> {

@@ -1,8 +1,9 @@
-//! How much memory a model gets, and what for: its weights unpacked, its KV cache.
+//! How much memory a model gets: its weights, a bf16 copy of them, its KV cache.
 
-use super::{LlamaOptions, ModelFacts};
-use crate::gguf::Gguf;
+use super::LlamaOptions;
+use crate::gguf::{Gguf, Value};
 use crate::kernels::gemm::{Kept, Kernel};
+use crate::memory::available_memory;
 use crate::{Error, Result};
 
 /// Which weights a batch is multiplied with.
@@ -11,108 +12,185 @@ use crate::{Error, Result};
 pub enum Weights {
     /// As they are stored, by llama.cpp.
     AsIs,
-    /// Unpacked to 16 bits in memory, by this library: two to three times as fast from some eight
-    /// sequences on.
+    /// Dequantized to bf16 in memory, by this library: two to three times as fast from some eight
+    /// sequences on. An error where they do not fit into memory.
     Expanded,
     /// Expanded where that pays and fits into half of the memory that is free.
     #[default]
     Auto,
 }
 
-/// What was decided.
+/// What was decided for one model.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Plan {
+pub struct MemoryPlan {
     pub expanded: bool,
     /// Why, in one line.
-    pub why: String,
-    /// Bytes for the KV cache at most.
-    pub cache_bytes: u64,
+    pub reason: String,
+    /// Cells of the KV cache.
+    pub cells: u32,
 }
 
-/// Bytes of the KV cache where nothing else is said.
-const CACHE: u64 = 1 << 30;
-/// The least cache worth working with.
-const LEAST_CACHE: u64 = 16 << 20;
-/// Fewer sequences than this are what quantized kernels are made for.
-const FEW: u32 = 4;
+/// Bytes of the KV cache at most, where the caller sets no limit.
+const DEFAULT_CACHE: u64 = 1 << 30;
+/// Fewer cells than this cannot hold a prompt and its answers.
+const MIN_CELLS: u64 = 512;
+/// Below this many sequences ggml's quantized kernels are faster.
+const MIN_SLOTS_TO_EXPAND: u32 = 4;
 
-impl Plan {
+impl MemoryPlan {
     /// The plan for the model in `gguf`.
     ///
     /// # Errors
-    /// [`Error::Input`] where `max_memory` leaves no room for it.
-    pub fn of(gguf: &Gguf, options: &LlamaOptions) -> Result<Plan> {
+    /// [`Error::Input`] where the model and the smallest cache, or weights that were asked to be
+    /// expanded, do not fit.
+    pub fn of(gguf: &Gguf, options: &LlamaOptions) -> Result<MemoryPlan> {
+        Self::with_free(gguf, options, available_memory().unwrap_or(u64::MAX))
+    }
+
+    /// The plan where `free` bytes can be allocated.
+    fn with_free(gguf: &Gguf, options: &LlamaOptions, free: u64) -> Result<MemoryPlan> {
         let weights: u64 = gguf.tensors().map(|t| t.elements() as u64).sum();
         let file: u64 = gguf.files().iter().filter_map(|f| f.metadata().ok()).map(|m| m.len()).sum();
-        let unpacked = Kept::bytes(weights as usize) as u64;
-        let most = options.max_memory.unwrap_or(u64::MAX);
-        let room = most.checked_sub(file + LEAST_CACHE).ok_or_else(|| {
-            Error::field(
-                "max_memory",
-                format!(
-                    "{} MB are too few; the model takes {} MB, its cache {} MB at least",
-                    most / 1_000_000,
-                    file.div_ceil(1_000_000),
-                    LEAST_CACHE.div_ceil(1_000_000)
-                ),
-            )
+        let expanded_bytes = Kept::bytes(weights as usize) as u64;
+        let cell = cell_bytes(gguf, options);
+        let min_cache = cell.saturating_mul(options.context.map_or(MIN_CELLS, u64::from));
+        let limit = options.max_memory.unwrap_or(u64::MAX);
+        let spare = limit.checked_sub(file.saturating_add(min_cache)).ok_or_else(|| {
+            let (limit, file, cache) = (mb_down(limit), mb(file), mb(min_cache));
+            let reason = format!(
+                "{limit} MB are too few; the model takes {file} MB, its KV cache at least {cache} MB"
+            );
+            Error::field("max_memory", reason)
         })?;
-        let free = crate::memory::available_memory().unwrap_or(u64::MAX);
+        let (needed, there) = (mb(expanded_bytes), mb_down(spare.min(free)));
         let obstacle = match options.weights {
-            _ if options.f32_kv => Some("llama.cpp alone was asked for".to_string()),
             Weights::AsIs => Some("asked for".to_string()),
-            _ if unpacked > room => Some(format!(
-                "unpacked they would pass max_memory by {} MB",
-                (unpacked - room).div_ceil(1_000_000)
-            )),
+            Weights::Expanded if options.f32_kv => {
+                return Err(Error::input(
+                    "weights",
+                    "expanded weights exclude f32_kv, which is llama.cpp alone",
+                ));
+            }
+            Weights::Expanded if expanded_bytes > spare => {
+                let reason = format!("expanded they need {needed} MB, and max_memory leaves {there} MB");
+                return Err(Error::field("weights", reason));
+            }
+            Weights::Expanded if expanded_bytes > free => {
+                let reason = format!("expanded they need {needed} MB, and {there} MB are free");
+                return Err(Error::field("weights", reason));
+            }
             Weights::Expanded => None,
-            Weights::Auto if options.slots < FEW => Some("with few sequences they are fastest".to_string()),
-            Weights::Auto if !Kernel::of_kept().is_fast() => Some("this processor lacks AVX2".to_string()),
-            Weights::Auto if unpacked > free / 2 => Some(format!(
-                "unpacked they take {} MB, and {} MB are free",
-                unpacked / 1_000_000,
-                free / 1_000_000
-            )),
-            Weights::Auto => None,
+            _ if options.f32_kv => Some("llama.cpp alone was asked for".to_string()),
+            _ if expanded_bytes > spare => {
+                Some(format!("expanded they need {needed} MB, and max_memory leaves {there} MB"))
+            }
+            _ if options.slots < MIN_SLOTS_TO_EXPAND => {
+                Some("with few sequences they are fastest".to_string())
+            }
+            _ if !Kernel::of_kept().is_fast() => Some("this processor lacks AVX2".to_string()),
+            _ if expanded_bytes > free / 2 => {
+                Some(format!("expanded they need {needed} MB, and {there} MB are free"))
+            }
+            _ => None,
         };
         let expanded = obstacle.is_none();
-        let rest = room - if expanded { unpacked } else { 0 } + LEAST_CACHE;
-        let why = match obstacle {
-            Some(why) => format!("weights as they are: {why}"),
-            None => format!("weights expanded, {} MB", unpacked / 1_000_000),
+        let reason = match obstacle {
+            Some(obstacle) => format!("weights as they are: {obstacle}"),
+            None => format!("weights expanded, {needed} MB"),
         };
-        Ok(Plan { expanded, why, cache_bytes: rest.min(CACHE) })
+        let rest = spare - if expanded { expanded_bytes } else { 0 };
+        let cache_bytes = rest.saturating_add(min_cache).min(DEFAULT_CACHE);
+        let wanted = (u64::from(options.slots) * 512).max(2048);
+        let cells = wanted.min(cache_bytes / cell).max(MIN_CELLS) as u32;
+        Ok(MemoryPlan { expanded, reason, cells: options.context.unwrap_or(cells) })
     }
 }
 
-/// KV cells that fit into `bytes`, of those that `slots` sequences can use.
-pub fn cells(facts: &ModelFacts, width: u64, options: &LlamaOptions, bytes: u64) -> u32 {
-    let value = if options.f32_kv { 4 } else { 2 };
-    let cell = 2 * u64::from(facts.n_layer.max(1)) * width.max(1) * value;
-    let wanted = (u64::from(options.slots) * 512).max(2048);
-    wanted.min(bytes / cell).max(512) as u32
+/// Bytes of one cell of the KV cache: the keys and values of a token, in all layers.
+fn cell_bytes(gguf: &Gguf, options: &LlamaOptions) -> u64 {
+    let arch = gguf.str("general.architecture").unwrap_or_default();
+    let layers = gguf.int(&format!("{arch}.block_count")).unwrap_or(1).clamp(1, 1 << 16) as usize;
+    // A number for all layers or one for each; a size that is missing follows from others.
+    let size = |key: &str, layer: usize| -> Option<u64> {
+        let value = match gguf.value(&format!("{arch}.{key}"))? {
+            Value::Array(each) => each.get(layer)?,
+            all => all,
+        };
+        if let Value::Int(n) = value { Some((*n).clamp(0, 1 << 24) as u64) } else { None }
+    };
+    let layer = |layer: usize| {
+        let heads = size("attention.head_count", layer).unwrap_or(1);
+        let kv_heads = size("attention.head_count_kv", layer).unwrap_or(heads);
+        let width = size("embedding_length", layer).unwrap_or(1) / heads.max(1);
+        let keys = size("attention.key_length", layer).unwrap_or(width);
+        let values = size("attention.value_length", layer).unwrap_or(width);
+        kv_heads * (keys + values)
+    };
+    let value_bytes = if options.f32_kv { 4 } else { 2 };
+    (0..layers).map(layer).sum::<u64>().max(1) * value_bytes
+}
+
+/// Megabytes, rounded up: for what is needed.
+fn mb(bytes: u64) -> u64 {
+    bytes.div_ceil(1_000_000)
+}
+
+/// Megabytes, rounded down: for what there is.
+fn mb_down(bytes: u64) -> u64 {
+    bytes / 1_000_000
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn plan(options: LlamaOptions) -> Result<Plan> {
+    const FREE: u64 = 1 << 40;
+
+    fn plan(options: LlamaOptions, free: u64) -> Result<MemoryPlan> {
         let gguf =
             Gguf::open(concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/coin-flip-tiny-q8_0.gguf")).unwrap();
-        Plan::of(&gguf, &options)
+        MemoryPlan::with_free(&gguf, &options, free)
+    }
+
+    fn options(weights: Weights, max_memory: Option<u64>) -> LlamaOptions {
+        LlamaOptions { weights, max_memory, ..LlamaOptions::default() }
     }
 
     #[test]
-    fn memory_goes_to_the_model_first_then_its_cache_then_unpacked_weights() {
-        let options = |weights, max_memory| LlamaOptions { weights, max_memory, ..LlamaOptions::default() };
-        let few = plan(LlamaOptions { slots: 2, ..options(Weights::Auto, None) }).unwrap();
-        assert!(!few.expanded && few.why.contains("few sequences") && few.cache_bytes == CACHE, "{few:?}");
-        assert!(plan(options(Weights::Expanded, None)).unwrap().expanded);
-        let tight = plan(options(Weights::Expanded, Some(18_600_000))).unwrap();
-        assert!(!tight.expanded && tight.why.contains("max_memory"), "{tight:?}");
-        assert!((LEAST_CACHE..18_600_000).contains(&tight.cache_bytes), "{tight:?}");
-        let message = plan(options(Weights::AsIs, Some(1_000_000))).unwrap_err().to_string();
+    fn memory_goes_to_the_model_first_then_its_cache_then_expanded_weights() {
+        let few = plan(LlamaOptions { slots: 2, ..options(Weights::Auto, None) }, FREE).unwrap();
+        assert!(!few.expanded && few.reason.contains("few sequences") && few.cells == 2048, "{few:?}");
+        assert!(plan(options(Weights::Expanded, None), FREE).unwrap().expanded);
+        let tight = plan(options(Weights::Auto, Some(3_000_000)), FREE).unwrap();
+        assert!(!tight.expanded && tight.reason.contains("max_memory"), "{tight:?}");
+        let message = plan(options(Weights::AsIs, Some(1_000_000)), FREE).unwrap_err().to_string();
         assert!(message.contains("max_memory") && message.contains("too few"), "{message}");
+    }
+
+    #[test]
+    fn a_memory_limit_is_kept_or_refused_however_wide_the_cells_are() {
+        for limit in (1_000_000..12_000_000).step_by(50_000) {
+            for (weights, f32_kv) in [(Weights::AsIs, true), (Weights::Auto, false)] {
+                let options = LlamaOptions { f32_kv, ..options(weights, Some(limit)) };
+                let Ok(plan) = plan(options.clone(), FREE) else { continue };
+                let path = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/coin-flip-tiny-q8_0.gguf");
+                let gguf = Gguf::open(path).unwrap();
+                let weights: u64 = gguf.tensors().map(|t| t.elements() as u64).sum();
+                let file = std::fs::metadata(path).unwrap().len();
+                let expanded = if plan.expanded { 2 * weights } else { 0 };
+                let cache = u64::from(plan.cells) * cell_bytes(&gguf, &options);
+                assert!(file + expanded + cache <= limit && plan.cells >= 512, "{limit}: {plan:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn expanded_weights_that_do_not_fit_are_refused_with_what_they_need_and_what_there_is() {
+        let says = |options, free| plan(options, free).unwrap_err().to_string();
+        let limited = says(options(Weights::Expanded, Some(3_000_000)), FREE);
+        assert!(limited.contains("max_memory leaves") && limited.contains("need"), "{limited}");
+        let scarce = says(options(Weights::Expanded, None), 1_000_000);
+        assert!(scarce.contains("1 MB are free") && scarce.starts_with("weights: "), "{scarce}");
+        assert!(!plan(options(Weights::Auto, None), 1_000_000).unwrap().expanded);
     }
 }

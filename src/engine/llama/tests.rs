@@ -252,9 +252,9 @@ fn real_model_files_that_are_not_models_give_one_clear_line() {
 #[test]
 fn real_model_facts_are_read_from_the_file() {
     let Some(llama) = load(SMOL, 1) else { return };
-    let facts = llama.model_facts();
-    assert_eq!((facts.arch.as_str(), facts.n_layer, facts.n_ctx_train), ("llama", 30, 8192));
-    assert_eq!(facts.n_params, 134_515_008);
+    let info = llama.model_info();
+    assert_eq!((info.arch.as_str(), info.n_layer, info.n_ctx_train), ("llama", 30, 8192));
+    assert_eq!(info.n_params, 134_515_008);
     assert_eq!(llama.bos(), None);
 }
 
@@ -380,7 +380,7 @@ value ::= root | [0-9]{1,3} | "[" (value ("," value)*)? "]""#,
 #[test]
 fn what_is_given_is_what_the_tokenizer_reads() {
     for llama in fixture_and_models() {
-        let name = llama.facts.name.clone();
+        let name = llama.info.name.clone();
         let grammar = r#"root ::= "The " ("coin" | "card") " was turned over.\nFlips: " [0-9] ", even: heads up\nAnswer: yes""#;
         let sampling = Sampling { grammar: Some(grammar.into()), ..Sampling::default() };
         let mut scheduler = Scheduler::new(llama);

@@ -13,12 +13,13 @@
 mod row;
 
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde::{Deserialize, Serialize};
 
 use self::row::{Candidate, Row, Survey, keep_mass};
 use super::Token;
+use crate::Result;
+use crate::threads::{Team, Wait, chunks, chunks_mut, for_each};
 
 /// How tokens are chosen and when a completion stops.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -220,32 +221,42 @@ fn draw_from(kept: &[Candidate], uniform: f64) -> Option<usize> {
 /// Waking a thread costs as much as sampling from some tens of thousands of logits.
 const LOGITS_PER_THREAD: usize = 200_000;
 
-/// Chooses a token for each row, on several threads if that pays. The threads are those of the
-/// global rayon pool: starting some for each call would take longer than their share of the work.
-pub(super) fn choose_all(draws: &[Draw]) -> Vec<Option<Choice>> {
+/// Chooses a token for each row, on the threads of `team` if that pays.
+pub(super) fn choose_all(draws: &[Draw], team: &SamplingTeam) -> Result<Vec<Option<Choice>>> {
     let logits: usize = draws.iter().map(|draw| draw.logits.len()).sum();
-    if logits < 2 * LOGITS_PER_THREAD || draws.len() < 2 {
-        return draws.iter().map(Draw::choose).collect();
+    if logits < 2 * LOGITS_PER_THREAD || draws.len() < 2 || team.threads < 2 {
+        return Ok(draws.iter().map(Draw::choose).collect());
     }
-    let threads = rayon::current_num_threads().min(logits / LOGITS_PER_THREAD).min(draws.len());
-    // Whoever is free takes the next row: a thread that wakes late delays nobody.
-    let next = AtomicUsize::new(0);
-    let choices: Vec<OnceLock<Option<Choice>>> = draws.iter().map(|_| OnceLock::new()).collect();
-    let work = || {
-        while let Some((draw, choice)) = {
-            let index = next.fetch_add(1, Ordering::Relaxed);
-            draws.get(index).zip(choices.get(index))
-        } {
-            choice.get_or_init(|| draw.choose());
-        }
-    };
-    rayon::in_place_scope(|scope| {
-        for _ in 1..threads {
-            scope.spawn(|_| work());
-        }
-        work();
+    let mut choices = vec![None; draws.len()];
+    team.get()?.enter(|| {
+        for_each((chunks(draws, 1), chunks_mut(&mut choices, 1)), 1, |_, (draw, choice)| {
+            choice[0] = draw[0].choose();
+        });
     });
-    choices.into_iter().map(|choice| choice.into_inner().flatten()).collect()
+    Ok(choices)
+}
+
+/// The threads that choose tokens, started when a batch is first worth them: starting some for each
+/// call would take longer than their share of the work.
+#[derive(Debug)]
+pub(super) struct SamplingTeam {
+    threads: usize,
+    team: OnceLock<Team>,
+}
+
+impl SamplingTeam {
+    /// A team of `threads`, the calling one included.
+    pub fn of(threads: usize) -> SamplingTeam {
+        SamplingTeam { threads, team: OnceLock::new() }
+    }
+
+    fn get(&self) -> Result<&Team> {
+        if let Some(team) = self.team.get() {
+            return Ok(team);
+        }
+        let team = Team::new(Some(self.threads as u32), "sample", Wait::Spin)?;
+        Ok(self.team.get_or_init(|| team))
+    }
 }
 
 /// A number in 0..1 that depends on `seed` and `index` only: the draw for token `index`.

@@ -293,7 +293,9 @@ fn many_rows_are_chosen_from_as_each_alone() {
     };
     let draws: Vec<Draw> = (0..).zip(rows.iter().map(Vec::as_slice)).map(draw).collect();
     let alone: Vec<_> = draws.iter().map(Draw::choose).collect();
-    assert_eq!(choose_all(&draws), alone);
+    for threads in [1, 3] {
+        assert_eq!(choose_all(&draws, &SamplingTeam::of(threads)).unwrap(), alone);
+    }
 }
 
 #[test]
@@ -453,6 +455,7 @@ fn print_times(kind: &str, rows: &[Vec<f32>]) {
         let one = time(&mut |i| {
             std::hint::black_box(choose(&rows[i as usize % 16], &sampling, uniform(1, i)));
         });
+        let team = SamplingTeam::of(2);
         let all = time(&mut |i| {
             let draws: Vec<Draw> = rows
                 .iter()
@@ -464,7 +467,7 @@ fn print_times(kind: &str, rows: &[Vec<f32>]) {
                     uniform: uniform(2, i),
                 })
                 .collect();
-            std::hint::black_box(choose_all(&draws));
+            std::hint::black_box(choose_all(&draws, &team).unwrap());
         });
         println!(
             "{kind}, {name}: one row {:.0} us (median {:.0}), 16 rows {:.0} us (median {:.0})",

@@ -21,7 +21,7 @@ use std::time::Instant;
 
 use crate::engine::cells::{Cell, Cells};
 use crate::engine::constraint::{Constraint, Vocabulary};
-use crate::engine::sampler::{self, Choice, Draw};
+use crate::engine::sampler::{self, Choice, Draw, SamplingTeam};
 use crate::engine::text::GrowingText;
 use crate::engine::{Completion, Decoder, Engine, Finish, Request, Row, Sampling, SeqId, Source, Token};
 use crate::grammar::State;
@@ -62,6 +62,8 @@ pub struct Scheduler<D> {
     /// Those used last, by choices and grammar.
     constraints: VecDeque<(Vec<String>, Option<String>, SharedConstraint)>,
     stats: Stats,
+    /// Chooses tokens.
+    team: SamplingTeam,
 }
 
 /// A sequence: what its KV cells hold, and who works on it.
@@ -125,6 +127,7 @@ impl<D: Decoder> Scheduler<D> {
     pub fn new(decoder: D) -> Scheduler<D> {
         let slots = (0..decoder.max_sequences()).map(|_| Slot::default()).collect();
         let cells = Cells::new(decoder.context_size());
+        let team = SamplingTeam::of(decoder.sampling_threads());
         Scheduler {
             decoder,
             slots,
@@ -134,6 +137,7 @@ impl<D: Decoder> Scheduler<D> {
             vocabulary: None,
             constraints: VecDeque::new(),
             stats: Stats::default(),
+            team,
         }
     }
 
@@ -293,7 +297,7 @@ impl<D: Decoder> Scheduler<D> {
                 });
             }
         }
-        let choices = sampler::choose_all(&wanted);
+        let choices = sampler::choose_all(&wanted, &self.team)?;
         self.stats.sample_seconds += start.elapsed().as_secs_f64();
 
         let sampled = rows.iter().filter(|row| row.logits).map(|row| row.seq.0 as usize);

@@ -6,12 +6,11 @@
 //! registers: two instructions for 32 weights, which then meet every row. Rows and sums are `f32`,
 //! where llama.cpp's own products round rows to 8-bit integers.
 
-use rayon::prelude::*;
-
 use super::kernel::{Kernel, Lane, Tile};
 use super::pack::{Left, View, pack_pairs};
 use super::{Shared, clipped};
 use crate::gguf::Rows;
+use crate::threads::{chunks, chunks_mut, current_threads, for_each};
 
 /// A weight matrix, packed.
 #[derive(Debug)]
@@ -23,7 +22,7 @@ pub struct Kept {
 }
 
 impl Kept {
-    /// Packs `weight`, on the current rayon pool.
+    /// Packs `weight`, on the current team.
     ///
     /// # Panics
     /// If its rows have an odd length.
@@ -32,7 +31,7 @@ impl Kept {
         assert!(n_in.is_multiple_of(2), "rows of {n_in} weights are not pairs");
         let width = Kernel::of_kept().vector;
         let mut lanes = vec![0; n_out.div_ceil(width) * width * n_in / 2];
-        lanes.par_chunks_mut(width * n_in / 2).enumerate().for_each(|(panel, lanes)| {
+        for_each(chunks_mut(&mut lanes, width * n_in / 2), 1, |panel, lanes| {
             let rows = width.min(n_out - panel * width);
             pack_pairs(weight, panel * width, rows, width, lanes);
         });
@@ -44,7 +43,7 @@ impl Kept {
         2 * weights
     }
 
-    /// `y[n, n_out] = x[n, n_in] · Wᵀ`, on the current rayon pool. `left` is a buffer.
+    /// `y[n, n_out] = x[n, n_in] · Wᵀ`, on the current team. `left` is a buffer.
     ///
     /// # Panics
     /// If the shapes do not fit.
@@ -57,8 +56,8 @@ impl Kept {
         let c = Shared(y.as_mut_ptr());
         let panels = self.n_out.div_ceil(width);
         // Few and large tasks: a task of a small matrix is over in microseconds.
-        let each = panels.div_ceil(rayon::current_num_threads()).min(64);
-        self.lanes.par_chunks(each * width * pairs).enumerate().for_each(|(task, lanes)| {
+        let each = panels.div_ceil(current_threads()).min(64);
+        for_each(chunks(&self.lanes, each * width * pairs), 1, |task, lanes| {
             let c = &c;
             for (panel, lanes) in lanes.chunks_exact(width * pairs).enumerate() {
                 let from = (task * each + panel) * width;

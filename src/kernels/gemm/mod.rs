@@ -21,9 +21,8 @@ mod pack;
 use std::cell::RefCell;
 use std::ops::Range;
 
-use rayon::prelude::*;
-
-use crate::memory::grow;
+use crate::kernels::buffer::grow;
+use crate::threads::{chunks_mut, current_threads, for_each, for_each_index};
 pub use kept::Kept;
 pub use kernel::{Arithmetic, Kernel};
 use kernel::{Lane, Tile};
@@ -72,20 +71,20 @@ struct Shared(*mut f32);
 // written by two threads, and nothing reads `C` until all have joined.
 unsafe impl Sync for Shared {}
 
-/// `out = Σ left·right`, or `out += …` where `accumulate`. Runs on the current rayon pool.
+/// `out = Σ left·right`, or `out += …` where `accumulate`. Runs on the current team.
 ///
 /// # Panics
 /// If the shapes do not fit, or the left sides are packed for different kernels.
 pub fn product(mut out: Out, terms: &[(&Left, Right)], accumulate: bool) {
     let Some(job) = Job::new(&mut out, terms, accumulate) else { return };
     let granule = job.granule();
-    let threads = rayon::current_num_threads();
+    let threads = current_threads();
     let width = chunk_width(out.cols, granule, threads, job.most_columns());
     let chunks = out.cols.div_ceil(width);
     // Too narrow to occupy every thread by columns (a projection to the rank): split the rows too.
     let height = out.rows.div_ceil(threads.div_ceil(chunks)).next_multiple_of(job.tile_height);
     let bands = out.rows.div_ceil(height);
-    (0..chunks * bands).into_par_iter().with_max_len(1).for_each(|task| {
+    for_each_index(chunks * bands, 1, |task| {
         let (n0, m0) = (task % chunks * width, task / chunks * height);
         // SAFETY: tasks differ in their rows or in their columns, and `out` outlives them.
         unsafe { job.run(m0..out.rows.min(m0 + height), n0, width.min(out.cols - n0)) }
@@ -247,11 +246,16 @@ unsafe fn clipped(kernel: &Kernel, tile: &Tile, height: usize, width: usize) {
     }
 }
 
-/// What all threads of the current rayon pool reach together in 10⁹ FLOPS when they do nothing but
+/// What all threads of the current team reach together in 10⁹ FLOPS when they do nothing but
 /// the kernel's multiply-adds, on panels that stay in the first-level cache: the bound of any
 /// product here.
 pub fn fma_gflops(kernel: &Kernel) -> f64 {
-    rayon::broadcast(|_| kernel.gflops(std::time::Duration::from_millis(300))).iter().sum()
+    let mut rates = vec![0.0; current_threads()];
+    // Each takes so long that every thread claims one.
+    for_each(chunks_mut(&mut rates, 1), 1, |_, rate| {
+        rate[0] = kernel.gflops(std::time::Duration::from_millis(300));
+    });
+    rates.iter().sum()
 }
 
 #[cfg(test)]
@@ -259,6 +263,7 @@ mod tests {
     use super::kernel::available;
     use super::*;
     use crate::gguf::{QuantType, Rows};
+    use crate::threads::{Team, Wait};
 
     fn random(n: usize, seed: u32) -> Vec<f32> {
         let mut s = seed.wrapping_mul(2654435761).wrapping_add(12345);
@@ -399,8 +404,8 @@ mod tests {
         let (a, b) = (random(m * k, 12), random(k * n, 13));
         for kernel in available() {
             let run = |threads| {
-                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-                pool.install(|| {
+                let team = Team::new(Some(threads), "test", Wait::Spin).unwrap();
+                team.enter(|| {
                     let mut c = vec![0.0; m * n];
                     let left = Left::of(kernel, View::new(&a, m, k));
                     let right = Right::Dense(View::new(&b, k, n));

@@ -1,10 +1,9 @@
 //! The two sides of a product, laid out as a kernel reads them.
 
-use rayon::prelude::*;
-
 use super::kernel::{Arithmetic, Kernel, Lane};
 use crate::gguf::Rows;
-use crate::memory::fit;
+use crate::kernels::buffer;
+use crate::threads::{chunks_mut, for_each};
 
 /// A dense matrix, or its transpose, anywhere in memory.
 #[derive(Debug, Clone, Copy)]
@@ -85,12 +84,10 @@ impl Left {
         left
     }
 
-    /// Packs `a`, scaled by `scale`, reusing this buffer. Runs on the current rayon pool.
+    /// Packs `a`, scaled by `scale`, reusing this buffer. Runs on the current team.
     pub fn pack(&mut self, a: View, scale: f32) {
         let panels = self.fit(a, scale);
-        self.data.par_chunks_mut(panels.len()).with_min_len(2).enumerate().for_each(|(p, panel)| {
-            panels.fill(p, panel);
-        });
+        for_each(chunks_mut(&mut self.data, panels.len()), 2, |p, panel| panels.fill(p, panel));
     }
 
     /// The same on the calling thread alone.
@@ -103,7 +100,7 @@ impl Left {
         let panels = Panels { kernel: self.kernel, height: self.kernel.height_for(a.rows), a, scale };
         (self.rows, self.depth, self.height) = (a.rows, a.cols, panels.height);
         let len = a.rows.div_ceil(panels.height) * panels.len();
-        fit(&mut self.data, len);
+        buffer::resize(&mut self.data, len);
         panels
     }
 

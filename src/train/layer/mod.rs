@@ -4,8 +4,6 @@
 mod attention;
 mod feed_forward;
 
-use rayon::prelude::*;
-
 use super::batch::Segment;
 use super::clock::{Clock, Work};
 use super::lora::Layout;
@@ -17,6 +15,7 @@ use crate::kernels::gemm::{Kernel, Left};
 use crate::model::FrozenWeights;
 use crate::model::arch::HeadNorm;
 use crate::model::spec::{Module, Norm, Rope, Spec};
+use crate::threads::{chunks, chunks_mut, for_each};
 
 /// Who attends to whom and at which angles, for one kind of layer.
 #[derive(Debug)]
@@ -264,8 +263,8 @@ impl<'a> Layer<'a> {
 /// Rows `index` of `x[.., d]`, one after the other.
 fn gather(x: &[f32], d: usize, index: &[usize], out: &mut Vec<f32>) {
     let out = fit(out, index.len() * d);
-    out.par_chunks_exact_mut(d).zip(index).with_min_len(64).for_each(|(out, i)| {
-        out.copy_from_slice(&x[i * d..][..d]);
+    for_each((chunks_mut(out, d), chunks(index, 1)), 64, |_, (out, i)| {
+        out.copy_from_slice(&x[i[0] * d..][..d]);
     });
 }
 
@@ -279,7 +278,7 @@ fn scatter_add(x: &[f32], d: usize, index: &[usize], out: &mut [f32]) {
 /// Columns `from..from + y width` of `x[rows, width]`, as `y[rows, ..]`.
 fn take_columns(x: &[f32], width: usize, from: usize, rows: usize, y: &mut [f32]) {
     let w = y.len() / rows;
-    y.par_chunks_exact_mut(w).zip(x.par_chunks_exact(width)).with_min_len(64).for_each(|(y, x)| {
+    for_each((chunks_mut(y, w), chunks(x, width)), 64, |_, (y, x)| {
         y.copy_from_slice(&x[from..from + w]);
     });
 }
@@ -287,7 +286,7 @@ fn take_columns(x: &[f32], width: usize, from: usize, rows: usize, y: &mut [f32]
 /// The reverse of [`take_columns`].
 fn put_columns(y: &[f32], rows: usize, x: &mut [f32], width: usize, from: usize) {
     let w = y.len() / rows;
-    y.par_chunks_exact(w).zip(x.par_chunks_exact_mut(width)).with_min_len(64).for_each(|(y, x)| {
+    for_each((chunks(y, w), chunks_mut(x, width)), 64, |_, (y, x)| {
         x[from..from + w].copy_from_slice(y);
     });
 }

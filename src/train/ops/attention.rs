@@ -10,10 +10,9 @@
 use std::cell::RefCell;
 use std::ops::Range;
 
-use rayon::prelude::*;
-
 use super::{axpy, exp, fit, largest, sum};
 use crate::kernels::gemm::{Left, Out, Right, View, product_alone};
+use crate::threads::{chunks, chunks_mut, for_each};
 use crate::train::batch::Segment;
 
 /// Most queries of a block. More make larger products, but also more scores that the causal mask
@@ -162,20 +161,18 @@ fn scatter_add(x: &[f32], e: usize, runs: &[(usize, usize)], out: &mut [f32]) {
 /// `o[h, m, e]` and `lse[h, m]` from `q[h, m, e]`, `k[g, n, e]`, `v[g, n, e]`; m queries.
 pub fn forward(s: Heads, reach: &Reach, q: &[f32], k: &[f32], v: &[f32], o: &mut [f32], lse: &mut [f32]) {
     let (m, e) = (reach.queries.len(), s.e);
-    o.par_chunks_mut(m * e).zip(lse.par_chunks_mut(m)).enumerate().with_max_len(1).for_each(
-        |(head, (o, lse))| {
-            let group = head / (s.h / s.g) * s.n * e..(head / (s.h / s.g) + 1) * s.n * e;
-            let (k, v) = (&k[group.clone()], &v[group]);
-            let q = &q[head * m * e..][..m * e];
-            SCRATCH.with_borrow_mut(|scratch| {
-                for block in &reach.blocks {
-                    let rows = block.queries.start * e..block.queries.end * e;
-                    let lse = &mut lse[block.queries.clone()];
-                    forward_block(s, block, &q[rows.clone()], k, v, &mut o[rows], lse, scratch);
-                }
-            });
-        },
-    );
+    for_each((chunks_mut(o, m * e), chunks_mut(lse, m)), 1, |head, (o, lse)| {
+        let group = head / (s.h / s.g) * s.n * e..(head / (s.h / s.g) + 1) * s.n * e;
+        let (k, v) = (&k[group.clone()], &v[group]);
+        let q = &q[head * m * e..][..m * e];
+        SCRATCH.with_borrow_mut(|scratch| {
+            for block in &reach.blocks {
+                let rows = block.queries.start * e..block.queries.end * e;
+                let lse = &mut lse[block.queries.clone()];
+                forward_block(s, block, &q[rows.clone()], k, v, &mut o[rows], lse, scratch);
+            }
+        });
+    });
 }
 
 #[allow(clippy::too_many_arguments)]
@@ -236,41 +233,37 @@ pub fn backward(
     let (m, e, n) = (reach.queries.len(), s.e, s.n);
     let dq = fit(&mut out.dq, s.h * m * e);
     let per_head = fit(&mut out.per_head, s.h * 2 * n * e);
-    dq.par_chunks_mut(m * e).zip(per_head.par_chunks_mut(2 * n * e)).enumerate().with_max_len(1).for_each(
-        |(head, (dq, dkv))| {
-            let group = head / (s.h / s.g) * n * e..(head / (s.h / s.g) + 1) * n * e;
-            let (k, v) = (&k[group.clone()], &v[group]);
-            let of_head = head * m * e..(head + 1) * m * e;
-            let (q, o, dout) = (&q[of_head.clone()], &o[of_head.clone()], &dout[of_head]);
-            let lse = &lse[head * m..][..m];
-            dkv.fill(0.0);
-            let (dk, dv) = dkv.split_at_mut(n * e);
-            SCRATCH.with_borrow_mut(|scratch| {
-                for block in &reach.blocks {
-                    let rows = block.queries.start * e..block.queries.end * e;
-                    let of_queries = (&q[rows.clone()], &o[rows.clone()], &dout[rows.clone()]);
-                    let lse = &lse[block.queries.clone()];
-                    backward_block(s, block, of_queries, (k, v), lse, (&mut dq[rows], dk, dv), scratch);
-                }
-            });
-        },
-    );
-    let per_group = s.h / s.g;
-    let (dk, dv) = (fit(&mut out.dk, s.g * n * e), fit(&mut out.dv, s.g * n * e));
-    dk.par_chunks_mut(n * e)
-        .zip(dv.par_chunks_mut(n * e))
-        .zip(per_head.par_chunks(per_group * 2 * n * e))
-        .for_each(|((dk, dv), heads)| {
-            for (i, head) in heads.chunks_exact(2 * n * e).enumerate() {
-                if i == 0 {
-                    dk.copy_from_slice(&head[..n * e]);
-                    dv.copy_from_slice(&head[n * e..]);
-                } else {
-                    axpy(1.0, &head[..n * e], dk);
-                    axpy(1.0, &head[n * e..], dv);
-                }
+    for_each((chunks_mut(dq, m * e), chunks_mut(per_head, 2 * n * e)), 1, |head, (dq, dkv)| {
+        let group = head / (s.h / s.g) * n * e..(head / (s.h / s.g) + 1) * n * e;
+        let (k, v) = (&k[group.clone()], &v[group]);
+        let of_head = head * m * e..(head + 1) * m * e;
+        let (q, o, dout) = (&q[of_head.clone()], &o[of_head.clone()], &dout[of_head]);
+        let lse = &lse[head * m..][..m];
+        dkv.fill(0.0);
+        let (dk, dv) = dkv.split_at_mut(n * e);
+        SCRATCH.with_borrow_mut(|scratch| {
+            for block in &reach.blocks {
+                let rows = block.queries.start * e..block.queries.end * e;
+                let of_queries = (&q[rows.clone()], &o[rows.clone()], &dout[rows.clone()]);
+                let lse = &lse[block.queries.clone()];
+                backward_block(s, block, of_queries, (k, v), lse, (&mut dq[rows], dk, dv), scratch);
             }
         });
+    });
+    let per_group = s.h / s.g;
+    let (dk, dv) = (fit(&mut out.dk, s.g * n * e), fit(&mut out.dv, s.g * n * e));
+    let parts = (chunks_mut(dk, n * e), chunks_mut(dv, n * e), chunks(per_head, per_group * 2 * n * e));
+    for_each(parts, 1, |_, (dk, dv, heads)| {
+        for (i, head) in heads.chunks_exact(2 * n * e).enumerate() {
+            if i == 0 {
+                dk.copy_from_slice(&head[..n * e]);
+                dv.copy_from_slice(&head[n * e..]);
+            } else {
+                axpy(1.0, &head[..n * e], dk);
+                axpy(1.0, &head[n * e..], dv);
+            }
+        }
+    });
 }
 
 fn backward_block(

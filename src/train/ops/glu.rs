@@ -6,10 +6,9 @@
 //! u = √(2/π)·(z + 0.044715·z³), which is the tanh approximation of GELU (Hendrycks and Gimpel
 //! 2016, arXiv 1606.08415), φ′ = σ(2u)·(1 + 2z·u′·(1 − σ(2u))).
 
-use rayon::prelude::*;
-
 use super::exp;
 use crate::model::arch::Activation;
+use crate::threads::{chunks, chunks_mut, for_each};
 
 const CHUNK: usize = 4096;
 
@@ -45,13 +44,11 @@ pub fn forward(activation: Activation, gate: &[f32], up: &[f32], y: &mut [f32]) 
 }
 
 fn forward_with(value: impl Fn(f32) -> f32 + Sync, gate: &[f32], up: &[f32], y: &mut [f32]) {
-    y.par_chunks_mut(CHUNK).zip(gate.par_chunks(CHUNK)).zip(up.par_chunks(CHUNK)).for_each(
-        |((y, gate), up)| {
-            for ((y, z), u) in y.iter_mut().zip(gate).zip(up) {
-                *y = value(*z) * u;
-            }
-        },
-    );
+    for_each((chunks_mut(y, CHUNK), chunks(gate, CHUNK), chunks(up, CHUNK)), 1, |_, (y, gate, up)| {
+        for ((y, z), u) in y.iter_mut().zip(gate).zip(up) {
+            *y = value(*z) * u;
+        }
+    });
 }
 
 /// Turns `gate` into its gradient and `up` into its gradient, given `dy`; returns `y` in `dy`'s place.
@@ -68,17 +65,16 @@ fn backward_with(
     gate: &mut [f32],
     up: &mut [f32],
 ) {
-    dy.par_chunks_mut(CHUNK).zip(gate.par_chunks_mut(CHUNK)).zip(up.par_chunks_mut(CHUNK)).for_each(
-        |((dy, gate), up)| {
-            for ((dy, z), u) in dy.iter_mut().zip(gate).zip(up) {
-                let (value, slope) = value_and_slope(*z);
-                let (upstream, y) = (*dy, value * *u);
-                *z = upstream * *u * slope;
-                *u = upstream * value;
-                *dy = y;
-            }
-        },
-    );
+    let parts = (chunks_mut(dy, CHUNK), chunks_mut(gate, CHUNK), chunks_mut(up, CHUNK));
+    for_each(parts, 1, |_, (dy, gate, up)| {
+        for ((dy, z), u) in dy.iter_mut().zip(gate).zip(up) {
+            let (value, slope) = value_and_slope(*z);
+            let (upstream, y) = (*dy, value * *u);
+            *z = upstream * *u * slope;
+            *u = upstream * value;
+            *dy = y;
+        }
+    });
 }
 
 #[cfg(test)]

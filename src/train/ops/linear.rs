@@ -8,11 +8,10 @@
 
 use std::borrow::Cow;
 
-use rayon::prelude::*;
-
 use super::fit;
 use crate::gguf::Rows;
 use crate::kernels::gemm::{Kernel, Left, Out, Right, View, product};
+use crate::threads::{chunks_mut, for_each};
 
 /// The adapter of one linear layer.
 #[derive(Debug, Clone, Copy)]
@@ -43,7 +42,7 @@ impl Dropout {
         const CHUNK: usize = 4096;
         let keep = 1.0 / (1.0 - self.probability);
         let least = (f64::from(self.probability) * (1u64 << 32) as f64) as u64;
-        x.par_chunks_mut(CHUNK).enumerate().for_each(|(chunk, x)| {
+        for_each(chunks_mut(x, CHUNK), 1, |chunk, x| {
             for (i, x) in x.iter_mut().enumerate() {
                 let place = (chunk * CHUNK + i) as u64;
                 *x *= if mix(self.seed ^ mix(place)) >> 32 < least { 0.0 } else { keep };
@@ -116,7 +115,7 @@ impl Linear<'_> {
         let mut accumulate = accumulate;
         if !self.bias.is_empty() {
             assert!(!accumulate, "no architecture adds a biased projection to the residual stream");
-            y.par_chunks_exact_mut(n_out).with_min_len(64).for_each(|row| row.copy_from_slice(self.bias));
+            for_each(chunks_mut(y, n_out), 64, |_, row| row.copy_from_slice(self.bias));
             accumulate = true;
         }
         let base = (x.packed, Right::Forward(self.weight));

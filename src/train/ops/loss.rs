@@ -3,9 +3,8 @@
 //!
 //! Backward: dz = weight·Σ count·(softmax(z) − onehot(target)), dx = s·(1 − (z/c)²)·dz.
 
-use rayon::prelude::*;
-
 use super::exp;
+use crate::threads::{chunks_mut, for_each};
 use crate::train::batch::Target;
 
 /// What the output layer's values pass through to become logits.
@@ -51,45 +50,41 @@ pub fn forward_backward(
     shape: Shape,
 ) -> f64 {
     let v = logits.len() / m;
-    logits
-        .par_chunks_mut(v)
-        .enumerate()
-        .map(|(row, logits)| {
-            let from = targets.partition_point(|t| t.row < first_row + row);
-            let to = targets.partition_point(|t| t.row <= first_row + row);
-            let slopes: Vec<f32> = if shape.is_plain() {
-                Vec::new()
-            } else {
-                shape.apply(logits);
-                logits.iter().map(|z| shape.slope(*z)).collect()
-            };
-            let top = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-            let mut sum = 0.0f64;
-            for block in logits.chunks(1024) {
-                sum += f64::from(block.iter().map(|x| exp(x - top)).sum::<f32>());
-            }
-            let log_sum = f64::from(top) + sum.ln();
-            let mut loss = 0.0;
-            let mut count = 0;
-            for t in &targets[from..to] {
-                loss += f64::from(t.count) * (log_sum - f64::from(logits[t.token as usize]));
-                count += t.count;
-            }
-            let scale = weight * count as f32 / sum as f32;
-            for x in logits.iter_mut() {
-                *x = scale * exp(*x - top);
-            }
-            for t in &targets[from..to] {
-                logits[t.token as usize] -= weight * t.count as f32;
-            }
-            for (x, slope) in logits.iter_mut().zip(&slopes) {
-                *x *= slope;
-            }
-            f64::from(weight) * loss
-        })
-        .collect::<Vec<f64>>()
-        .iter()
-        .sum()
+    let mut losses = vec![0.0; m];
+    for_each((chunks_mut(logits, v), chunks_mut(&mut losses, 1)), 1, |row, (logits, row_loss)| {
+        let from = targets.partition_point(|t| t.row < first_row + row);
+        let to = targets.partition_point(|t| t.row <= first_row + row);
+        let slopes: Vec<f32> = if shape.is_plain() {
+            Vec::new()
+        } else {
+            shape.apply(logits);
+            logits.iter().map(|z| shape.slope(*z)).collect()
+        };
+        let top = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let mut sum = 0.0f64;
+        for block in logits.chunks(1024) {
+            sum += f64::from(block.iter().map(|x| exp(x - top)).sum::<f32>());
+        }
+        let log_sum = f64::from(top) + sum.ln();
+        let mut loss = 0.0;
+        let mut count = 0;
+        for t in &targets[from..to] {
+            loss += f64::from(t.count) * (log_sum - f64::from(logits[t.token as usize]));
+            count += t.count;
+        }
+        let scale = weight * count as f32 / sum as f32;
+        for x in logits.iter_mut() {
+            *x = scale * exp(*x - top);
+        }
+        for t in &targets[from..to] {
+            logits[t.token as usize] -= weight * t.count as f32;
+        }
+        for (x, slope) in logits.iter_mut().zip(&slopes) {
+            *x *= slope;
+        }
+        row_loss[0] = f64::from(weight) * loss;
+    });
+    losses.iter().sum()
 }
 
 #[cfg(test)]

@@ -11,19 +11,19 @@ pub mod loss;
 pub mod norm;
 pub mod rope;
 
-use rayon::prelude::*;
-
+pub use crate::kernels::buffer::resize as fit;
 pub use crate::kernels::lanes::{axpy, dot, exp, largest, sum};
-pub use crate::memory::fit;
+use crate::threads::{chunks, chunks_mut, for_each};
 
 /// y += s·x, on all threads.
 pub fn add_scaled(s: f32, x: &[f32], y: &mut [f32]) {
-    y.par_chunks_mut(PART).zip(x.par_chunks(PART)).for_each(|(y, x)| axpy(s, x, y));
+    for_each((chunks_mut(y, PART), chunks(x, PART)), 1, |_, (y, x)| axpy(s, x, y));
 }
 
 /// y = x, on all threads; `y` grows to fit.
 pub fn copy(x: &[f32], y: &mut Vec<f32>) {
-    fit(y, x.len()).par_chunks_mut(PART).zip(x.par_chunks(PART)).for_each(|(y, x)| y.copy_from_slice(x));
+    let y = fit(y, x.len());
+    for_each((chunks_mut(y, PART), chunks(x, PART)), 1, |_, (y, x)| y.copy_from_slice(x));
 }
 
 /// Values that are worth another thread.

@@ -4,10 +4,9 @@
 //! head. Rotation by the angle position·frequency is orthogonal, so its backward pass is the
 //! rotation by the negative angle; a magnitude scales both alike. Su et al. 2021, arXiv 2104.09864; pairing as in llama.cpp.
 
-use rayon::prelude::*;
-
 use crate::model::arch::RopePairs;
 use crate::model::spec::Rope;
+use crate::threads::{chunks_mut, for_each};
 
 /// Cosines and sines of every token's angles.
 #[derive(Debug, Default)]
@@ -51,13 +50,12 @@ fn rotate(x: &mut [f32], angles: &[(f32, f32)], pairs: RopePairs, direction: f32
 /// `[n, h·e]` → `[h, n, e]`, rotated where `rotation` is given.
 pub fn split_heads(x: &[f32], n: usize, e: usize, rotation: Option<(&Angles, RopePairs)>, y: &mut [f32]) {
     let width = x.len() / n;
-    y.par_chunks_mut(n * e).enumerate().for_each(|(head, y)| {
-        y.par_chunks_mut(e).enumerate().with_min_len(64).for_each(|(t, y)| {
-            y.copy_from_slice(&x[t * width + head * e..][..e]);
-            if let Some((angles, pairs)) = rotation {
-                rotate(y, angles.of_token(t), pairs, 1.0);
-            }
-        });
+    for_each(chunks_mut(y, e), 64, |i, y| {
+        let (head, t) = (i / n, i % n);
+        y.copy_from_slice(&x[t * width + head * e..][..e]);
+        if let Some((angles, pairs)) = rotation {
+            rotate(y, angles.of_token(t), pairs, 1.0);
+        }
     });
 }
 
@@ -65,7 +63,7 @@ pub fn split_heads(x: &[f32], n: usize, e: usize, rotation: Option<(&Angles, Rop
 /// [`split_heads`].
 pub fn join_heads(y: &[f32], n: usize, e: usize, rotation: Option<(&Angles, RopePairs)>, x: &mut [f32]) {
     let width = x.len() / n;
-    x.par_chunks_mut(width).enumerate().with_min_len(16).for_each(|(t, x)| {
+    for_each(chunks_mut(x, width), 16, |t, x| {
         for (head, x) in x.chunks_exact_mut(e).enumerate() {
             x.copy_from_slice(&y[(head * n + t) * e..][..e]);
             if let Some((angles, pairs)) = rotation {
