@@ -1,5 +1,5 @@
 // An application with a llama.cpp of its own. It has loaded its model already; it lends its context
-// to secondnature to sample with, and afterwards gives the adapter to the same context and asks.
+// to secondnature to sample with, and afterwards applies the adapter to the same context and asks.
 //
 //     host MODEL QUESTIONS OUT [--task NAME] [--eval FILE] [--sequences N] [--threads N] [--seed N]
 //          [--curate-only] [--ask TEXT]...
@@ -155,7 +155,7 @@ void distill(const Options &options, llama_model *model, llama_context *context)
         check(sn_run_evaluate(run, held_out, &evaluate, nullptr, nullptr, nullptr, &err), err);
         sn_questions_free(held_out);
     }
-    check(sn_run_report(run, nullptr, nullptr, nullptr, &err), err);
+    check(sn_run_report(run, nullptr, nullptr, &err), err);
     sn_run_free(run);
     sn_questions_free(questions);
     sn_task_free(task);
@@ -216,7 +216,8 @@ int main(int argc, char **argv) try {
     std::setvbuf(stdout, nullptr, _IOLBF, 0);
     std::printf("llama.cpp of this application: ggml %s, session format %d\n", ggml_version(), LLAMA_SESSION_VERSION);
     llama_log_set([](ggml_log_level, const char *, void *) {}, nullptr);
-    sn_log_set(SN_LOG_LEVEL_INFO, on_log, nullptr, nullptr);
+    sn_error *err = nullptr;
+    check(sn_log_set(SN_LOG_LEVEL_INFO, on_log, nullptr, &err), err);
 
     // The application's own business: a model and a context.
     llama_backend_init();

@@ -417,8 +417,9 @@ typedef struct sn_row {
  * that is running with SN_STATUS_ENGINE and stands in its message. Whatever a function hands out
  * is checked before it is used.
  *
- * Every call that takes a decoder empties all its sequences first and leaves them empty, with no
- * adapter applied, so that the host may use what it stands for before and after, not meanwhile.
+ * Every call that takes a decoder empties its sequences, 0 to `max_sequences - 1`, first and leaves
+ * them empty, with no adapter of the library's applied. The host may use the underlying context before
+ * and after the call, but not during it.
  *
  * Ownership: the struct and its texts are borrowed for the duration of the call that takes them;
  * of a decoder that a handle keeps, the struct and its texts are copied, and `user_data` must stay
@@ -516,8 +517,9 @@ typedef struct sn_decoder {
     /** Required. Forgets the positions from `from` on of sequence `seq`; 0 empties it. */
     int32_t (*truncate)(void *user_data, uint32_t seq, uint32_t from);
     /**
-     * Applies the LoRA adapter in the file `path`, UTF-8 of `len` bytes followed by a NUL, from now
-     * on, or none where `path` is NULL, and empties every sequence. May be NULL: the library then
+     * Applies the LoRA adapter in the file `path`, UTF-8 of `len` bytes followed by a NUL, to the rows
+     * decoded from now on, or none where `path` is NULL. Sequences keep the cells that they have; the
+     * library continues each only with the adapter that it began with. May be NULL: the library then
      * loads the model itself to measure or use an adapter, but not to curate.
      */
     int32_t (*set_adapter)(void *user_data, const char *path, size_t len);

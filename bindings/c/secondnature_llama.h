@@ -1,33 +1,40 @@
 /*
- * An sn_decoder over the llama.cpp that an application has already: its model, its context, whatever
- * version and devices it was built with. The library then samples without loading the model again.
+ * An sn_decoder over an application's own llama.cpp: its model and its context, whatever version and
+ * devices it was built with. The library then samples without loading the model again.
  *
  *     sn_llama_decoder mine;
  *     const char *why = sn_llama_decoder_init(&mine, model, context);
  *     if (why != NULL) { ... }
  *     params.decoder = &mine.decoder;
- *     status = sn_distill(sn_model, &params, NULL, NULL, &err);
+ *     status = sn_distill(sn_model, &params, &report, NULL, NULL, &err);
  *     sn_llama_decoder_free(&mine);
  *
  * Header-only, C99 and C++. It is compiled with the application, against the application's llama.h.
  *
  * The context is the application's to make. It decides how the library samples:
- * - `n_seq_max`: sequences. Half of them work at once, the others keep the beginnings of prompts; 32
- *   serve well. One alone makes texts reproducible bit for bit.
- * - `n_ctx`: cells, which all sequences share; about 512 for each of those that work at once.
+ * - `n_seq_max`: sequences. Half of them work at once, the others keep prompt prefixes; 32 serve well.
+ *   With a single one, texts are reproducible bit for bit.
+ * - `n_ctx`: KV cells, which all sequences share; about 512 for each of those that work at once.
  * - `kv_unified` must be true where `n_seq_max` is above 1, and `swa_full` for a model with
  *   sliding-window attention.
- * - `embeddings` must be false and no adapter applied.
- * While a call into the library runs, the context is the library's; before and after, the
- * application's. A call empties every sequence first and leaves them empty.
+ * - `embeddings` must be false.
  *
- * llama.cpp changes its interface now and then. What this header needs is that of mid-2025 and later;
- * where versions differ, define these before including it:
+ * Whose the context is: the application may use it before and after a call into the library, and not
+ * during one. An answerer keeps the decoder between its calls; the same holds for those.
+ * - Sequences: a call empties those from 0 to `decoder.max_sequences - 1` first and leaves them empty;
+ *   it does not touch others. To keep sequences of its own, an application lowers
+ *   `decoder.max_sequences` after init, and `decoder.context_size` by the cells that they need.
+ * - Adapters: during a call no LoRA may be applied but the library's own, so detach yours before. When
+ *   the call returns, the library has detached its own and nothing else.
+ * - sn_llama_decoder_init() and sn_llama_decoder_free() change neither sequences nor applied adapters.
+ *
+ * This header needs the interface that llama.cpp has since mid-2025. Where versions differ, define
+ * these before including it:
  * - SN_LLAMA_ADAPTERS: how adapters are applied. 2, the default: llama_set_adapters_lora(). 1, until
- *   early 2026: llama_set_adapter_lora() and llama_clear_adapter_lora(). 0: not at all; the library
- *   then loads the model itself to measure the adapter.
- * - SN_LLAMA_CTX_SEQ: whether there is llama_n_ctx_seq(). 1, the default; 0 until late 2025, and then
- *   nobody notices a `kv_unified` that is false, on which llama.cpp aborts the process.
+ *   early 2026: llama_set_adapter_lora() and llama_rm_adapter_lora(). 0: not at all; the library then
+ *   loads the model itself to measure the adapter.
+ * - SN_LLAMA_CTX_SEQ: whether there is llama_n_ctx_seq(). 1, the default; 0 until late 2025. Without
+ *   it, init cannot notice a `kv_unified` that is false, on which llama.cpp aborts the process.
  */
 #ifndef SECONDNATURE_LLAMA_H
 #define SECONDNATURE_LLAMA_H
@@ -61,6 +68,7 @@ typedef struct sn_llama_decoder {
     struct llama_model *model;
     struct llama_context *context;
     const struct llama_vocab *vocab;
+    /** The adapter that the library has applied; NULL for none. */
     struct llama_adapter_lora *adapter;
     struct llama_batch batch;
 } sn_llama_decoder;
@@ -147,33 +155,40 @@ static inline int32_t sn_llama_truncate_(void *user_data, uint32_t seq, uint32_t
 }
 
 #if SN_LLAMA_ADAPTERS
-static inline int32_t sn_llama_apply_(sn_llama_decoder *self, struct llama_adapter_lora *adapter) {
-#if SN_LLAMA_ADAPTERS == 1
-    if (adapter != NULL) {
-        return llama_set_adapter_lora(self->context, adapter, 1.0f);
+/* Detaches and frees the adapter that sn_llama_set_adapter_() applied, if there is one. */
+static inline void sn_llama_detach_(sn_llama_decoder *self) {
+    if (self->adapter == NULL) {
+        return;
     }
-    llama_clear_adapter_lora(self->context);
-    return 0;
+#if SN_LLAMA_ADAPTERS == 1
+    (void)llama_rm_adapter_lora(self->context, self->adapter);
 #else
-    float scale = 1.0f;
-    return llama_set_adapters_lora(self->context, &adapter, adapter == NULL ? 0 : 1, &scale);
+    /* Ours is the only one: while it is applied, the context is the library's. */
+    (void)llama_set_adapters_lora(self->context, NULL, 0, NULL);
 #endif
+    llama_adapter_lora_free(self->adapter);
+    self->adapter = NULL;
 }
 
 static inline int32_t sn_llama_set_adapter_(void *user_data, const char *path, size_t len) {
     sn_llama_decoder *self = (sn_llama_decoder *)user_data;
+#if SN_LLAMA_ADAPTERS != 1
+    float scale = 1.0f;
+#endif
     (void)len; /* A NUL follows the path. */
-    llama_memory_clear(llama_get_memory(self->context), false);
-    (void)sn_llama_apply_(self, NULL);
-    if (self->adapter != NULL) {
-        llama_adapter_lora_free(self->adapter);
-        self->adapter = NULL;
-    }
+    sn_llama_detach_(self);
     if (path == NULL) {
         return 0;
     }
     self->adapter = llama_adapter_lora_init(self->model, path);
-    return self->adapter == NULL ? -1 : sn_llama_apply_(self, self->adapter);
+    if (self->adapter == NULL) {
+        return -1;
+    }
+#if SN_LLAMA_ADAPTERS == 1
+    return llama_set_adapter_lora(self->context, self->adapter, 1.0f);
+#else
+    return llama_set_adapters_lora(self->context, &self->adapter, 1, &scale);
+#endif
 }
 #endif
 
@@ -238,13 +253,16 @@ static inline const char *sn_llama_decoder_init(sn_llama_decoder *self, struct l
     return NULL;
 }
 
-/** Frees what init took; the model and the context stay the application's. Nothing for NULL. */
+/**
+ * Frees what init took. The model and the context stay the application's, with the sequences and the
+ * adapters that they have. Free an answerer that uses the decoder before. Does nothing for NULL.
+ */
 static inline void sn_llama_decoder_free(sn_llama_decoder *self) {
     if (self == NULL || self->context == NULL) {
         return;
     }
 #if SN_LLAMA_ADAPTERS
-    (void)sn_llama_set_adapter_(self, NULL, 0);
+    sn_llama_detach_(self);
 #endif
     llama_batch_free(self->batch);
     memset(self, 0, sizeof *self);

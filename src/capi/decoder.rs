@@ -36,8 +36,9 @@ pub struct sn_row {
 /// that is running with SN_STATUS_ENGINE and stands in its message. Whatever a function hands out
 /// is checked before it is used.
 ///
-/// Every call that takes a decoder empties all its sequences first and leaves them empty, with no
-/// adapter applied, so that the host may use what it stands for before and after, not meanwhile.
+/// Every call that takes a decoder empties its sequences, 0 to `max_sequences - 1`, first and leaves
+/// them empty, with no adapter of the library's applied. The host may use the underlying context before
+/// and after the call, but not during it.
 ///
 /// Ownership: the struct and its texts are borrowed for the duration of the call that takes them;
 /// of a decoder that a handle keeps, the struct and its texts are copied, and `user_data` must stay
@@ -126,8 +127,9 @@ pub struct sn_decoder {
         Option<unsafe extern "C" fn(user_data: *mut c_void, from: u32, to: u32, len: u32) -> i32>,
     /// Required. Forgets the positions from `from` on of sequence `seq`; 0 empties it.
     pub truncate: Option<unsafe extern "C" fn(user_data: *mut c_void, seq: u32, from: u32) -> i32>,
-    /// Applies the LoRA adapter in the file `path`, UTF-8 of `len` bytes followed by a NUL, from now
-    /// on, or none where `path` is NULL, and empties every sequence. May be NULL: the library then
+    /// Applies the LoRA adapter in the file `path`, UTF-8 of `len` bytes followed by a NUL, to the rows
+    /// decoded from now on, or none where `path` is NULL. Sequences keep the cells that they have; the
+    /// library continues each only with the adapter that it began with. May be NULL: the library then
     /// loads the model itself to measure or use an adapter, but not to curate.
     pub set_adapter:
         Option<unsafe extern "C" fn(user_data: *mut c_void, path: *const c_char, len: usize) -> i32>,

@@ -98,7 +98,8 @@ pub trait Decoder {
     fn takes_adapters(&self) -> bool {
         true
     }
-    /// Applies the LoRA adapter in `path` from now on, or none. Clears every sequence.
+    /// Applies the LoRA adapter in `path` to what is decoded from now on, or none. Sequences keep the
+    /// cells that they have, computed as they were; whoever continues one chooses which fit.
     fn set_adapter(&mut self, path: Option<&std::path::Path>) -> Result<()>;
 
     /// The prompt for `messages`: BOS where the model wants one, the rendered conversation, the
@@ -211,7 +212,7 @@ pub(crate) fn too_long(tokens: usize, limit: usize) -> String {
 pub trait Engine {
     /// Runs until `source` has no further request and every completion is delivered.
     fn run(&mut self, source: &mut dyn Source, cancel: &Cancel) -> Result<()>;
-    /// Applies a LoRA adapter file from now on, or none.
+    /// Applies a LoRA adapter file to requests from now on, or none.
     fn set_adapter(&mut self, path: Option<&std::path::Path>) -> Result<()>;
     /// Threads that may choose tokens beside the calling one, itself included; by default one for
     /// each core.

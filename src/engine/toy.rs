@@ -1,5 +1,5 @@
 //! A language model of a few lines for the scheduler's tests: bytes are tokens, logits are a hash
-//! of everything the sequence has seen. It keeps its own account of KV cells and panics wherever
+//! of everything the sequence has seen and of the adapter that each token was computed with. It keeps its own account of KV cells and panics wherever
 //! the protocol of [`Decoder`] is broken. Equal histories give equal logits, bit for bit, so any
 //! mix-up of sequences shows in the text.
 
@@ -12,14 +12,20 @@ use crate::Result;
 /// The token that ends a turn; the 256 below it are bytes.
 pub(super) const END: Token = 256;
 
+/// Of the hash FNV-1a.
+const FNV_BASIS: u64 = 0xcbf2_9ce4_8422_2325;
+const FNV_PRIME: u64 = 0x0100_0000_01b3;
+
 pub(super) struct Toy {
     pub template: ChatTemplate,
     /// What tokens stand for, if not for bytes; the token after the last ends a turn.
     words: Vec<&'static str>,
     context: usize,
     batch: usize,
-    /// Token and cell at each position.
-    sequences: Vec<Vec<(Token, u64)>>,
+    /// Token, adapter and cell at each position.
+    sequences: Vec<Vec<(Token, u64, u64)>>,
+    /// The adapter applied: a hash of its path, 0 for none.
+    adapter: u64,
     next_cell: u64,
     logits: Vec<Vec<f32>>,
     /// The fullest the cache has been.
@@ -37,6 +43,7 @@ impl Toy {
             context,
             batch,
             sequences: vec![Vec::new(); slots],
+            adapter: 0,
             next_cell: 0,
             logits: Vec::new(),
             peak_cells: 0,
@@ -68,11 +75,16 @@ impl Toy {
         tokens
     }
 
-    /// What the model says after `history`.
+    /// What the model says after `history`, without an adapter.
     pub fn logits_after(history: &[Token]) -> Vec<f32> {
-        let mut hash = 0xcbf2_9ce4_8422_2325u64;
-        for &token in history {
-            hash = (hash ^ token as u64).wrapping_mul(0x0100_0000_01b3);
+        Toy::logits_of(history.iter().map(|&token| (token, 0)))
+    }
+
+    /// What the model says after tokens that were each computed with an adapter.
+    fn logits_of(history: impl Iterator<Item = (Token, u64)>) -> Vec<f32> {
+        let mut hash = FNV_BASIS;
+        for (token, adapter) in history {
+            hash = (hash ^ token as u64 ^ adapter).wrapping_mul(FNV_PRIME);
         }
         let mut logits = vec![f32::NEG_INFINITY; 257];
         // Letters, the two halves of 'é', and now and then the end.
@@ -85,7 +97,7 @@ impl Toy {
     }
 
     fn check_cells(&mut self) {
-        let cells: HashSet<u64> = self.sequences.iter().flatten().map(|&(_, cell)| cell).collect();
+        let cells: HashSet<u64> = self.sequences.iter().flatten().map(|&(.., cell)| cell).collect();
         assert!(cells.len() <= self.context, "{} cells of {}", cells.len(), self.context);
         self.peak_cells = self.peak_cells.max(cells.len());
     }
@@ -151,10 +163,10 @@ impl Decoder for Toy {
             let sequence = &mut self.sequences[row.seq.0 as usize];
             assert_eq!(row.pos as usize, sequence.len(), "a gap in {:?}", row.seq);
             assert!((0..257).contains(&row.token));
-            sequence.push((row.token, self.next_cell));
+            sequence.push((row.token, self.adapter, self.next_cell));
             self.next_cell += 1;
-            let history: Vec<Token> = sequence.iter().map(|&(token, _)| token).collect();
-            self.logits.push(if row.logits { Toy::logits_after(&history) } else { Vec::new() });
+            let history = sequence.iter().map(|&(token, adapter, _)| (token, adapter));
+            self.logits.push(if row.logits { Toy::logits_of(history) } else { Vec::new() });
         }
         self.check_cells();
         Ok(())
@@ -175,8 +187,12 @@ impl Decoder for Toy {
         self.sequences[seq.0 as usize].truncate(from as usize);
     }
 
-    fn set_adapter(&mut self, _: Option<&Path>) -> Result<()> {
-        self.sequences.iter_mut().for_each(Vec::clear);
+    fn set_adapter(&mut self, path: Option<&Path>) -> Result<()> {
+        self.logits.clear();
+        self.adapter = path.map_or(0, |path| {
+            let bytes = path.as_os_str().as_encoded_bytes();
+            bytes.iter().fold(FNV_BASIS, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(FNV_PRIME))
+        });
         Ok(())
     }
 }

@@ -15,6 +15,8 @@ struct script {
     float logits[BATCH][VOCAB];
     enum fault fault;
     size_t decoded, copied, adapters, verified, rejected;
+    int adapted; /* whether an adapter is applied, and with which each sequence was begun */
+    int adapted_at[SEQUENCES];
     int verdict; /* of the verifier, unless 2 */
 };
 
@@ -87,6 +89,10 @@ static int32_t decode(void *user_data, const sn_row *rows, size_t n) {
         uint32_t seq = rows[i].seq;
         CHECK(seq < SEQUENCES && rows[i].token >= 0 && rows[i].token < VOCAB);
         CHECK(rows[i].pos == script->length[seq] && rows[i].pos < LENGTH);
+        if (rows[i].pos == 0) {
+            script->adapted_at[seq] = script->adapted;
+        }
+        CHECK(script->adapted_at[seq] == script->adapted);
         script->tokens[seq][script->length[seq]++] = rows[i].token;
         if (rows[i].logits) {
             for (t = 0; t < VOCAB; t++) {
@@ -113,6 +119,7 @@ static int32_t copy_prefix(void *user_data, uint32_t from, uint32_t to, uint32_t
     }
     memcpy(script->tokens[to], script->tokens[from], len * sizeof(int32_t));
     script->length[to] = len;
+    script->adapted_at[to] = script->adapted_at[from];
     script->copied++;
     return 0;
 }
@@ -132,8 +139,8 @@ static int32_t truncate(void *user_data, uint32_t seq, uint32_t from) {
 static int32_t set_adapter(void *user_data, const char *path, size_t len) {
     struct script *script = user_data;
     CHECK(path == NULL || strlen(path) == len);
-    memset(script->length, 0, sizeof script->length);
     script->adapters++;
+    script->adapted = path != NULL;
     return script->fault == NO_ADAPTER ? 17 : 0;
 }
 

@@ -64,7 +64,8 @@ pub unsafe trait HostCalls {
     fn truncate(&mut self, seq: SeqId, from: u32) -> HostResult<()>;
     /// Whether it can apply adapters.
     fn takes_adapters(&self) -> bool;
-    /// Applies the LoRA adapter in `path`, or none, and empties every sequence.
+    /// Applies the LoRA adapter in `path`, or none, to what is decoded from now on. Sequences keep what
+    /// they hold.
     fn set_adapter(&mut self, path: Option<&str>) -> HostResult<()>;
 }
 
@@ -357,7 +358,6 @@ impl<C: HostCalls> Decoder for Host<C> {
     fn set_adapter(&mut self, path: Option<&Path>) -> Result<()> {
         self.outputs.clear();
         if path.is_none() && !self.adapted {
-            self.empty();
             return Ok(());
         }
         if !self.takes_adapters() {

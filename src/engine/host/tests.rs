@@ -145,7 +145,7 @@ unsafe impl HostCalls for Hosted {
         if self.lie == Lie::AdapterFails {
             return Err(5);
         }
-        self.toy.set_adapter(None).unwrap();
+        self.toy.set_adapter(path.map(Path::new)).unwrap();
         Ok(())
     }
 }

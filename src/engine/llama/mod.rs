@@ -466,7 +466,7 @@ impl Decoder for Llama {
             }
         }
         self.adapter = adapter;
-        self.clear();
+        self.outputs.clear();
         Ok(())
     }
 }

@@ -12,6 +12,7 @@
 //! neighbours, or on being dropped half-way for lack of room and started again. (Up to the rounding
 //! of a decoder that computes differently for different batch shapes.)
 
+mod adapters;
 mod place;
 
 use std::collections::VecDeque;
@@ -19,6 +20,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use self::adapters::{AdapterId, KnownAdapters, RequestAdapters};
 use crate::engine::cells::{Cell, Cells};
 use crate::engine::constraint::{Constraint, Vocabulary};
 use crate::engine::sampler::{self, Choice, Draw, SamplingTeam};
@@ -54,12 +56,15 @@ pub struct Scheduler<D> {
     decoder: D,
     slots: Vec<Slot>,
     cells: Cells,
+    /// The weights that requests are computed with from now on.
+    adapter: AdapterId,
+    known_adapters: KnownAdapters,
     /// Requests that came before there was room, and those that had to give theirs up.
     waiting: VecDeque<Arrival>,
     admitted: u64,
     /// Made when the first constrained request comes.
     vocabulary: Option<Vocabulary>,
-    /// Those used last, by choices and grammar.
+    /// By choices and grammar; the one used last is the first, and the last is forgotten first.
     constraints: VecDeque<(Vec<String>, Option<String>, SharedConstraint)>,
     stats: Stats,
     /// Chooses tokens.
@@ -69,17 +74,25 @@ pub struct Scheduler<D> {
 /// A sequence: what its KV cells hold, and who works on it.
 #[derive(Default)]
 struct Slot {
-    /// The tokens at positions 0.. .
-    tokens: Vec<Token>,
+    /// What is computed of positions 0.. .
+    held: Vec<Held>,
     cells: Vec<Cell>,
     job: Option<Job>,
     /// When the last job left; the oldest leftovers go first.
     left: u64,
 }
 
+/// A token whose cell is computed, and the weights that computed it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Held {
+    token: Token,
+    adapter: AdapterId,
+}
+
 /// A request with its prompt.
 struct Arrival {
     request: Request,
+    adapters: RequestAdapters,
     /// Its constraint, with nothing written.
     constrained: Option<Constrained>,
     prompt: Arc<[Token]>,
@@ -120,7 +133,7 @@ struct Job {
 const EXPECTED_TOKENS: usize = 128;
 
 /// Constraints remembered; programs have one for each of their few steps.
-const MOST_CONSTRAINTS: usize = 16;
+const MAX_CONSTRAINTS: usize = 16;
 
 impl<D: Decoder> Scheduler<D> {
     /// A scheduler that owns `decoder`.
@@ -132,6 +145,8 @@ impl<D: Decoder> Scheduler<D> {
             decoder,
             slots,
             cells,
+            adapter: AdapterId::BASE,
+            known_adapters: KnownAdapters::default(),
             waiting: VecDeque::new(),
             admitted: 0,
             vocabulary: None,
@@ -217,13 +232,13 @@ impl<D: Decoder> Scheduler<D> {
                 let Some(job) = slot.job.as_ref().filter(|job| job.placed) else {
                     continue;
                 };
-                let pending = job.pending(slot.tokens.len());
+                let pending = job.pending(slot.held.len());
                 let mut n = pending.len().min(batch.min(room).saturating_sub(rows.len()));
                 if self.is_alone() && pending.len() > 1 {
                     n = n.min(pending.len() - 1);
                 }
                 for (offset, &token) in pending[..n].iter().enumerate() {
-                    let pos = (slot.tokens.len() + offset) as u32;
+                    let pos = (slot.held.len() + offset) as u32;
                     let logits = offset + 1 == pending.len();
                     rows.push(Row { token, pos, seq: SeqId(index as u32), logits });
                 }
@@ -271,10 +286,13 @@ impl<D: Decoder> Scheduler<D> {
             let slot = &mut self.slots[row.seq.0 as usize];
             let full = || Error::Internal("more rows than free cells".into());
             slot.cells.push(self.cells.take().ok_or_else(full)?);
-            if slot.job.as_ref().is_some_and(|job| slot.tokens.len() < job.arrival.prompt.len()) {
-                self.stats.prompt_tokens += 1;
-            }
-            slot.tokens.push(row.token);
+            let Some(job) = &slot.job else {
+                return Err(Error::Internal("a row of a slot without a request".into()));
+            };
+            let (pos, prompt) = (slot.held.len(), job.arrival.prompt.len());
+            self.stats.prompt_tokens += u64::from(pos < prompt);
+            let adapter = job.arrival.adapters.at(pos, prompt);
+            slot.held.push(Held { token: row.token, adapter });
         }
         Ok(())
     }
@@ -349,21 +367,23 @@ impl<D: Decoder> Scheduler<D> {
 
     /// The constraint that `sampling` asks for, with nothing written.
     fn constrained(&mut self, sampling: &Sampling) -> Result<Option<Constrained>> {
-        let known = self.constraints.iter();
-        let mut known = known.filter(|(c, g, _)| *c == sampling.choices && *g == sampling.grammar);
-        let constraint = match known.next() {
-            Some((_, _, constraint)) => constraint.clone(),
+        let is_wanted = |(choices, grammar, _): &(Vec<String>, Option<String>, _)| {
+            *choices == sampling.choices && *grammar == sampling.grammar
+        };
+        let known = self.constraints.iter().position(is_wanted);
+        let entry = match known.and_then(|index| self.constraints.remove(index)) {
+            Some(entry) => entry,
             None => {
                 let Some(constraint) = Constraint::of(sampling)? else {
                     return Ok(None);
                 };
                 let constraint = Arc::new(Mutex::new(constraint));
-                self.constraints.truncate(MOST_CONSTRAINTS - 1);
-                let (choices, grammar) = (sampling.choices.clone(), sampling.grammar.clone());
-                self.constraints.push_front((choices, grammar, constraint.clone()));
-                constraint
+                (sampling.choices.clone(), sampling.grammar.clone(), constraint)
             }
         };
+        let constraint = entry.2.clone();
+        self.constraints.truncate(MAX_CONSTRAINTS - 1);
+        self.constraints.push_front(entry);
         let state = lock(&constraint).start();
         Ok(Some(Constrained { constraint, state }))
     }
@@ -455,8 +475,18 @@ impl<D: Decoder> Engine for Scheduler<D> {
     }
 
     fn set_adapter(&mut self, path: Option<&Path>) -> Result<()> {
-        self.clear();
-        self.decoder.set_adapter(path)
+        self.waiting.clear();
+        match self.decoder.set_adapter(path) {
+            Ok(()) => {
+                self.adapter = self.known_adapters.id(path);
+                Ok(())
+            }
+            Err(error) => {
+                // Whatever is applied now, no cell is known to be computed with it.
+                self.adapter = self.known_adapters.unknown();
+                Err(error)
+            }
+        }
     }
 
     fn takes_adapters(&self) -> bool {
@@ -495,13 +525,13 @@ fn lock(constraint: &Mutex<Constraint>) -> std::sync::MutexGuard<'_, Constraint>
 impl Slot {
     /// Prompt tokens not fed yet.
     fn unfed(&self, job: &Job) -> usize {
-        if job.placed { job.arrival.prompt.len().saturating_sub(self.tokens.len()) } else { 1 }
+        if job.placed { job.arrival.prompt.len().saturating_sub(self.held.len()) } else { 1 }
     }
 
     /// Cells its job is expected to need beyond those it has.
     fn expected(&self) -> Option<usize> {
         let job = self.job.as_ref()?;
-        let held = if job.placed { self.tokens.len() } else { 0 };
+        let held = if job.placed { self.held.len() } else { 0 };
         Some(job.arrival.expected().saturating_sub(held))
     }
 }

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::{Arrival, Job, Scheduler, Slot};
+use super::adapters::{AdapterId, RequestAdapters};
+use super::{Arrival, Held, Job, Scheduler, Slot};
 use crate::engine::chat::THINKING_BEGINS;
 use crate::engine::text::GrowingText;
 use crate::engine::{Completion, Decoder, Finish, SeqId, Source, Token};
@@ -47,7 +48,8 @@ impl<D: Decoder> Scheduler<D> {
                 continue;
             }
             let constrained = self.constrained(&request.sampling)?;
-            return Ok(Some(Arrival { request, constrained, prompt, restarted: false }));
+            let adapters = RequestAdapters::all(self.adapter);
+            return Ok(Some(Arrival { request, adapters, constrained, prompt, restarted: false }));
         }
         Ok(None)
     }
@@ -57,7 +59,7 @@ impl<D: Decoder> Scheduler<D> {
     fn make_room(&mut self, arrival: &Arrival) -> bool {
         let promised: usize = self.slots.iter().filter_map(Slot::expected).sum();
         loop {
-            let shared = self.longest_prefix(&arrival.prompt, None).map_or(0, |(_, len)| len);
+            let shared = self.longest_prefix(&arrival.wanted(), None).map_or(0, |(_, len)| len);
             let needed = arrival.expected() - shared;
             if needed + promised <= self.cells.free() {
                 return true;
@@ -73,8 +75,8 @@ impl<D: Decoder> Scheduler<D> {
         let is_free = |slot: &Slot| slot.job.is_none();
         // An empty slot, to which the longest prefix is copied; otherwise a leftover that begins like
         // this prompt, unless a running slot serves as well; otherwise the oldest leftover.
-        let empty = self.slots.iter().position(|slot| is_free(slot) && slot.tokens.is_empty());
-        let best = self.longest_prefix(&arrival.prompt, None).map(|(index, _)| index);
+        let empty = self.slots.iter().position(|slot| is_free(slot) && slot.held.is_empty());
+        let best = self.longest_prefix(&arrival.wanted(), None).map(|(index, _)| index);
         let oldest = || {
             let free = self.slots.iter().enumerate().filter(|(_, slot)| is_free(slot));
             free.min_by_key(|(_, slot)| slot.left).map(|(i, _)| i)
@@ -103,7 +105,7 @@ impl<D: Decoder> Scheduler<D> {
     /// Drops the oldest leftover KV cells; `false` if there are none.
     pub(super) fn drop_leftover(&mut self) -> bool {
         let free = self.slots.iter().enumerate();
-        let leftover = free.filter(|(_, slot)| slot.job.is_none() && !slot.tokens.is_empty());
+        let leftover = free.filter(|(_, slot)| slot.job.is_none() && !slot.held.is_empty());
         match leftover.min_by_key(|(_, slot)| slot.left).map(|(index, _)| index) {
             Some(index) => {
                 self.truncate(index, 0);
@@ -128,14 +130,14 @@ impl<D: Decoder> Scheduler<D> {
             let Some(job) = &self.slots[index].job else {
                 continue;
             };
-            let prompt = job.arrival.prompt.clone();
-            let mut own = shared_prefix(&prompt, &self.slots[index].tokens);
-            if self.is_alone() && own + 1 < prompt.len() {
+            let wanted = job.arrival.wanted();
+            let mut own = wanted.shared(&self.slots[index].held);
+            if self.is_alone() && own + 1 < wanted.tokens.len() {
                 own = 0;
             }
-            let other = self.longest_prefix(&prompt, Some(index));
+            let other = self.longest_prefix(&wanted, Some(index));
             let ready = own.max(other.map_or(0, |(_, len)| len));
-            if self.longest_promise(&prompt, order) >= ready + WORTH_WAITING_FOR {
+            if self.longest_promise(&wanted, order) >= ready + WORTH_WAITING_FOR {
                 continue;
             }
             match other {
@@ -161,34 +163,34 @@ impl<D: Decoder> Scheduler<D> {
 
     /// The slot, other than `except`, that holds the longest prefix of `prompt`, and its length.
     /// Running slots win ties: their cells are in use anyway.
-    fn longest_prefix(&self, prompt: &[Token], except: Option<usize>) -> Option<(usize, usize)> {
+    fn longest_prefix(&self, prompt: &Wanted, except: Option<usize>) -> Option<(usize, usize)> {
         let others = self.slots.iter().enumerate().filter(|(index, _)| Some(*index) != except);
-        let shared = others.map(|(index, slot)| (index, shared_prefix(prompt, &slot.tokens)));
+        let shared = others.map(|(index, slot)| (index, prompt.shared(&slot.held)));
         shared.filter(|&(_, len)| len > 0).max_by_key(|&(index, len)| (len, self.slots[index].job.is_some()))
     }
 
     /// The longest prefix of `prompt` that a job admitted before `order` is going to hold.
-    fn longest_promise(&self, prompt: &[Token], order: u64) -> usize {
+    fn longest_promise(&self, prompt: &Wanted, order: u64) -> usize {
         let jobs = self.slots.iter().filter_map(|slot| Some((slot, slot.job.as_ref()?)));
         let earlier = jobs.filter(|(_, job)| job.order < order);
         let feeding = earlier.filter(|(slot, job)| slot.unfed(job) > 0);
-        feeding.map(|(_, job)| shared_prefix(prompt, &job.arrival.prompt)).max().unwrap_or(0)
+        feeding.map(|(_, job)| prompt.promised(&job.arrival.wanted())).max().unwrap_or(0)
     }
 
     fn copy_prefix(&mut self, from: usize, to: usize, len: usize) {
         self.decoder.copy_prefix(SeqId(from as u32), SeqId(to as u32), len as u32);
-        let tokens = self.slots[from].tokens[..len].to_vec();
+        let held = self.slots[from].held[..len].to_vec();
         let cells = self.slots[from].cells[..len].to_vec();
         self.cells.share(&cells);
-        self.slots[to].tokens = tokens;
+        self.slots[to].held = held;
         self.slots[to].cells = cells;
     }
 
     pub(super) fn truncate(&mut self, index: usize, len: usize) {
         let slot = &mut self.slots[index];
-        if len < slot.tokens.len() {
+        if len < slot.held.len() {
             self.decoder.truncate(SeqId(index as u32), len as u32);
-            slot.tokens.truncate(len);
+            slot.held.truncate(len);
             self.cells.release(slot.cells.drain(len..));
         }
     }
@@ -201,8 +203,8 @@ impl<D: Decoder> Scheduler<D> {
         self.truncate(index, job.arrival.prompt.len());
         self.admitted += 1;
         self.slots[index].left = self.admitted;
-        let held = self.slots[index].tokens.len();
-        let elsewhere = self.longest_prefix(&self.slots[index].tokens, Some(index));
+        let held = self.slots[index].held.len();
+        let elsewhere = self.longest_prefix(&self.slots[index].leftover(), Some(index));
         // One that is held elsewhere to all but the last token is worth nothing: that token is
         // fed again anyway.
         if elsewhere.is_some_and(|(_, len)| len + 1 >= held) {
@@ -211,7 +213,7 @@ impl<D: Decoder> Scheduler<D> {
         // Leftovers cost attention over their cells in each decode call, so few are kept.
         let budget = self.decoder.context_size() / 8;
         loop {
-            let left = self.slots.iter().filter(|s| s.job.is_none() && !s.tokens.is_empty());
+            let left = self.slots.iter().filter(|s| s.job.is_none() && !s.held.is_empty());
             let unshared = left.clone().map(|slot| self.cells.unshared(&slot.cells));
             if left.clone().count() <= 1 || unshared.sum::<usize>() <= budget {
                 return;
@@ -238,9 +240,43 @@ fn nothing_asked(arrival: &Arrival) -> Completion {
     }
 }
 
-/// How much of `prompt` the KV cells of `held` can stand for. Its last token is always fed again:
-/// the logits after it are needed.
-fn shared_prefix(prompt: &[Token], held: &[Token]) -> usize {
-    let usable = &prompt[..prompt.len().saturating_sub(1)];
-    usable.iter().zip(held).take_while(|(a, b)| a == b).count()
+/// A prompt whose KV cells are looked for, and the weights that must have computed them.
+struct Wanted {
+    tokens: Arc<[Token]>,
+    adapter: AdapterId,
+}
+
+impl Arrival {
+    fn wanted(&self) -> Wanted {
+        Wanted { tokens: self.prompt.clone(), adapter: self.adapters.prompt }
+    }
+}
+
+impl Slot {
+    /// What a slot without a request holds: the prompt of the last one, or part of it.
+    fn leftover(&self) -> Wanted {
+        let adapter = self.held.first().map_or(AdapterId::BASE, |held| held.adapter);
+        Wanted { tokens: self.held.iter().map(|held| held.token).collect(), adapter }
+    }
+}
+
+impl Wanted {
+    /// The prompt without its last token, which is always fed again: the logits after it are needed.
+    fn usable(&self) -> &[Token] {
+        &self.tokens[..self.tokens.len().saturating_sub(1)]
+    }
+
+    /// How much of the prompt the KV cells of `held` can stand for.
+    fn shared(&self, held: &[Held]) -> usize {
+        let is_same = |(token, held): &(&Token, &Held)| held.token == **token && held.adapter == self.adapter;
+        self.usable().iter().zip(held).take_while(is_same).count()
+    }
+
+    /// The same for the cells that the prompt `other` will have.
+    fn promised(&self, other: &Wanted) -> usize {
+        if self.adapter != other.adapter {
+            return 0;
+        }
+        self.usable().iter().zip(&*other.tokens).take_while(|(a, b)| a == b).count()
+    }
 }

@@ -466,3 +466,157 @@ fn a_thought_that_the_template_begins_begins_in_the_text_too() {
         assert_eq!(done[0].text, format!("{begins}{text}"));
     }
 }
+
+/// What `scheduler` writes to a few batches of requests, each with another adapter, which begin alike.
+/// `before_each` is done before an adapter is applied.
+fn texts_with_adapters(
+    scheduler: &mut Scheduler<Toy>,
+    seed: u64,
+    adapters: &[Option<&Path>],
+    before_each: impl Fn(&mut Scheduler<Toy>),
+) -> Vec<(u64, String)> {
+    let mut texts = Vec::new();
+    for (round, adapter) in adapters.iter().enumerate() {
+        before_each(scheduler);
+        Engine::set_adapter(scheduler, *adapter).unwrap();
+        // Each round asks some of the same questions again.
+        let requests: Vec<Request> = mixed_requests(seed + round as u64 % 2);
+        let mut source = Collect::new(requests);
+        scheduler.run(&mut source, &Cancel::new()).unwrap();
+        texts.extend(source.done.into_iter().map(|(id, completion)| (id, completion.text)));
+    }
+    texts
+}
+
+#[test]
+fn cells_kept_across_adapters_change_no_text() {
+    let dir = tempfile::tempdir().unwrap();
+    let [a, b] = ["a.gguf", "b.gguf"].map(|name| dir.path().join(name));
+    std::fs::write(&a, "a").unwrap();
+    std::fs::write(&b, "b").unwrap();
+    let adapters = [None, Some(&*a), None, Some(&*b), Some(&*a), Some(&*a), None];
+    let mut reused = (0, 0);
+    for seed in 0..12 {
+        for (sequences, slots, batch, context) in [
+            (1, 1, 64, 128),
+            (2, 1, 16, 200),
+            (3, 2, 3, 150),
+            (6, 3, 64, 400),
+            (32, 16, 512, 4096),
+            (8, 8, 40, 128),
+        ] {
+            let scheduler = || {
+                let mut toy = Toy::new(sequences, batch, context);
+                toy.slots = slots;
+                Scheduler::new(toy)
+            };
+            let (mut keeping, mut clearing) = (scheduler(), scheduler());
+            let kept = texts_with_adapters(&mut keeping, seed, &adapters, |_| ());
+            let cleared = texts_with_adapters(&mut clearing, seed, &adapters, Scheduler::clear);
+            assert_eq!(kept, cleared, "seed {seed}, {sequences} sequences, {slots} slots, context {context}");
+            reused.0 += keeping.stats().reused_tokens;
+            reused.1 += clearing.stats().reused_tokens;
+        }
+    }
+    assert!(reused.0 > reused.1, "{reused:?}");
+}
+
+#[test]
+fn the_prompt_of_a_fallback_is_still_there_after_a_direct_answer() {
+    let dir = tempfile::tempdir().unwrap();
+    let adapter = dir.path().join("adapter.gguf");
+    std::fs::write(&adapter, "weights").unwrap();
+    let mut toy = Toy::new(4, 64, 2048);
+    toy.slots = 2;
+    let mut scheduler = Scheduler::new(toy);
+    let prompt = |question: &str| format!("Think step by step, as in these examples: 1, 2, 3. {question}");
+    let sampling = Sampling { max_tokens: 4, ..Sampling::default() };
+    let mut fed = Vec::new();
+    for question in ["one?", "two?", "three?"] {
+        for (adapter, text) in [(Some(&*adapter), question.to_string()), (None, prompt(question))] {
+            Engine::set_adapter(&mut scheduler, adapter).unwrap();
+            let before = scheduler.stats().prompt_tokens;
+            complete(&mut scheduler, vec![request(1, &text, sampling.clone())], &Cancel::new()).unwrap();
+            fed.push(scheduler.stats().prompt_tokens - before);
+        }
+    }
+    let all = prompt("one?").len() as u64 + 1;
+    assert_eq!(fed[1], all);
+    assert!(fed[3] <= 8 && fed[5] <= 8, "{fed:?} of {all}");
+}
+
+#[test]
+fn an_adapter_that_cannot_be_applied_leaves_no_cell_to_be_reused() {
+    struct Refusing(Toy);
+    // The toy, but for adapters.
+    impl Decoder for Refusing {
+        fn tokenize(&self, text: &str, special: bool) -> Result<Vec<Token>> {
+            self.0.tokenize(text, special)
+        }
+        fn piece(&self, token: Token, out: &mut Vec<u8>) {
+            self.0.piece(token, out);
+        }
+        fn is_end(&self, token: Token) -> bool {
+            self.0.is_end(token)
+        }
+        fn chat_template(&self) -> &ChatTemplate {
+            self.0.chat_template()
+        }
+        fn bos(&self) -> Option<Token> {
+            None
+        }
+        fn vocab_size(&self) -> usize {
+            self.0.vocab_size()
+        }
+        fn context_size(&self) -> usize {
+            self.0.context_size()
+        }
+        fn max_sequences(&self) -> usize {
+            self.0.max_sequences()
+        }
+        fn max_batch(&self) -> usize {
+            self.0.max_batch()
+        }
+        fn decode(&mut self, rows: &[Row]) -> Result<()> {
+            self.0.decode(rows)
+        }
+        fn logits(&self, index: usize) -> &[f32] {
+            self.0.logits(index)
+        }
+        fn copy_prefix(&mut self, from: SeqId, to: SeqId, len: u32) {
+            self.0.copy_prefix(from, to, len);
+        }
+        fn truncate(&mut self, seq: SeqId, from: u32) {
+            self.0.truncate(seq, from);
+        }
+        fn set_adapter(&mut self, path: Option<&Path>) -> Result<()> {
+            self.0.set_adapter(path)?; // Applied, and then told to have failed.
+            Err(Error::Engine("on purpose".into()))
+        }
+    }
+    let mut scheduler = Scheduler::new(Refusing(Toy::new(4, 64, 512)));
+    let ask = |scheduler: &mut Scheduler<Refusing>| {
+        let requests = vec![request(1, "the same question", Sampling::default())];
+        complete(scheduler, requests, &Cancel::new()).unwrap()[0].text.clone()
+    };
+    let without = ask(&mut scheduler);
+    assert!(Engine::set_adapter(&mut scheduler, Some(Path::new("x.gguf"))).is_err());
+    let reused = scheduler.stats().reused_tokens;
+    assert_ne!(ask(&mut scheduler), without);
+    assert_eq!(scheduler.stats().reused_tokens, reused);
+}
+
+#[test]
+fn the_grammar_that_was_not_used_for_longest_is_forgotten_first() {
+    let mut scheduler = Scheduler::new(Toy::new(1, 8, 64));
+    let used = |scheduler: &mut Scheduler<Toy>, n: usize| {
+        let sampling = Sampling { choices: vec![format!("choice {n}")], ..Sampling::default() };
+        scheduler.constrained(&sampling).unwrap().unwrap().constraint
+    };
+    let hot = used(&mut scheduler, 0);
+    for n in 1..4 * MAX_CONSTRAINTS {
+        used(&mut scheduler, n);
+        assert!(Arc::ptr_eq(&hot, &used(&mut scheduler, 0)), "forgotten after {n} others");
+    }
+    assert_eq!(scheduler.constraints.len(), MAX_CONSTRAINTS);
+}
