@@ -1639,7 +1639,8 @@ SN_API void sn_decoder_init(struct sn_decoder *decoder, size_t struct_size);
  * Process-wide: it replaces an earlier one, which is not called any more when this returns. NULL
  * for silence, which is how it starts; `level` does not matter then.
  *
- * Errors: SN_STATUS_INVALID_ARGUMENT for an unknown level. Threads: any.
+ * Errors: SN_STATUS_INVALID_ARGUMENT for an unknown level; SN_STATUS_UNSUPPORTED in a Rust program
+ * that has a logger of its own, which receives these lines already. Threads: any.
  */
 SN_NODISCARD SN_API sn_status sn_log_set(int32_t level,
                      sn_log_fn callback,
