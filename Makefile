@@ -58,13 +58,15 @@ header: setup ## Generate the C header, the C++ options and the list of exports 
 
 install: ## Install what `make dist` built: program, libraries, headers, pkg-config, CMake files, under PREFIX
 	@test -f $(DIST)/libsecondnature.so || { echo "nothing to install yet; run make dist first" >&2; exit 1; }
-	install -d $(addprefix $(DESTDIR)$(PREFIX)/,bin include lib/pkgconfig lib/cmake/secondnature)
+	install -d $(addprefix $(DESTDIR)$(PREFIX)/,bin include/secondnature/detail lib/pkgconfig lib/cmake/secondnature)
 	install -s -m 755 $(DIST)/secondnature $(DESTDIR)$(PREFIX)/bin/
 	install -s -m 755 $(DIST)/libsecondnature.so $(DESTDIR)$(PREFIX)/lib/libsecondnature.so.$(VERSION)
 	ln -sf libsecondnature.so.$(VERSION) $(DESTDIR)$(PREFIX)/lib/libsecondnature.so.$(ABI)
 	ln -sf libsecondnature.so.$(ABI) $(DESTDIR)$(PREFIX)/lib/libsecondnature.so
 	.ci/static-library $(DIST)/libsecondnature.a bindings/exports.txt $(DESTDIR)$(PREFIX)/lib/libsecondnature.a
 	install -m 644 include/*.h $(wildcard bindings/c/*.h) bindings/cpp/*.hpp $(DESTDIR)$(PREFIX)/include/
+	install -m 644 bindings/cpp/secondnature/*.hpp $(DESTDIR)$(PREFIX)/include/secondnature/
+	install -m 644 bindings/cpp/secondnature/detail/*.hpp $(DESTDIR)$(PREFIX)/include/secondnature/detail/
 	for name in secondnature secondnature-static; do \
 		sed 's|@VERSION@|$(VERSION)|' bindings/$$name.pc.in > $(DESTDIR)$(PREFIX)/lib/pkgconfig/$$name.pc; \
 	done

@@ -1,4 +1,4 @@
-// Distils base.gguf and lets the result answer questions from standard input.
+// Distills base.gguf and answers questions from standard input with the result.
 #define SECONDNATURE_EXCEPTIONS
 #include <iostream>
 #include <secondnature.hpp>
@@ -15,7 +15,9 @@ int main() try {
         std::cout << v.question_id << ": " << v.votes << " of " << v.samples << " samples say "
                   << v.answer.value_or("nothing") << (v.kept ? "\n" : ", which is not kept\n");
     };
-    std::cout << sn::distill(model, params).value() << "\n";
+    const sn::Report report = sn::distill(model, params).value();
+    std::cout << "right answers: " << 100 * report.system1_accuracy << "% directly, " << 100 * report.system2_accuracy
+              << "% by reasoning, " << 100 * report.distilled_accuracy << "% distilled\n";
 
     sn::Answerer answerer = sn::Answerer::load(model, "run/adapter.gguf").value();
     for (std::string question; std::getline(std::cin, question);) {

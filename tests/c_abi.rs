@@ -43,7 +43,7 @@ fn a_c_program_cancels_and_resumes_a_whole_distillation() {
 
 /// The one whole distillation that is short enough for valgrind.
 #[test]
-fn a_c_program_distils_the_shortest_of_tasks() {
+fn a_c_program_distills_the_shortest_of_tasks() {
     cancel_and_resume(source("c/shortest.json"), 4, 2);
 }
 
@@ -203,7 +203,7 @@ fn what_cpp_callbacks_throw_stops_the_work_and_arrives_at_the_caller() {
 }
 
 #[test]
-fn a_decoder_in_cpp_curates_judges_and_answers() {
+fn a_decoder_in_cpp_curates_decides_and_answers() {
     for way in WAYS {
         let dir = tempfile::tempdir().unwrap();
         let program = build(strict_cxx("c++17", way), &source("cpp/decoder.cpp"), dir.path());
@@ -213,7 +213,7 @@ fn a_decoder_in_cpp_curates_judges_and_answers() {
 
 /// With the tiny model as its base.gguf, the example does what it says.
 #[test]
-fn the_cpp_example_distils_and_answers() {
+fn the_cpp_example_distills_and_answers() {
     let dir = tempfile::tempdir().unwrap();
     std::os::unix::fs::symlink(fixture(), dir.path().join("base.gguf")).unwrap();
     write_questions(&dir.path().join("train.jsonl"), 100, Split::Train);
@@ -225,7 +225,7 @@ fn the_cpp_example_distils_and_answers() {
     let output = run(Command::new(program).current_dir(&dir).stdin(std::fs::File::open(asked).unwrap()));
     let told = String::from_utf8(output.stdout).unwrap();
     assert!(
-        told.contains("samples say") && told.contains("\"evaluation\"") && told.ends_with("\nno\n"),
+        told.contains("samples say") && told.contains("% distilled") && told.ends_with("\nno\n"),
         "{told}"
     );
     assert!(dir.path().join("run/adapter.gguf").exists());

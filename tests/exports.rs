@@ -26,6 +26,19 @@ fn compilers() -> Vec<(&'static str, &'static str)> {
     here
 }
 
+/// The headers that secondnature.hpp includes.
+fn cpp_headers() -> Vec<String> {
+    let root = Path::new(ROOT).join("bindings/cpp");
+    let mut headers = Vec::new();
+    for dir in ["secondnature", "secondnature/detail"] {
+        let files = std::fs::read_dir(root.join(dir)).unwrap().map(|file| file.unwrap().file_name());
+        let names = files.map(|name| format!("{dir}/{}", name.to_str().unwrap()));
+        headers.extend(names.filter(|name| name.ends_with(".hpp")));
+    }
+    assert!(headers.len() > 10);
+    headers
+}
+
 #[test]
 fn every_header_compiles_alone_and_twice_in_every_dialect() {
     const C: [&str; 3] = ["c99", "c11", "c17"];
@@ -42,6 +55,9 @@ fn every_header_compiles_alone_and_twice_in_every_dialect() {
         C.iter().for_each(|std| check(c, std, "secondnature.h", "c"));
         CXX.iter().for_each(|std| check(cxx, std, "secondnature.h", "cpp"));
         CXX[1..].iter().for_each(|std| check(cxx, std, "secondnature.hpp", "cpp"));
+        for header in cpp_headers() {
+            check(cxx, "c++17", &header, "cpp");
+        }
     }
 }
 

@@ -36,7 +36,7 @@ static void progress(const sn::Model &model, const std::string &dir) {
             throw std::logic_error("enough: " + std::string(progress.note));
         }
     };
-    const sn::Result<std::string> stopped = sn::distill(model, params);
+    const sn::Result<sn::Report> stopped = sn::distill(model, params);
     CHECK(!stopped && stopped.status() == SN_STATUS_CANCELLED && stopped.error().exception());
     CHECK(contains(stopped.message(), "the progress callback: enough"));
     CHECK(contains(stopped.causes().at(0), "enough"));
@@ -73,7 +73,7 @@ static void verdict(const sn::Model &model, const std::string &dir) {
             throw Enough{std::string(verdict.question_id)};
         }
     };
-    const sn::Result<std::string> stopped = run.curate(params);
+    const sn::Result<sn::Curation> stopped = run.curate(params);
     CHECK(!stopped && seen == 2 && contains(stopped.message(), "the verdict callback: "));
     try {
         stopped.value();
@@ -91,7 +91,7 @@ static void verdict(const sn::Model &model, const std::string &dir) {
         CHECK(verdict.votes <= verdict.samples && verdict.agreement >= 0 && verdict.agreement <= 1);
         kept += verdict.kept ? 1 : 0;
     };
-    const std::string curation = run.curate(params).value();
+    const sn::Curation curation = run.curate(params).value();
     CHECK(ids.size() == 24 && kept > 0);
 
     // What is thrown when there is nothing left to stop arrives, too.
@@ -101,9 +101,9 @@ static void verdict(const sn::Model &model, const std::string &dir) {
             throw Enough{"at the end"};
         }
     };
-    const sn::Result<std::string> late = run.curate(params);
+    const sn::Result<sn::Curation> late = run.curate(params);
     CHECK(!late && left == 0 && late.status() == SN_STATUS_CANCELLED && late.error().exception());
-    CHECK(contains(curation, "\"kept\": " + std::to_string(kept)));
+    CHECK(curation.kept == kept && curation.questions == 24 && contains(curation.json, "\"kept\""));
 }
 
 static void step(const sn::Model &model, const std::string &dir) {
@@ -152,7 +152,7 @@ static void verifier(const sn::Model &model, const std::string &dir) {
     params.verifier = [](const sn::Candidate &) -> sn::Result<bool> {
         return sn::Error(SN_STATUS_IO, "no list", {"it is gone"});
     };
-    const sn::Result<std::string> failed = run.curate(params);
+    const sn::Result<sn::Curation> failed = run.curate(params);
     CHECK(failed.status() == SN_STATUS_INPUT && contains(failed.message(), "the verifier: no list"));
     CHECK(failed.causes().at(0) == "no list" && failed.causes().at(1) == "it is gone");
 
@@ -183,7 +183,7 @@ static void cancelled_from_another_thread(const sn::Model &model, const std::str
         }
         stop.request();
     });
-    const sn::Result<std::string> stopped = run.curate(params);
+    const sn::Result<sn::Curation> stopped = run.curate(params);
     other.join();
     CHECK(stopped.status() == SN_STATUS_CANCELLED && !stopped.error().exception());
 }

@@ -43,7 +43,7 @@ public:
 
     sn::Result<bool> is_end(sn::Token token) override { return token == END; }
 
-    sn::Result<void> decode(sn::View<sn::Row> rows) override {
+    sn::Result<void> decode(sn::Span<sn::BatchRow> rows) override {
         CHECK(std::this_thread::get_id() == here_);
         CHECK(!rows.empty() && rows.size() <= facts().max_batch);
         if (rows_until_failure == 0) {
@@ -51,7 +51,7 @@ public:
         }
         rows_until_failure--;
         logits_.clear();
-        for (const sn::Row &row : rows) {
+        for (const sn::BatchRow &row : rows) {
             std::vector<sn::Token> &sequence = sequences_[row.seq];
             CHECK(row.pos == sequence.size() && row.token >= 0 && row.token < 768);
             sequence.push_back(row.token);
@@ -64,7 +64,7 @@ public:
         return {};
     }
 
-    sn::Result<sn::View<float>> logits(std::size_t row) override {
+    sn::Result<sn::Span<float>> logits(std::size_t row) override {
         CHECK(!logits_[row].empty());
         return logits_[row];
     }
@@ -184,14 +184,14 @@ int main(int argc, char **argv) {
         CHECK(verdict.kept && verdict.votes == verdict.samples && verdict.samples == 8);
         verdicts++;
     };
-    const sn::Result<std::string> curation = run->curate(curate);
-    CHECK(curation && verdicts == 40 && contains(*curation, "\"kept\": 40"));
+    const sn::Result<sn::Curation> curation = run->curate(curate);
+    CHECK(curation && verdicts == 40 && curation->kept == 40);
 
-    // The right answers of held-out questions say the same: reasoning helps, so distilling pays.
-    sn::EvaluateParams judge;
-    judge.decoder = &script;
-    const sn::Result<std::string> decision = run->judge(&*held_out, judge);
-    CHECK(decision && contains(*decision, "\"distill\": true"));
+    // The gold answers of held-out questions say the same: reasoning helps, so distilling is worthwhile.
+    sn::EvaluateParams evaluate;
+    evaluate.decoder = &script;
+    const sn::Result<sn::Decision> decision = run->decide(&*held_out, evaluate);
+    CHECK(decision && decision->worthwhile && contains(decision->json, "\"why\""));
 
     // An answerer keeps its decoder while it moves.
     sn::AnswerParams reason;

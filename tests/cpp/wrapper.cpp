@@ -26,8 +26,8 @@ static_assert(!std::is_constructible_v<sn::Result<bool>, const char *>);
 static_assert(!std::is_convertible_v<int, sn::Result<std::string>>);
 static_assert(std::is_convertible_v<const char *, sn::Result<std::string>>);
 // What would be gone at once is not looked at.
-static_assert(!std::is_constructible_v<sn::View<float>, std::vector<float>>);
-static_assert(!std::is_constructible_v<sn::View<float>, std::vector<double> &>);
+static_assert(!std::is_constructible_v<sn::Span<float>, std::vector<float>>);
+static_assert(!std::is_constructible_v<sn::Span<float>, std::vector<double> &>);
 
 static bool contains(std::string_view text, std::string_view part) { return text.find(part) != text.npos; }
 
@@ -58,16 +58,16 @@ static void results() {
     CHECK(done && !failed && failed.status() == SN_STATUS_ENGINE && failed.message() == "no");
 }
 
-static void views() {
+static void spans() {
     std::vector<float> numbers{1, 2, 3};
-    const sn::View<float> view(numbers);
+    const sn::Span<float> view(numbers);
     CHECK(view.size() == 3 && view[2] == numbers[2] && view.begin() == numbers.data() && !view.empty());
     std::array<int, 2> array{4, 5};
     int sum = 0;
-    for (const int number : sn::View<int>(array)) {
+    for (const int number : sn::Span<int>(array)) {
         sum += number;
     }
-    CHECK(sum == 9 && sn::View<int>().empty());
+    CHECK(sum == 9 && sn::Span<int>().empty());
 #if __cplusplus >= 202002L
     const std::span<const float> span = view;
     CHECK(span.data() == view.data() && span.size() == 3);
@@ -153,7 +153,7 @@ static void runs(const sn::Model &model) {
 
     sn::Run null(nullptr);
     CHECK(null.curate().status() == SN_STATUS_INVALID_ARGUMENT);
-    CHECK(null.judge().status() == SN_STATUS_INVALID_ARGUMENT);
+    CHECK(null.decide().status() == SN_STATUS_INVALID_ARGUMENT);
     CHECK(null.train().status() == SN_STATUS_INVALID_ARGUMENT);
     CHECK(null.evaluate(sn::Questions()).status() == SN_STATUS_INVALID_ARGUMENT);
     CHECK(null.report().status() == SN_STATUS_INVALID_ARGUMENT && !null.adapter_path());
@@ -173,7 +173,7 @@ static void refuse(const std::vector<Wrong<Params>> &wrong, const Params &good, 
     for (const Wrong<Params> &field : wrong) {
         Params params = good;
         field.set(params);
-        const sn::Result<std::string> result = call(params);
+        const auto result = call(params);
         const bool named = !result && contains(result.message(), field.name);
         if (!named) {
             std::fprintf(stderr, "%s: %s\n", field.name, result.message().c_str());
@@ -207,7 +207,7 @@ static void fields(const sn::Model &model) {
         {"weights", [](auto &p) { p.weights = static_cast<sn_weights>(3); }},
         {"least_share", [](auto &p) { p.least_share = 1.5; }},
     };
-    refuse<sn::EvaluateParams>(wrong, {}, [&](const auto &p) { return run.judge(&questions, p); });
+    refuse<sn::EvaluateParams>(wrong, {}, [&](const auto &p) { return run.decide(&questions, p); });
     wrong.pop_back();
     refuse<sn::EvaluateParams>(wrong, {}, [&](const auto &p) { return run.evaluate(questions, p); });
     refuse<sn::TrainParams>({{"rank", [](auto &p) { p.rank = 257; }},
@@ -270,7 +270,7 @@ int main(int argc, char **argv) {
     CHECK(argc == 2);
     CHECK(sn::version() == SN_VERSION);
     results();
-    views();
+    spans();
     const sn::Model opened = model(argv[1]);
     cancels();
     tasks();

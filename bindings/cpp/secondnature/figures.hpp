@@ -1,0 +1,46 @@
+/** What the stages of a run return. */
+#ifndef SECONDNATURE_FIGURES_HPP
+#define SECONDNATURE_FIGURES_HPP
+
+#include <string>
+
+#include "config.hpp"
+
+namespace secondnature {
+inline namespace SECONDNATURE_ABI {
+
+/**
+ * What the stages return: the figures that the C API has, and all of them as JSON. A figure that there is
+ * not, as an accuracy without gold answers, is NaN.
+ */
+struct Curation : sn_curation {
+    Curation() noexcept : sn_curation() { struct_size = sizeof(sn_curation); }
+    std::string json;
+};
+
+struct Training : sn_training {
+    Training() noexcept : sn_training() { struct_size = sizeof(sn_training); }
+    std::string json;
+};
+
+struct Evaluation : sn_evaluation {
+    Evaluation() noexcept : sn_evaluation() { struct_size = sizeof(sn_evaluation); }
+    std::string json;
+};
+
+/** What distill() came to. */
+struct Report : sn_report {
+    Report() noexcept : sn_report() { struct_size = sizeof(sn_report); }
+    std::string json;
+};
+
+/** Whether distilling is worthwhile; why, and what to try where not, as JSON. */
+struct Decision {
+    bool worthwhile = false;
+    std::string json;
+};
+
+} // namespace SECONDNATURE_ABI
+} // namespace secondnature
+
+#endif // SECONDNATURE_FIGURES_HPP
