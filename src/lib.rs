@@ -36,6 +36,7 @@ mod cancel;
 mod error;
 mod fs;
 mod progress;
+mod stage;
 #[cfg(test)]
 mod testing;
 mod token;
@@ -67,5 +68,6 @@ pub use cancel::Cancel;
 pub use distill::Context;
 pub use error::{Error, Hint, Location, Naming, Reason, Result};
 pub use model::ModelFile;
-pub use progress::{Progress, Silent, Stage, TrainStep, Update};
+pub use progress::{Progress, Silent, TrainStep, Update};
+pub use stage::Stage;
 pub use threads::Wait;

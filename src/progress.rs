@@ -1,22 +1,7 @@
 //! Progress reports of long work.
 
+use crate::Stage;
 use crate::vote::Verdict;
-
-/// The part of a run that an [`Update`] speaks of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Stage {
-    /// Reading, hashing and loading the model.
-    Load,
-    /// Sampling and voting on the training questions.
-    Curate,
-    /// Training the adapter.
-    Train,
-    /// Writing the adapter and comparing it with llama.cpp.
-    Export,
-    /// Measuring System 1, System 2 and the distilled model.
-    Evaluate,
-}
 
 /// One progress report. Counts are in the stage's own unit (questions, optimiser steps).
 #[derive(Debug, Clone)]
