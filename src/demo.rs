@@ -1,4 +1,4 @@
-//! The embedded fixture model, distilled end to end in a minute or two.
+//! A demonstration: the embedded fixture model, distilled end to end in a minute or two.
 
 use std::path::Path;
 
@@ -17,7 +17,7 @@ pub const MODEL: &[u8] = include_bytes!("../fixtures/coin-flip-tiny-q8_0.gguf");
 const TRAIN_QUESTIONS: usize = 600;
 const EVAL_QUESTIONS: usize = 200;
 
-/// Distils the embedded model on coin-flip questions in `out`, resuming what is there. Nobody named
+/// Distills the embedded model on coin-flip questions in `out`, resuming what is there. Nobody named
 /// in a held-out question is named in a training question.
 pub fn demo(out: &Path, cx: &mut Context) -> Result<Report> {
     std::fs::create_dir_all(out).map_err(Error::io("create", out))?;

@@ -58,7 +58,7 @@ pub mod kernels;
 mod memory;
 pub mod model;
 pub mod report;
-pub mod run;
+mod run;
 pub mod task;
 mod threads;
 pub mod train;

@@ -12,7 +12,7 @@ pub struct Update {
     pub done: u64,
     /// Units in all; 0 when unknown.
     pub total: u64,
-    /// A short human note: kept so far, the loss, the rate.
+    /// A short note for people: questions accepted so far, the loss, the rate.
     pub note: String,
 }
 

@@ -23,6 +23,15 @@ use crate::train::lora::{Adapter, Layout};
 use crate::train::model::{Model, Tape};
 use crate::{Error, Result};
 
+/// The provenance key of the date that chat templates were told when the examples were made.
+pub const TEMPLATE_DATE: &str = "template.date";
+
+/// The provenance of the confidence from which direct answers are taken, which
+/// [`crate::model::fallback_threshold`] reads back to the bit: near 1 every digit counts.
+pub fn fallback_threshold(threshold: f64) -> (&'static str, String) {
+    ("fallback.threshold", threshold.to_string())
+}
+
 /// Writes the adapter of a model `spec` and returns its size in bytes. `provenance` are keys below
 /// `secondnature.`.
 pub fn write(
@@ -207,4 +216,22 @@ fn compare(
         }
     }
     Ok(Difference { max_abs, relative: (square / spread.max(1e-30)).sqrt() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_fallback_threshold_is_read_back_to_the_bit() {
+        let path = tempfile::tempdir().unwrap().keep().join("a.gguf");
+        for threshold in [f64::from(0.999_96_f32), f64::from(3.1e-5_f32), 1.01] {
+            let mut w = GgufWriter::new();
+            let (key, value) = fallback_threshold(threshold);
+            w.str(&format!("secondnature.{key}"), &value);
+            w.write(&path).unwrap();
+            let read = crate::model::fallback_threshold(&Gguf::open(&path).unwrap());
+            assert_eq!(read, Some(threshold));
+        }
+    }
 }

@@ -87,6 +87,8 @@ impl Answerer {
                 return Err(Error::field("task", "is missing, and no adapter names its task; name one"));
             }
         };
+        // The prompts that the adapter was trained on named this date.
+        let date = adapter.as_ref().and_then(|a| a.str("secondnature.template.date")).map(String::from);
         let calibrated = adapter.as_ref().and_then(fallback_threshold);
         let gguf = Gguf::open(options.model)?;
         Spec::of(&gguf)?; // llama.cpp would abort the process on some files that this refuses.
@@ -97,7 +99,7 @@ impl Answerer {
             weights => weights,
         };
         let mut answerer = Answerer {
-            base: EngineCache::new(gguf),
+            base: EngineCache::new(gguf, date.as_deref()),
             // One answer is wanted, not a label: it need not survive perturbations.
             task: Task { perturbations: Vec::new(), ..task },
             threshold: options.threshold.or(calibrated).unwrap_or(DEFAULT_THRESHOLD),

@@ -107,7 +107,7 @@ impl Command {
             Command::Curate(args) => args.run(context),
             Command::Train(args) => args.run(context),
             Command::Evaluate(args) => args.run(context),
-            Command::Report(args) => args.run(context),
+            Command::Report(args) => args.run(),
             Command::Answer(args) => args.run(context),
             Command::Tasks(args) => args.run(),
             Command::Questions(args) => args.run(),

@@ -223,7 +223,22 @@ impl Evaluate {
         let evaluation =
             run.evaluate(&questions, self.adapter.as_deref(), &options, &mut context.work(&*progress))?;
         drop(progress);
-        if self.json { output::print_json(&evaluation) } else { print_report(&run.write_report()?, false) }
+        if self.json {
+            return output::print_json(&evaluation);
+        }
+        let report = run.write_report()?;
+        let report = match self.adapter {
+            None => report,
+            // The run's own report does not speak of another adapter.
+            Some(_) => secondnature::report::Report {
+                evaluation: Some(evaluation),
+                training: None,
+                adapter: None,
+                decision: None,
+                ..report
+            },
+        };
+        print_report(&report, false)
     }
 }
 
@@ -239,8 +254,8 @@ pub struct Report {
 }
 
 impl Report {
-    pub fn run(&self, context: &Context) -> Result<()> {
-        print_report(&self.run.open(context)?.report()?, self.json)
+    pub fn run(&self) -> Result<()> {
+        print_report(&Run::read_report(&self.run.out, self.run.model.as_deref())?, self.json)
     }
 }
 

@@ -1,9 +1,10 @@
-//! The first stage: sample every training question until its vote is settled.
+//! The first stage: samples of every training question, until its vote is settled.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::engine_cache::EngineCache;
-use super::{Context, CurateOptions, Run};
+use super::{Context, CurateOptions, Run, read_verdicts};
 use crate::curate::{self, CurationPlan, JournalEntry, Observer, Outcome, Sample, SelectionRecord, Verifier};
 use crate::curate::{Curation, Stops};
 use crate::engine::Finish;
@@ -12,7 +13,7 @@ use crate::evaluate::{self, Acceptance};
 use crate::run::{Journal, RunDir};
 use crate::task::{Question, Select, Task};
 use crate::vote::{StopReason, Verdict};
-use crate::{Error, Hint, Progress, Result, Stage, Update};
+use crate::{Progress, Result, Stage, Update};
 
 impl Run {
     /// Samples every training question until its vote is settled. Writes `samples.jsonl`,
@@ -33,32 +34,38 @@ impl Run {
             seed: self.manifest.seed,
             verifier: self.verifier.as_deref(),
         };
-        job.curate(&self.dir, &mut self.base, options, cx)
+        (self.curation, self.verdicts) = (None, None);
+        let (curation, verdicts) = job.curate(&self.dir, &mut self.base, options, cx)?;
+        (self.curation, self.verdicts) = (Some(curation.clone()), Some(verdicts));
+        Ok(curation)
     }
 
     /// Whether the labels are worth training on.
-    pub(super) fn decide_by_labels(&self, acceptance: &Acceptance) -> Result<Decision> {
-        let curation: Curation = self.dir.saved("curation.json")?.unwrap_or_default();
-        Ok(evaluate::labels_are_worth_it(acceptance, &self.task, &curation, &self.verdicts()?))
+    pub(super) fn decide_by_labels(&mut self, acceptance: &Acceptance) -> Result<Decision> {
+        let (verdicts, curation) = (self.verdicts()?, self.curation()?);
+        Ok(evaluate::labels_are_worth_it(acceptance, &self.task, &curation, &verdicts))
     }
 
     /// The verdicts on the training questions, in their order.
-    pub(super) fn verdicts(&self) -> Result<Vec<Verdict>> {
-        let path = self.dir.file("verdicts.jsonl");
-        if !path.exists() {
-            return Err(Error::run(self.path(), "holds no verdicts yet").hint(Hint::RunStage(Stage::Curate)));
+    pub(super) fn verdicts(&mut self) -> Result<Arc<[Verdict]>> {
+        if let Some(verdicts) = &self.verdicts {
+            return Ok(verdicts.clone());
         }
-        let verdicts = Journal::<Verdict>::open(&path)?.1.collect::<Result<Vec<_>>>()?;
-        if verdicts.len() != self.questions.len() {
-            return Err(
-                Error::run(self.path(), "curation is not finished").hint(Hint::RunStage(Stage::Curate))
-            );
+        let verdicts: Arc<[Verdict]> = read_verdicts(self.path(), self.questions.len())?.into();
+        Ok(self.verdicts.insert(verdicts).clone())
+    }
+
+    /// The figures of curation.
+    pub(super) fn curation(&mut self) -> Result<Curation> {
+        if let Some(curation) = &self.curation {
+            return Ok(curation.clone());
         }
-        Ok(verdicts)
+        let curation = self.dir.saved("curation.json")?.unwrap_or_default();
+        Ok(self.curation.insert(curation).clone())
     }
 }
 
-/// What is sampled, and where its journal and its seconds are kept.
+/// Questions to sample, and the files in which samples and seconds are kept.
 pub(super) struct CurationJob<'a> {
     pub stage: Stage,
     pub journal: &'a str,
@@ -71,14 +78,14 @@ pub(super) struct CurationJob<'a> {
 }
 
 impl CurationJob<'_> {
-    /// Samples them, and writes their verdicts and figures.
+    /// Samples the questions, and writes their verdicts and figures.
     fn curate(
         &self,
         dir: &RunDir,
         base: &mut EngineCache,
         options: &CurateOptions,
         cx: &mut Context,
-    ) -> Result<Curation> {
+    ) -> Result<(Curation, Arc<[Verdict]>)> {
         let (outcomes, seconds) = self.run(dir, base, options, cx)?;
         let verdicts: Vec<&Verdict> = outcomes.iter().map(|o| &o.verdict).collect();
         dir.save_lines("verdicts.jsonl", &verdicts)?;
@@ -121,7 +128,7 @@ impl CurationJob<'_> {
                 .then(|| judged.iter().filter(|r| **r).count() as f64 / judged.len() as f64),
         };
         dir.save("curation.json", &curation)?;
-        Ok(curation)
+        Ok((curation, outcomes.into_iter().map(|outcome| outcome.verdict).collect()))
     }
 
     /// Samples what the journal does not hold yet. Returns the outcomes, and the seconds spent on
@@ -151,7 +158,7 @@ impl CurationJob<'_> {
             stop_at_answer: options.early_stopping.answer,
             verifier: self.verifier,
         };
-        let mut watch = Watch {
+        let mut observer = CurationObserver {
             journal,
             selections,
             progress,
@@ -164,9 +171,9 @@ impl CurationJob<'_> {
         };
         let begin = Instant::now();
         let result =
-            curate::curate(|| base.engine(cx, None, &options.engine), &plan, earlier, &mut watch, &cancel);
-        watch.sync()?;
-        let seconds = if watch.appended() == 0 {
+            curate::curate(|| base.engine(cx, None, &options.engine), &plan, earlier, &mut observer, &cancel);
+        observer.sync()?;
+        let seconds = if observer.appended() == 0 {
             before
         } else {
             let seconds = before + begin.elapsed().as_secs_f64();
@@ -177,8 +184,8 @@ impl CurationJob<'_> {
     }
 }
 
-/// Keeps samples and tells progress.
-struct Watch<'a> {
+/// Writes samples to their journals and reports progress.
+struct CurationObserver<'a> {
     journal: Journal<Sample>,
     /// Of a universal vote.
     selections: Option<Journal<SelectionRecord>>,
@@ -193,8 +200,8 @@ struct Watch<'a> {
     first: Option<(Instant, usize)>,
 }
 
-impl Watch<'_> {
-    /// Forces what was kept to the disk: samples first, on which selections build.
+impl CurationObserver<'_> {
+    /// Forces what was written to the disk: samples first, since selections refer to them.
     fn sync(&mut self) -> Result<()> {
         self.journal.sync()?;
         self.selections.as_mut().map_or(Ok(()), Journal::sync)
@@ -204,7 +211,7 @@ impl Watch<'_> {
         self.journal.appended() + self.selections.as_ref().map_or(0, Journal::appended)
     }
 
-    fn tell(&self) {
+    fn report(&self) {
         let mut note = match self.stage {
             Stage::Evaluate => "System 2".to_string(),
             _ => format!("{} kept", self.kept),
@@ -231,7 +238,7 @@ impl Watch<'_> {
     }
 }
 
-/// Seconds for a person: `40 s`, `12 min`, `3 h 5 min`.
+/// Seconds in words: `40 s`, `12 min`, `3 h 5 min`.
 fn duration(seconds: f64) -> String {
     match seconds.ceil() as u64 {
         s @ 0..90 => format!("{s} s"),
@@ -240,12 +247,12 @@ fn duration(seconds: f64) -> String {
     }
 }
 
-impl Observer for Watch<'_> {
+impl Observer for CurationObserver<'_> {
     fn sample(&mut self, sample: &Sample) -> Result<()> {
         self.journal.append(sample)?;
         self.first.get_or_insert((Instant::now(), self.settled));
         self.tokens += sample.steps.iter().map(|s| s.generated_tokens).sum::<usize>();
-        self.tell();
+        self.report();
         Ok(())
     }
 
@@ -262,7 +269,7 @@ impl Observer for Watch<'_> {
         self.kept += usize::from(verdict.kept);
         self.sync()?;
         self.progress.verdict(self.stage, verdict);
-        self.tell();
+        self.report();
         Ok(())
     }
 }

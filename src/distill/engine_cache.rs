@@ -5,11 +5,14 @@ use std::path::{Path, PathBuf};
 use super::{Context, EngineOptions};
 use crate::engine::{Decoder, Engine, Llama, Scheduler, check_vocabulary};
 use crate::gguf::Gguf;
+use crate::run::unix_seconds;
 use crate::{Error, Progress, Result, Stage, Update};
 
 /// The base model: its opened file, and the library's own engine on it once one was needed.
 pub struct EngineCache {
     gguf: Gguf,
+    /// The time that the chat template is told, in seconds since 1970 (UTC); the clock's without.
+    time: Option<i64>,
     /// Options of the stage before.
     options: EngineOptions,
     loaded: Option<Loaded>,
@@ -22,8 +25,14 @@ struct Loaded {
 }
 
 impl EngineCache {
-    pub fn new(gguf: Gguf) -> EngineCache {
-        EngineCache { gguf, options: EngineOptions::default(), loaded: None }
+    /// `date`, such as `2026-07-31`, is what chat templates are told in place of today's.
+    pub fn new(gguf: Gguf, date: Option<&str>) -> EngineCache {
+        EngineCache {
+            gguf,
+            time: date.and_then(unix_seconds),
+            options: EngineOptions::default(),
+            loaded: None,
+        }
     }
 
     /// The model's file.
@@ -48,11 +57,15 @@ impl EngineCache {
         adapter: Option<&Path>,
         options: &EngineOptions,
     ) -> Result<&'e mut dyn Engine> {
-        let progress = cx.progress;
-        match cx.callers_engine_with(adapter)? {
-            Some(engine) => Ok(engine),
-            None => Ok(self.own(adapter, options, progress)?),
+        let (progress, time) = (cx.progress, self.time);
+        let engine: &mut dyn Engine = match cx.callers_engine_with(adapter)? {
+            Some(engine) => engine,
+            None => self.own(adapter, options, progress)?,
+        };
+        if let (Some(time), Some(decoder)) = (time, engine.decoder()) {
+            decoder.chat_template().at(time);
         }
+        Ok(engine)
     }
 
     /// The library's own engine with `adapter` applied, or none; loaded where it is not already.

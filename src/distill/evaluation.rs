@@ -1,14 +1,17 @@
-//! The last stage: System 1, System 2 and the distilled model on held-out questions.
+//! The last stage: System 1, System 2 and the distilled model, measured on held-out questions.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
 
 use super::curation::CurationJob;
-use super::{Context, CurateOptions, Run};
+use super::{Context, CurateOptions, Run, refuse_shared_questions};
 use crate::evaluate::{self, Acceptance, DirectAnswers, Reasoned};
 use crate::evaluate::{Decision, Evaluation};
-use crate::fs::sha256;
+use crate::fs::{sha256, sha256_files};
 use crate::gguf::Gguf;
 use crate::task::{Question, Task};
+use crate::vote::NO_THRESHOLD;
 use crate::{Error, Hint, Result, Stage, Update};
 
 impl Run {
@@ -26,8 +29,9 @@ impl Run {
     }
 
     /// Measures System 1, System 2 and the distilled model on held-out questions. Writes
-    /// `evaluation.json`. `adapter` is the run's own, or another one of the same model. Where a
-    /// caller's engine cannot apply adapters, the distilled model is measured on the library's own.
+    /// `evaluation.json` and `decision.json`. `adapter` is another adapter of the same model to measure
+    /// in place of the run's own; its figures are returned and kept in `evaluation/`, and the run's
+    /// report stays as it is. Answers that an earlier call got are not asked for again. Where a caller's engine cannot apply adapters, the distilled model is measured on the library's own.
     pub fn evaluate(
         &mut self,
         eval: &[Question],
@@ -37,28 +41,85 @@ impl Run {
     ) -> Result<Evaluation> {
         self.check_callers_engine(cx)?;
         if eval.is_empty() {
-            return Err(Error::input("questions", "there is no question; expected at least one"));
+            return Err(Error::field("questions", "there is no question; expected at least one"));
         }
+        refuse_shared_questions(&self.questions, eval)?;
         let task = self.task_with(options)?;
-        let own = self.dir.file("adapter.gguf");
-        if adapter.is_none() && !own.exists() {
-            return Err(Error::run(self.path(), "holds no adapter yet").hint(Hint::RunStage(Stage::Train)));
-        }
-        let adapter = adapter.unwrap_or(&own);
-        let gguf = Gguf::open(adapter)?;
+        let measured = self.adapter_to_measure(adapter, cx)?;
+        let threshold = crate::model::fallback_threshold(&Gguf::open(&measured.path)?);
         let (one, two) = self.base_answers(eval, &task, options, cx)?;
-        let (progress, cancel) = (cx.progress, cx.cancel.clone());
-        let engine = self.base.engine(cx, Some(adapter), &options.engine)?;
-        progress.update(&Update { stage: Stage::Evaluate, done: 0, total: 0, note: "distilled".into() });
-        let mut distilled = evaluate::ask_directly(engine, &task, eval, self.manifest.seed, &cancel)?;
-        distilled.perturbed = evaluate::ask_perturbed(engine, &task, eval, self.manifest.seed, &cancel)?;
-        self.dir.save("evaluation/distilled.json", &distilled)?;
-        let threshold = crate::model::fallback_threshold(&gguf);
+        let distilled = self.distilled_answers(eval, &task, &measured, options, cx)?;
         let evaluation = evaluate::evaluate(&task, eval, &one, &two, &distilled, threshold);
-        self.dir.save("evaluation.json", &evaluation)?;
-        let training = self.dir.saved("training.json")?.unwrap_or_default();
-        self.dir.save("decision.json", &evaluate::was_worth_it(&task, &evaluation, &training))?;
+        self.dir.save(&measured.evaluation, &evaluation)?;
+        if measured.own {
+            let training = self.dir.saved("training.json")?.unwrap_or_default();
+            self.dir.save("decision.json", &evaluate::was_worth_it(&task, &evaluation, &training))?;
+        }
         Ok(evaluation)
+    }
+
+    /// The run's finished adapter, or the one at `other`, and where its figures belong: those of another
+    /// adapter must not stand in for the run's own.
+    fn adapter_to_measure(&self, other: Option<&Path>, cx: &Context) -> Result<MeasuredAdapter> {
+        let own = self.adapter();
+        let canonical = |path: &Path| path.canonicalize().ok();
+        let other = other.filter(|path| {
+            let own = own.as_deref().and_then(canonical);
+            own.is_none() || canonical(path) != own
+        });
+        let path = match (other, own) {
+            (Some(path), _) => path.to_path_buf(),
+            (None, Some(own)) => own,
+            (None, None) => {
+                return Err(Error::run(self.path(), "holds no finished adapter yet")
+                    .hint(Hint::RunStage(Stage::Train)));
+            }
+        };
+        let sha256 = sha256_files(std::slice::from_ref(&path), &cx.cancel)?;
+        let name = format!("{OTHER_ADAPTER}{}", &sha256[..16]);
+        let (answers, evaluation) = match other {
+            None => ("evaluation/distilled.json".to_string(), "evaluation.json".to_string()),
+            Some(_) => (format!("evaluation/{name}.answers.json"), format!("evaluation/{name}.json")),
+        };
+        Ok(MeasuredAdapter { path, sha256, own: other.is_none(), answers, evaluation })
+    }
+
+    /// The direct answers to `eval` with an adapter; asked only where they are not there already.
+    fn distilled_answers(
+        &mut self,
+        eval: &[Question],
+        task: &Task,
+        adapter: &MeasuredAdapter,
+        options: &CurateOptions,
+        cx: &mut Context,
+    ) -> Result<DirectAnswers> {
+        if let Some(earlier) = self.dir.saved::<AdapterAnswers>(&adapter.answers)?
+            && earlier.adapter.as_ref() == Some(&adapter.sha256)
+        {
+            return Ok(earlier.answers);
+        }
+        let answers = self.ask_directly(eval, task, Some(&adapter.path), "distilled", options, cx)?;
+        let answers = AdapterAnswers { adapter: Some(adapter.sha256.clone()), answers };
+        self.dir.save(&adapter.answers, &answers)?;
+        Ok(answers.answers)
+    }
+
+    /// The direct answers to `eval` and to its perturbed variants.
+    fn ask_directly(
+        &mut self,
+        eval: &[Question],
+        task: &Task,
+        adapter: Option<&Path>,
+        note: &str,
+        options: &CurateOptions,
+        cx: &mut Context,
+    ) -> Result<DirectAnswers> {
+        let (progress, cancel, seed) = (cx.progress, cx.cancel.clone(), self.manifest.seed);
+        let engine = self.base.engine(cx, adapter, &options.engine)?;
+        progress.update(&Update { stage: Stage::Evaluate, done: 0, total: 0, note: note.into() });
+        let mut answers = evaluate::ask_directly(engine, task, eval, seed, &cancel)?;
+        answers.perturbed = evaluate::ask_perturbed(engine, task, eval, seed, &cancel)?;
+        Ok(answers)
     }
 
     /// The base model's direct and reasoned answers to `eval`; resumed from `evaluation/` where the
@@ -75,22 +136,12 @@ impl Run {
         let one = match self.dir.saved("evaluation/system1.json")? {
             Some(one) => one,
             None => {
-                let (progress, cancel) = (cx.progress, cx.cancel.clone());
-                let engine = self.base.engine(cx, None, &options.engine)?;
-                let note = "System 1".into();
-                progress.update(&Update { stage: Stage::Evaluate, done: 0, total: 0, note });
-                let mut one = evaluate::ask_directly(engine, task, eval, self.manifest.seed, &cancel)?;
-                one.perturbed = evaluate::ask_perturbed(engine, task, eval, self.manifest.seed, &cancel)?;
+                let one = self.ask_directly(eval, task, None, "System 1", options, cx)?;
                 self.dir.save("evaluation/system1.json", &one)?;
                 one
             }
         };
-        // A vote is measured to its end: giving up on a question that cannot reach the threshold
-        // saves work when labels are wanted, but would leave its answer to fewer samples. Nor is a
-        // question given up that a perturbation loses: how many those are is to be measured.
-        let mut to_the_end = task.clone();
-        to_the_end.vote.threshold = f32::MIN_POSITIVE;
-        to_the_end.vote.early_abandon = false;
+        let to_the_end = measured_to_the_end(task);
         let job = CurationJob {
             stage: Stage::Evaluate,
             journal: "evaluation/system2.jsonl",
@@ -105,8 +156,8 @@ impl Run {
         Ok((one, Reasoned { outcomes, seconds }))
     }
 
-    /// Forgets what `evaluation/` holds if it answers other questions, or another task, or was checked
-    /// by a verifier where there is none, or the reverse.
+    /// Removes the answers in `evaluation/` if they are to other questions or another task, or were checked
+    /// by a verifier where there is none now, or the reverse.
     fn keep_answers_of(&self, eval: &[Question], task: &Task) -> Result<()> {
         let text: String = eval.iter().map(|q| q.to_json_line() + "\n").collect();
         let checked = if self.verifier.is_some() { "\nverifier" } else { "" };
@@ -118,8 +169,49 @@ impl Run {
             for old in answers.into_iter().chain(["distilled.json", "of.json"]) {
                 let _ = std::fs::remove_file(folder.join(old));
             }
+            let entries = std::fs::read_dir(&folder).map_err(Error::io("read directory", &folder))?;
+            for entry in entries.flatten() {
+                if entry.file_name().to_string_lossy().starts_with(OTHER_ADAPTER) {
+                    let _ = std::fs::remove_file(entry.path());
+                }
+            }
             self.dir.save("evaluation/of.json", &identity)?;
         }
         Ok(())
     }
+}
+
+/// How the files of other adapters than the run's own are named in `evaluation/`.
+const OTHER_ADAPTER: &str = "adapter-";
+
+/// An adapter, and where its answers and figures are kept.
+struct MeasuredAdapter {
+    path: PathBuf,
+    sha256: String,
+    /// It is the run's own.
+    own: bool,
+    answers: String,
+    evaluation: String,
+}
+
+/// The direct answers of an adapter, with the hash of its file.
+#[derive(Serialize, Deserialize)]
+struct AdapterAnswers {
+    /// Earlier versions did not record it.
+    #[serde(default)]
+    adapter: Option<String>,
+    #[serde(flatten)]
+    answers: DirectAnswers,
+}
+
+/// `task` with votes that are held to their end.
+///
+/// To stop at a question that cannot reach the threshold saves work when labels are wanted, but leaves
+/// its answer to fewer samples, which would make the vote look worse than it is. Nor is a question
+/// abandoned that a perturbation rejects: how many those are is to be measured.
+fn measured_to_the_end(task: &Task) -> Task {
+    let mut task = task.clone();
+    task.vote.threshold = NO_THRESHOLD;
+    task.vote.early_abandon = false;
+    task
 }

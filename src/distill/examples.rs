@@ -1,4 +1,4 @@
-//! Verdicts into training examples, some held out to choose the epoch and the fallback threshold.
+//! Training examples from verdicts; some are held out to choose the epoch and the fallback threshold.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -13,34 +13,39 @@ use crate::train::batch::Example;
 use crate::vote::Verdict;
 use crate::{Cancel, Error, Result};
 
-/// Fewer kept questions than this are all trained on.
-const LEAST_TO_SPLIT: usize = 20;
+/// With fewer accepted questions than this, all are trained on.
+const MIN_TO_SPLIT: usize = 20;
 
-/// Longest replayed answer: enough to keep the model's manner, not its essays.
+/// Tokens of the longest replayed answer: enough to keep how the model writes.
 const REPLAYED_TOKENS: usize = 96;
 
-/// A kept question with its voted answer.
+/// An accepted question with its voted answer.
 #[derive(Debug, Clone)]
 pub struct Labelled {
     pub question: Question,
     pub answer: Answer,
-    /// How a sample put it.
+    /// The text of a sample that gave the answer.
     completion: Option<String>,
 }
 
-/// Kept questions with their voted answers, divided.
+/// Accepted questions with their voted answers, split.
 #[derive(Debug, Default)]
-pub struct Divided {
-    pub learn: Vec<Labelled>,
+pub struct LabelSplit {
+    pub train: Vec<Labelled>,
     pub held_out: Vec<Labelled>,
 }
 
-/// Divides the kept questions: about `share` of them held out.
+/// Splits the accepted questions; about `share` of them are held out.
 ///
 /// Where answers are many (names, numbers), whole answers are held out, so that a held-out question
 /// asks for something never trained on; where they are few (yes, no), single questions are. A
 /// perturbed form that is to be trained on too stands beside its question.
-pub fn divide(task: &Task, questions: &[Question], verdicts: &[Verdict], share: f32) -> Result<Divided> {
+pub fn split_labels(
+    task: &Task,
+    questions: &[Question],
+    verdicts: &[Verdict],
+    share: f32,
+) -> Result<LabelSplit> {
     let kept: Vec<(Labelled, &Verdict)> = questions
         .iter()
         .zip(verdicts)
@@ -52,7 +57,7 @@ pub fn divide(task: &Task, questions: &[Question], verdicts: &[Verdict], share: 
         .collect();
     let answers: HashSet<&str> = kept.iter().map(|(l, _)| l.answer.key.as_str()).collect();
     let by_answer = answers.len() * 10 >= kept.len();
-    let wanted = if kept.len() < LEAST_TO_SPLIT { 0 } else { (share * kept.len() as f32).round() as usize };
+    let wanted = if kept.len() < MIN_TO_SPLIT { 0 } else { (share * kept.len() as f32).round() as usize };
     let group = |l: &Labelled| if by_answer { l.answer.key.clone() } else { l.question.id.clone() };
     let mut groups: Vec<(u64, String)> = kept
         .iter()
@@ -71,20 +76,20 @@ pub fn divide(task: &Task, questions: &[Question], verdicts: &[Verdict], share: 
         count += kept.iter().filter(|(l, _)| group(l) == name).count();
         chosen.insert(name);
     }
-    let mut divided = Divided::default();
+    let mut split = LabelSplit::default();
     // Every form goes where its question goes, so that no form of a held-out one is trained on.
     for (label, verdict) in kept {
-        let side = if chosen.contains(&group(&label)) { &mut divided.held_out } else { &mut divided.learn };
-        let forms = forms(task, &label, verdict)?;
+        let side = if chosen.contains(&group(&label)) { &mut split.held_out } else { &mut split.train };
+        let forms = variant_labels(task, &label, verdict)?;
         side.push(label);
         side.extend(forms);
     }
-    Ok(divided)
+    Ok(split)
 }
 
 /// The perturbed forms of `label` that are trained on too. One in which no answer means the voted
 /// one has nothing to teach.
-fn forms(task: &Task, label: &Labelled, verdict: &Verdict) -> Result<Vec<Labelled>> {
+fn variant_labels(task: &Task, label: &Labelled, verdict: &Verdict) -> Result<Vec<Labelled>> {
     let mut forms = Vec::new();
     for perturbation in task.perturbations.iter().filter(|perturbation| perturbation.distill) {
         let Some(answer) = perturbation.wording(&label.answer) else { continue };
@@ -142,9 +147,13 @@ pub fn read_examples(path: &Path) -> Result<Vec<Example>> {
     Ok(examples)
 }
 
-/// The base model's own answers to `prompts`, as examples; those it did not finish end without an
-/// end of turn, and empty ones are left out.
-pub fn replayed(engine: &mut dyn Engine, prompts: &[&Question], cancel: &Cancel) -> Result<Vec<Example>> {
+/// The base model's own answers to `prompts`, as examples; none where it wrote nothing. Those it did
+/// not finish end without an end of turn.
+pub fn replayed(
+    engine: &mut dyn Engine,
+    prompts: &[&Question],
+    cancel: &Cancel,
+) -> Result<Vec<Option<Example>>> {
     let message = |q: &Question| vec![Message { role: Role::User, content: q.text().into() }];
     let sampling = Sampling { temperature: 0.0, max_tokens: REPLAYED_TOKENS, ..Sampling::default() };
     let requests = prompts.iter().enumerate().map(|(i, q)| Request {
@@ -163,9 +172,7 @@ pub fn replayed(engine: &mut dyn Engine, prompts: &[&Question], cancel: &Cancel)
         if completion.finish == Finish::EndOfTurn {
             target.extend(decoder.end_of_turn()?);
         }
-        if !completion.text.trim().is_empty() {
-            examples.push(Example { prompt, target });
-        }
+        examples.push((!completion.text.trim().is_empty()).then_some(Example { prompt, target }));
     }
     Ok(examples)
 }
@@ -209,22 +216,22 @@ mod tests {
     #[test]
     fn open_answers_are_held_out_whole_and_choices_by_question() {
         let (q, v) = set(100, |i| format!("city {}", i / 2));
-        let d = divide(&task(), &q, &v, 0.1).unwrap();
+        let d = split_labels(&task(), &q, &v, 0.1).unwrap();
         assert!((10..=12).contains(&d.held_out.len()), "{}", d.held_out.len());
-        let learned: HashSet<_> = d.learn.iter().map(|l| &l.answer.key).collect();
+        let learned: HashSet<_> = d.train.iter().map(|l| &l.answer.key).collect();
         assert!(d.held_out.iter().all(|l| !learned.contains(&l.answer.key)));
 
         let (q, v) = set(100, |i| if i % 2 == 0 { "yes" } else { "no" }.into());
-        let d = divide(&task(), &q, &v, 0.1).unwrap();
-        assert_eq!((d.held_out.len(), d.learn.len()), (10, 90));
+        let d = split_labels(&task(), &q, &v, 0.1).unwrap();
+        assert_eq!((d.held_out.len(), d.train.len()), (10, 90));
     }
 
     #[test]
     fn a_few_questions_and_a_share_of_zero_hold_nothing_out() {
         let (q, v) = set(19, |i| format!("{i}"));
-        assert!(divide(&task(), &q, &v, 0.1).unwrap().held_out.is_empty());
+        assert!(split_labels(&task(), &q, &v, 0.1).unwrap().held_out.is_empty());
         let (q, v) = set(50, |i| format!("{i}"));
-        assert!(divide(&task(), &q, &v, 0.0).unwrap().held_out.is_empty());
+        assert!(split_labels(&task(), &q, &v, 0.0).unwrap().held_out.is_empty());
     }
 
     #[test]
@@ -239,15 +246,15 @@ mod tests {
         );
         let task = Task::from_json(&json, "test").unwrap();
         let (q, v) = set(100, |i| if i % 2 == 0 { "yes" } else { "no" }.into());
-        let d = divide(&task, &q, &v, 0.1).unwrap();
-        assert_eq!((d.held_out.len(), d.learn.len()), (20, 180));
-        for side in [&d.held_out, &d.learn] {
+        let d = split_labels(&task, &q, &v, 0.1).unwrap();
+        assert_eq!((d.held_out.len(), d.train.len()), (20, 180));
+        for side in [&d.held_out, &d.train] {
             for pair in side.chunks(2) {
                 assert_eq!(pair[1].question.text(), format!("not {}", pair[0].question.text()));
                 assert_ne!(pair[1].answer.key, pair[0].answer.key);
             }
         }
-        let learned: HashSet<_> = d.learn.iter().map(|l| &l.question.id).collect();
+        let learned: HashSet<_> = d.train.iter().map(|l| &l.question.id).collect();
         assert!(d.held_out.iter().all(|l| !learned.contains(&l.question.id)));
     }
 }

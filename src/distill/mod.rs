@@ -8,6 +8,7 @@ mod curation;
 pub(crate) mod engine_cache;
 mod evaluation;
 mod examples;
+mod reporting;
 mod training;
 
 use std::path::{Path, PathBuf};
@@ -17,20 +18,22 @@ pub use context::Context;
 use engine_cache::{EngineCache, check_callers_engine};
 pub use examples::read_examples;
 use serde::{Deserialize, Serialize};
+use training::ADAPTER;
 pub use training::DataMix;
 
-use crate::curate::Verifier;
+use crate::curate::{Curation, Verifier};
 use crate::engine::{LlamaOptions, Weights};
 use crate::evaluate::Acceptance;
 use crate::evaluate::Decision;
 use crate::fs::{sha256, sha256_files};
 use crate::gguf::Gguf;
 use crate::model::spec::Spec;
-use crate::report::{BaseModel, Report};
-use crate::run::{Manifest, RunDir, read_manifest};
+use crate::report::Report;
+use crate::run::{Journal, Manifest, RunDir, read_manifest, today};
 use crate::task::{Question, Task, read_questions};
 use crate::train::TrainOptions;
-use crate::{Error, Hint, Result};
+use crate::vote::Verdict;
+use crate::{Error, Hint, Result, Stage};
 
 /// What a run is about.
 #[derive(Debug, Clone)]
@@ -130,6 +133,9 @@ pub struct Run {
     dir: RunDir,
     manifest: Manifest,
     base: EngineCache,
+    /// What curation found, once it was computed or read.
+    verdicts: Option<Arc<[Verdict]>>,
+    curation: Option<Curation>,
     /// Who checks each sampled answer, in curation and evaluation alike; set before the first sample.
     /// The directory remembers that there is one, not which: a run is resumed with the same one,
     /// and is refused without any. Training needs none.
@@ -162,28 +168,34 @@ impl Run {
             model: model.display().to_string(),
             model_sha256: sha256_files(gguf.files(), &cx.cancel)?,
             task: setup.task.name.clone(),
-            task_sha256: sha256(task_json.as_bytes()),
+            task_sha256: recorded_hash(&setup.out, &setup.task)
+                .unwrap_or_else(|| sha256(task_json.as_bytes())),
             questions_sha256: sha256(questions.as_bytes()),
             seed: setup.seed,
             verifier: false,
+            date: Some(today()),
         };
         let dir = RunDir::open(&setup.out, &manifest)?;
-        let manifest = Manifest { verifier: read_manifest(&setup.out)?.verifier, ..manifest };
+        // An older directory keeps what it began with.
+        let Manifest { verifier, date, .. } = read_manifest(&setup.out)?;
+        let mut manifest = Manifest { verifier, date, ..manifest };
+        if manifest.date.is_none() {
+            manifest.date = Some(dir.date_of_manifest()?);
+            dir.amend(&manifest)?;
+        }
         for (name, text) in [("task.json", &task_json), ("questions.jsonl", &questions)] {
             dir.write(name, text.as_bytes())?;
         }
         let (task, questions) = (setup.task.clone(), setup.questions.clone());
-        let base = EngineCache::new(gguf);
-        Ok(Run { dir, manifest, base, verifier: None, task, questions })
+        let base = EngineCache::new(gguf, manifest.date.as_deref());
+        let (verdicts, curation) = (None, None);
+        Ok(Run { dir, manifest, base, verdicts, curation, verifier: None, task, questions })
     }
 
     /// Opens an existing run directory. `model` overrides where the model is, if it has moved; its
     /// contents must be the same.
     pub fn open(out: &Path, model: Option<&Path>, cx: &mut Context) -> Result<Run> {
-        if !out.join("run.json").exists() {
-            return Err(Error::run(out, "is not a run directory (no run.json in it)").hint(Hint::StartRun));
-        }
-        let manifest = read_manifest(out)?;
+        let mut manifest = existing_manifest(out)?;
         let model = model.map_or_else(|| PathBuf::from(&manifest.model), Path::to_path_buf);
         let gguf = Gguf::open(&model)?;
         check_callers_engine(cx, &gguf)?;
@@ -195,10 +207,15 @@ impl Run {
             ));
         }
         let dir = RunDir::open(out, &manifest)?;
+        if manifest.date.is_none() {
+            manifest.date = Some(dir.date_of_manifest()?);
+            dir.amend(&manifest)?;
+        }
         let task = Task::load(&dir.file("task.json").display().to_string())?;
         let questions = read_questions(&dir.file("questions.jsonl"))?;
-        let base = EngineCache::new(gguf);
-        Ok(Run { dir, manifest, base, verifier: None, task, questions })
+        let base = EngineCache::new(gguf, manifest.date.as_deref());
+        let (verdicts, curation) = (None, None);
+        Ok(Run { dir, manifest, base, verdicts, curation, verifier: None, task, questions })
     }
 
     /// The base model's file.
@@ -238,34 +255,6 @@ impl Run {
     /// The finished adapter, if there is one.
     pub fn adapter(&self) -> Option<PathBuf> {
         finished_adapter(self.path())
-    }
-
-    /// Everything the finished stages found.
-    pub fn report(&self) -> Result<Report> {
-        let gguf = self.base.gguf();
-        let text = |key: &str| gguf.str(key).unwrap_or_default().to_string();
-        Ok(Report {
-            model: BaseModel {
-                path: self.base.path().display().to_string(),
-                name: text("general.name"),
-                sha256: self.manifest.model_sha256.clone(),
-                architecture: text("general.architecture"),
-                parameters: gguf.tensors().map(|t| t.elements() as u64).sum(),
-            },
-            task: self.task.name.clone(),
-            curation: self.dir.saved("curation.json")?,
-            training: self.dir.saved("training.json")?,
-            evaluation: self.dir.saved("evaluation.json")?,
-            adapter: self.dir.saved("adapter.json")?,
-            decision: self.dir.saved("decision.json")?,
-        })
-    }
-
-    /// Writes `report.json` and returns it.
-    pub fn write_report(&self) -> Result<Report> {
-        let report = self.report()?;
-        self.dir.save("report.json", &report)?;
-        Ok(report)
     }
 
     fn check_callers_engine(&self, cx: &Context) -> Result<()> {
@@ -354,8 +343,39 @@ pub fn distill(setup: &Setup, eval: &[Question], options: &Options, cx: &mut Con
 
 /// The adapter in the run directory `out`, once it is written, verified and calibrated.
 pub fn finished_adapter(out: &Path) -> Option<PathBuf> {
-    let adapter = out.join("adapter.gguf");
-    (adapter.exists() && out.join("train/from.json").exists()).then_some(adapter)
+    let adapter = out.join(ADAPTER);
+    let recorded = training::is_recorded(out);
+    (recorded && adapter.exists()).then_some(adapter)
+}
+
+/// The hash under which the run directory `out` knows `task`, if it is about that task: other versions
+/// may have written the same task in other words.
+fn recorded_hash(out: &Path, task: &Task) -> Option<String> {
+    let recorded = read_manifest(out).ok()?.task_sha256;
+    let theirs = Task::load(out.join("task.json").to_str()?).ok()?;
+    (theirs.to_json() == task.to_json()).then_some(recorded)
+}
+
+/// The manifest of an existing run directory.
+fn existing_manifest(out: &Path) -> Result<Manifest> {
+    if !out.join("run.json").exists() {
+        return Err(Error::run(out, "is not a run directory (no run.json in it)").hint(Hint::StartRun));
+    }
+    read_manifest(out)
+}
+
+/// The verdicts in the run directory `out`, which has `questions` training questions.
+fn read_verdicts(out: &Path, questions: usize) -> Result<Vec<Verdict>> {
+    let path = out.join("verdicts.jsonl");
+    let unfinished = |reason: &str| Err(Error::run(out, reason).hint(Hint::RunStage(Stage::Curate)));
+    if !path.exists() {
+        return unfinished("holds no verdicts yet");
+    }
+    let verdicts = Journal::<Verdict>::read(&path)?.collect::<Result<Vec<_>>>()?;
+    match verdicts.len() == questions {
+        true => Ok(verdicts),
+        false => unfinished("curation is not finished"),
+    }
 }
 
 /// Held-out questions must not be training questions.
@@ -373,6 +393,8 @@ fn refuse_shared_questions(train: &[Question], eval: &[Question]) -> Result<()> 
     }
 }
 
+#[cfg(test)]
+mod resume_tests;
 #[cfg(test)]
 mod survival_tests;
 #[cfg(test)]

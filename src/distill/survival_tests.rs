@@ -24,14 +24,14 @@ const LARGEST_FILE: &str = "SN_SURVIVAL_LARGEST_FILE";
 const QUESTIONS: usize = 900;
 
 /// Bytes are tokens. After a line break it says "yes" or "no", as likely as the prompt's hash has it.
-struct Script {
-    template: ChatTemplate,
-    sequences: Vec<Vec<Token>>,
-    logits: Vec<Vec<f32>>,
+pub(super) struct Script {
+    pub(super) template: ChatTemplate,
+    pub(super) sequences: Vec<Vec<Token>>,
+    pub(super) logits: Vec<Vec<f32>>,
 }
 
 impl Script {
-    fn new() -> Script {
+    pub(super) fn new() -> Script {
         Script { template: ChatTemplate::plain(), sequences: vec![Vec::new(); 8], logits: Vec::new() }
     }
 

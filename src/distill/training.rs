@@ -1,80 +1,125 @@
-//! The second stage: train the adapter on the kept answers, write it, and see that llama.cpp reads
-//! it as it was meant.
+//! The second stage: an adapter trained on the accepted answers, checked against llama.cpp, and the
+//! confidence from which its direct answers can be trusted.
 
-use std::path::PathBuf;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use super::engine_cache::decoder_of;
-use super::examples::{Labelled, divide, example, replayed};
-use super::{Context, Run};
-use crate::adapter;
-use crate::adapter::AdapterFacts;
-use crate::curate::Curation;
+use super::examples::{LabelSplit, Labelled, example, replayed, split_labels};
+use super::{Context, Run, read_verdicts};
+use crate::adapter::{self, AdapterFacts};
+use crate::engine::Engine;
 use crate::evaluate;
-use crate::fs::sha256;
-use crate::task::Question;
-use crate::train::Training;
+use crate::fs::{sha256, sha256_files};
+use crate::run::Journal;
+use crate::task::{Question, Task, read_questions};
 use crate::train::batch::Example;
 use crate::train::model::Model;
-use crate::train::{TrainOptions, layout, train};
-use crate::{Error, Result, Stage, Update};
+use crate::train::{TrainOptions, Trained, Training, layout, train};
+use crate::{Cancel, Error, Progress, Result, Stage, Update};
 
-/// Agreement with the pseudo-labels that a direct answer must have to be given without reasoning.
+/// Share of direct answers that must agree with the voted ones above the calibrated confidence.
 const FALLBACK_AGREEMENT: f64 = 0.95;
 /// Examples whose logits are compared with llama.cpp's.
 const PARITY_EXAMPLES: usize = 4;
-/// What [`Run::train`] does after training, as progress.
+/// Progress units of the export.
 const EXPORT_STEPS: u64 = 3;
 
-/// What goes into an adapter besides a run's own answers.
+/// The finished adapter of a run directory.
+pub(super) const ADAPTER: &str = "adapter.gguf";
+/// The adapter before it was compared with llama.cpp.
+const UNVERIFIED: &str = "adapter.unverified.gguf";
+/// An adapter that llama.cpp computes differently.
+const REJECTED: &str = "adapter.rejected.gguf";
+/// What the finished adapter was made from. Written last, so that it marks the stage as finished.
+const INPUTS: &str = "train/inputs.json";
+/// The same as earlier versions wrote it.
+const OLD_INPUTS: &str = "train/from.json";
+const REPLAY: &str = "train/replay.jsonl";
+
+/// What an adapter is trained on besides the run's own answers, and what it starts from.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct DataMix {
-    /// An adapter of the same model to go on from.
+    /// An adapter of the same model to continue training.
     pub init_adapter: Option<PathBuf>,
-    /// Other run directories of the same model whose kept answers are learned as well: several
-    /// tasks in one adapter.
+    /// Other run directories of the same model whose accepted answers are trained on as well, which
+    /// makes one adapter for several tasks.
     pub extra_runs: Vec<PathBuf>,
     /// Prompts that have nothing to do with the task. The base model's own answers to them are
-    /// mixed in, against forgetting.
+    /// trained on as well, against forgetting.
     pub replay: Vec<Question>,
     /// How many of those, as a share of the task's examples.
     pub replay_share: f32,
 }
 
-/// What a training stage was made from; another one replaces it.
-#[derive(Serialize, Deserialize, PartialEq)]
-struct TrainedFrom {
+/// Everything that determines the adapter, short of the run's manifest.
+#[derive(Debug, Serialize, Deserialize, PartialEq)]
+struct TrainingInputs {
+    /// Without the options that change nothing in the adapter file.
     options: TrainOptions,
-    /// Hash of the examples and of the adapter they began with.
+    /// Hash of the run's verdicts.
+    verdicts: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    init_adapter: Option<String>,
+    /// Hashes of other runs: of task, questions and verdicts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    extra_runs: Vec<String>,
+    /// Hash of the replayed prompts and their share.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    replay: Option<String>,
+}
+
+/// What versions before `train/inputs.json` recorded.
+#[derive(Deserialize)]
+struct OldInputs {
+    options: TrainOptions,
+    /// Hash of the tokenized examples and of the initial parameters.
     examples: String,
 }
 
-/// Everything that is trained on.
-struct Material {
-    learn: Vec<Example>,
+/// The accepted answers of one run, split into those to train on and those held out.
+struct Source {
+    task: Task,
+    split: LabelSplit,
+    /// Hash of task, questions and verdicts.
+    id: String,
+}
+
+/// Everything that is trained on, as tokens.
+struct TrainingSet {
+    train: Vec<Example>,
     held_out: Vec<Example>,
     /// The run's own held-out questions, to calibrate on.
-    own_held_out: Vec<Labelled>,
-    /// Names of the other tasks in it.
-    also: Vec<String>,
+    calibration: Vec<Labelled>,
+    /// The tasks of other runs in it.
+    extra_tasks: Vec<String>,
 }
 
 impl Run {
-    /// Trains the adapter on the kept verdicts, writes `adapter.gguf`, compares it with llama.cpp,
-    /// and finds the confidence from which its direct answers can be trusted.
+    /// Trains the adapter on the accepted answers, writes `adapter.gguf`, compares it with llama.cpp,
+    /// and finds the confidence from which its direct answers can be trusted. A finished adapter with
+    /// the same inputs is left as it is, and no model is loaded to find that out.
     ///
-    /// A caller's engine tokenizes the examples and, where it can apply the adapter, calibrates.
+    /// A caller's engine tokenizes the examples, answers the replayed prompts and, where it can apply
+    /// the adapter, calibrates.
     ///
     /// # Errors
-    /// [`Error::Run`] before curation is finished; [`Error::Refused`] where no question was kept;
-    /// [`Error::Unsupported`] for a caller's engine without a decoder; those of training.
+    /// [`Error::Run`] before curation is finished; [`Error::Refused`] where no question was accepted;
+    /// [`Error::Unsupported`] for a caller's engine without a decoder; [`Error::Parity`] where
+    /// llama.cpp computes something else with the adapter; those of training.
     pub fn train(&mut self, options: &TrainOptions, data: &DataMix, cx: &mut Context) -> Result<Training> {
         self.check_callers_engine(cx)?;
         options.check()?;
-        let material = self.material(options, data, cx)?;
+        let sources = self.sources(options, data)?;
+        let inputs = training_inputs(options, data, &sources, &cx.cancel)?;
+        if let Some(training) = self.finished_training(&inputs)? {
+            return Ok(training);
+        }
+        let set = self.prepare(sources, options, data, cx)?;
         let model = Model::open(self.base.gguf())?;
-        let start = match &data.init_adapter {
+        let init = match &data.init_adapter {
             None => None,
             Some(path) => {
                 let layout = layout(&model, options)?;
@@ -82,59 +127,175 @@ impl Run {
                 Some(adapter::read(path, &model.spec)?.arranged(&layout, fresh)?)
             }
         };
-        let hashed = serde_json::to_vec(&(&material.learn, &material.held_out, &start));
-        let from = TrainedFrom {
-            options: options.clone(),
-            examples: sha256(&hashed.map_err(|e| Error::Internal(e.to_string()))?),
-        };
-        let path = self.dir.file("adapter.gguf");
-        if let (Some(training), Some(done), true) = (
-            self.dir.saved("training.json")?,
-            self.dir.saved::<TrainedFrom>("train/from.json")?,
-            path.exists(),
-        ) && done == from
-        {
+        if let Some(training) = self.finished_by_old_version(&inputs, &set, &init)? {
             return Ok(training);
         }
-        self.base.release(); // Training wants the memory.
-        cx.remove_adapter()?;
+        let trained = self.fit(&model, &set, init, options, cx)?;
+        self.export(&model, &set, trained, options, &inputs, cx)
+    }
+
+    /// The run's own accepted answers, and those of `data.extra_runs`.
+    fn sources(&mut self, options: &TrainOptions, data: &DataMix) -> Result<Vec<Source>> {
+        let verdicts = self.verdicts()?;
+        let split = split_labels(&self.task, &self.questions, &verdicts, options.held_out)?;
+        if split.train.is_empty() {
+            return Err(Error::refused("no question was kept, so there is nothing to train on"));
+        }
+        let mut sources = vec![Source { task: self.task.clone(), split, id: hash_json(&*verdicts)? }];
+        for dir in &data.extra_runs {
+            sources.push(self.other_source(dir, options)?);
+        }
+        Ok(sources)
+    }
+
+    /// The accepted answers of another run directory, which is read without a lock: its files are
+    /// replaced as a whole.
+    fn other_source(&self, dir: &Path, options: &TrainOptions) -> Result<Source> {
+        let same =
+            |a: &Path, b: &Path| matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b);
+        if same(dir, self.path()) {
+            let reason = format!("{} is the run itself, whose answers are trained on anyway", dir.display());
+            return Err(Error::field("extra_runs", reason));
+        }
+        let manifest = super::existing_manifest(dir)?;
+        if manifest.model_sha256 != self.manifest.model_sha256 {
+            return Err(Error::run(
+                dir,
+                format!("was made with another model ({}) than {}", manifest.model, self.path().display()),
+            ));
+        }
+        let task = Task::load(&dir.join("task.json").display().to_string())?;
+        let questions = read_questions(&dir.join("questions.jsonl"))?;
+        let verdicts = read_verdicts(dir, questions.len())?;
+        let id = hash_json(&(&manifest.task_sha256, &manifest.questions_sha256, &verdicts))?;
+        let split = split_labels(&task, &questions, &verdicts, options.held_out)?;
+        Ok(Source { task, split, id })
+    }
+
+    /// What training found, where it is finished and was made from the same `inputs`.
+    fn finished_training(&self, inputs: &TrainingInputs) -> Result<Option<Training>> {
+        // A damaged record only means that the adapter is made again.
+        let done: Option<TrainingInputs> = self.dir.saved(INPUTS).unwrap_or_default();
+        match self.dir.file(ADAPTER).exists() && done.as_ref() == Some(inputs) {
+            true => self.dir.saved("training.json"),
+            false => Ok(None),
+        }
+    }
+
+    /// The same where an earlier version finished it, which recorded the examples only as tokens.
+    fn finished_by_old_version(
+        &self,
+        inputs: &TrainingInputs,
+        set: &TrainingSet,
+        init: &Option<Vec<f32>>,
+    ) -> Result<Option<Training>> {
+        let old: Option<OldInputs> = self.dir.saved(OLD_INPUTS).unwrap_or_default();
+        let Some(old) = old.filter(|_| self.dir.file(ADAPTER).exists()) else { return Ok(None) };
+        let examples = hash_json(&(&set.train, &set.held_out, init))?;
+        if old.examples != examples || determining(&old.options) != inputs.options {
+            return Ok(None);
+        }
+        self.dir.save(INPUTS, inputs)?;
+        self.dir.saved("training.json")
+    }
+
+    /// Tokenizes the labels of `sources` and adds the replayed answers.
+    fn prepare(
+        &mut self,
+        mut sources: Vec<Source>,
+        options: &TrainOptions,
+        data: &DataMix,
+        cx: &mut Context,
+    ) -> Result<TrainingSet> {
         let (progress, cancel) = (cx.progress, cx.cancel.clone());
         let folder = self.dir.file("train");
-        // Until this one is whole, no adapter here counts as finished.
-        let _ = std::fs::remove_file(folder.join("from.json"));
-        let Material { learn, held_out, own_held_out, also } = &material;
         std::fs::create_dir_all(&folder).map_err(Error::io("create", &folder))?;
-        // To look at, and to measure trainers on.
-        self.dir.save_lines("train/examples.jsonl", learn)?;
-        let trained = train(&model, learn, held_out, start, options, &folder, progress, &cancel)?;
+        let engine_options = self.base.options(options.threads);
+        let engine = self.base.engine(cx, None, &engine_options)?;
+        let decoder = decoder_of(engine)?;
+        let (mut train, mut held_out) = (Vec::new(), Vec::new());
+        for Source { task, split, .. } in &sources {
+            let encode = |label: &Labelled| example(decoder, task, label);
+            train.extend(split.train.iter().map(encode).collect::<Result<Vec<_>>>()?);
+            held_out.extend(split.held_out.iter().map(encode).collect::<Result<Vec<_>>>()?);
+        }
+        let count = replay_count(data, train.len());
+        let prompts = &data.replay[..count.min(data.replay.len())];
+        if !prompts.is_empty() {
+            let replayed = replay(engine, prompts, &self.dir.file(REPLAY), progress, &cancel)?;
+            // Fewer prompts than the share asks for are used several times.
+            train.extend(replayed.iter().cycle().take(if replayed.is_empty() { 0 } else { count }).cloned());
+        }
+        // For inspection, and to measure other trainers on the same examples.
+        self.dir.save_lines("train/examples.jsonl", &train)?;
+        let extra_tasks = sources[1..].iter().map(|source| source.task.name.clone()).collect();
+        let calibration = sources.swap_remove(0).split.held_out;
+        Ok(TrainingSet { train, held_out, calibration, extra_tasks })
+    }
 
-        let tell = |done, note: String| {
+    /// Trains, with the memory of all engines of the library's own given back.
+    fn fit(
+        &mut self,
+        model: &Model,
+        set: &TrainingSet,
+        init: Option<Vec<f32>>,
+        options: &TrainOptions,
+        cx: &mut Context,
+    ) -> Result<Trained> {
+        self.base.release();
+        cx.remove_adapter()?;
+        // Until the new one is recorded, no adapter here counts as finished.
+        for record in [INPUTS, OLD_INPUTS] {
+            let _ = std::fs::remove_file(self.dir.file(record));
+        }
+        let (progress, cancel) = (cx.progress, &cx.cancel);
+        let folder = self.dir.file("train");
+        train(model, &set.train, &set.held_out, init, options, &folder, progress, cancel)
+    }
+
+    /// Writes the adapter, compares it with llama.cpp, calibrates it, and only then gives it its name.
+    fn export(
+        &mut self,
+        model: &Model,
+        set: &TrainingSet,
+        trained: Trained,
+        options: &TrainOptions,
+        inputs: &TrainingInputs,
+        cx: &mut Context,
+    ) -> Result<Training> {
+        let progress = cx.progress;
+        let report = |done, note: String| {
             progress.update(&Update { stage: Stage::Export, done, total: EXPORT_STEPS, note });
         };
-        tell(0, "writing adapter.gguf".into());
-        let mut provenance = self.provenance(also, &trained.summary)?;
+        let (path, unverified) = (self.dir.file(ADAPTER), self.dir.file(UNVERIFIED));
+        let mut provenance = self.provenance(&set.extra_tasks, &trained.summary)?;
         let write = |provenance: &[(&str, String)]| {
-            adapter::write(&path, &model.spec, &trained.adapter, options.precision, provenance)
+            adapter::write(&unverified, &model.spec, &trained.adapter, options.precision, provenance)
         };
+        report(0, format!("writing {ADAPTER}"));
         write(&provenance)?;
-        tell(1, "comparing with llama.cpp".into());
-        let shown: Vec<_> = held_out.iter().chain(learn).take(PARITY_EXAMPLES).collect();
-        let parity =
-            adapter::verify(self.base.path(), &path, &model, &trained.adapter, &shown, options.threads);
-        let parity = parity.inspect_err(|_| {
-            // An adapter that llama.cpp reads differently must not be picked up by accident.
-            log::warn!("kept the adapter as adapter.rejected.gguf");
-            let _ = std::fs::rename(&path, self.dir.file("adapter.rejected.gguf"));
+        report(1, "comparing with llama.cpp".into());
+        let compared: Vec<_> = set.held_out.iter().chain(&set.train).take(PARITY_EXAMPLES).collect();
+        let base = self.base.path();
+        let parity = adapter::verify(base, &unverified, model, &trained.adapter, &compared, options.threads);
+        let parity = parity.inspect_err(|error| {
+            if matches!(error, Error::Parity(_)) {
+                log::warn!("kept the adapter as {REJECTED}");
+                let _ = std::fs::rename(&unverified, self.dir.file(REJECTED));
+            }
         })?;
-        let note = format!(
-            "equal within {:.4} (relative rms {:.4}; without the adapter {:.4})",
-            parity.max_abs_diff, parity.relative_rms, parity.base_relative_rms
+        report(
+            2,
+            format!(
+                "equal within {:.4} (relative rms {:.4}; without the adapter {:.4})",
+                parity.max_abs_diff, parity.relative_rms, parity.base_relative_rms
+            ),
         );
-        tell(2, note);
-        if let Some(threshold) = self.calibrate(own_held_out, options.threads, cx)? {
-            provenance.push(("fallback.threshold", format!("{threshold:.4}")));
+        if let Some(threshold) = self.calibrate(&unverified, &set.calibration, options.threads, cx)? {
+            provenance.push(adapter::fallback_threshold(threshold));
         }
         let bytes = write(&provenance)?;
+        std::fs::rename(&unverified, &path).map_err(Error::io("rename", &unverified))?;
         let facts = AdapterFacts {
             path: path.display().to_string(),
             bytes,
@@ -146,49 +307,16 @@ impl Run {
         };
         self.dir.save("adapter.json", &facts)?;
         self.dir.save("training.json", &trained.summary)?;
-        self.dir.save("train/from.json", &from)?;
-        tell(EXPORT_STEPS, format!("{:.1} MB", bytes as f64 / 1e6));
+        self.dir.save(INPUTS, inputs)?;
+        report(EXPORT_STEPS, format!("{:.1} MB", bytes as f64 / 1e6));
         Ok(trained.summary)
     }
 
-    /// Gathers what `data` and the verdicts give to learn, as tokens.
-    fn material(&mut self, options: &TrainOptions, data: &DataMix, cx: &mut Context) -> Result<Material> {
-        let (progress, cancel) = (cx.progress, cx.cancel.clone());
-        let own = divide(&self.task, &self.questions, &self.verdicts()?, options.held_out)?;
-        if own.learn.is_empty() {
-            return Err(Error::Refused("no question was kept, so there is nothing to train on".into()));
-        }
-        let mut parts = vec![(self.task.clone(), own)];
-        for dir in &data.extra_runs {
-            let other = Run::open(dir, Some(self.base.path()), cx)?;
-            let theirs = divide(&other.task, &other.questions, &other.verdicts()?, options.held_out)?;
-            parts.push((other.task.clone(), theirs));
-        }
-        let engine = self.base.options(options.threads);
-        let engine = self.base.engine(cx, None, &engine)?;
-        let decoder = decoder_of(engine)?;
-        let (mut learn, mut held_out) = (Vec::new(), Vec::new());
-        for (task, divided) in &parts {
-            let encode = |label: &Labelled| example(decoder, task, label);
-            learn.extend(divided.learn.iter().map(encode).collect::<Result<Vec<_>>>()?);
-            held_out.extend(divided.held_out.iter().map(encode).collect::<Result<Vec<_>>>()?);
-        }
-        let count = (data.replay_share * learn.len() as f32).round() as usize;
-        if count > 0 && !data.replay.is_empty() {
-            let prompts: Vec<&Question> = data.replay.iter().take(count).collect();
-            let note = format!("{} replayed answers", prompts.len());
-            progress.update(&Update { stage: Stage::Train, done: 0, total: 0, note });
-            let replayed = replayed(engine, &prompts, &cancel)?;
-            learn.extend(replayed.iter().cycle().take(if replayed.is_empty() { 0 } else { count }).cloned());
-        }
-        let also = parts[1..].iter().map(|(task, _)| task.name.clone()).collect();
-        Ok(Material { learn, held_out, own_held_out: parts.swap_remove(0).1.held_out, also })
-    }
-
-    /// The probability from which direct answers agree with the votes on questions that were not
-    /// trained on; `None` where there are none.
+    /// The probability from which direct answers with `adapter` agree with the votes on questions that
+    /// were not trained on; `None` where there are none.
     fn calibrate(
         &mut self,
+        adapter: &Path,
         held_out: &[Labelled],
         threads: Option<u32>,
         cx: &mut Context,
@@ -197,29 +325,31 @@ impl Run {
             return Ok(None);
         }
         let options = self.base.options(threads);
-        let adapter = self.dir.file("adapter.gguf");
-        let cancel = cx.cancel.clone();
-        let engine = self.base.engine(cx, Some(&adapter), &options)?;
         let (questions, labels): (Vec<_>, Vec<_>) =
             held_out.iter().map(|l| (l.question.clone(), l.answer.clone())).unzip();
+        let cancel = cx.cancel.clone();
+        let engine = self.base.engine(cx, Some(adapter), &options)?;
         let direct = evaluate::ask_directly(engine, &self.task, &questions, self.manifest.seed, &cancel)?;
         Ok(evaluate::calibrate(&self.task, &direct, &labels, FALLBACK_AGREEMENT))
     }
 
     /// What the adapter says of itself, under `secondnature.` in its metadata.
-    fn provenance(&self, also: &[String], training: &Training) -> Result<Vec<(&'static str, String)>> {
+    fn provenance(
+        &mut self,
+        extra_tasks: &[String],
+        training: &Training,
+    ) -> Result<Vec<(&'static str, String)>> {
+        let (verdicts, curation) = (self.verdicts()?, self.curation()?);
         let m = &self.manifest;
-        let verdicts = self.verdicts()?;
-        let curation: Curation = self.dir.saved("curation.json")?.unwrap_or_default();
         let kept = verdicts.iter().filter(|v| v.kept).count();
         let base =
             self.base.path().file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned());
-        Ok(vec![
+        let mut provenance = vec![
             ("version", m.version.clone()),
             ("base.sha256", m.model_sha256.clone()),
             ("base.file", base),
             ("task", m.task.clone()),
-            ("task.also", also.join(", ")),
+            ("task.also", extra_tasks.join(", ")),
             ("task.sha256", m.task_sha256.clone()),
             ("task.json", self.task.to_json()),
             ("system1.prompt", self.task.system1.prompt.clone()),
@@ -231,6 +361,89 @@ impl Run {
             ("train.examples", training.examples.to_string()),
             ("train.epochs", format!("{:.2}", training.epochs)),
             ("train.loss", format!("{:.5}", training.loss_last)),
-        ])
+        ];
+        if let Some(date) = &m.date {
+            provenance.push((adapter::TEMPLATE_DATE, date.clone()));
+        }
+        Ok(provenance)
     }
+}
+
+/// Hashes of everything in `data` and `sources` that determines the adapter.
+fn training_inputs(
+    options: &TrainOptions,
+    data: &DataMix,
+    sources: &[Source],
+    cancel: &Cancel,
+) -> Result<TrainingInputs> {
+    let prompts: Vec<&str> = data.replay.iter().map(Question::text).collect();
+    Ok(TrainingInputs {
+        options: determining(options),
+        verdicts: sources[0].id.clone(),
+        init_adapter: match &data.init_adapter {
+            Some(path) => Some(sha256_files(std::slice::from_ref(path), cancel)?),
+            None => None,
+        },
+        extra_runs: sources[1..].iter().map(|source| source.id.clone()).collect(),
+        replay: match data.replay_share > 0.0 && !prompts.is_empty() {
+            true => Some(hash_json(&(&prompts, data.replay_share))?),
+            false => None,
+        },
+    })
+}
+
+/// `options` without what does not change the adapter file.
+fn determining(options: &TrainOptions) -> TrainOptions {
+    TrainOptions { threads: None, wait: Default::default(), memory: Default::default(), ..options.clone() }
+}
+
+/// How many replayed answers `n` examples are mixed with.
+fn replay_count(data: &DataMix, n: usize) -> usize {
+    if data.replay.is_empty() { 0 } else { (data.replay_share * n as f32).round() as usize }
+}
+
+/// A replayed prompt with its example; none where the model wrote nothing.
+#[derive(Serialize, Deserialize)]
+struct Replayed {
+    prompt: String,
+    example: Option<Example>,
+}
+
+/// The base model's own answers to `prompts`, as examples. Those that the journal holds are not
+/// sampled again: in another batch the model may write something else, and training would start over.
+fn replay(
+    engine: &mut dyn Engine,
+    prompts: &[Question],
+    journal: &Path,
+    progress: &dyn Progress,
+    cancel: &Cancel,
+) -> Result<Vec<Example>> {
+    let (mut journal, earlier) = Journal::<Replayed>::open(journal)?;
+    let mut known = HashMap::new();
+    for item in earlier {
+        let Replayed { prompt, example } = item?;
+        known.insert(prompt, example);
+    }
+    let missing: Vec<&Question> =
+        prompts.iter().filter(|prompt| !known.contains_key(prompt.text())).collect();
+    if !missing.is_empty() {
+        let note = format!("{} replayed answers", missing.len());
+        progress.update(&Update { stage: Stage::Train, done: 0, total: 0, note });
+        for (prompt, example) in missing.iter().zip(replayed(engine, &missing, cancel)?) {
+            journal.append(&Replayed { prompt: prompt.text().into(), example: example.clone() })?;
+            known.insert(prompt.text().into(), example);
+        }
+        journal.sync()?;
+    }
+    Ok(prompts.iter().filter_map(|prompt| known.get(prompt.text()).cloned().flatten()).collect())
+}
+
+/// Whether the run directory `out` records a finished adapter.
+pub(super) fn is_recorded(out: &Path) -> bool {
+    [INPUTS, OLD_INPUTS].iter().any(|record| out.join(record).exists())
+}
+
+/// SHA-256 of the JSON of `value`, in hex.
+fn hash_json(value: &(impl Serialize + ?Sized)) -> Result<String> {
+    serde_json::to_vec(value).map(|json| sha256(&json)).map_err(|e| Error::Internal(e.to_string()))
 }

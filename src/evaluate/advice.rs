@@ -1,4 +1,4 @@
-//! What to try where distilling does not look worthwhile: each piece names the figures it rests on.
+//! Advice for runs that do not look worthwhile; each piece of it names the figures it rests on.
 
 use super::Acceptance;
 use super::{Evaluation, Measured};
@@ -178,7 +178,7 @@ pub fn on_no_gain(task: &Task, e: &Evaluation, training: &Training) -> Vec<Strin
     }
     if let Some(f) = e.fallback.as_ref().filter(|f| f.coverage > 0.0 && f.accuracy > e.distilled.accuracy) {
         advice.push(format!(
-            "answering directly only when sure (secondnature answer) is right {:.1}% of the time at {:.0} tokens, \
+            "answering directly only when sure is right {:.1}% of the time at {:.0} tokens, \
              against {:.0} of the vote",
             100.0 * f.accuracy,
             f.tokens_per_answer,

@@ -20,7 +20,7 @@ pub struct PerturbedAnswers {
 }
 
 /// Asks every question directly under each perturbation of the task.
-pub fn ask_perturbed(
+pub(crate) fn ask_perturbed(
     engine: &mut dyn Engine,
     task: &Task,
     questions: &[Question],

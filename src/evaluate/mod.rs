@@ -1,4 +1,7 @@
-//! System 1 against System 2 against the distilled model, on questions nobody trained on.
+//! Measurement of System 1, System 2 and the distilled model on held-out questions.
+//!
+//! System 1 is the base model asked directly, System 2 the vote of its reasoned samples. [`Evaluation`]
+//! has the figures, [`Decision`] what they mean for the task, [`Acceptance`] how many labels are enough.
 
 mod advice;
 mod consistency;
@@ -16,9 +19,11 @@ use crate::engine::{Engine, Request, complete};
 use crate::task::{Answer, Question, Task};
 use crate::{Cancel, Result};
 
-pub use consistency::{PerturbedAnswers, ask_perturbed};
-pub use decision::{Acceptance, Decision, labels_are_worth_it, was_worth_it, worth_trying};
-pub use statistics::mcnemar_exact;
+pub use consistency::PerturbedAnswers;
+pub(crate) use consistency::ask_perturbed;
+pub use decision::{Acceptance, Decision};
+pub(crate) use decision::{labels_are_worth_it, was_worth_it, worth_trying};
+use statistics::mcnemar_exact;
 pub use summary::{Constant, Evaluation, Fallback, Inconsistent, Measured};
 
 /// One direct answer.
@@ -30,12 +35,18 @@ pub struct Direct {
     pub text: String,
     /// The answer in it, if any.
     pub answer: Option<Answer>,
-    /// The model's own probability of what it wrote: its confidence.
+    /// The model's own probability of what it wrote: its confidence. NaN, in JSON null, where the engine
+    /// cannot tell.
+    #[serde(deserialize_with = "nan_from_null")]
     pub probability: f32,
     /// Tokens of the prompt.
     pub prompt_tokens: usize,
     /// Tokens sampled.
     pub generated_tokens: usize,
+}
+
+fn nan_from_null<'de, D: serde::Deserializer<'de>>(deserializer: D) -> std::result::Result<f32, D::Error> {
+    Ok(Option::<f32>::deserialize(deserializer)?.unwrap_or(f32::NAN))
 }
 
 /// All direct answers to a set of questions, and how long they took together.
@@ -51,7 +62,7 @@ pub struct DirectAnswers {
 }
 
 /// Asks every question directly (System 1), with whatever adapter the engine has.
-pub fn ask_directly(
+pub(crate) fn ask_directly(
     engine: &mut dyn Engine,
     task: &Task,
     questions: &[Question],
@@ -91,14 +102,14 @@ pub fn ask_directly(
 
 /// Reasoned answers (System 2) to a set of questions.
 #[derive(Debug, Clone, Default)]
-pub struct Reasoned {
+pub(crate) struct Reasoned {
     /// One for each question, in order.
     pub outcomes: Vec<Outcome>,
     /// Wall-clock seconds.
     pub seconds: f64,
 }
 
-/// What right answers are measured against.
+/// Decides which answers are right.
 struct Scorer<'a> {
     task: &'a Task,
     /// Gold answers where every question has one, else the System 2 vote.
@@ -164,7 +175,7 @@ impl<'a> Scorer<'a> {
             .collect();
         let tokens: usize = reasoned.outcomes.iter().map(Outcome::own_tokens).sum();
         let sampled: usize = samples.iter().map(|(_, s)| s.generated_tokens).sum();
-        // Perturbed forms were sampled in the same seconds, but are no part of an answer.
+        // The seconds include the perturbed variants, which are not part of an answer.
         let all: usize = reasoned.outcomes.iter().map(Outcome::all_tokens).sum();
         let seconds = reasoned.seconds * if all == tokens { 1.0 } else { tokens as f64 / all as f64 };
         let per_sample: Vec<bool> =
@@ -186,9 +197,9 @@ fn share(right: &[bool]) -> f64 {
     right.iter().filter(|r| **r).count() as f64 / right.len().max(1) as f64
 }
 
-/// Puts the three ways of answering beside each other. `threshold` is the confidence from which the
-/// distilled model's direct answer is taken.
-pub fn evaluate(
+/// The figures of the three ways of answering. `threshold` is the confidence from which the distilled
+/// model's direct answer is taken.
+pub(crate) fn evaluate(
     task: &Task,
     questions: &[Question],
     system1: &DirectAnswers,
@@ -246,7 +257,7 @@ pub fn evaluate(
 
 /// The lowest confidence from which direct answers agree with the pseudo-labels at least `wanted` of
 /// the time; `None` with nothing to calibrate on. Above 1 means: always reason.
-pub fn calibrate(task: &Task, direct: &DirectAnswers, labels: &[Answer], wanted: f64) -> Option<f64> {
+pub(crate) fn calibrate(task: &Task, direct: &DirectAnswers, labels: &[Answer], wanted: f64) -> Option<f64> {
     if labels.is_empty() {
         return None;
     }
@@ -263,10 +274,13 @@ pub fn calibrate(task: &Task, direct: &DirectAnswers, labels: &[Answer], wanted:
     scored.sort_by(|a, b| b.0.total_cmp(&a.0));
     let mut threshold = 1.01;
     let mut right = 0usize;
-    for (i, (probability, is_right)) in scored.iter().enumerate() {
-        right += usize::from(*is_right);
-        if right as f64 >= wanted * (i + 1) as f64 {
-            threshold = *probability;
+    let mut taken = 0usize;
+    // A threshold admits all answers of one confidence or none, and confidences near 1 are often equal.
+    for group in scored.chunk_by(|a, b| a.0 == b.0) {
+        taken += group.len();
+        right += group.iter().filter(|(_, is_right)| *is_right).count();
+        if right as f64 >= wanted * taken as f64 {
+            threshold = group[0].0;
         }
     }
     Some(threshold)
@@ -308,6 +322,14 @@ mod tests {
         assert_eq!(calibrate(&task(), &asked, &labels, 0.75), Some(f64::from(0.6f32)));
         assert_eq!(calibrate(&task(), &direct(&[("no", 0.9)]), &[label("yes")], 0.95), Some(1.01));
         assert_eq!(calibrate(&task(), &direct(&[]), &[], 0.95), None);
+    }
+
+    #[test]
+    fn answers_of_equal_confidence_are_admitted_together_or_not_at_all() {
+        let labels = [label("yes"), label("no"), label("no")];
+        let asked = direct(&[("yes", 1.0), ("yes", 1.0), ("yes", 1.0)]);
+        assert_eq!(calibrate(&task(), &asked, &labels, 0.95), Some(1.01), "one of three is right");
+        assert_eq!(calibrate(&task(), &asked, &labels, 0.3), Some(1.0));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What a run found: `report.json`, whose keys are fixed, and the table for people.
+//! The report of a run: `report.json`, whose keys are stable, and its table for a terminal.
 
 mod table;
 

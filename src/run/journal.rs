@@ -39,6 +39,16 @@ impl<T: Serialize + DeserializeOwned> Journal<T> {
         Ok((journal, Items { path, lines, line: 0, _items: PhantomData }))
     }
 
+    /// Reads the whole lines of a journal without changing or locking it.
+    pub fn read(path: impl AsRef<Path>) -> Result<Items<T>> {
+        let path = path.as_ref().to_path_buf();
+        let mut file = File::open(&path).map_err(Error::io("open", &path))?;
+        let all = file.metadata().map_err(Error::io("read", &path))?.len();
+        let len = whole_lines(&mut file, all).map_err(Error::io("read", &path))?;
+        file.rewind().map_err(Error::io("read", &path))?;
+        Ok(Items { path, lines: BufReader::new(file).take(len), line: 0, _items: PhantomData })
+    }
+
     /// Appends one item. After an error the file is as before.
     pub fn append(&mut self, item: &T) -> Result<()> {
         let mut line = serde_json::to_vec(item).map_err(|e| Error::Internal(e.to_string()))?;

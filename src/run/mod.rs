@@ -1,4 +1,4 @@
-//! The run directory: what a run is about, what it has finished, and how a second invocation goes on.
+//! Run directories: the manifest of what a run is about, its lock, and files that survive a crash.
 //!
 //! Every write is either an appended, synced line (journals) or a temporary file that is synced and
 //! renamed into place, so that a crash or a full disk at any moment loses at most the line being
@@ -10,22 +10,26 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-pub use journal::{Items, Journal};
+pub use journal::Journal;
 
-use crate::fs::write_atomically;
+use crate::fs::{is_unfinished, write_atomically};
 use crate::{Error, Hint, Result};
 
 const MANIFEST: &str = "run.json";
+const LOCK: &str = "lock";
 
 /// What a run is about. Two runs with equal manifests may share a directory; the second resumes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
     /// Version of this crate that made the directory.
     pub version: String,
-    /// The model file as it was named.
+    /// The path of the model file.
     pub model: String,
     /// SHA-256 of the model file.
     pub model_sha256: String,
@@ -40,6 +44,25 @@ pub struct Manifest {
     /// Whether a verifier checks the sampled answers; set with the first sample.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub verifier: bool,
+    /// The date that chat templates are told, `2026-07-31`: the day on which the run began, so that it
+    /// has the same prompts on every day. Earlier versions did not record it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub date: Option<String>,
+}
+
+/// Today's date (UTC), as manifests have it.
+pub fn today() -> String {
+    date_of(Timestamp::now())
+}
+
+fn date_of(time: Timestamp) -> String {
+    TimeZone::UTC.to_datetime(time).date().to_string()
+}
+
+/// The first second of `date`, since 1970 (UTC); `None` for a text that is not a date.
+pub fn unix_seconds(date: &str) -> Option<i64> {
+    let date: Date = date.parse().ok()?;
+    TimeZone::UTC.to_timestamp(date.at(0, 0, 0, 0)).ok().map(Timestamp::as_second)
 }
 
 /// An open, locked run directory.
@@ -58,12 +81,13 @@ impl RunDir {
     pub fn open(path: impl AsRef<Path>, manifest: &Manifest) -> Result<RunDir> {
         let path = path.as_ref().to_path_buf();
         let file = path.join(MANIFEST);
-        if path.exists() && !file.exists() && !is_empty_dir(&path)? {
+        if path.exists() && !file.exists() && !is_unused(&path)? {
             return Err(Error::run(&path, "exists and is not a run directory (no run.json in it)")
                 .hint(Hint::set("out", "an empty or new directory")));
         }
         std::fs::create_dir_all(&path).map_err(Error::io("create", &path))?;
         let lock = lock(&path)?;
+        remove_unfinished(&path);
         if file.exists() {
             let found = read_manifest(&path)?;
             if let Some(why) = difference(&found, manifest) {
@@ -78,6 +102,14 @@ impl RunDir {
     /// Replaces the manifest: for what is only known later.
     pub fn amend(&self, manifest: &Manifest) -> Result<()> {
         save_manifest(&self.file(MANIFEST), manifest)
+    }
+
+    /// The day on which the manifest was written: what a run of an earlier version is dated.
+    pub fn date_of_manifest(&self) -> Result<String> {
+        let path = self.file(MANIFEST);
+        let written =
+            std::fs::metadata(&path).and_then(|file| file.modified()).map_err(Error::io("read", &path))?;
+        Ok(Timestamp::try_from(written).map_or_else(|_| today(), date_of))
     }
 
     /// The directory.
@@ -108,20 +140,26 @@ impl RunDir {
 
     /// What [`RunDir::save`] wrote to the file `name`; `None` where there is no such file.
     pub fn saved<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>> {
-        let path = self.file(name);
-        match std::fs::read(&path) {
-            Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|e| {
-                Error::run(&self.path, format!("{name} is damaged ({e}); delete it and run again"))
-            }),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(e) => Err(Error::io("read", &path)(e)),
-        }
+        read_saved(&self.path, name)
     }
 
     /// Writes `bytes` to the file `name`, atomically.
     pub fn write(&self, name: &str, bytes: &[u8]) -> Result<()> {
         let path = self.file(name);
         write_atomically(&path, |f| f.write_all(bytes)).map_err(Error::io("write", &path))
+    }
+}
+
+/// What [`RunDir::save`] wrote to the file `name` of the run directory `dir`; `None` where there is no
+/// such file. Needs no lock: files are replaced as a whole.
+pub fn read_saved<T: DeserializeOwned>(dir: &Path, name: &str) -> Result<Option<T>> {
+    let path = dir.join(name);
+    match std::fs::read(&path) {
+        Ok(bytes) => serde_json::from_slice(&bytes)
+            .map(Some)
+            .map_err(|e| Error::run(dir, format!("{name} is damaged ({e}); delete it and run again"))),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(Error::io("read", &path)(e)),
     }
 }
 
@@ -138,13 +176,30 @@ pub fn read_manifest(dir: &Path) -> Result<Manifest> {
         .map_err(|e| Error::run(dir, format!("run.json is damaged ({e})")).hint(Hint::other_directory()))
 }
 
-fn is_empty_dir(path: &Path) -> Result<bool> {
-    let mut entries = std::fs::read_dir(path).map_err(Error::io("read directory", path))?;
-    Ok(entries.next().is_none())
+/// Whether the directory is empty but for what a run leaves that was stopped before its manifest was
+/// written.
+fn is_unused(path: &Path) -> Result<bool> {
+    for entry in std::fs::read_dir(path).map_err(Error::io("read directory", path))? {
+        let name = entry.map_err(Error::io("read directory", path))?.file_name();
+        if name != LOCK && !is_unfinished(&name) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Removes what interrupted writes left behind, which only costs disk space. The directory is locked.
+fn remove_unfinished(dir: &Path) {
+    for folder in [dir.to_path_buf(), dir.join("train"), dir.join("evaluation")] {
+        let Ok(entries) = std::fs::read_dir(&folder) else { continue };
+        for entry in entries.flatten().filter(|entry| is_unfinished(&entry.file_name())) {
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
 }
 
 fn lock(dir: &Path) -> Result<File> {
-    let path = dir.join("lock");
+    let path = dir.join(LOCK);
     let file = OpenOptions::new()
         .create(true)
         .truncate(false)
@@ -181,7 +236,7 @@ fn difference(found: &Manifest, wanted: &Manifest) -> Option<String> {
         ));
     }
     if found.questions_sha256 != wanted.questions_sha256 {
-        return Some(format!("was made from other questions"));
+        return Some("was made from other questions".into());
     }
     if found.seed != wanted.seed {
         return Some(format!("was made with seed {}, not {}", found.seed, wanted.seed));
@@ -203,6 +258,7 @@ mod tests {
             questions_sha256: "cc".into(),
             seed: 1,
             verifier: false,
+            date: Some("2026-07-31".into()),
         }
     }
 
@@ -215,6 +271,24 @@ mod tests {
         let other = Manifest { model: "b.gguf".into(), model_sha256: "dd".into(), ..manifest() };
         let message = RunDir::open(&out, &other).unwrap_err().to_string();
         assert!(message.contains("belongs to another model (a.gguf"), "{message}");
+    }
+
+    #[test]
+    fn dates_are_days_in_utc() {
+        assert_eq!(unix_seconds("2024-07-26"), Some(1_721_952_000));
+        assert_eq!(date_of(Timestamp::from_second(1_721_984_461).unwrap()), "2024-07-26");
+        assert_eq!(unix_seconds("yesterday"), None);
+    }
+
+    #[test]
+    fn a_run_that_was_stopped_before_its_manifest_was_written_starts_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let out = dir.path().join("run");
+        std::fs::create_dir(&out).unwrap();
+        std::fs::write(out.join("lock"), "").unwrap();
+        std::fs::write(out.join(".writing-a1b2c3"), "{").unwrap();
+        drop(RunDir::open(&out, &manifest()).unwrap());
+        assert!(!out.join(".writing-a1b2c3").exists(), "what an interrupted write left behind is removed");
     }
 
     #[test]

@@ -142,3 +142,45 @@ fn a_learning_rate_that_diverges_is_one_clear_error() {
         other => panic!("trained to loss {:?}", other.map(|t| t.summary.loss_last)),
     }
 }
+
+/// Trains in `dir` with `options` until `stop` steps are done in this call; returns how many were.
+fn train_some(options: &TrainOptions, held_out: &[Example], dir: &std::path::Path, stop: u64) -> u64 {
+    let model = open(&RandomModel::new("llama"));
+    let cancel = Cancel::new();
+    let stop = StopAt(stop, cancel.clone(), AtomicU64::new(0));
+    let _ = train(&model, &examples()[..20], held_out, None, options, dir, &stop, &cancel);
+    stop.2.into_inner()
+}
+
+#[test]
+fn what_does_not_change_the_adapter_may_change_when_training_resumes() {
+    let (dir, held_out) = (tempfile::tempdir().unwrap(), &examples()[20..]);
+    let steps = train_some(&options(), held_out, &dir.path().join("whole"), u64::MAX);
+    let resumed = dir.path().join("resumed");
+    let before = train_some(&options(), held_out, &resumed, 5);
+    let changed = TrainOptions {
+        threads: Some(1),
+        precision: super::Precision::F16,
+        memory: Memory::Lean,
+        ..options()
+    };
+    assert_eq!(before + train_some(&changed, held_out, &resumed, u64::MAX), steps, "it started over");
+    let model = open(&RandomModel::new("llama"));
+    let adapter = |name: &str| {
+        let folder = dir.path().join(name);
+        train(&model, &examples()[..20], held_out, None, &options(), &folder, &Silent, &Cancel::new())
+            .unwrap()
+            .adapter
+    };
+    assert_eq!(adapter("resumed"), adapter("whole"));
+}
+
+#[test]
+fn a_finished_checkpoint_without_held_out_examples_keeps_its_epochs() {
+    let model = open(&RandomModel::new("llama"));
+    let dir = tempfile::tempdir().unwrap();
+    let run =
+        || train(&model, &examples(), &[], None, &options(), dir.path(), &Silent, &Cancel::new()).unwrap();
+    assert_eq!(run().summary.epochs, 6.0);
+    assert_eq!(run().summary.epochs, 6.0, "of the checkpoint alone");
+}

@@ -7,8 +7,9 @@
 //! loops, each beside its derivative in [`ops`].
 //!
 //! The loss is the mean cross-entropy over the answer tokens and the end of turn of the examples of
-//! one optimiser step; the prompt carries no loss. A run is determined by its options, examples and
-//! number of threads: interrupted and resumed, it ends with the same bytes.
+//! one optimiser step; the prompt carries no loss. The adapter is determined by the options and the
+//! examples, whatever the number of threads: interrupted and resumed, training ends with the same
+//! bytes.
 
 pub mod adamw;
 pub mod batch;
@@ -159,9 +160,17 @@ impl<'a> Trainer<'a> {
         std::fs::create_dir_all(dir).map_err(Error::io("create", dir))?;
         let layout = layout(model, options)?;
         let kernel = options.kernel()?;
-        let identity =
-            serde_json::to_vec(&(options, examples, held_out, &start, &model.spec.arch.name, layout.len()))
-                .map_err(|e| Error::Internal(e.to_string()))?;
+        // Neither changes the parameters by a bit, so a run that resumes may change both.
+        let determining = TrainOptions { threads: None, precision: Precision::default(), ..options.clone() };
+        let identity = serde_json::to_vec(&(
+            &determining,
+            examples,
+            held_out,
+            &start,
+            &model.spec.arch.name,
+            layout.len(),
+        ))
+        .map_err(|e| Error::Internal(e.to_string()))?;
         let identity = crate::fs::sha256(&identity);
         let file = dir.join("checkpoint.bin");
         let state = match Checkpoint::load(&file, &identity, layout.len())? {
@@ -189,7 +198,7 @@ impl<'a> Trainer<'a> {
         let whole = (per_epoch * self.options.epochs) as u64;
         let total = self.options.max_steps.map_or(whole, |most| most.min(whole));
         let mut saved = Instant::now();
-        if self.state.cursor.held_out_curve.is_empty() {
+        if self.state.cursor.step == 0 && self.state.cursor.held_out_curve.is_empty() {
             self.judge(0.0)?;
         }
         while !self.state.cursor.finished {

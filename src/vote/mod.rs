@@ -19,6 +19,10 @@ pub use variants::{VariantVote, combine_variants, rejects_question};
 
 use crate::task::{Answer, Select, VoteRule, Weighing};
 
+/// A threshold that accepts every vote in which one sample at least holds an answer: votes that are
+/// measured, not turned into labels.
+pub(crate) const NO_THRESHOLD: f32 = 0.0;
+
 /// Why no further sample of a question was taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -1,6 +1,6 @@
-//! Whether to distill: asked of the labels, before training of what sampling showed on held-out
-//! questions, and after it of what was gained. A refusal gives all its reasons, with figures, and
-//! what to try.
+//! Decisions whether to distill: from the labels; before training, from System 1 and System 2 on
+//! held-out questions; after training, from the measured gain. A refusal gives all its reasons, with
+//! figures, and advice.
 
 use std::collections::BTreeMap;
 
@@ -16,10 +16,10 @@ use crate::task::{Question, Task};
 use crate::vote::Verdict;
 use crate::{Error, Result};
 
-/// A gain with a larger p may be luck.
+/// A gain with a larger p may be chance.
 const SIGNIFICANT: f64 = 0.05;
-/// Labels of which more than this share are one answer have collapsed onto it; told from luck only
-/// where there are some.
+/// Labels of which more than this share are one answer have collapsed onto it. Only with enough labels
+/// can that be told from chance.
 const COLLAPSED: f64 = 0.95;
 const ENOUGH_TO_COLLAPSE: usize = 20;
 
@@ -64,7 +64,7 @@ impl Acceptance {
 }
 
 /// Whether the labels are worth training on: enough of them, and not all the same.
-pub fn labels_are_worth_it(
+pub(crate) fn labels_are_worth_it(
     acceptance: &Acceptance,
     task: &Task,
     curation: &Curation,
@@ -117,7 +117,7 @@ pub fn labels_are_worth_it(
 
 /// Before training: whether the System 2 vote is better than the direct answer on held-out
 /// questions or, without gold answers to tell, whether it agrees with itself at all.
-pub fn worth_trying(
+pub(crate) fn worth_trying(
     acceptance: &Acceptance,
     task: &Task,
     questions: &[Question],
@@ -156,7 +156,7 @@ pub fn worth_trying(
 }
 
 /// Whether a question's answer would be kept: its vote, and that under each perturbation, reach the
-/// threshold and agree. The votes were held to the end, under no threshold of their own.
+/// threshold and agree. The votes were held to their end, without a threshold.
 fn survives(task: &Task, outcome: &Outcome) -> bool {
     let verdict = &outcome.verdict;
     verdict.kept
@@ -165,8 +165,8 @@ fn survives(task: &Task, outcome: &Outcome) -> bool {
 }
 
 /// After training: whether the distilled model's direct answers are better than the base model's,
-/// and than always giving the same answer, by more than luck explains.
-pub fn was_worth_it(task: &Task, e: &Evaluation, training: &Training) -> Decision {
+/// and than always giving the same answer, by more than chance explains.
+pub(crate) fn was_worth_it(task: &Task, e: &Evaluation, training: &Training) -> Decision {
     let times = e.system2.tokens_per_sample.unwrap_or(0.0) / e.distilled.tokens_per_answer.max(1e-9);
     let figures = format!(
         "direct answers went from {:.1}% to {:.1}% (System 2 vote: {:.1}%) at 1/{times:.1} of the tokens of one reasoned sample, McNemar p = {:.2e}",
@@ -179,14 +179,14 @@ pub fn was_worth_it(task: &Task, e: &Evaluation, training: &Training) -> Decisio
     let (mut reasons, mut advice) = (Vec::new(), Vec::new());
     if let Some(c) = e.constant.as_ref().filter(|c| !beats(c.accuracy, c.mcnemar_p)) {
         reasons.push(format!(
-            "always answering \"{}\" is right {:.1}% of the time, no worse than luck explains (p = {:.2e})",
+            "always answering \"{}\" is right {:.1}% of the time, which chance does not tell from the distilled model (p = {:.2e})",
             c.answer,
             100.0 * c.accuracy,
             c.mcnemar_p
         ));
     }
     if !beats(e.system1.accuracy, e.mcnemar_p) {
-        reasons.push("no gain over the base model that luck does not explain".into());
+        reasons.push("no gain over the base model beyond chance".into());
     }
     let Some(last) = reasons.last_mut() else { return Decision::yes(figures) };
     *last += &format!(": {figures}");

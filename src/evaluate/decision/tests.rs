@@ -55,11 +55,11 @@ fn split(kept: usize, others: usize, votes: usize) -> Vec<Verdict> {
 }
 
 #[test]
-fn a_gain_counts_only_when_luck_does_not_explain_it() {
+fn a_gain_counts_only_beyond_chance() {
     let was = |e: &Evaluation| was_worth_it(&task(), e, &Training::default());
     assert!(was(&evaluation(0.4, 0.9, 1e-9, 0.5, 1e-9)).distill);
     let lucky = was(&evaluation(0.40, 0.42, 0.7, 0.3, 1e-3));
-    assert!(!lucky.distill && lucky.why.contains("luck"), "{}", lucky.why);
+    assert!(!lucky.distill && lucky.why.contains("chance"), "{}", lucky.why);
     assert!(!was(&evaluation(0.6, 0.4, 1e-9, 0.1, 1e-9)).distill);
 }
 
