@@ -394,7 +394,7 @@ typedef struct sn_progress {
 typedef void (*sn_progress_fn)(const struct sn_progress *progress, void *user_data);
 
 /** One row of a batch to decode. Later versions do not change it. */
-typedef struct sn_row {
+typedef struct sn_batch_row {
     /** The token to feed, 0 to `vocab_size - 1`. */
     int32_t token;
     /** Its position in the sequence, from 0. The rows of a sequence continue it without a gap. */
@@ -403,22 +403,22 @@ typedef struct sn_row {
     uint32_t seq;
     /** Not 0: the logits after this token are wanted. */
     int32_t logits;
-} sn_row;
+} sn_batch_row;
 
 /**
- * The host's own inference: a model that it has loaded already, used instead of a second copy.
+ * The caller's own inference: a model that it has loaded already, used instead of a second copy.
  *
- * It must be the model that the call is about, in whatever precision the host runs it: equal
+ * It must be the model that the call is about, in whatever precision the caller runs it: equal
  * vocabulary, equal tokens for equal text. Fill the struct with sn_decoder_init(), then set what
- * is not optional. bindings/c/secondnature_llama.h does all of it for a host that has a
- * `llama_context`.
+ * is not optional. bindings/c/secondnature_llama.h does all of it for an application
+ * that has a `llama_context`.
  *
  * Every function gets `user_data` first and returns 0 for success; any other number ends the call
- * that is running with SN_STATUS_ENGINE and stands in its message. Whatever a function hands out
- * is checked before it is used.
+ * that is running with SN_STATUS_ENGINE and is part of its message. Whatever a function returns or
+ * writes is checked before it is used.
  *
  * Every call that takes a decoder empties its sequences, 0 to `max_sequences - 1`, first and leaves
- * them empty, with no adapter of the library's applied. The host may use the underlying context before
+ * them empty, with no adapter of the library's applied. The caller may use the underlying context before
  * and after the call, but not during it.
  *
  * Ownership: the struct and its texts are borrowed for the duration of the call that takes them;
@@ -444,8 +444,8 @@ typedef struct sn_decoder {
     /** Positions that one sequence may have; 0 for `context_size`. */
     uint32_t sequence_limit;
     /**
-     * Required: sequences that may be live at once, at most 1024. Those above `slots` keep the
-     * beginnings of prompts for later samples; twice `slots` serves well.
+     * Required: sequences that may be live at once, at most 1024. Those above `slots` keep prompt
+     * prefixes for later samples; twice `slots` serves well.
      */
     uint32_t max_sequences;
     /**
@@ -456,7 +456,7 @@ typedef struct sn_decoder {
     /** Required: rows that one `decode` takes; no less than `slots`. */
     uint32_t max_batch;
     /**
-     * The token that prompts start with and that `tokenize` does not add; -1, from init, where
+     * The token that prompts start with and that `tokenize` does not add; -1, the default, where
      * there is none.
      */
     int32_t bos;
@@ -479,10 +479,10 @@ typedef struct sn_decoder {
     size_t eos_text_len;
     /**
      * Required. Writes the tokens of `text`, UTF-8 of `len` bytes that no NUL follows, to `tokens`,
-     * which has room for `capacity`, and their number to `*count`, with no BOS or EOS that is not
-     * in the text. Text of special tokens becomes those tokens only where `special` is not 0. Where
-     * the room does not suffice, `*count` is what would, `tokens` is left alone, the result is 0,
-     * and the call is repeated with that room.
+     * which holds `capacity`, and their number to `*count`, without a BOS or EOS that is not in the
+     * text. Text of special tokens becomes those tokens only where `special` is not 0. Where there
+     * are more than `capacity`, it writes only their number and returns 0; the call is then repeated
+     * with a buffer of that size.
      */
     int32_t (*tokenize)(void *user_data,
                         const char *text,
@@ -492,9 +492,8 @@ typedef struct sn_decoder {
                         size_t capacity,
                         size_t *count);
     /**
-     * Required. Writes the bytes that `token` stands for to `bytes`, which has room for `capacity`,
-     * and their number to `*len`; special tokens stand for none. Where the room does not suffice,
-     * as in `tokenize`.
+     * Required. Writes the bytes of `token` to `bytes`, which holds `capacity`, and their number to
+     * `*len`; special tokens have none. Where there are more than `capacity`, as in `tokenize`.
      */
     int32_t (*piece)(void *user_data, int32_t token, char *bytes, size_t capacity, size_t *len);
     /**
@@ -506,7 +505,7 @@ typedef struct sn_decoder {
      * Required. Feeds `n` rows, 1 to `max_batch`, and computes the wanted logits. After a failure
      * the library empties the sequences.
      */
-    int32_t (*decode)(void *user_data, const struct sn_row *rows, size_t n);
+    int32_t (*decode)(void *user_data, const struct sn_batch_row *rows, size_t n);
     /**
      * Required. The logits after row `row` of the last batch, which asked for them: `vocab_size`
      * numbers that stay as they are until the next `decode` or `set_adapter`. NULL for a failure.
@@ -514,7 +513,7 @@ typedef struct sn_decoder {
     const float *(*logits)(void *user_data, size_t row);
     /** Required. Makes sequence `to`, which is empty, share the first `len` positions of `from`. */
     int32_t (*copy_prefix)(void *user_data, uint32_t from, uint32_t to, uint32_t len);
-    /** Required. Forgets the positions from `from` on of sequence `seq`; 0 empties it. */
+    /** Required. Removes the positions from `from` on of sequence `seq`; 0 empties it. */
     int32_t (*truncate)(void *user_data, uint32_t seq, uint32_t from);
     /**
      * Applies the LoRA adapter in the file `path`, UTF-8 of `len` bytes followed by a NUL, to the rows
@@ -551,9 +550,9 @@ typedef struct sn_candidate {
 } sn_candidate;
 
 /**
- * Checks an answer by other means than asking again: a unit test, a calculator, a list.
+ * Checks an answer by other means than sampling: a unit test, a calculator, a list.
  *
- * Returns 1 to accept it, 0 to turn it down, which leaves the sample in the vote as one without an
+ * Returns 1 to accept it, 0 to reject it, which leaves the sample in the vote as one without an
  * answer, and less than 0 to end the call with SN_STATUS_INPUT. Called once for each sample that
  * holds an answer; a resumed run does not ask again. `candidate` is valid during the call only.
  *

@@ -105,7 +105,7 @@ static inline int32_t sn_llama_is_end_(void *user_data, int32_t token) {
     return llama_vocab_is_eog(((sn_llama_decoder *)user_data)->vocab, token) ? 1 : 0;
 }
 
-static inline int32_t sn_llama_decode_(void *user_data, const sn_row *rows, size_t n) {
+static inline int32_t sn_llama_decode_(void *user_data, const sn_batch_row *rows, size_t n) {
     sn_llama_decoder *self = (sn_llama_decoder *)user_data;
     size_t i;
     if (n > self->decoder.max_batch) {

@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use super::median;
 use crate::engine::{
-    ChatTemplate, Completion, Decoder, Engine, Llama, LlamaOptions, Message, Request, Row, Sampling,
+    BatchRow, ChatTemplate, Completion, Decoder, Engine, Llama, LlamaOptions, Message, Request, Sampling,
     Scheduler, SeqId, Source, Token, Weights, measure::decode_rate,
 };
 use crate::{Cancel, Error, Progress, Result, Stage, Update};
@@ -334,7 +334,7 @@ impl Decoder for Steady {
     fn max_batch(&self) -> usize {
         self.decoder.max_batch()
     }
-    fn decode(&mut self, rows: &[Row]) -> Result<()> {
+    fn decode(&mut self, rows: &[BatchRow]) -> Result<()> {
         self.decoder.decode(rows)?;
         if !self.drained.get() {
             self.sampled += rows.iter().filter(|row| row.logits).count();

@@ -5,7 +5,7 @@ use std::mem::{offset_of, size_of};
 
 use super::cancel::{self, sn_cancel};
 use super::catch::catch;
-use super::decoder::{self, Table, context, sn_decoder};
+use super::decoder::{self, DecoderTable, context, sn_decoder};
 use super::entry::entry;
 use super::error::sn_error;
 use super::failure::Failure;
@@ -17,7 +17,7 @@ use super::status::sn_status;
 use super::task::sn_task;
 use super::text::{Text, lend, optional_text, text};
 use crate::answer::{AnswerOptions, Answerer, Route, RoutedAnswer};
-use crate::engine::{Host, Scheduler};
+use crate::engine::{HostDecoder, Scheduler};
 use crate::task::Question;
 use crate::{Cancel, Silent};
 
@@ -124,7 +124,7 @@ pub struct sn_answerer(Exclusive<Kept>);
 struct Kept {
     answerer: Answerer,
     /// The host's engine, where it gave one.
-    engine: Option<Scheduler<Host<Table>>>,
+    engine: Option<Scheduler<HostDecoder<DecoderTable>>>,
 }
 
 /// An answer and how it came about.

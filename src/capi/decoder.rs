@@ -1,4 +1,4 @@
-//! A host's own inference, as a table of functions.
+//! The caller's own inference, as a table of functions.
 
 use std::ffi::{c_char, c_void};
 use std::mem::{offset_of, size_of};
@@ -8,13 +8,13 @@ use super::catch::catch;
 use super::failure::Failure;
 use super::params::{self, Params};
 use super::text::{NUL_TERMINATED, optional_text};
-use crate::engine::{Host, HostCalls, HostFacts, HostResult, Row, Scheduler, SeqId, Token};
+use crate::engine::{BatchRow, HostCalls, HostDecoder, HostInfo, HostResult, Scheduler, SeqId, Token};
 use crate::{Cancel, Context, Progress};
 
 /// One row of a batch to decode. Later versions do not change it.
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
-pub struct sn_row {
+pub struct sn_batch_row {
     /// The token to feed, 0 to `vocab_size - 1`.
     pub token: i32,
     /// Its position in the sequence, from 0. The rows of a sequence continue it without a gap.
@@ -25,19 +25,19 @@ pub struct sn_row {
     pub logits: i32,
 }
 
-/// The host's own inference: a model that it has loaded already, used instead of a second copy.
+/// The caller's own inference: a model that it has loaded already, used instead of a second copy.
 ///
-/// It must be the model that the call is about, in whatever precision the host runs it: equal
+/// It must be the model that the call is about, in whatever precision the caller runs it: equal
 /// vocabulary, equal tokens for equal text. Fill the struct with sn_decoder_init(), then set what
-/// is not optional. bindings/c/secondnature_llama.h does all of it for a host that has a
-/// `llama_context`.
+/// is not optional. bindings/c/secondnature_llama.h does all of it for an application
+/// that has a `llama_context`.
 ///
 /// Every function gets `user_data` first and returns 0 for success; any other number ends the call
-/// that is running with SN_STATUS_ENGINE and stands in its message. Whatever a function hands out
-/// is checked before it is used.
+/// that is running with SN_STATUS_ENGINE and is part of its message. Whatever a function returns or
+/// writes is checked before it is used.
 ///
 /// Every call that takes a decoder empties its sequences, 0 to `max_sequences - 1`, first and leaves
-/// them empty, with no adapter of the library's applied. The host may use the underlying context before
+/// them empty, with no adapter of the library's applied. The caller may use the underlying context before
 /// and after the call, but not during it.
 ///
 /// Ownership: the struct and its texts are borrowed for the duration of the call that takes them;
@@ -61,15 +61,15 @@ pub struct sn_decoder {
     pub context_size: u32,
     /// Positions that one sequence may have; 0 for `context_size`.
     pub sequence_limit: u32,
-    /// Required: sequences that may be live at once, at most 1024. Those above `slots` keep the
-    /// beginnings of prompts for later samples; twice `slots` serves well.
+    /// Required: sequences that may be live at once, at most 1024. Those above `slots` keep prompt
+    /// prefixes for later samples; twice `slots` serves well.
     pub max_sequences: u32,
     /// Sequences to work on at once, so the rows of a batch that may want logits; 0 for
     /// `max_sequences`.
     pub slots: u32,
     /// Required: rows that one `decode` takes; no less than `slots`.
     pub max_batch: u32,
-    /// The token that prompts start with and that `tokenize` does not add; -1, from init, where
+    /// The token that prompts start with and that `tokenize` does not add; -1, the default, where
     /// there is none.
     pub bos: i32,
     /// Must be 0.
@@ -86,10 +86,10 @@ pub struct sn_decoder {
     pub eos_text: *const c_char,
     pub eos_text_len: usize,
     /// Required. Writes the tokens of `text`, UTF-8 of `len` bytes that no NUL follows, to `tokens`,
-    /// which has room for `capacity`, and their number to `*count`, with no BOS or EOS that is not
-    /// in the text. Text of special tokens becomes those tokens only where `special` is not 0. Where
-    /// the room does not suffice, `*count` is what would, `tokens` is left alone, the result is 0,
-    /// and the call is repeated with that room.
+    /// which holds `capacity`, and their number to `*count`, without a BOS or EOS that is not in the
+    /// text. Text of special tokens becomes those tokens only where `special` is not 0. Where there
+    /// are more than `capacity`, it writes only their number and returns 0; the call is then repeated
+    /// with a buffer of that size.
     pub tokenize: Option<
         unsafe extern "C" fn(
             user_data: *mut c_void,
@@ -101,9 +101,8 @@ pub struct sn_decoder {
             count: *mut usize,
         ) -> i32,
     >,
-    /// Required. Writes the bytes that `token` stands for to `bytes`, which has room for `capacity`,
-    /// and their number to `*len`; special tokens stand for none. Where the room does not suffice,
-    /// as in `tokenize`.
+    /// Required. Writes the bytes of `token` to `bytes`, which holds `capacity`, and their number to
+    /// `*len`; special tokens have none. Where there are more than `capacity`, as in `tokenize`.
     pub piece: Option<
         unsafe extern "C" fn(
             user_data: *mut c_void,
@@ -118,14 +117,15 @@ pub struct sn_decoder {
     pub is_end: Option<unsafe extern "C" fn(user_data: *mut c_void, token: i32) -> i32>,
     /// Required. Feeds `n` rows, 1 to `max_batch`, and computes the wanted logits. After a failure
     /// the library empties the sequences.
-    pub decode: Option<unsafe extern "C" fn(user_data: *mut c_void, rows: *const sn_row, n: usize) -> i32>,
+    pub decode:
+        Option<unsafe extern "C" fn(user_data: *mut c_void, rows: *const sn_batch_row, n: usize) -> i32>,
     /// Required. The logits after row `row` of the last batch, which asked for them: `vocab_size`
     /// numbers that stay as they are until the next `decode` or `set_adapter`. NULL for a failure.
     pub logits: Option<unsafe extern "C" fn(user_data: *mut c_void, row: usize) -> *const f32>,
     /// Required. Makes sequence `to`, which is empty, share the first `len` positions of `from`.
     pub copy_prefix:
         Option<unsafe extern "C" fn(user_data: *mut c_void, from: u32, to: u32, len: u32) -> i32>,
-    /// Required. Forgets the positions from `from` on of sequence `seq`; 0 empties it.
+    /// Required. Removes the positions from `from` on of sequence `seq`; 0 empties it.
     pub truncate: Option<unsafe extern "C" fn(user_data: *mut c_void, seq: u32, from: u32) -> i32>,
     /// Applies the LoRA adapter in the file `path`, UTF-8 of `len` bytes followed by a NUL, to the rows
     /// decoded from now on, or none where `path` is NULL. Sequences keep the cells that they have; the
@@ -176,24 +176,24 @@ pub unsafe extern "C" fn sn_decoder_init(decoder: *mut sn_decoder, struct_size: 
 }
 
 /// The functions of a decoder, none of which is NULL but perhaps `set_adapter`.
-pub(super) struct Table {
+pub(super) struct DecoderTable {
     user_data: *mut c_void,
     tokenize:
         unsafe extern "C" fn(*mut c_void, *const c_char, usize, i32, *mut i32, usize, *mut usize) -> i32,
     piece: unsafe extern "C" fn(*mut c_void, i32, *mut c_char, usize, *mut usize) -> i32,
     is_end: unsafe extern "C" fn(*mut c_void, i32) -> i32,
-    decode: unsafe extern "C" fn(*mut c_void, *const sn_row, usize) -> i32,
+    decode: unsafe extern "C" fn(*mut c_void, *const sn_batch_row, usize) -> i32,
     logits: unsafe extern "C" fn(*mut c_void, usize) -> *const f32,
     copy_prefix: unsafe extern "C" fn(*mut c_void, u32, u32, u32) -> i32,
     truncate: unsafe extern "C" fn(*mut c_void, u32, u32) -> i32,
     set_adapter: Option<unsafe extern "C" fn(*mut c_void, *const c_char, usize) -> i32>,
     /// Kept between calls.
-    rows: Vec<sn_row>,
+    rows: Vec<sn_batch_row>,
 }
 
-/// What the library works with in a call: the host's engine where there is one.
+/// What the library works with in a call: the caller's engine where there is one.
 pub(super) fn context<'a>(
-    engine: &'a mut Option<Scheduler<Host<Table>>>,
+    engine: &'a mut Option<Scheduler<HostDecoder<DecoderTable>>>,
     progress: &'a dyn Progress,
     cancel: &Cancel,
 ) -> Context<'a> {
@@ -204,7 +204,7 @@ pub(super) fn context<'a>(
     }
 }
 
-/// An engine over the host's decoder, called `name` in messages; `None` for NULL. Copies the struct
+/// An engine over the caller's decoder, called `name` in messages; `None` for NULL. Copies the struct
 /// and its texts.
 ///
 /// # Safety
@@ -213,7 +213,7 @@ pub(super) unsafe fn engine(
     name: &str,
     decoder: *const sn_decoder,
     model: &Path,
-) -> Result<Option<Scheduler<Host<Table>>>, Failure> {
+) -> Result<Option<Scheduler<HostDecoder<DecoderTable>>>, Failure> {
     if decoder.is_null() {
         return Ok(None);
     }
@@ -226,7 +226,7 @@ pub(super) unsafe fn engine(
         return Err(Failure::argument(&format!("{name}.bos"), "is neither -1 nor a token"));
     }
     let needed = |field: &str| Failure::argument(&format!("{name}.{field}"), "is NULL");
-    let calls = Table {
+    let calls = DecoderTable {
         user_data: given.user_data,
         tokenize: given.tokenize.ok_or_else(|| needed("tokenize"))?,
         piece: given.piece.ok_or_else(|| needed("piece"))?,
@@ -243,7 +243,7 @@ pub(super) unsafe fn engine(
         let text = unsafe { optional_text(&format!("{name}.{field}"), data, len) }?;
         Ok::<_, Failure>(text.map(str::to_string))
     };
-    let facts = HostFacts {
+    let facts = HostInfo {
         vocab_size: given.vocab_size,
         context_size: given.context_size,
         sequence_limit: given.sequence_limit,
@@ -255,7 +255,7 @@ pub(super) unsafe fn engine(
         bos_text: text("bos_text", given.bos_text, given.bos_text_len)?,
         eos_text: text("eos_text", given.eos_text, given.eos_text_len)?,
     };
-    Ok(Some(Scheduler::new(Host::new(calls, facts, model)?)))
+    Ok(Some(Scheduler::new(HostDecoder::new(calls, facts, model)?)))
 }
 
 fn done(code: i32) -> HostResult<()> {
@@ -263,11 +263,11 @@ fn done(code: i32) -> HostResult<()> {
 }
 
 // SAFETY: the header asks of `logits` what the trait asks.
-unsafe impl HostCalls for Table {
+unsafe impl HostCalls for DecoderTable {
     fn tokenize(&self, text: &str, special: bool, tokens: &mut [Token]) -> HostResult<usize> {
         let mut count = 0;
-        // SAFETY: the host gave a function of this type with what it wants to be given; the text and
-        // the room are as long as it is told.
+        // SAFETY: the caller gave a function of this type with its user data; the text and the buffer
+        // are as long as it is told.
         done(unsafe {
             (self.tokenize)(
                 self.user_data,
@@ -299,9 +299,9 @@ unsafe impl HostCalls for Table {
         }
     }
 
-    fn decode(&mut self, rows: &[Row]) -> HostResult<()> {
+    fn decode(&mut self, rows: &[BatchRow]) -> HostResult<()> {
         self.rows.clear();
-        self.rows.extend(rows.iter().map(|row| sn_row {
+        self.rows.extend(rows.iter().map(|row| sn_batch_row {
             token: row.token,
             pos: row.pos,
             seq: row.seq.0,

@@ -1,4 +1,4 @@
-//! Answers checked by the host.
+//! Answers checked by the caller.
 
 use std::ffi::{c_char, c_void};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -31,9 +31,9 @@ pub struct sn_candidate {
     pub completion_len: usize,
 }
 
-/// Checks an answer by other means than asking again: a unit test, a calculator, a list.
+/// Checks an answer by other means than sampling: a unit test, a calculator, a list.
 ///
-/// Returns 1 to accept it, 0 to turn it down, which leaves the sample in the vote as one without an
+/// Returns 1 to accept it, 0 to reject it, which leaves the sample in the vote as one without an
 /// answer, and less than 0 to end the call with SN_STATUS_INPUT. Called once for each sample that
 /// holds an answer; a resumed run does not ask again. `candidate` is valid during the call only.
 ///
@@ -42,25 +42,25 @@ pub struct sn_candidate {
 pub type sn_verifier_fn =
     Option<unsafe extern "C" fn(candidate: *const sn_candidate, user_data: *mut c_void) -> i32>;
 
-/// The host's verifier as the library knows it.
-struct Host {
+/// The caller's verifier.
+struct CallerVerifier {
     callback: unsafe extern "C" fn(candidate: *const sn_candidate, user_data: *mut c_void) -> i32,
     user_data: Mutex<*mut c_void>,
 }
 
-// SAFETY: `user_data` is only handed to `callback`, under the lock, by the thread that the host made
-// its call with.
-unsafe impl Send for Host {}
+// SAFETY: `user_data` is only handed to `callback`, under the lock, by the thread that the caller
+// made its call with.
+unsafe impl Send for CallerVerifier {}
 // SAFETY: as above.
-unsafe impl Sync for Host {}
+unsafe impl Sync for CallerVerifier {}
 
 /// `callback` as a verifier; `None` for NULL.
 pub(super) fn verifier(callback: sn_verifier_fn, user_data: *mut c_void) -> Option<Arc<dyn Verifier>> {
     let callback = callback?;
-    Some(Arc::new(Host { callback, user_data: Mutex::new(user_data) }))
+    Some(Arc::new(CallerVerifier { callback, user_data: Mutex::new(user_data) }))
 }
 
-impl Verifier for Host {
+impl Verifier for CallerVerifier {
     fn accepts(&self, question: &Question, answer: &Answer, completion: &str) -> Result<bool> {
         let json = question.to_json_line();
         let texts: [&str; 5] = [&question.id, question.text(), &json, &answer.text, completion];
@@ -78,7 +78,7 @@ impl Verifier for Host {
             completion_len: completion.len(),
         };
         let user_data = self.user_data.lock().unwrap_or_else(PoisonError::into_inner);
-        // SAFETY: the host gave a function of this type together with what it wants to be given.
+        // SAFETY: the caller gave a function of this type with its user data.
         match unsafe { (self.callback)(&raw const candidate, *user_data) } {
             0 => Ok(false),
             1 => Ok(true),

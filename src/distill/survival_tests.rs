@@ -12,7 +12,7 @@ use rand::{Rng, SeedableRng};
 
 use super::*;
 use crate::curate::Sample;
-use crate::engine::{ChatTemplate, Decoder, Row, Scheduler, SeqId, Token};
+use crate::engine::{BatchRow, ChatTemplate, Decoder, Scheduler, SeqId, Token};
 use crate::run::Journal;
 
 const END: Token = 256;
@@ -82,7 +82,7 @@ impl Decoder for Script {
     fn max_batch(&self) -> usize {
         64
     }
-    fn decode(&mut self, rows: &[Row]) -> Result<()> {
+    fn decode(&mut self, rows: &[BatchRow]) -> Result<()> {
         // So that there is time to be killed in.
         std::thread::sleep(Duration::from_micros(500));
         self.logits.clear();

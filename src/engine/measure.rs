@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use super::{Decoder, Row, SeqId, Token};
+use super::{BatchRow, Decoder, SeqId, Token};
 use crate::{Cancel, Error, Result};
 
 /// What [`decode_rate`] measured.
@@ -78,13 +78,13 @@ fn decode_all(
     let vocab = decoder.vocab_size().max(1);
     // Scattered over the vocabulary, as real tokens are.
     let token = |seq: usize, pos: usize| ((seq * 7919 + pos * 104_729 + 1) % vocab) as Token;
-    let row = |seq: usize, pos: usize, logits: bool| Row {
+    let row = |seq: usize, pos: usize, logits: bool| BatchRow {
         token: token(seq, pos),
         pos: pos as u32,
         seq: SeqId(seq as u32),
         logits,
     };
-    let prompt: Vec<Row> = (0..prompt_tokens).map(|pos| row(0, pos, pos + 1 == prompt_tokens)).collect();
+    let prompt: Vec<BatchRow> = (0..prompt_tokens).map(|pos| row(0, pos, pos + 1 == prompt_tokens)).collect();
     for part in prompt.chunks(decoder.max_batch()) {
         cancel.check()?;
         decoder.decode(part)?;
@@ -93,7 +93,7 @@ fn decode_all(
     (0..new_tokens)
         .map(|step| {
             cancel.check()?;
-            let rows: Vec<Row> = (0..slots).map(|seq| row(seq, prompt_tokens + step, true)).collect();
+            let rows: Vec<BatchRow> = (0..slots).map(|seq| row(seq, prompt_tokens + step, true)).collect();
             let begin = Instant::now();
             decoder.decode(&rows)?;
             std::hint::black_box(decoder.logits(0)); // Waits for them, where an engine has not yet.

@@ -21,7 +21,7 @@ mod toy;
 
 pub use chat::{ChatTemplate, Message, Role};
 pub(crate) use host::check_vocabulary;
-pub use host::{Host, HostCalls, HostFacts, HostResult};
+pub use host::{HostCalls, HostDecoder, HostInfo, HostResult};
 pub use llama::{Llama, LlamaOptions, ModelInfo, Weights};
 pub use sampler::Sampling;
 pub use scheduler::{Scheduler, Stats};
@@ -36,7 +36,7 @@ pub struct SeqId(pub u32);
 
 /// One row of a decode batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Row {
+pub struct BatchRow {
     /// The token to feed.
     pub token: Token,
     /// Its position in the sequence, from 0.
@@ -81,7 +81,7 @@ pub trait Decoder {
     /// Feeds `rows` and computes the wanted logits; at most [`Decoder::slots`] rows may
     /// want them. The rows of a sequence continue it without a gap. Rows feed the KV cache with
     /// one cell each.
-    fn decode(&mut self, rows: &[Row]) -> Result<()>;
+    fn decode(&mut self, rows: &[BatchRow]) -> Result<()>;
     /// Logits after row `index` of the last decoded batch, which must have asked for them.
     fn logits(&self, index: usize) -> &[f32];
     /// Makes `to` share positions `0..len` of `from`, without using further cells. `to` must be

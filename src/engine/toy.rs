@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 use std::path::Path;
 
-use super::{ChatTemplate, Decoder, Row, SeqId, Token};
+use super::{BatchRow, ChatTemplate, Decoder, SeqId, Token};
 use crate::Result;
 
 /// The token that ends a turn; the 256 below it are bytes.
@@ -154,7 +154,7 @@ impl Decoder for Toy {
         self.batch
     }
 
-    fn decode(&mut self, rows: &[Row]) -> Result<()> {
+    fn decode(&mut self, rows: &[BatchRow]) -> Result<()> {
         assert!(!rows.is_empty() && rows.len() <= self.batch, "{} rows", rows.len());
         assert!(rows.iter().filter(|row| row.logits).count() <= self.slots);
         self.rows_fed += rows.len();

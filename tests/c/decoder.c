@@ -78,7 +78,7 @@ static int32_t next(const int32_t *tokens, uint32_t length) {
     return said < strlen(answer) ? (unsigned char)answer[said] : END;
 }
 
-static int32_t decode(void *user_data, const sn_row *rows, size_t n) {
+static int32_t decode(void *user_data, const sn_batch_row *rows, size_t n) {
     struct script *script = user_data;
     size_t i, t;
     CHECK(n >= 1 && n <= BATCH);

@@ -19,7 +19,7 @@ inline namespace SECONDNATURE_ABI {
 using Token = std::int32_t;
 
 /** One row of a batch: `token` at `pos` of sequence `seq`, and whether `logits` after it are wanted. */
-using BatchRow = sn_row;
+using BatchRow = sn_batch_row;
 
 /**
  * The caller's own inference: a model that it has loaded already, used instead of a second copy.

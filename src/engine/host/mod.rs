@@ -9,13 +9,13 @@
 
 use std::path::Path;
 
-use super::{ChatTemplate, Decoder, Row, SeqId, Token};
+use super::{BatchRow, ChatTemplate, Decoder, SeqId, Token};
 use crate::gguf::{Gguf, Value};
 use crate::{Error, Result};
 
 /// What a host says of its decoder.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct HostFacts {
+pub struct HostInfo {
     /// Tokens in the vocabulary: the width of a row of logits.
     pub vocab_size: u32,
     /// Cells of the KV cache.
@@ -55,7 +55,7 @@ pub unsafe trait HostCalls {
     /// Whether `token` ends a turn.
     fn is_end(&self, token: Token) -> HostResult<bool>;
     /// Feeds `rows`.
-    fn decode(&mut self, rows: &[Row]) -> HostResult<()>;
+    fn decode(&mut self, rows: &[BatchRow]) -> HostResult<()>;
     /// Where the logits after row `index` of the last batch lie; NULL for a failure.
     fn logits(&mut self, index: usize) -> *const f32;
     /// Makes the empty sequence `to` share positions `0..len` of `from`.
@@ -73,9 +73,9 @@ pub unsafe trait HostCalls {
 /// leaves no adapter behind.
 ///
 /// Threads: the host is called by the thread that calls this.
-pub struct Host<C: HostCalls> {
+pub struct HostDecoder<C: HostCalls> {
     calls: C,
-    facts: HostFacts,
+    facts: HostInfo,
     template: ChatTemplate,
     /// The bytes of all tokens, one after the other, and where each one's end.
     pieces: (Vec<u8>, Vec<usize>),
@@ -103,7 +103,7 @@ fn wrong(why: String) -> Error {
     Error::Engine(format!("the host's decoder: {why}"))
 }
 
-impl<C: HostCalls> Host<C> {
+impl<C: HostCalls> HostDecoder<C> {
     /// A decoder over `calls`, of which `facts` are said, for the model in the file `model`. Reads
     /// the whole vocabulary.
     ///
@@ -111,7 +111,7 @@ impl<C: HostCalls> Host<C> {
     /// [`Error::Input`] naming the fact that is impossible or does not belong to the model;
     /// [`Error::Unsupported`] for a chat template that cannot be used; [`Error::Engine`] for a
     /// failure of the host; those of reading the file.
-    pub fn new(calls: C, facts: HostFacts, model: &Path) -> Result<Host<C>> {
+    pub fn new(calls: C, facts: HostInfo, model: &Path) -> Result<HostDecoder<C>> {
         let facts = checked(facts)?;
         let gguf = Gguf::open(model)?;
         check_vocabulary(facts.vocab_size as usize, &gguf)?;
@@ -124,8 +124,16 @@ impl<C: HostCalls> Host<C> {
             &special(&facts.eos_text, "tokenizer.ggml.eos_token_id"),
         )?;
         let (pieces, ends) = vocabulary(&calls, facts.vocab_size)?;
-        let mut host =
-            Host { calls, facts, template, pieces, ends, outputs: Vec::new(), adapted: false, failure: None };
+        let mut host = HostDecoder {
+            calls,
+            facts,
+            template,
+            pieces,
+            ends,
+            outputs: Vec::new(),
+            adapted: false,
+            failure: None,
+        };
         host.empty();
         match host.failure.take() {
             Some(failure) => Err(failure),
@@ -148,7 +156,7 @@ impl<C: HostCalls> Host<C> {
 }
 
 /// Facts that nothing can go wrong with, with their defaults filled in.
-fn checked(mut facts: HostFacts) -> Result<HostFacts> {
+fn checked(mut facts: HostInfo) -> Result<HostInfo> {
     if facts.sequence_limit == 0 {
         facts.sequence_limit = facts.context_size;
     }
@@ -230,7 +238,7 @@ fn vocabulary(calls: &impl HostCalls, vocab_size: u32) -> Result<Vocabulary> {
     Ok(((bytes, until), ends))
 }
 
-impl<C: HostCalls> Decoder for Host<C> {
+impl<C: HostCalls> Decoder for HostDecoder<C> {
     fn tokenize(&self, text: &str, special: bool) -> Result<Vec<Token>> {
         if text.is_empty() {
             return Ok(Vec::new());
@@ -308,7 +316,7 @@ impl<C: HostCalls> Decoder for Host<C> {
         self.facts.max_batch as usize
     }
 
-    fn decode(&mut self, rows: &[Row]) -> Result<()> {
+    fn decode(&mut self, rows: &[BatchRow]) -> Result<()> {
         self.outputs.clear();
         if let Some(failure) = self.failure.take() {
             return Err(failure);
@@ -375,7 +383,7 @@ impl<C: HostCalls> Decoder for Host<C> {
     }
 }
 
-impl<C: HostCalls> Drop for Host<C> {
+impl<C: HostCalls> Drop for HostDecoder<C> {
     fn drop(&mut self) {
         self.outputs.clear();
         if self.adapted {

@@ -103,7 +103,7 @@ unsafe impl HostCalls for Hosted {
         if self.lie == Lie::EndFails { Err(-2) } else { Ok(self.toy.is_end(token)) }
     }
 
-    fn decode(&mut self, rows: &[Row]) -> HostResult<()> {
+    fn decode(&mut self, rows: &[BatchRow]) -> HostResult<()> {
         if matches!(self.lie, Lie::DecodeFails(n) if self.count("decode") == n) {
             return Err(1);
         }
@@ -163,19 +163,19 @@ fn model(tokens: usize) -> tempfile::TempPath {
     path
 }
 
-fn facts() -> HostFacts {
-    HostFacts {
+fn facts() -> HostInfo {
+    HostInfo {
         vocab_size: 257,
         context_size: 400,
         max_sequences: 6,
         max_batch: 16,
         chat_template: Some("{% for m in messages %}{{ m.content }}\n{% endfor %}".into()),
-        ..HostFacts::default()
+        ..HostInfo::default()
     }
 }
 
-fn host(lie: Lie) -> Result<Scheduler<Host<Hosted>>> {
-    Ok(Scheduler::new(Host::new(Hosted::new(lie), facts(), &model(257))?))
+fn host(lie: Lie) -> Result<Scheduler<HostDecoder<Hosted>>> {
+    Ok(Scheduler::new(HostDecoder::new(Hosted::new(lie), facts(), &model(257))?))
 }
 
 fn requests() -> Vec<Request> {
@@ -211,19 +211,19 @@ fn an_honest_host_gives_what_its_decoder_gives() {
 
 #[test]
 fn a_template_and_its_tokens_come_from_the_file_where_the_host_has_none() {
-    let facts = HostFacts { chat_template: None, ..facts() };
-    let host = Host::new(Hosted::new(Lie::None), facts, &model(257)).unwrap();
+    let facts = HostInfo { chat_template: None, ..facts() };
+    let host = HostDecoder::new(Hosted::new(Lie::None), facts, &model(257)).unwrap();
     let text = host.chat_template().render(&[Message::user("hi")], true, false).unwrap();
     assert_eq!(text, "<s>hi|");
 }
 
 #[test]
 fn impossible_facts_are_refused_by_name() {
-    type Change = fn(&mut HostFacts);
+    type Change = fn(&mut HostInfo);
     let make = |change: Change| {
         let mut changed = facts();
         change(&mut changed);
-        message(Host::new(Hosted::new(Lie::None), changed, &model(257)))
+        message(HostDecoder::new(Hosted::new(Lie::None), changed, &model(257)))
     };
     let cases: [(&str, Change); 13] = [
         ("decoder.vocab_size", |f| f.vocab_size = 0),
@@ -245,7 +245,7 @@ fn impossible_facts_are_refused_by_name() {
         assert!(message.starts_with(name), "{name}: {message}");
     }
     assert!(make(|f| f.chat_template = Some("{% if".into())).contains("chat template"));
-    let other = message(Host::new(Hosted::new(Lie::None), facts(), &model(300)));
+    let other = message(HostDecoder::new(Hosted::new(Lie::None), facts(), &model(300)));
     assert!(other.contains("is 257, but") && other.contains("has 300 tokens"), "{other}");
 }
 
@@ -306,7 +306,7 @@ fn adapters_are_taken_off_at_the_end_and_refused_where_there_is_no_way() {
     let file = model(257);
     let hosted = Hosted::new(Lie::None);
     let log = hosted.log.clone();
-    let mut host = Host::new(hosted, facts(), &file).unwrap();
+    let mut host = HostDecoder::new(hosted, facts(), &file).unwrap();
     host.set_adapter(None).unwrap();
     host.set_adapter(Some(&file)).unwrap();
     assert!(host.set_adapter(Some(Path::new("missing.gguf"))).is_err());
@@ -314,11 +314,11 @@ fn adapters_are_taken_off_at_the_end_and_refused_where_there_is_no_way() {
     assert_eq!(*log.borrow(), ["adapter true", "adapter false"]);
 
     let hosted = Hosted { takes_adapters: false, ..Hosted::new(Lie::None) };
-    let mut host = Host::new(hosted, facts(), &file).unwrap();
+    let mut host = HostDecoder::new(hosted, facts(), &file).unwrap();
     assert!(!host.takes_adapters());
     assert!(message(host.set_adapter(Some(&file))).contains("applies no adapters"));
     host.set_adapter(None).unwrap();
 
-    let mut host = Host::new(Hosted::new(Lie::AdapterFails), facts(), &file).unwrap();
+    let mut host = HostDecoder::new(Hosted::new(Lie::AdapterFails), facts(), &file).unwrap();
     assert!(message(host.set_adapter(Some(&file))).contains("applying an adapter failed (code 5)"));
 }

@@ -8,7 +8,7 @@ use llama_cpp_sys_2 as sys;
 
 use super::plan::MemoryPlan;
 use super::{LlamaOptions, ModelInfo};
-use crate::engine::{Row, Token};
+use crate::engine::{BatchRow, Token};
 use crate::{Error, Result};
 
 /// Most sequences of a context (llama.cpp's LLAMA_MAX_SEQ).
@@ -192,7 +192,7 @@ impl Batch {
         }
     }
 
-    pub fn fill(&mut self, rows: &[Row]) {
+    pub fn fill(&mut self, rows: &[BatchRow]) {
         self.tokens.clear();
         self.tokens.extend(rows.iter().map(|row| row.token));
         self.positions.clear();

@@ -30,7 +30,7 @@ use log::start_loading;
 use plan::MemoryPlan;
 pub use plan::Weights;
 
-use super::{ChatTemplate, Decoder, Row, SeqId, Token};
+use super::{BatchRow, ChatTemplate, Decoder, SeqId, Token};
 use crate::threads::Wait;
 use crate::{Error, Result};
 
@@ -232,8 +232,8 @@ impl Llama {
         let step = self.max_outputs.min(self.max_batch());
         for (chunk_index, chunk) in tokens.chunks(step).enumerate() {
             let first = (chunk_index * step) as u32;
-            let row = |(token, pos)| Row { token, pos, seq: SeqId(0), logits: true };
-            let rows: Vec<Row> = chunk.iter().copied().zip(first..).map(row).collect();
+            let row = |(token, pos)| BatchRow { token, pos, seq: SeqId(0), logits: true };
+            let rows: Vec<BatchRow> = chunk.iter().copied().zip(first..).map(row).collect();
             self.decode(&rows)?;
             logits.extend((0..rows.len()).map(|index| self.logits(index).to_vec()));
         }
@@ -250,7 +250,7 @@ impl Llama {
     }
 
     /// Everything about `rows` that llama.cpp asserts or that would corrupt its state.
-    fn check_rows(&self, rows: &[Row]) -> Result<()> {
+    fn check_rows(&self, rows: &[BatchRow]) -> Result<()> {
         let fail = |why: String| Err(Error::Internal(format!("decode: {why}")));
         if rows.is_empty() || rows.len() > self.max_batch() {
             return fail(format!("{} rows; a batch takes 1 to {}", rows.len(), self.max_batch()));
@@ -381,7 +381,7 @@ impl Decoder for Llama {
         self.threads as usize
     }
 
-    fn decode(&mut self, rows: &[Row]) -> Result<()> {
+    fn decode(&mut self, rows: &[BatchRow]) -> Result<()> {
         self.outputs.clear();
         self.check_rows(rows)?;
         self.batch.fill(rows);

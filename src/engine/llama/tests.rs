@@ -171,7 +171,7 @@ fn real_model_shared_prefixes_give_the_logits_of_a_fresh_sequence() {
     let mut llama = Llama::load(path, &options).unwrap();
     let tokens = llama.prompt(&[Message::user("Count to five.")], false).unwrap();
     let fresh = llama.logits_for(&tokens).unwrap();
-    let row = |i: usize, seq| Row { token: tokens[i], pos: i as u32, seq: SeqId(seq), logits: true };
+    let row = |i: usize, seq| BatchRow { token: tokens[i], pos: i as u32, seq: SeqId(seq), logits: true };
     let n = tokens.len();
     for i in 0..n {
         llama.decode(&[row(i, 0)]).unwrap();
@@ -193,8 +193,8 @@ fn real_model_batches_that_llama_cpp_would_abort_on_are_errors() {
     let options =
         LlamaOptions { slots: 2, context: Some(256), batch: 64, threads: THREADS, ..Default::default() };
     let mut llama = Llama::load(path, &options).unwrap();
-    let row = |token, pos, seq| Row { token, pos, seq: SeqId(seq), logits: false };
-    let bad: [Vec<Row>; 7] = [
+    let row = |token, pos, seq| BatchRow { token, pos, seq: SeqId(seq), logits: false };
+    let bad: [Vec<BatchRow>; 7] = [
         vec![],
         vec![row(-1, 0, 0)],
         vec![row(49_152, 0, 0)],
@@ -206,7 +206,7 @@ fn real_model_batches_that_llama_cpp_would_abort_on_are_errors() {
     for rows in bad {
         assert!(llama.decode(&rows).is_err(), "{rows:?}");
     }
-    let greedy = (0..40).map(|pos| Row { logits: true, ..row(1, pos, 0) }).collect::<Vec<_>>();
+    let greedy = (0..40).map(|pos| BatchRow { logits: true, ..row(1, pos, 0) }).collect::<Vec<_>>();
     assert!(llama.decode(&greedy).is_err());
     // Two sequences that together overfill the cache.
     let fill = |seq, from: u32| (from..from + 50).map(|pos| row(1, pos, seq)).collect::<Vec<_>>();

@@ -25,7 +25,7 @@ use crate::engine::cells::{Cell, Cells};
 use crate::engine::constraint::{Constraint, Vocabulary};
 use crate::engine::sampler::{self, Choice, Draw, SamplingTeam};
 use crate::engine::text::GrowingText;
-use crate::engine::{Completion, Decoder, Engine, Finish, Request, Row, Sampling, SeqId, Source, Token};
+use crate::engine::{BatchRow, Completion, Decoder, Engine, Finish, Request, Sampling, SeqId, Source, Token};
 use crate::grammar::State;
 use crate::{Cancel, Error, Result};
 
@@ -216,7 +216,7 @@ impl<D: Decoder> Scheduler<D> {
 impl<D: Decoder> Scheduler<D> {
     /// The rows of the next decode call: what each job has written last, then prompts while there is
     /// room in the batch. Frees cells if there are too few.
-    fn plan(&mut self) -> Result<Vec<Row>> {
+    fn plan(&mut self) -> Result<Vec<BatchRow>> {
         loop {
             let mut order: Vec<usize> = (0..self.slots.len()).collect();
             // Generating jobs first, then in order of admission.
@@ -240,7 +240,7 @@ impl<D: Decoder> Scheduler<D> {
                 for (offset, &token) in pending[..n].iter().enumerate() {
                     let pos = (slot.held.len() + offset) as u32;
                     let logits = offset + 1 == pending.len();
-                    rows.push(Row { token, pos, seq: SeqId(index as u32), logits });
+                    rows.push(BatchRow { token, pos, seq: SeqId(index as u32), logits });
                 }
                 if n < pending.len() && rows.len() < batch {
                     short = true;
@@ -274,7 +274,7 @@ impl<D: Decoder> Scheduler<D> {
         true
     }
 
-    fn decode(&mut self, rows: &[Row]) -> Result<()> {
+    fn decode(&mut self, rows: &[BatchRow]) -> Result<()> {
         if rows.is_empty() {
             return Err(Error::Internal("nothing to decode".into()));
         }
@@ -298,7 +298,7 @@ impl<D: Decoder> Scheduler<D> {
     }
 
     /// Chooses a token for each row with logits and hands over what is finished.
-    fn sample(&mut self, rows: &[Row], source: &mut dyn Source) -> Result<()> {
+    fn sample(&mut self, rows: &[BatchRow], source: &mut dyn Source) -> Result<()> {
         let start = Instant::now();
         let allowed = self.allowed(rows)?;
         let mut wanted = Vec::new();
@@ -344,7 +344,7 @@ impl<D: Decoder> Scheduler<D> {
     }
 
     /// The tokens that each row with logits may be followed by; `None` allows all.
-    fn allowed(&mut self, rows: &[Row]) -> Result<Vec<Option<Arc<[Token]>>>> {
+    fn allowed(&mut self, rows: &[BatchRow]) -> Result<Vec<Option<Arc<[Token]>>>> {
         let slots = rows.iter().filter(|row| row.logits).map(|row| &self.slots[row.seq.0 as usize]);
         slots
             .map(|slot| {

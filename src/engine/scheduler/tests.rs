@@ -577,7 +577,7 @@ fn an_adapter_that_cannot_be_applied_leaves_no_cell_to_be_reused() {
         fn max_batch(&self) -> usize {
             self.0.max_batch()
         }
-        fn decode(&mut self, rows: &[Row]) -> Result<()> {
+        fn decode(&mut self, rows: &[BatchRow]) -> Result<()> {
             self.0.decode(rows)
         }
         fn logits(&self, index: usize) -> &[f32] {

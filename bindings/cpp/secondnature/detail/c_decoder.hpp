@@ -92,7 +92,7 @@ private:
                 std::int32_t{-1}, [&](Decoder &decoder) { return decoder.is_end(token); },
                 [](const Result<bool> &found) { return std::int32_t{*found ? 1 : 0}; });
         };
-        raw_.decode = [](void *self, const sn_row *rows, std::size_t n) noexcept -> std::int32_t {
+        raw_.decode = [](void *self, const sn_batch_row *rows, std::size_t n) noexcept -> std::int32_t {
             return of(self).status([&](Decoder &decoder) { return decoder.decode(Span<BatchRow>(rows, n)); });
         };
         raw_.logits = [](void *self, std::size_t row) noexcept -> const float * {
