@@ -1,4 +1,4 @@
-//! Questions, read, generated or handed over one by one.
+//! Question sets: read, generated or handed over one by one.
 
 use std::ffi::c_char;
 
@@ -11,7 +11,7 @@ use super::sampling::choose;
 use super::status::sn_status;
 use super::text::{optional_text, text};
 use crate::datasets::{Split, generate};
-use crate::task::{Questions, parse_questions, read_questions};
+use crate::task::{QuestionSet, parse_questions, read_questions};
 
 /// Which part of the people, places, objects and words generated questions are about.
 #[repr(i32)]
@@ -33,15 +33,15 @@ pub enum sn_split {
 ///
 /// Ownership: the caller's; free it with sn_questions_free(). Calls that take one copy it. Threads:
 /// a `const sn_questions *` may be used from any number of threads, a `sn_questions *` by one.
-pub struct sn_questions(Exclusive<Questions>);
+pub struct sn_questions(Exclusive<QuestionSet>);
 
 impl sn_questions {
-    fn new(questions: Questions) -> sn_questions {
+    fn new(questions: QuestionSet) -> sn_questions {
         sn_questions(Exclusive::new(questions))
     }
 
     /// A copy of the questions.
-    pub(super) fn read(&self, name: &str) -> Result<Questions, Failure> {
+    pub(super) fn read(&self, name: &str) -> Result<QuestionSet, Failure> {
         self.0.share(name, |questions| Ok(questions.clone()))
     }
 }
@@ -51,7 +51,7 @@ impl sn_questions {
 /// Ownership: the caller's; free it with sn_questions_free().
 #[unsafe(no_mangle)]
 pub extern "C" fn sn_questions_new() -> *mut sn_questions {
-    catch!(or std::ptr::null_mut() => Box::into_raw(Box::new(sn_questions::new(Questions::new()))))
+    catch!(or std::ptr::null_mut() => Box::into_raw(Box::new(sn_questions::new(QuestionSet::new()))))
 }
 
 /// Reads a file with one question a line, as plain text or, where the first line starts with a brace,
@@ -80,7 +80,7 @@ pub unsafe extern "C" fn sn_questions_read(
         // SAFETY: by the header's rules.
         let path = unsafe { text("path", path, len) }?;
         let out = place("out", out)?;
-        let questions = Questions::from(read_questions(path.as_ref())?);
+        let questions = QuestionSet::from(read_questions(path.as_ref())?);
         // SAFETY: not NULL, so writable, by the header's rules.
         unsafe { hand_out(out, sn_questions::new(questions)) };
         Ok(())
@@ -101,7 +101,7 @@ pub unsafe extern "C" fn sn_questions_parse(
         // SAFETY: by the header's rules.
         let lines = unsafe { text("lines", lines, len) }?;
         let out = place("out", out)?;
-        let questions = Questions::from(parse_questions(lines.as_bytes(), "lines")?);
+        let questions = QuestionSet::from(parse_questions(lines.as_bytes(), "lines")?);
         // SAFETY: not NULL, so writable, by the header's rules.
         unsafe { hand_out(out, sn_questions::new(questions)) };
         Ok(())
@@ -135,7 +135,7 @@ pub unsafe extern "C" fn sn_questions_generate(
         let splits = [(sn_split::Train as i32, Split::Train), (sn_split::Test as i32, Split::Test)];
         let split = choose("split", "sn_split", split, &splits)?;
         let out = place("out", out)?;
-        let questions = Questions::from(generate(kind, n, seed, split)?);
+        let questions = QuestionSet::from(generate(kind, n, seed, split)?);
         // SAFETY: not NULL, so writable, by the header's rules.
         unsafe { hand_out(out, sn_questions::new(questions)) };
         Ok(())

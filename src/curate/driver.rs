@@ -1,45 +1,44 @@
-//! The source of requests: which step of which sample of which variant is asked next.
+//! The source of curation's requests: chooses the next step, of which sample, of which variant.
 //!
-//! A question is one variant for itself and one for each perturbation of the task. They are voted on
-//! one after the other, so that a question that is lost on its first variant costs no sample of the
-//! others, whatever the engine's schedule; with the early stop switched off, all at once.
+//! A question has one variant for itself and one for each perturbation of the task. The votes on the
+//! variants run one after the other, so that a question which its first variant rejects costs no
+//! sample of the others, whatever the engine's schedule. Without early stopping they run together.
 
 use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
 
 use super::program::Program;
-use super::select::SelectionRecord;
+use super::select::PendingSelection;
 use super::variant::VariantState;
 use super::{CurationPlan, JournalEntry, Observer, Outcome, Sample, sample_seed, variant_seed};
 use crate::engine::{Completion, Request, Source, too_long};
 use crate::task::Question;
-use crate::vote::{Verdict, combine_variants, rejects_question};
+use crate::vote::{PromptTooLong, Verdict, combine_variants, rejects_question};
 use crate::{Error, Result};
 
-/// A variant's place and a sample's index.
-type Key = (usize, usize);
-
-/// A selection that is being asked for.
-struct PendingSelection {
+/// The place of a variant in [`Driver::variants`], and the index of one of its samples.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct SampleKey {
     variant: usize,
-    index: usize,
-    seed: u64,
-    shown: Vec<usize>,
+    sample: usize,
 }
 
+/// The state of curation, and the source of its requests.
 pub struct Driver<'a> {
     plan: &'a CurationPlan<'a>,
-    /// The variants of every question side by side, the question itself first.
-    open: Vec<VariantState<'a>>,
-    /// What became of each question.
+    /// The variants of every question, one question after the other, the question itself first.
+    variants: Vec<VariantState<'a>>,
+    /// The outcome of each question.
     outcomes: Vec<Option<Outcome>>,
-    /// Variants before this one need no further samples.
+    /// Variants before this one are closed.
     first_open: usize,
-    programs: HashMap<Key, Program<'a>>,
-    /// Which call of which sample a request is; none where its variant is closed.
-    calls: HashMap<u64, (Key, usize)>,
+    /// The running samples.
+    programs: HashMap<SampleKey, Program<'a>>,
+    /// Request id → sample and number of the call. Requests of closed variants are not here.
+    calls: HashMap<u64, (SampleKey, usize)>,
+    /// Request id → selection.
     pending_selections: HashMap<u64, PendingSelection>,
-    /// Requests of programs under way, ready to be asked.
+    /// Requests that can be handed to the engine.
     ready: VecDeque<Request>,
     next_id: u64,
     failed: Option<Error>,
@@ -49,14 +48,14 @@ pub struct Driver<'a> {
 impl<'a> Driver<'a> {
     pub fn new(plan: &'a CurationPlan<'a>, observer: &'a mut dyn Observer) -> Self {
         let perturbations = &plan.task.perturbations;
-        let variants = |question: &'a Question| {
+        let variants_of = |question: &'a Question| {
             let perturbed = perturbations.iter().map(Some);
             let variants = std::iter::once(None).chain(perturbed).enumerate();
             variants.map(move |(index, perturbation)| VariantState::new(question, index, perturbation))
         };
         Driver {
             plan,
-            open: plan.questions.iter().flat_map(variants).collect(),
+            variants: plan.questions.iter().flat_map(variants_of).collect(),
             outcomes: plan.questions.iter().map(|_| None).collect(),
             first_open: 0,
             programs: HashMap::new(),
@@ -69,31 +68,31 @@ impl<'a> Driver<'a> {
         }
     }
 
-    /// Takes what an earlier run finished.
+    /// Takes over what an interrupted run has finished.
     pub fn resume(&mut self, earlier: impl IntoIterator<Item = Result<JournalEntry>>) -> Result<()> {
         let index: HashMap<(&str, &str), usize> =
-            self.open.iter().enumerate().map(|(i, b)| ((b.question.id.as_str(), b.name()), i)).collect();
+            self.variants.iter().enumerate().map(|(i, b)| ((b.question.id.as_str(), b.name()), i)).collect();
         for item in earlier {
             match item? {
                 JournalEntry::Sample(sample) => {
                     if let Some(i) = index.get(&(sample.question.as_str(), sample.perturbation.as_str())) {
-                        self.open[*i].take(sample);
+                        self.variants[*i].take(sample);
                     }
                 }
                 JournalEntry::Selection(selection) => {
                     if let Some(i) =
                         index.get(&(selection.question.as_str(), selection.perturbation.as_str()))
                     {
-                        self.open[*i].earlier.push(selection);
+                        self.variants[*i].earlier.push(selection);
                     }
                 }
             }
         }
-        (0..self.open.len()).try_for_each(|i| self.count(i))
+        (0..self.variants.len()).try_for_each(|i| self.count(i))
     }
 
-    /// Whether no question needs a further sample.
-    pub fn is_settled(&self) -> bool {
+    /// Whether every question has its outcome.
+    pub fn is_done(&self) -> bool {
         self.outcomes.iter().all(Option::is_some)
     }
 
@@ -105,89 +104,90 @@ impl<'a> Driver<'a> {
         self.outcomes.into_iter().zip(self.plan.questions).map(|(o, q)| o.ok_or_else(|| left(q))).collect()
     }
 
-    /// Variants of a question.
-    fn width(&self) -> usize {
+    /// Number of variants of a question.
+    fn n_variants(&self) -> usize {
         self.plan.task.perturbations.len() + 1
     }
 
-    /// Whether nothing more is wanted for variant `i`.
+    /// Whether variant `i` needs no further sample.
     fn is_closed(&self, i: usize) -> bool {
-        self.open[i].outcome.is_some() || self.outcomes[i / self.width()].is_some()
+        self.variants[i].outcome.is_some() || self.outcomes[i / self.n_variants()].is_some()
     }
 
-    /// Counts what is there of variant `i`, and settles its question when that suffices.
+    /// Counts the finished samples and selections of variant `i`; ends its vote when they suffice.
     fn count(&mut self, i: usize) -> Result<()> {
         if self.is_closed(i) {
             return Ok(());
         }
         let rule = &self.plan.task.vote;
-        self.open[i].count(rule);
-        self.open[i].count_selections(rule);
-        if self.open[i].outcome.is_none() { Ok(()) } else { self.close(i) }
+        self.variants[i].count(rule);
+        self.variants[i].count_selections(rule);
+        if self.variants[i].outcome.is_none() { Ok(()) } else { self.close(i) }
     }
 
-    /// Settles the question of variant `i`, which has its outcome, when that suffices.
+    /// Closes variant `i`, which has its outcome.
     fn close(&mut self, i: usize) -> Result<()> {
         self.drop_work(i..i + 1);
-        self.settle_question(i / self.width())
+        self.settle_question(i / self.n_variants())
     }
 
-    /// Forgets the samples of `variants` that are under way.
+    /// Drops the running samples of `variants`.
     fn drop_work(&mut self, variants: Range<usize>) {
-        self.programs.retain(|(variant, _), _| !variants.contains(variant));
-        self.calls.retain(|_, ((variant, _), _)| !variants.contains(variant));
+        self.programs.retain(|key, _| !variants.contains(&key.variant));
+        self.calls.retain(|_, (key, _)| !variants.contains(&key.variant));
     }
 
-    /// Settles `question` if its variants suffice: all of them, or those up to the first lost one.
+    /// Sets the outcome of `question` if all its variants have theirs, or those up to the first one
+    /// that rejects it.
     fn settle_question(&mut self, question: usize) -> Result<()> {
-        let width = self.width();
-        let all = question * width..(question + 1) * width;
-        let variants = &self.open[all.clone()];
+        let n = self.n_variants();
+        let all = question * n..(question + 1) * n;
+        let variants = &self.variants[all.clone()];
         let votes: Vec<&Verdict> =
             variants.iter().map_while(|b| Some(&b.outcome.as_ref()?.verdict)).collect();
-        let lost = votes.iter().position(|vote| rejects_question(votes[0], vote));
-        let asked = match lost.filter(|_| self.plan.task.vote.early_abandon) {
-            Some(lost) => lost + 1,
-            None if votes.len() == width => width,
+        let rejected_by = votes.iter().position(|vote| rejects_question(votes[0], vote));
+        let voted_on = match rejected_by.filter(|_| self.plan.task.vote.early_abandon) {
+            Some(variant) => variant + 1,
+            None if votes.len() == n => n,
             None => return Ok(()),
         };
         let (mut votes, mut samples, mut selections) = (Vec::new(), Vec::new(), Vec::new());
-        for variant in &mut self.open[all.clone()] {
+        for variant in &mut self.variants[all.clone()] {
             variant.release_texts();
-            if let Some(outcome) = variant.outcome.take().filter(|_| variant.index < asked) {
+            if let Some(outcome) = variant.outcome.take().filter(|_| variant.index < voted_on) {
                 votes.push(outcome.verdict);
                 samples.extend(outcome.samples);
                 selections.extend(outcome.selections);
             }
         }
         let verdict = combine_variants(&self.plan.task.perturbations, votes)
-            .ok_or_else(|| Error::Internal("a question without a variant".into()))?;
+            .ok_or_else(|| Error::Internal("a question has no variant".into()))?;
         self.observer.settled(&verdict)?;
         self.outcomes[question] = Some(Outcome { verdict, samples, selections });
         self.drop_work(all);
         Ok(())
     }
 
-    /// Whether something of variant `i` is to be started now.
+    /// Whether a sample or a selection of variant `i` can be started now.
     fn can_start(&self, i: usize) -> bool {
-        let (variant, rule) = (&self.open[i], &self.plan.task.vote);
-        let its_turn = variant.index == 0 || !rule.early_abandon || self.open[i - 1].outcome.is_some();
-        if self.is_closed(i) || !its_turn {
+        let (variant, rule) = (&self.variants[i], &self.plan.task.vote);
+        let is_its_turn = variant.index == 0 || !rule.early_abandon || self.variants[i - 1].outcome.is_some();
+        if self.is_closed(i) || !is_its_turn {
             return false;
         }
-        if let Some(selecting) = &variant.selecting {
-            return selecting.has_next();
+        if let Some(selections) = &variant.selections {
+            return selections.has_next();
         }
-        let ahead = variant.finished.range(variant.counted..).count();
-        variant.next < rule.samples && variant.running + ahead < variant.wanted_now(rule)
+        let uncounted = variant.finished.range(variant.counted..).count();
+        variant.next < rule.samples && variant.running + uncounted < variant.samples_wanted(rule)
     }
 
-    /// Starts a sample of variant `i`, or a selection.
+    /// Starts the next sample of variant `i`, or its next selection.
     fn start(&mut self, i: usize) -> Result<()> {
-        if self.open[i].selecting.is_some() {
+        if self.variants[i].selections.is_some() {
             return self.start_selection(i);
         }
-        let variant = &mut self.open[i];
+        let variant = &mut self.variants[i];
         while variant.finished.contains_key(&variant.next) {
             variant.next += 1;
         }
@@ -196,12 +196,13 @@ impl<'a> Driver<'a> {
         variant.running += 1;
         let seed = variant_seed(self.plan.seed, variant.name());
         let program = Program::new(self.plan.task, variant.asked()?, variant.name(), seed, index);
-        self.programs.insert((i, index), program);
-        self.advance((i, index))
+        let key = SampleKey { variant: i, sample: index };
+        self.programs.insert(key, program);
+        self.advance(key)
     }
 
-    /// Asks for the next step of a sample, or counts the sample where its program is over.
-    fn advance(&mut self, key: Key) -> Result<()> {
+    /// Queues the calls of a sample's next step, or ends the sample if its program has finished.
+    fn advance(&mut self, key: SampleKey) -> Result<()> {
         let Some(program) = self.programs.get_mut(&key) else { return Ok(()) };
         let requests = program.next_calls()?;
         if requests.is_empty() {
@@ -215,14 +216,14 @@ impl<'a> Driver<'a> {
         Ok(())
     }
 
-    fn end(&mut self, key: Key) -> Result<()> {
+    fn end(&mut self, key: SampleKey) -> Result<()> {
         let Some(program) = self.programs.remove(&key) else { return Ok(()) };
         let mut sample = program.finish();
-        sample.rejected = self.is_rejected(key.0, &sample)?;
-        self.open[key.0].running -= 1;
+        sample.rejected = self.is_rejected(key.variant, &sample)?;
+        self.variants[key.variant].running -= 1;
         self.observer.sample(&sample)?;
-        self.open[key.0].take(sample);
-        self.count(key.0)
+        self.variants[key.variant].take(sample);
+        self.count(key.variant)
     }
 
     fn next_ready(&mut self) -> Option<Request> {
@@ -236,13 +237,13 @@ impl<'a> Driver<'a> {
 
     fn start_selection(&mut self, i: usize) -> Result<()> {
         let missing = || Error::Internal("no selection to start".into());
-        let question = self.open[i].asked()?;
-        let index = self.open[i].selecting.as_mut().and_then(|s| s.next()).ok_or_else(missing)?;
-        // Numbered as the step after the last, so that it shares no random numbers with a sample.
+        let question = self.variants[i].asked()?;
+        let index = self.variants[i].selections.as_mut().and_then(|s| s.next()).ok_or_else(missing)?;
+        // The step after the last, so that a selection shares no random numbers with a sample.
         let seed = self.seed(i, index, self.plan.task.system2.len());
-        let selecting = self.open[i].selecting.as_ref().ok_or_else(missing)?;
-        let shown = selecting.order(seed);
-        let request = selecting.request(self.next_id, self.plan.task, &question, &shown, seed)?;
+        let selections = self.variants[i].selections.as_ref().ok_or_else(missing)?;
+        let shown = selections.order(seed);
+        let request = selections.request(self.next_id, self.plan.task, &question, &shown, seed)?;
         self.next_id += 1;
         self.pending_selections.insert(request.id, PendingSelection { variant: i, index, seed, shown });
         self.ready.push_back(request);
@@ -250,31 +251,30 @@ impl<'a> Driver<'a> {
     }
 
     fn seed(&self, i: usize, index: usize, step: usize) -> u64 {
-        let variant = &self.open[i];
+        let variant = &self.variants[i];
         sample_seed(variant_seed(self.plan.seed, variant.name()), &variant.question.id, index, step)
     }
 
-    fn finished_selection(&mut self, picking: PendingSelection, completion: Completion) -> Result<()> {
-        let i = picking.variant;
+    fn finished_selection(&mut self, pending: PendingSelection, completion: Completion) -> Result<()> {
+        let i = pending.variant;
         if self.is_closed(i) {
             return Ok(());
         }
-        let variant = &mut self.open[i];
-        let (id, name) = (&variant.question.id, variant.name());
-        let selection =
-            SelectionRecord::of(id, name, (picking.index, picking.seed), picking.shown, completion);
+        let variant = &mut self.variants[i];
+        let selection = pending.finish(&variant.question.id, variant.name(), completion);
         self.observer.selection(&selection)?;
-        if let Some(selecting) = &mut variant.selecting {
-            selecting.take(selection);
+        if let Some(selections) = &mut variant.selections {
+            selections.take(selection);
         }
         self.count(i)
     }
 
-    /// Whether the plan's verifier turns `sample` down. Asked once for each sample with an answer.
+    /// Whether the plan's verifier rejects the answer of `sample`. It is asked once for each sample with
+    /// an answer.
     fn is_rejected(&self, i: usize, sample: &Sample) -> Result<bool> {
         let (Some(verifier), Some(answer)) = (self.plan.verifier, &sample.answer) else { return Ok(false) };
         let completion = sample.steps.last().map_or("", |step| step.text.as_str());
-        Ok(!verifier.accepts(&*self.open[i].asked()?, answer, completion)?)
+        Ok(!verifier.accepts(&*self.variants[i].asked()?, answer, completion)?)
     }
 }
 
@@ -286,10 +286,10 @@ impl Source for Driver<'_> {
         if let Some(request) = self.next_ready() {
             return Some(request);
         }
-        while self.first_open < self.open.len() && self.is_closed(self.first_open) {
+        while self.first_open < self.variants.len() && self.is_closed(self.first_open) {
             self.first_open += 1;
         }
-        let chosen = (self.first_open..self.open.len()).find(|i| self.can_start(*i))?;
+        let chosen = (self.first_open..self.variants.len()).find(|i| self.can_start(*i))?;
         match self.start(chosen) {
             Ok(()) => self.next_ready(),
             Err(error) => {
@@ -300,27 +300,28 @@ impl Source for Driver<'_> {
     }
 
     fn finished(&mut self, completion: Completion) -> Result<()> {
-        if let Some(picking) = self.pending_selections.remove(&completion.id) {
-            return self.finished_selection(picking, completion);
+        if let Some(pending) = self.pending_selections.remove(&completion.id) {
+            return self.finished_selection(pending, completion);
         }
-        // Nothing is known of it where its variant was closed while this was under way.
+        // It is unknown if its variant was closed while it ran.
         let Some((key, call)) = self.calls.remove(&completion.id) else { return Ok(()) };
         let Some(program) = self.programs.get_mut(&key) else { return Ok(()) };
         if program.take(call, completion) { self.advance(key) } else { Ok(()) }
     }
 
-    /// A selection shows all responses, which nobody bounds: where they do not fit, the question is
-    /// lost. A sample's prompt is the task's own, and its author is told.
+    /// A selection shows all responses, whose length has no bound: if they do not fit, the question is
+    /// rejected. The length of a sample's prompt is up to the task and the question, so there it is an
+    /// error.
     fn too_long(&mut self, id: u64, tokens: usize, limit: usize) -> Result<()> {
         if let Some(PendingSelection { variant, .. }) = self.pending_selections.remove(&id) {
             if !self.is_closed(variant) {
-                self.open[variant].cannot_select(&self.plan.task.vote, (tokens, limit));
+                self.variants[variant].cannot_select(&self.plan.task.vote, PromptTooLong { tokens, limit });
                 self.close(variant)?;
             }
             return Ok(());
         }
-        let Some(((variant, _), _)) = self.calls.get(&id) else { return Ok(()) };
-        let question = &self.open[*variant].question.id;
+        let Some((key, _)) = self.calls.get(&id) else { return Ok(()) };
+        let question = &self.variants[key.variant].question.id;
         Err(Error::input(format!("question {question:?}"), too_long(tokens, limit)))
     }
 
@@ -335,6 +336,6 @@ impl Source for Driver<'_> {
 
     fn wanted(&self, id: u64) -> bool {
         self.calls.contains_key(&id)
-            || self.pending_selections.get(&id).is_some_and(|picking| !self.is_closed(picking.variant))
+            || self.pending_selections.get(&id).is_some_and(|pending| !self.is_closed(pending.variant))
     }
 }

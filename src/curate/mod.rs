@@ -1,8 +1,8 @@
-//! Drives each question's System 2 program over an engine until its vote is settled.
+//! Curation: samples the System 2 program of each question on an engine until its vote has ended.
 //!
-//! Nothing here knows a model: a scripted engine drives the same code in tests. A question's vote
-//! is counted in the order of its sample indices, not of their completion, so that the verdict does
-//! not depend on how the engine scheduled them; samples that turn out not to be needed are dropped.
+//! The code depends on no model; in tests a scripted engine runs it. Votes are counted in the order
+//! of the sample indices and not of completion, so that a verdict does not depend on the engine's
+//! schedule. Samples that turn out not to be needed are dropped.
 
 mod driver;
 mod program;
@@ -20,19 +20,19 @@ use crate::task::{Answer, Output, Question, Step, Task, UNPERTURBED};
 use crate::vote::Verdict;
 use crate::{Cancel, Result};
 
-/// One call of a sample as it was completed.
+/// A completed call of a sample.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StepRecord {
     /// The step's name.
     pub name: String,
-    /// The item it ran on, where the step runs once for each.
+    /// The item that the call was for, if the step runs once for each item.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub item: Option<String>,
-    /// What the model wrote.
+    /// The completion.
     pub text: String,
-    /// Tokens of its prompt.
+    /// Number of tokens of the prompt.
     pub prompt_tokens: usize,
-    /// Tokens sampled.
+    /// Number of tokens generated.
     pub generated_tokens: usize,
 }
 
@@ -41,65 +41,65 @@ pub struct StepRecord {
 pub struct Sample {
     /// The question's id.
     pub question: String,
-    /// Its index among the question's samples, from 0.
+    /// The sample's index among those of the same variant of the question, from 0.
     pub index: usize,
-    /// Which perturbation of the question was asked; `none` is the question itself.
+    /// The name of the perturbation that was asked; `none` for the question itself.
     pub perturbation: String,
     /// The seed of its first step.
     pub seed: u64,
-    /// Its calls, in the order of its steps and their items.
+    /// The calls, in the order of the steps and of their items.
     pub steps: Vec<StepRecord>,
-    /// The answer read from the last step, if it holds one; to the question as it was asked, so
-    /// under a perturbation in that one's words.
+    /// The answer read from the last step, if there is one. It answers the question as it was asked:
+    /// under a perturbation it is not mapped back.
     pub answer: Option<Answer>,
-    /// Whether a [`Verifier`] turned the answer down, so that the sample counts as one without.
+    /// Whether a [`Verifier`] rejected the answer. The sample then counts as one without an answer.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub rejected: bool,
-    /// The geometric mean of the probabilities of the last step's tokens, in 0..=1; none where the
-    /// engine cannot tell.
+    /// Geometric mean of the probabilities of the last step's tokens, in `0..=1`; `None` if the
+    /// engine does not report probabilities.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confidence: Option<f32>,
     /// Why the last step ended.
     pub finish: Finish,
 }
 
-/// What is kept of a sample once it has voted: everything but its texts, which the observer has.
+/// A sample that has voted, without its texts, which the observer has stored.
 #[derive(Debug, Clone, PartialEq)]
 pub struct VoteSummary {
-    /// Which variant of the question was asked: 0 is the question itself, the others are the task's
-    /// perturbations in their order.
+    /// The variant that was asked: 0 is the question itself, then come the task's perturbations in
+    /// their order.
     pub variant: usize,
-    /// Its index among the variant's samples, from 0.
+    /// The sample's index among those of the variant, from 0.
     pub index: usize,
-    /// The answer to the question itself that it voted for, if any.
+    /// The answer that it voted for, mapped back to an answer to the question itself.
     pub answer: Option<Answer>,
-    /// Tokens of all its prompts.
+    /// Number of prompt tokens, of all calls.
     pub prompt_tokens: usize,
-    /// Tokens sampled in all its steps.
+    /// Number of tokens generated, in all calls.
     pub generated_tokens: usize,
-    /// Why its last step ended.
+    /// Why the last step ended.
     pub finish: Finish,
 }
 
-/// What is kept of a selection once it has voted.
+/// The tokens of a selection that has voted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SelectionCost {
-    /// Which variant of the question was asked, as in [`VoteSummary`].
+    /// The variant that was asked, as in [`VoteSummary`].
     pub variant: usize,
-    /// Tokens of its prompt.
+    /// Number of tokens of the prompt.
     pub prompt_tokens: usize,
-    /// Tokens sampled.
+    /// Number of tokens generated.
     pub generated_tokens: usize,
 }
 
-/// What became of one question.
+/// The outcome of the vote on one question.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Outcome {
-    /// The vote.
+    /// The verdict.
     pub verdict: Verdict,
-    /// The samples that voted, those of each variant together.
+    /// The samples that voted, variant by variant.
     pub samples: Vec<VoteSummary>,
-    /// The selections among their responses, where the vote is a universal one.
+    /// The selections among the responses, in a universal vote.
     pub selections: Vec<SelectionCost>,
 }
 
@@ -109,43 +109,46 @@ impl Outcome {
         self.samples.iter().filter(|sample| sample.variant == 0)
     }
 
-    /// Every token sampled to answer the question itself.
+    /// Number of tokens generated to answer the question itself, without its perturbations.
     pub fn own_tokens(&self) -> usize {
         let selections = self.selections.iter().filter(|selection| selection.variant == 0);
         self.own_samples().map(|sample| sample.generated_tokens).sum::<usize>()
             + selections.map(|selection| selection.generated_tokens).sum::<usize>()
     }
 
-    /// Every token sampled, for all variants.
+    /// Number of tokens generated for all variants.
     pub fn all_tokens(&self) -> usize {
         self.samples.iter().map(|sample| sample.generated_tokens).sum::<usize>()
             + self.selections.iter().map(|selection| selection.generated_tokens).sum::<usize>()
     }
 }
 
-/// Who is told what while questions are being settled.
+/// Receives the results of curation while it runs.
 pub trait Observer {
-    /// A sample finished; keep it before returning, so that it is not sampled again.
+    /// A sample has finished. The observer stores it before it returns, so that a resumed run does
+    /// not sample it again.
     fn sample(&mut self, sample: &Sample) -> Result<()>;
-    /// A selection finished, in a universal vote; keep it as well.
+    /// A selection of a universal vote has finished. The observer stores it as well.
     fn selection(&mut self, _selection: &SelectionRecord) -> Result<()> {
         Ok(())
     }
-    /// A question is settled.
+    /// The verdict on a question is there.
     fn settled(&mut self, verdict: &Verdict) -> Result<()>;
 }
 
-/// Checks answers by other means than asking again: a unit test, a calculator, a list.
+/// Checks answers by means other than the model: a unit test, a calculator, a list.
 ///
-/// Threads: called by the one that samples, one call at a time.
+/// # Threads
+/// The sampling thread calls it, one call at a time.
 pub trait Verifier: Send + Sync {
-    /// Whether `answer`, read from `completion`, may be the answer to `question`, which is as it was
-    /// asked: perturbed, where the sample is of a perturbation. Called once for each sample that
-    /// holds an answer, when it finishes; a resumed run does not ask again. A sample that is turned
-    /// down stays in the vote as one without an answer.
+    /// Whether `answer`, read from `completion`, can be the answer to `question`. The question is
+    /// passed as it was asked: perturbed, for a sample of a perturbation.
+    ///
+    /// Called once for each sample with an answer, when the sample finishes; a resumed run does not
+    /// call it again. A rejected sample stays in the vote as one without an answer.
     ///
     /// # Errors
-    /// Any; it ends the sampling, and the sample is taken again when the run resumes.
+    /// Any error ends curation. The sample is taken again when the run resumes.
     fn accepts(&self, question: &Question, answer: &Answer, completion: &str) -> Result<bool>;
 }
 
@@ -155,7 +158,7 @@ impl std::fmt::Debug for dyn Verifier + '_ {
     }
 }
 
-/// What an earlier run finished.
+/// A line of a journal: what an interrupted run has finished.
 #[derive(Debug, Clone, PartialEq)]
 pub enum JournalEntry {
     /// A line of `samples.jsonl`.
@@ -176,27 +179,30 @@ impl From<SelectionRecord> for JournalEntry {
     }
 }
 
-/// What is sampled.
+/// The work of [`curate`].
 #[derive(Debug)]
 pub struct CurationPlan<'a> {
-    /// The task whose program is sampled.
+    /// The task whose System 2 program is sampled.
     pub task: &'a Task,
-    /// Its questions.
+    /// The questions.
     pub questions: &'a [Question],
-    /// The seed of all samples.
+    /// The seed from which the seeds of all samples are derived.
     pub seed: u64,
-    /// Whether a completion ends where its answer is complete, even if the model would go on.
+    /// Whether the last step of a sample ends as soon as its answer is complete.
     pub stop_at_answer: bool,
-    /// Who checks each answer, if anybody does.
+    /// Checks each answer.
     pub verifier: Option<&'a dyn Verifier>,
 }
 
-/// Samples every question of `plan` until its vote is settled. `earlier` is what an interrupted
-/// run finished; `engine` is asked for only where they do not suffice. Returns the outcomes in the
-/// order of the questions.
+/// Samples every question of `plan` until its vote has ended. Returns the outcomes in the order of the
+/// questions.
+///
+/// `earlier` is what an interrupted run has finished. `engine` is called only if more samples are
+/// needed.
 ///
 /// # Errors
-/// The engine's and the observer's; [`Error::Cancelled`]. What was observed before stays valid.
+/// Errors of the engine, the verifier and the observer; [`Error::Cancelled`](crate::Error::Cancelled).
+/// What the observer has received stays valid.
 pub fn curate<'e, E: Engine + ?Sized + 'e>(
     engine: impl FnOnce() -> Result<&'e mut E>,
     plan: &CurationPlan,
@@ -206,14 +212,14 @@ pub fn curate<'e, E: Engine + ?Sized + 'e>(
 ) -> Result<Vec<Outcome>> {
     let mut driver = driver::Driver::new(plan, observer);
     driver.resume(earlier.into_iter().map(|item| item.map(Into::into)))?;
-    if !driver.is_settled() {
+    if !driver.is_done() {
         engine()?.run(&mut driver, cancel)?;
     }
     driver.outcomes()
 }
 
-/// The seed of one step of one sample: a hash of everything that names it, so that no two samples
-/// share random numbers and scheduling has no influence.
+/// The seed of a step of a sample: a hash of all that identifies it. No two samples share random
+/// numbers, and the engine's schedule has no influence.
 pub fn sample_seed(seed: u64, question: &str, index: usize, step: usize) -> u64 {
     let mut hasher = Sha256::new();
     hasher.update(seed.to_le_bytes());
@@ -224,8 +230,8 @@ pub fn sample_seed(seed: u64, question: &str, index: usize, step: usize) -> u64 
     u64::from_le_bytes(hash[..8].try_into().expect("SHA-256 has 32 bytes"))
 }
 
-/// The seed of a step's call for the `item`th item of an earlier output. It is hashed from less than
-/// [`sample_seed`] ever is, so that the two never meet.
+/// The seed of a step's call for item number `item` of an earlier output. Its hash is over fewer bytes
+/// than any of [`sample_seed`], so the two never hash the same input.
 pub fn item_seed(seed: u64, question: &str, index: usize, step: usize, item: usize) -> u64 {
     let mut hasher = Sha256::new();
     hasher.update(sample_seed(seed, question, index, step).to_le_bytes());
@@ -234,7 +240,8 @@ pub fn item_seed(seed: u64, question: &str, index: usize, step: usize, item: usi
     u64::from_le_bytes(hash[..8].try_into().expect("SHA-256 has 32 bytes"))
 }
 
-/// The seed of all samples of one variant of the questions: `seed` itself for the questions as they are.
+/// The seed from which the seeds of a variant's samples are derived: `seed` for the questions
+/// themselves.
 pub fn variant_seed(seed: u64, perturbation: &str) -> u64 {
     if perturbation == UNPERTURBED {
         return seed;
@@ -243,7 +250,7 @@ pub fn variant_seed(seed: u64, perturbation: &str) -> u64 {
     u64::from_le_bytes(hash[..8].try_into().expect("SHA-256 has 32 bytes"))
 }
 
-/// The messages of `step` for `question`, as the engine takes them.
+/// The messages of `step` for `question`, in the engine's type.
 pub fn messages(step: &Step, question: &Question, outputs: &[(String, Output)]) -> Result<Vec<Message>> {
     let messages = step.render(question, outputs)?;
     Ok(messages
@@ -255,7 +262,7 @@ pub fn messages(step: &Step, question: &Question, outputs: &[(String, Output)]) 
         .collect())
 }
 
-/// The sampling parameters of `step`, as the engine takes them.
+/// The sampling parameters of `step`, in the engine's type.
 pub fn sampling(step: &Step) -> Sampling {
     Sampling {
         temperature: step.temperature,

@@ -1,8 +1,8 @@
-//! One sample on its way through the task's program: which calls are next, given what is finished.
+//! The state of one sample: which calls of the task's System 2 program are next.
 //!
-//! A step makes one call or, with `for_each`, one for each item of an earlier output; the calls of
-//! a step run side by side, and the next step begins when all are finished. Their records are kept
-//! in the order of the items, so that a sample does not depend on how the engine scheduled it.
+//! A step makes one call or, with `for_each`, one for each item of an earlier output. The calls of a
+//! step run in parallel, and the next step begins when all have finished. Their records are stored in
+//! the order of the items, so that a sample does not depend on the engine's schedule.
 
 use std::borrow::Cow;
 
@@ -11,22 +11,22 @@ use crate::Result;
 use crate::engine::{Completion, Finish, Request};
 use crate::task::{Output, Part, Question, Step, Task};
 
-/// A sample in the middle of its program.
+/// A sample that has not finished.
 pub struct Program<'a> {
     task: &'a Task,
     question: Cow<'a, Question>,
-    /// The variant of the question, in journals.
-    variant: &'a str,
-    /// That of all samples of this variant.
+    /// The name of the perturbation.
+    perturbation: &'a str,
+    /// The seed of the variant, from which those of its samples are derived.
     seed: u64,
     index: usize,
-    /// Steps begun; all but the last of them are finished.
+    /// Number of steps begun; all but the last have finished.
     begun: usize,
-    /// The calls of the step under way.
+    /// The calls of the running step.
     calls: Vec<Call>,
-    /// The finished calls of the steps before it.
+    /// The records of the finished steps.
     records: Vec<StepRecord>,
-    /// Why the last completion ended, and how sure the model was of it.
+    /// Why the last completion ended, and the model's confidence in it.
     finish: Finish,
     confidence: Option<f32>,
 }
@@ -37,21 +37,21 @@ struct Call {
 }
 
 impl<'a> Program<'a> {
-    /// Sample `index` of `question`, which is in the variant of that name, before its first step.
+    /// Sample `index` of a variant, before its first step. `question` is as `perturbation` asks it.
     pub fn new(
         task: &'a Task,
         question: Cow<'a, Question>,
-        variant: &'a str,
+        perturbation: &'a str,
         seed: u64,
         index: usize,
     ) -> Program<'a> {
         let (calls, records) = (vec![], vec![]);
         let (finish, confidence) = (Finish::EndOfTurn, None);
-        Program { task, question, variant, seed, index, begun: 0, calls, records, finish, confidence }
+        Program { task, question, perturbation, seed, index, begun: 0, calls, records, finish, confidence }
     }
 
-    /// The requests of the next step, once the one before it has ended; none where the program is
-    /// over. The id of each is the number of its call, for [`Program::take`].
+    /// The requests of the next step, to be called when the step before has ended. Empty if the
+    /// program has finished. The id of a request is the number of its call, for [`Program::take`].
     pub fn next_calls(&mut self) -> Result<Vec<Request>> {
         let Some(step) = self.task.system2.get(self.begun) else { return Ok(vec![]) };
         let items: Vec<Option<String>> = match &step.for_each {
@@ -97,7 +97,7 @@ impl<'a> Program<'a> {
         Ok(Request { id: call as u64, messages, thinking: step.thinking, sampling: sampling(step), seed })
     }
 
-    /// What finished steps left for templates.
+    /// The outputs of the finished steps, for templates.
     fn outputs(&self) -> Vec<(String, Output)> {
         let finished = &self.task.system2[..self.begun];
         let output = |step: &Step| {
@@ -110,7 +110,7 @@ impl<'a> Program<'a> {
         finished.iter().map(|step| (step.name.clone(), output(step))).collect()
     }
 
-    /// Takes the completion of a call. Returns whether the step has ended with it.
+    /// Takes the completion of a call. Returns whether the step has ended.
     pub fn take(&mut self, call: usize, completion: Completion) -> bool {
         self.finish = completion.finish;
         self.confidence = completion.confidence();
@@ -130,18 +130,18 @@ impl<'a> Program<'a> {
         ended
     }
 
-    /// Whether the step under way holds the answer.
+    /// Whether the running step is the last, whose completion holds the answer.
     pub fn is_last(&self) -> bool {
         self.begun == self.task.system2.len()
     }
 
-    /// The sample, when the program is over. It has no answer where a step found no item.
+    /// The finished sample. It has no answer if a step had no item to run on.
     pub fn finish(self) -> Sample {
         let last = self.records.last().filter(|_| self.is_last());
         Sample {
             question: self.question.id.clone(),
             index: self.index,
-            perturbation: self.variant.into(),
+            perturbation: self.perturbation.into(),
             seed: sample_seed(self.seed, &self.question.id, self.index, 0),
             answer: last.and_then(|last| self.task.read_reasoned(&last.text)),
             rejected: false,

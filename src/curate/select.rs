@@ -1,9 +1,9 @@
-//! Selections: the model is shown its own responses and picks the one that agrees most with the
-//! others (universal self-consistency; Chen et al., *Universal Self-Consistency for Large Language
-//! Model Generation*, 2023).
+//! Selections of a universal vote: the model reads its own responses and picks the one that agrees most
+//! with the others (Chen et al., *Universal Self-Consistency for Large Language Model Generation*,
+//! 2023).
 //!
-//! Each selection sees the responses in an order of its own. Small models like the first number, and
-//! a vote of selections in one fixed order would take that for agreement.
+//! Each selection shows the responses in another order. Small models prefer the first number; in one
+//! fixed order, that preference would count as agreement.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ use crate::engine::{Completion, Message, Request, Sampling};
 use crate::task::{Answer, Question, Step, Task, read_number};
 use crate::vote::Tally;
 
-/// A number, and the end of the turn.
+/// Enough for a number and the end of the turn.
 const MAX_TOKENS: usize = 8;
 
 /// A finished selection: a line of `selections.jsonl`.
@@ -25,21 +25,21 @@ const MAX_TOKENS: usize = 8;
 pub struct SelectionRecord {
     /// The question's id.
     pub question: String,
-    /// Which perturbation of the question was asked; `none` is the question itself.
+    /// The name of the perturbation that was asked; `none` for the question itself.
     pub perturbation: String,
-    /// Its index among the selections, from 0.
+    /// The selection's index among those of the variant, from 0.
     pub index: usize,
-    /// Its seed.
+    /// The seed of its call.
     pub seed: u64,
-    /// The samples whose responses were shown, by index, in the order they were shown.
+    /// The indices of the samples whose responses were shown, in the order in which they were shown.
     pub shown: Vec<usize>,
-    /// What the model wrote.
+    /// The completion.
     pub text: String,
-    /// The sample it picked, by index; none where it named no response.
+    /// The index of the picked sample; `None` if the completion names no response.
     pub picked: Option<usize>,
-    /// Tokens of the prompt.
+    /// Number of tokens of the prompt.
     pub prompt_tokens: usize,
-    /// Tokens sampled.
+    /// Number of tokens generated.
     pub generated_tokens: usize,
 }
 
@@ -51,7 +51,34 @@ pub struct Response {
     pub text: String,
 }
 
-/// The selections of one variant, under way.
+/// A selection that was requested from the engine.
+pub struct PendingSelection {
+    /// The place of its variant in the driver.
+    pub variant: usize,
+    pub index: usize,
+    pub seed: u64,
+    /// The samples in the order in which the prompt shows their responses.
+    pub shown: Vec<usize>,
+}
+
+impl PendingSelection {
+    /// The record of this selection, with its completion.
+    pub fn finish(self, question: &str, perturbation: &str, completion: Completion) -> SelectionRecord {
+        SelectionRecord {
+            question: question.into(),
+            perturbation: perturbation.into(),
+            index: self.index,
+            seed: self.seed,
+            picked: read_number(&completion.text, self.shown.len()).map(|number| self.shown[number - 1]),
+            shown: self.shown,
+            text: completion.text,
+            prompt_tokens: completion.prompt_tokens,
+            generated_tokens: completion.generated_tokens,
+        }
+    }
+}
+
+/// The selections of one variant of a question.
 pub struct SelectionRound {
     responses: Vec<Response>,
     wanted: usize,
@@ -60,8 +87,8 @@ pub struct SelectionRound {
 }
 
 impl SelectionRound {
-    /// Counts those of `earlier` that chose among the same responses: a run that is resumed with
-    /// more samples selects anew.
+    /// A round of `wanted` selections. Of `earlier` it takes over those that chose among the same
+    /// responses: a run that resumes with more samples selects again.
     pub fn new(responses: Vec<Response>, earlier: Vec<SelectionRecord>, wanted: usize) -> SelectionRound {
         let mut selecting = SelectionRound { responses, wanted, next: 0, finished: BTreeMap::new() };
         let now: Vec<usize> = selecting.responses.iter().map(|response| response.sample).collect();
@@ -86,19 +113,19 @@ impl SelectionRound {
         Some(index)
     }
 
-    /// Whether [`SelectionRound::next`] has one.
+    /// Whether [`SelectionRound::next`] returns an index.
     pub fn has_next(&self) -> bool {
         (self.next..self.wanted).any(|index| !self.finished.contains_key(&index))
     }
 
-    /// The order in which a selection shows the responses: samples by index.
+    /// The order in which a selection with this seed shows the responses, as sample indices.
     pub fn order(&self, seed: u64) -> Vec<usize> {
         let mut order: Vec<usize> = self.responses.iter().map(|response| response.sample).collect();
         order.shuffle(&mut rand_chacha::ChaCha8Rng::seed_from_u64(seed));
         order
     }
 
-    /// The request that shows them so.
+    /// The request of a selection that shows the responses of the samples `shown`, in that order.
     pub fn request(
         &self,
         id: u64,
@@ -120,21 +147,21 @@ impl SelectionRound {
         self.finished.entry(selection.index).or_insert(selection);
     }
 
-    /// The vote of the selections on the answers of what they picked.
+    /// The tally of the answers of the picked responses.
     pub fn picks(&self) -> Tally {
         let mut tally = Tally::new();
         self.finished.values().for_each(|s| tally.add(self.picked(s).map(|response| &response.answer)));
         tally
     }
 
-    /// The response with this answer that was picked most often; the first of several.
+    /// Of the responses with this answer, the one that was picked most often; the first in a tie.
     pub fn best_of(&self, key: &str) -> Option<String> {
         let times = |r: &Response| self.finished.values().filter(|s| s.picked == Some(r.sample)).count();
         let candidates = self.responses.iter().filter(|response| response.answer.key == key);
         candidates.rev().max_by_key(|response| times(response)).map(|response| response.text.clone())
     }
 
-    /// What the selections took.
+    /// The tokens that the selections took.
     pub fn costs(&self, variant: usize) -> Vec<SelectionCost> {
         let cost = |s: &SelectionRecord| SelectionCost {
             variant,
@@ -149,35 +176,13 @@ impl SelectionRound {
     }
 }
 
-impl SelectionRecord {
-    /// What `completion` of a selection that showed `shown` says.
-    pub fn of(
-        question: &str,
-        perturbation: &str,
-        (index, seed): (usize, u64),
-        shown: Vec<usize>,
-        completion: Completion,
-    ) -> SelectionRecord {
-        SelectionRecord {
-            question: question.into(),
-            perturbation: perturbation.into(),
-            index,
-            seed,
-            picked: read_number(&completion.text, shown.len()).map(|number| shown[number - 1]),
-            shown,
-            text: completion.text,
-            prompt_tokens: completion.prompt_tokens,
-            generated_tokens: completion.generated_tokens,
-        }
-    }
-}
-
-/// A number of `1..=most`, at the temperature of `last`, the last step of the program.
-fn sampling(last: &Step, most: usize) -> Sampling {
+/// The parameters that sample a number in `1..=max` at the temperature of `last`, the last step of the
+/// program.
+fn sampling(last: &Step, max: usize) -> Sampling {
     Sampling {
         temperature: last.temperature,
         max_tokens: MAX_TOKENS,
-        choices: (1..=most).map(|number| number.to_string()).collect(),
+        choices: (1..=max).map(|number| number.to_string()).collect(),
         ..Sampling::default()
     }
 }

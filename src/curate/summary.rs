@@ -1,38 +1,38 @@
-//! The figures of curation, as `report.json` has them.
+//! The figures of curation in `report.json`.
 
 use serde::{Deserialize, Serialize};
 
-/// What sampling and voting gave.
+/// The figures of curation: questions, samples, tokens and accepted answers.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Curation {
-    /// Training questions asked.
+    /// Number of training questions.
     pub questions: usize,
-    /// Questions whose vote was kept.
+    /// Number of questions whose voted answer was accepted.
     pub kept: usize,
-    /// Most samples a question could get.
+    /// Maximal number of samples of a question.
     #[serde(default)]
     pub max_samples: usize,
-    /// Share of its samples that had to agree for a question to be kept.
+    /// Share of the samples of a question that had to agree.
     #[serde(default)]
     pub threshold: f32,
-    /// Samples finished.
+    /// Number of finished samples.
     pub samples: usize,
-    /// Samples that hold no answer, those turned down by a verifier included.
+    /// Number of samples without an answer, including those that a verifier rejected.
     #[serde(default)]
     pub unparsed: usize,
-    /// Those of them that ended at `max_tokens`.
+    /// Number of samples without an answer that ended at `max_tokens`.
     #[serde(default)]
     pub cut_off: usize,
-    /// Prompt tokens of all samples, as if none were shared.
+    /// Number of prompt tokens of all samples, counted as if no prefix were shared.
     pub prompt_tokens: usize,
-    /// Tokens sampled.
+    /// Number of tokens generated.
     pub generated_tokens: usize,
-    /// What early stops did.
+    /// How often sampling stopped early.
     #[serde(default)]
     pub stops: Stops,
-    /// Seconds spent sampling, over all invocations.
+    /// Seconds of sampling, in all invocations.
     pub seconds: f64,
-    /// Share of kept answers that equal the gold answer, where the questions carry one.
+    /// Share of accepted answers that equal the gold answer, if the questions have gold answers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub precision: Option<f64>,
 }
@@ -42,10 +42,10 @@ pub struct Curation {
 pub struct Stops {
     /// Samples that ended because their answer was complete.
     pub answer: usize,
-    /// Questions that ended because their vote was settled.
+    /// Votes that ended because they converged.
     pub settled: usize,
-    /// Questions that ended because no answer could reach the threshold any more.
+    /// Votes that ended because no answer could reach the threshold any more.
     pub threshold: usize,
-    /// Samples that were therefore not taken.
+    /// Samples that were not taken because votes ended early.
     pub samples_not_taken: usize,
 }

@@ -6,43 +6,42 @@ use std::collections::{BTreeMap, HashMap};
 use super::select::{Response, SelectionRecord, SelectionRound};
 use super::{Outcome, Sample, VoteSummary};
 use crate::Result;
-use crate::task::{
-    Answer, Perturbation, Question, Select, UNPERTURBED, VoteRule, Weighing, without_thinking,
-};
+use crate::task::{Perturbation, Question, Select, UNPERTURBED, VoteRule, Weighing, without_thinking};
 use crate::vote::{
-    StopReason, Tally, Verdict, decide, decide_selected, needs_selection, stop, verdict_prompt_too_long,
+    PromptTooLong, StopReason, Tally, Verdict, decide, decide_selected, needs_selection,
+    samples_if_unanimous, stop, verdict_prompt_too_long,
 };
 
 /// One variant of one question: the question itself, or a perturbation of it.
 pub struct VariantState<'a> {
     pub question: &'a Question,
-    /// The variant: 0 is the question itself, the others are the task's perturbations.
+    /// 0 for the question itself, then the task's perturbations in their order.
     pub index: usize,
     pub perturbation: Option<&'a Perturbation>,
-    /// Finished samples by index, those that voted without their texts.
-    pub finished: BTreeMap<usize, Finished>,
-    /// The next index to start.
+    /// Finished samples by index; the texts of counted ones are empty.
+    pub finished: BTreeMap<usize, FinishedSample>,
+    /// The index of the next sample to start.
     pub next: usize,
     pub running: usize,
     /// The vote of samples `0..counted`.
     tally: Tally,
     pub counted: usize,
-    /// What the first sample of each answer wrote in its last step.
+    /// Answer key → the last completion of the first sample that gave this answer.
     completions: HashMap<String, String>,
-    /// What every sample with an answer wrote, where the model is to select among them.
+    /// The last completions of all samples with an answer, in a universal vote.
     responses: Vec<Response>,
-    /// Selections that an interrupted run finished.
+    /// Selections that an interrupted run has finished.
     pub earlier: Vec<SelectionRecord>,
-    /// Under way once all samples are there, where the vote asks for it.
-    pub selecting: Option<SelectionRound>,
+    /// The running selections, once all samples are counted and the vote needs selections.
+    pub selections: Option<SelectionRound>,
     pub outcome: Option<Outcome>,
 }
 
-/// A sample that waits for those before it to be counted.
-pub struct Finished {
-    voted: VoteSummary,
+/// A finished sample, which is counted when all samples before it have been.
+pub struct FinishedSample {
+    vote: VoteSummary,
     weight: Option<f32>,
-    /// What it wrote in its last step, less its thinking.
+    /// The last completion without its thinking block.
     text: String,
 }
 
@@ -64,17 +63,17 @@ impl<'a> VariantState<'a> {
             completions: HashMap::new(),
             responses: Vec::new(),
             earlier: Vec::new(),
-            selecting: None,
+            selections: None,
             outcome: None,
         }
     }
 
-    /// The variant's name in journals.
+    /// The name of the perturbation in journals.
     pub fn name(&self) -> &'a str {
         self.perturbation.map_or(UNPERTURBED, |p| &p.name)
     }
 
-    /// The question as this variant.
+    /// The question as this variant asks it.
     pub fn asked(&self) -> Result<Cow<'a, Question>> {
         match self.perturbation {
             None => Ok(Cow::Borrowed(self.question)),
@@ -82,7 +81,7 @@ impl<'a> VariantState<'a> {
         }
     }
 
-    /// Takes a finished sample. The first of two with one index counts.
+    /// Takes a finished sample. Of two with the same index, the first counts.
     pub fn take(&mut self, mut sample: Sample) {
         let answer = sample.answer.take().filter(|_| !sample.rejected);
         let answer = match self.perturbation {
@@ -93,7 +92,7 @@ impl<'a> VariantState<'a> {
         let text = without_thinking(&text).unwrap_or_default().to_string();
         let (variant, weight) = (self.index, sample.confidence);
         self.finished.entry(sample.index).or_insert_with(|| {
-            let voted = VoteSummary {
+            let vote = VoteSummary {
                 variant,
                 index: sample.index,
                 answer,
@@ -101,28 +100,30 @@ impl<'a> VariantState<'a> {
                 generated_tokens: sample.steps.iter().map(|s| s.generated_tokens).sum(),
                 finish: sample.finish,
             };
-            Finished { voted, weight, text }
+            FinishedSample { vote, weight, text }
         });
     }
 
-    /// Counts finished samples in the order of their indices, and has the outcome once they, and
-    /// the selections if there are to be any, suffice.
+    /// Counts finished samples in the order of their indices. When the vote ends, sets the outcome or
+    /// starts the selections.
     pub fn count(&mut self, rule: &VoteRule) {
-        while self.outcome.is_none() && self.selecting.is_none() {
+        while self.outcome.is_none() && self.selections.is_none() {
             if let Some(reason) = stop(rule, &self.tally) {
-                return match needs_selection(rule, &self.tally) {
-                    true => self.start_selecting(rule),
-                    false => self.decide(rule, reason),
-                };
+                if needs_selection(rule, &self.tally) {
+                    self.start_selections(rule);
+                } else {
+                    self.decide(rule, reason);
+                }
+                return;
             }
             let Some(sample) = self.finished.get_mut(&self.counted) else { return };
             let weight = match rule.weights {
                 Weighing::Equal => None,
                 Weighing::Confidence => sample.weight.map(f64::from),
             };
-            self.tally.add_weighed(sample.voted.answer.as_ref(), weight);
+            self.tally.add_weighted(sample.vote.answer.as_ref(), weight);
             let text = std::mem::take(&mut sample.text);
-            if let Some(answer) = &sample.voted.answer {
+            if let Some(answer) = &sample.vote.answer {
                 if rule.select == Select::Universal {
                     let (answer, text) = (answer.clone(), text.clone());
                     self.responses.push(Response { sample: self.counted, answer, text });
@@ -138,10 +139,10 @@ impl<'a> VariantState<'a> {
         self.close_counted(verdict, Vec::new());
     }
 
-    /// Gives up selecting: a selection's prompt has so many tokens, where fewer than so many fit.
-    pub fn cannot_select(&mut self, rule: &VoteRule, size: (usize, usize)) {
-        let costs = self.selecting.take().map_or(Vec::new(), |selecting| selecting.costs(self.index));
-        let verdict = verdict_prompt_too_long(rule, &self.question.id, &self.tally, size);
+    /// Ends the vote because the prompt of a selection does not fit.
+    pub fn cannot_select(&mut self, rule: &VoteRule, prompt: PromptTooLong) {
+        let costs = self.selections.take().map_or(Vec::new(), |selections| selections.costs(self.index));
+        let verdict = verdict_prompt_too_long(rule, &self.question.id, &self.tally, prompt);
         self.close_counted(verdict, costs);
     }
 
@@ -150,47 +151,37 @@ impl<'a> VariantState<'a> {
         self.close(verdict, selections);
     }
 
-    fn start_selecting(&mut self, rule: &VoteRule) {
+    fn start_selections(&mut self, rule: &VoteRule) {
         let responses = std::mem::take(&mut self.responses);
         let earlier = std::mem::take(&mut self.earlier);
-        self.selecting = Some(SelectionRound::new(responses, earlier, rule.selections));
+        self.selections = Some(SelectionRound::new(responses, earlier, rule.selections));
         self.count_selections(rule);
     }
 
-    /// Has the outcome once all selections are there.
+    /// Sets the outcome once all selections have finished.
     pub fn count_selections(&mut self, rule: &VoteRule) {
-        let Some(selecting) = self.selecting.take_if(|selecting| selecting.is_done()) else { return };
-        let mut verdict = decide_selected(rule, &self.question.id, &self.tally, &selecting.picks());
-        verdict.completion = verdict.answer.as_ref().and_then(|a| selecting.best_of(&a.key));
-        self.close(verdict, selecting.costs(self.index));
+        let Some(selections) = self.selections.take_if(|selections| selections.is_done()) else { return };
+        let mut verdict = decide_selected(rule, &self.question.id, &self.tally, &selections.picks());
+        verdict.completion = verdict.answer.as_ref().and_then(|a| selections.best_of(&a.key));
+        self.close(verdict, selections.costs(self.index));
     }
 
-    /// How many samples should be under way: as many as would settle the vote if all agreed with
-    /// the leader, so that few are sampled in vain.
-    pub fn wanted_now(&self, rule: &VoteRule) -> usize {
-        let mut tally = self.tally.clone();
-        let leader = tally.leader().map(|(answer, _)| answer);
-        let leader = leader.unwrap_or_else(|| Answer { key: "?".into(), text: "?".into() });
-        let mut wanted = 0;
-        while stop(rule, &tally).is_none_or(|reason| reason == StopReason::Abandoned)
-            && tally.n() < rule.samples
-        {
-            tally.add(Some(&leader));
-            wanted += 1;
-        }
-        wanted
+    /// How many samples should be running: as many as end the vote if all of them agree with the
+    /// leader, so that few are sampled in vain.
+    pub fn samples_wanted(&self, rule: &VoteRule) -> usize {
+        samples_if_unanimous(rule, &self.tally)
     }
 
     fn close(&mut self, verdict: Verdict, selections: Vec<super::SelectionCost>) {
         let counted = std::mem::take(&mut self.finished).into_iter().take(self.counted);
-        let samples = counted.map(|(_, finished)| finished.voted).collect();
+        let samples = counted.map(|(_, finished)| finished.vote).collect();
         self.release_texts();
         self.outcome = Some(Outcome { verdict, samples, selections });
     }
 
-    /// Gives back what only an open variant needs.
+    /// Frees what only an open vote needs.
     pub fn release_texts(&mut self) {
         (self.finished, self.completions, self.tally) = Default::default();
-        (self.responses, self.earlier, self.selecting) = Default::default();
+        (self.responses, self.earlier, self.selections) = Default::default();
     }
 }

@@ -226,7 +226,8 @@ pub fn kinds() -> &'static [Kind] {
 
 /// `n` different questions of a kind, with gold. `n` may be 0.
 ///
-/// Errors: [`Error::Input`] where the kind is unknown (it lists them), or has fewer than `n`
+/// # Errors
+/// [`Error::Input`] where the kind is unknown (it lists them), or has fewer than `n`
 /// questions in this split (it says how many).
 pub fn generate(kind: &str, n: usize, seed: u64, split: Split) -> Result<Vec<Question>> {
     let Some((_, draw)) = ALL.iter().find(|(known, _)| known.name == kind) else {

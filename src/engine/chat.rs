@@ -85,7 +85,8 @@ impl ChatTemplate {
     /// Compiles `source`; `None` gives [`ChatTemplate::plain`]. `bos` and `eos` are the texts of
     /// the model's tokens of these names, empty where it has none.
     ///
-    /// Errors: [`Error::Unsupported`] when the source is not a template that can be compiled.
+    /// # Errors
+    /// [`Error::Unsupported`] when the source is not a template that can be compiled.
     pub fn new(source: Option<&str>, bos: &str, eos: &str) -> Result<ChatTemplate> {
         let time = Arc::new(AtomicI64::new(CLOCK));
         let mut template = ChatTemplate {
@@ -135,7 +136,8 @@ impl ChatTemplate {
     /// A template that knows no system role, whether it says so or silently drops the message,
     /// gets the system text at the head of the first user message.
     ///
-    /// Errors: [`Error::Unsupported`] when the template fails on these messages.
+    /// # Errors
+    /// [`Error::Unsupported`] when the template fails on these messages.
     pub fn render(&self, messages: &[Message], generation_prompt: bool, thinking: bool) -> Result<String> {
         let Some(environment) = &self.environment else {
             return Ok(messages.iter().flat_map(|m| [m.content.as_str(), "\n"]).collect());

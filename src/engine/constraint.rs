@@ -18,14 +18,14 @@ use crate::{Error, Result};
 /// The tokens of a vocabulary by their bytes.
 pub(super) struct Vocabulary {
     /// The trie in preorder, closed by a node without bytes below it.
-    nodes: Vec<Node>,
+    nodes: Vec<TrieNode>,
     /// Tokens in the order of their bytes, so that those of consecutive nodes are consecutive.
     tokens: Vec<Token>,
     /// Tokens that end a turn.
     ends: Vec<Token>,
 }
 
-struct Node {
+struct TrieNode {
     byte: u8,
     /// Bytes from the root to here.
     depth: u32,
@@ -48,7 +48,7 @@ impl Vocabulary {
         let mut pieces: Vec<(Vec<u8>, Token)> = others.into_iter().map(piece).collect();
         pieces.retain(|(bytes, _)| !bytes.is_empty());
         pieces.sort_unstable();
-        let mut nodes: Vec<Node> = Vec::new();
+        let mut nodes: Vec<TrieNode> = Vec::new();
         // The nodes from the root to the last piece.
         let mut path: Vec<usize> = Vec::new();
         let mut last: &[u8] = &[];
@@ -59,14 +59,14 @@ impl Vocabulary {
             }
             for &byte in &bytes[shared..] {
                 path.push(nodes.len());
-                nodes.push(Node { byte, depth: path.len() as u32, after: 0, tokens: index as u32 });
+                nodes.push(TrieNode { byte, depth: path.len() as u32, after: 0, tokens: index as u32 });
             }
             last = bytes;
         }
         for done in path {
             nodes[done].after = nodes.len() as u32;
         }
-        nodes.push(Node { byte: 0, depth: 0, after: 0, tokens: pieces.len() as u32 });
+        nodes.push(TrieNode { byte: 0, depth: 0, after: 0, tokens: pieces.len() as u32 });
         Vocabulary { nodes, tokens: pieces.into_iter().map(|(_, token)| token).collect(), ends }
     }
 
@@ -130,12 +130,12 @@ pub(super) struct Constraint {
     grammar: Grammar,
     start: Arc<State>,
     numbers: HashMap<Arc<State>, u32>,
-    known: Vec<Known>,
+    known: Vec<KnownState>,
     /// Tokens in all lists of `known`.
     size: usize,
 }
 
-struct Known {
+struct KnownState {
     state: Arc<State>,
     /// The number of the state after each byte.
     after: Box<[u32; 256]>,
@@ -297,7 +297,7 @@ impl Constraint {
     fn number(&mut self, state: &Arc<State>) -> u32 {
         *self.numbers.entry(state.clone()).or_insert_with(|| {
             let (state, after) = (state.clone(), Box::new([UNKNOWN; 256]));
-            self.known.push(Known { state, after, allowed: None, forced: None });
+            self.known.push(KnownState { state, after, allowed: None, forced: None });
             self.known.len() as u32 - 1
         })
     }

@@ -12,7 +12,7 @@ use super::step::without_thinking;
 /// How an output is split into items.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-pub struct Items {
+pub struct ItemRule {
     /// A regular expression with one group, which holds an item; every match is one. Without it
     /// every line is an item, less its list mark (`1.`, `-`, `*`).
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -23,13 +23,13 @@ pub struct Items {
     pub max_items: usize,
 }
 
-impl Default for Items {
+impl Default for ItemRule {
     fn default() -> Self {
-        Items { pattern: None, max_items: 8 }
+        ItemRule { pattern: None, max_items: 8 }
     }
 }
 
-impl Items {
+impl ItemRule {
     /// The items of `output`, each once; none where it holds none.
     pub fn split(&self, output: &str) -> Vec<String> {
         let text = without_thinking(output).unwrap_or("");
@@ -49,7 +49,7 @@ impl Items {
     }
 
     pub(super) fn is_default(&self) -> bool {
-        *self == Items::default()
+        *self == ItemRule::default()
     }
 }
 
@@ -96,23 +96,24 @@ mod tests {
             "<think>- Length</think>- Clarity\n- Truth",
             "- Clarity\n---\n- Truth\n- Truth\n- Clarity",
         ] {
-            assert_eq!(Items::default().split(output), ["Clarity", "Truth"], "{output:?}");
+            assert_eq!(ItemRule::default().split(output), ["Clarity", "Truth"], "{output:?}");
         }
         assert_eq!(
-            Items::default().split("3.5 stars\n-2\n2024: a year"),
+            ItemRule::default().split("3.5 stars\n-2\n2024: a year"),
             ["3.5 stars", "-2", "2024: a year"]
         );
-        assert_eq!(Items::default().split("One:\nTwo:"), ["One:", "Two:"], "no list to announce");
+        assert_eq!(ItemRule::default().split("One:\nTwo:"), ["One:", "Two:"], "no list to announce");
         for output in ["", " \n\n", "---\n***", "<think>- Clarity"] {
-            assert!(Items::default().split(output).is_empty(), "{output:?}");
+            assert!(ItemRule::default().split(output).is_empty(), "{output:?}");
         }
     }
 
     #[test]
     fn a_pattern_and_a_bound_override_that() {
-        let items: Items = serde_json::from_str(r#"{"pattern": "<c>([^<]*)</c>", "max_items": 2}"#).unwrap();
+        let items: ItemRule =
+            serde_json::from_str(r#"{"pattern": "<c>([^<]*)</c>", "max_items": 2}"#).unwrap();
         assert_eq!(items.split("I say <c>x</c>, <c> </c>, <c>y</c><c>z</c>"), ["x", "y"]);
-        assert_eq!(Items { max_items: 1, ..Items::default() }.split("x\ny"), ["x"]);
+        assert_eq!(ItemRule { max_items: 1, ..ItemRule::default() }.split("x\ny"), ["x"]);
         assert!(items.split("x\ny").is_empty());
     }
 }

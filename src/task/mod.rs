@@ -6,6 +6,7 @@
 
 mod answer;
 mod items;
+mod name;
 mod normalize;
 mod perturbation;
 mod question;
@@ -23,13 +24,13 @@ pub use answer::{
     Answer, AnswerRule, ChoiceRule, JsonRule, LastLineRule, Normalize, NumberRule, Pattern, PatternRule,
     TextRule,
 };
-pub use items::Items;
+pub use items::ItemRule;
 #[cfg(test)]
 pub(crate) use normalize::normalize;
 pub use perturbation::{Perturbation, UNPERTURBED};
 pub use question::{Question, parse_questions, read_questions};
 pub use select::{SelectPrompt, read_number};
-pub use set::Questions;
+pub use set::QuestionSet;
 pub(crate) use step::without_thinking;
 pub use step::{Marker, Output, Part, Step};
 
@@ -183,14 +184,16 @@ impl Default for VoteRule {
 impl Task {
     /// Parses a task. `origin` names the text in errors.
     ///
-    /// Errors: [`Error::Input`] with the line, or the part of the task, that cannot be used.
+    /// # Errors
+    /// [`Error::Input`] with the line, or the part of the task, that cannot be used.
     pub fn from_json(text: &str, origin: &str) -> Result<Task> {
         raw::parse(text).map_err(|why| Error::input(origin, why))
     }
 
     /// The built-in task of this name, or the task in this JSON file.
     ///
-    /// Errors: [`Error::Input`] that lists the built-in tasks where there is neither.
+    /// # Errors
+    /// [`Error::Input`] that lists the built-in tasks where there is neither.
     pub fn load(name_or_path: &str) -> Result<Task> {
         if let Some((name, text)) = BUILTINS.iter().find(|(name, _)| *name == name_or_path) {
             return Task::from_json(text, name);

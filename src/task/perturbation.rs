@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::name::check_name;
 use super::step::{environment, one_line};
 use super::{Answer, AnswerRule, Question};
 use crate::{Error, Result};
@@ -62,7 +63,7 @@ pub(super) fn parse(
         .enumerate()
         .map(|(index, raw)| {
             let at = |why: String| format!("\"perturbations\" {}: {why}", index + 1);
-            super::raw::check_name("perturbation", &raw.name, "-_").map_err(at)?;
+            check_name("perturbation", &raw.name, "-_").map_err(at)?;
             if raw.name == UNPERTURBED || !names.insert(raw.name.clone()) {
                 return Err(at(format!("the name {:?} is taken; give each its own", raw.name)));
             }
@@ -109,7 +110,8 @@ impl Perturbation {
     /// The perturbed question. It keeps the id; it has no gold answers, which are those of the
     /// question itself.
     ///
-    /// Errors: [`Error::Input`] naming the question where a template asks for a field it does not
+    /// # Errors
+    /// [`Error::Input`] naming the question where a template asks for a field it does not
     /// have.
     pub fn asked(&self, question: &Question) -> Result<Question> {
         let environment = environment();

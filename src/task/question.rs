@@ -60,7 +60,8 @@ impl Question {
 /// not start with `{`, plain text with one question a line. Blank lines are skipped. A question
 /// without id is called `L<line number>`.
 ///
-/// Errors: [`Error::Io`] where the file cannot be read, else [`Error::Input`] that names the line.
+/// # Errors
+/// [`Error::Io`] where the file cannot be read, else [`Error::Input`] that names the line.
 pub fn read_questions(path: &Path) -> Result<Vec<Question>> {
     let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
     parse_questions(&bytes, &path.display().to_string())
@@ -68,7 +69,8 @@ pub fn read_questions(path: &Path) -> Result<Vec<Question>> {
 
 /// Reads the text of a question file, as [`read_questions`] does. `origin` names it in errors.
 ///
-/// Errors: [`Error::Input`] that names the line.
+/// # Errors
+/// [`Error::Input`] that names the line.
 pub fn parse_questions(bytes: &[u8], origin: &str) -> Result<Vec<Question>> {
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     let mut questions: Vec<Question> = Vec::new();

@@ -1,13 +1,17 @@
 //! From JSON to a [`Task`] whose every part can be used: the one place where tasks are checked.
 
+use std::sync::LazyLock;
+
 use schemars::{JsonSchema, Schema, schema_for};
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::grammar::Grammar;
 
+use super::name::check_name;
 use super::perturbation::{self, RawPerturbation};
 use super::step::{ITEM, REPEAT_LAST};
-use super::{AnswerRule, Items, Marker, Select, Step, Target, Task, VoteRule, Weighing, validate};
+use super::{AnswerRule, ItemRule, Marker, Select, Step, Target, Task, VoteRule, Weighing, validate};
 
 const MAX_SAMPLES: usize = 1000;
 const MAX_TOKENS: usize = 1 << 20;
@@ -61,7 +65,7 @@ struct RawStep {
     /// item the sample has no answer.
     for_each: Option<String>,
     /// How that output is split into items: by default at line ends.
-    items: Option<Items>,
+    items: Option<ItemRule>,
     /// Template of the system message; none is sent without it.
     system: Option<String>,
     /// Template of the user message.
@@ -109,10 +113,12 @@ struct RawStep {
     thinking: bool,
 }
 
-/// The format as a JSON Schema.
+/// The JSON Schema of task files.
 pub(super) fn schema() -> Schema {
     schema_for!(RawTask)
 }
+
+static SCHEMA: LazyLock<Value> = LazyLock::new(|| schema().to_value());
 
 fn own_method() -> String {
     "custom".into()
@@ -139,7 +145,7 @@ const SYSTEM2: Defaults = Defaults { name: "answer", max_tokens: 256, temperatur
 
 /// Parses and checks; the error is one line without the origin.
 pub(super) fn parse(text: &str) -> Result<Task, String> {
-    let raw: RawTask = validate::from_json(text)?;
+    let raw: RawTask = validate::from_json(text, &SCHEMA)?;
     check_name("task", &raw.name, "-_.")?;
     if raw.system2.is_empty() {
         return Err("\"system2\" is empty; it needs at least one step".into());
@@ -308,17 +314,4 @@ fn check<T: Copy + std::fmt::Display>(
     ok: impl Fn(T) -> bool,
 ) -> Result<(), String> {
     if ok(value) { Ok(()) } else { Err(format!("\"{key}\" must be {range}, found {value}")) }
-}
-
-pub(super) fn check_name(what: &str, name: &str, also: &str) -> Result<(), String> {
-    let fits = |c: char| c.is_ascii_alphanumeric() || also.contains(c);
-    let starts = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
-    if starts && name.chars().all(fits) {
-        return Ok(());
-    }
-    let marks: Vec<String> = also.chars().map(String::from).collect();
-    Err(format!(
-        "{what} name {name:?} must start with a letter and hold only letters, digits and {}",
-        marks.join(" ")
-    ))
 }

@@ -23,7 +23,8 @@ pub struct SelectPrompt(String);
 impl SelectPrompt {
     /// The text of the message that asks for the number of one of `responses`.
     ///
-    /// Errors: [`Error::Input`] naming the question where the template asks for a field it does
+    /// # Errors
+    /// [`Error::Input`] naming the question where the template asks for a field it does
     /// not have.
     pub fn render(&self, question: &Question, responses: &[&str]) -> Result<String> {
         let responses: Vec<&str> =

@@ -7,15 +7,15 @@ use crate::{Error, Result};
 
 /// Questions whose ids differ.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Questions {
+pub struct QuestionSet {
     all: Vec<Question>,
     ids: HashSet<String>,
 }
 
-impl Questions {
+impl QuestionSet {
     /// No questions.
-    pub fn new() -> Questions {
-        Questions::default()
+    pub fn new() -> QuestionSet {
+        QuestionSet::default()
     }
 
     /// Adds the question `text`, called `id` or, without one, `q<number>`. `gold` is an accepted
@@ -62,9 +62,9 @@ impl Questions {
 }
 
 /// From questions of which the ids differ, as those of a file or a generated set do.
-impl From<Vec<Question>> for Questions {
-    fn from(all: Vec<Question>) -> Questions {
-        Questions { ids: all.iter().map(|question| question.id.clone()).collect(), all }
+impl From<Vec<Question>> for QuestionSet {
+    fn from(all: Vec<Question>) -> QuestionSet {
+        QuestionSet { ids: all.iter().map(|question| question.id.clone()).collect(), all }
     }
 }
 
@@ -74,7 +74,7 @@ mod tests {
 
     #[test]
     fn every_question_gets_an_id_that_no_other_has() {
-        let mut questions = Questions::from(vec![Question::new("q2", "a", vec![])]);
+        let mut questions = QuestionSet::from(vec![Question::new("q2", "a", vec![])]);
         questions.add(None, "b", Some("yes")).unwrap();
         questions.add(Some("q5"), "c", None).unwrap();
         questions.add(None, "d", None).unwrap();
@@ -86,7 +86,7 @@ mod tests {
 
     #[test]
     fn what_no_question_file_could_hold_is_refused_and_nothing_is_added() {
-        let mut questions = Questions::new();
+        let mut questions = QuestionSet::new();
         questions.add(Some("a"), "x", None).unwrap();
         let refusals = [(Some("b"), " "), (Some(" "), "x"), (Some("a"), "y")]
             .map(|(id, text)| questions.add(id, text, None).unwrap_err().to_string());

@@ -7,7 +7,7 @@ use regex::Regex;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Items, Question};
+use super::{ItemRule, Question};
 use crate::{Error, Result};
 
 /// What a step with `for_each` calls the item at hand.
@@ -27,8 +27,8 @@ pub struct Step {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub for_each: Option<String>,
     /// How that output is split into items.
-    #[serde(skip_serializing_if = "Items::is_default")]
-    pub items: Items,
+    #[serde(skip_serializing_if = "ItemRule::is_default")]
+    pub items: ItemRule,
     /// Template of the system message; none is sent without it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub system: Option<String>,
@@ -123,7 +123,8 @@ impl Step {
     /// surrounding white space are left out of them. What a step with `for_each` runs on is among
     /// them as `item`.
     ///
-    /// Errors: [`Error::Input`] naming the question where a template asks for a field it does not
+    /// # Errors
+    /// [`Error::Input`] naming the question where a template asks for a field it does not
     /// have, or a field has the name of a step.
     pub fn render(
         &self,
@@ -281,7 +282,7 @@ mod tests {
         Step {
             name: "answer".into(),
             for_each: None,
-            items: Items::default(),
+            items: ItemRule::default(),
             system: None,
             prompt: prompt.into(),
             max_tokens: 8,

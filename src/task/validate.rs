@@ -1,32 +1,26 @@
 //! The first check of a task file: its JSON against the JSON Schema of task files.
 //!
-//! [`RawTask`](super::raw) is what serde reads and what the schema is generated from, so both accept
-//! the same files. serde stops at a fault with a sentence about Rust types; the schema knows which
-//! fields and values there are, so an error can name the place, the fault and the fix.
-
-use std::sync::LazyLock;
+//! The schema is generated from the types that serde reads, so both accept the same files. serde
+//! reports a fault as a sentence about Rust types. The schema knows which fields and values there are,
+//! so its errors name the place, the fault and the fix.
 
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use serde_path_to_error::{Path, Segment};
 
-use super::raw;
-
 /// Names that fields had in older task files, which are still read, and their names now.
 const RENAMED: [(&str, &str); 4] =
     [("learn", "target"), ("give_up", "early_abandon"), ("most", "max_items"), ("distil", "distill")];
 
-static SCHEMA: LazyLock<Value> = LazyLock::new(|| raw::schema().to_value());
-
-/// Reads a `T`, whose schema is that of task files; the error is one line without the origin.
-pub(super) fn from_json<T: DeserializeOwned>(text: &str) -> Result<T, String> {
+/// Reads a `T` with the given JSON Schema; the error is one line without the origin.
+pub(super) fn from_json<T: DeserializeOwned>(text: &str, schema: &Value) -> Result<T, String> {
     let value: Value = serde_json::from_str(text).map_err(|error| format!("not a task: {error}"))?;
-    check(&SCHEMA, &value, &FieldPath::default())?;
-    // From the text, not from `value`: a map has forgotten the fields that are there twice.
+    Validator { root: schema }.check(schema, &value, &FieldPath::default())?;
+    // From the text and not from `value`, which does not show that a field is there twice.
     let mut json = serde_json::Deserializer::from_str(text);
     serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let message = error.inner().to_string();
-        // The place in the task says more than the place in the file.
+        // The place in the task is more helpful than the place in the file.
         let reason = message.rsplit_once(" at line ").map_or(message.as_str(), |(reason, _)| reason);
         FieldPath::of(error.path()).fault(reason)
     })
@@ -73,37 +67,80 @@ impl FieldPath {
     }
 }
 
-/// Checks fields, their types and the values of enumerations; ranges are checked with the values.
-fn check(schema: &Value, value: &Value, place: &FieldPath) -> Result<(), String> {
-    if let Some(name) = schema["$ref"].as_str() {
-        let definition = SCHEMA.pointer(name.trim_start_matches('#')).unwrap_or(&Value::Null);
-        return check(definition, value, place);
-    }
-    if let Some(schemas) = schema["anyOf"].as_array() {
-        // What schemars writes for an `Option` of a type that has a definition of its own.
-        let is_null = |schema: &&Value| schema["type"] == "null";
-        let some = schemas.iter().find(|schema| !is_null(schema)).unwrap_or(&Value::Null);
-        return if value.is_null() { Ok(()) } else { check(some, value, place) };
-    }
-    if let Some(choices) = schema["oneOf"].as_array() {
-        return check_enumeration(choices, value, place);
-    }
-    match types(schema).find(|ty| *ty != "null") {
-        _ if value.is_null() && types(schema).any(|ty| ty == "null") => Ok(()),
-        Some("object") => {
-            let object = value.as_object().ok_or_else(|| place.wrong_type("an object", value))?;
-            check_object(schema, object, place)
+/// Checks fields, their types, and the values of enumerations. Ranges are not checked here.
+struct Validator<'s> {
+    /// The whole schema, to which references refer.
+    root: &'s Value,
+}
+
+impl Validator<'_> {
+    fn check(&self, schema: &Value, value: &Value, place: &FieldPath) -> Result<(), String> {
+        if let Some(name) = schema["$ref"].as_str() {
+            let definition = self.root.pointer(name.trim_start_matches('#')).unwrap_or(&Value::Null);
+            return self.check(definition, value, place);
         }
-        Some("array") => {
-            let items = value.as_array().ok_or_else(|| place.wrong_type("a list", value))?;
-            let mut items = items.iter().enumerate();
-            items.try_for_each(|(index, item)| check(&schema["items"], item, &place.item(index)))
+        if let Some(schemas) = schema["anyOf"].as_array() {
+            // What schemars writes for an `Option` of a type that has a definition of its own.
+            let is_null = |schema: &&Value| schema["type"] == "null";
+            let some = schemas.iter().find(|schema| !is_null(schema)).unwrap_or(&Value::Null);
+            return if value.is_null() { Ok(()) } else { self.check(some, value, place) };
         }
-        Some("string") if !value.is_string() => Err(place.wrong_type("text", value)),
-        Some("boolean") if !value.is_boolean() => Err(place.wrong_type("true or false", value)),
-        Some("number") if !value.is_number() => Err(place.wrong_type("a number", value)),
-        Some("integer") if !value.is_u64() => Err(place.wrong_type("a whole number", value)),
-        _ => Ok(()),
+        if let Some(choices) = schema["oneOf"].as_array() {
+            return self.check_enumeration(choices, value, place);
+        }
+        match types(schema).find(|ty| *ty != "null") {
+            _ if value.is_null() && types(schema).any(|ty| ty == "null") => Ok(()),
+            Some("object") => {
+                let object = value.as_object().ok_or_else(|| place.wrong_type("an object", value))?;
+                self.check_object(schema, object, place)
+            }
+            Some("array") => {
+                let items = value.as_array().ok_or_else(|| place.wrong_type("a list", value))?;
+                let mut items = items.iter().enumerate();
+                items.try_for_each(|(index, item)| self.check(&schema["items"], item, &place.item(index)))
+            }
+            Some("string") if !value.is_string() => Err(place.wrong_type("text", value)),
+            Some("boolean") if !value.is_boolean() => Err(place.wrong_type("true or false", value)),
+            Some("number") if !value.is_number() => Err(place.wrong_type("a number", value)),
+            Some("integer") if !value.is_u64() => Err(place.wrong_type("a whole number", value)),
+            _ => Ok(()),
+        }
+    }
+
+    fn check_object(
+        &self,
+        schema: &Value,
+        object: &Map<String, Value>,
+        place: &FieldPath,
+    ) -> Result<(), String> {
+        // A map of names that are the user's own.
+        let any_field = schema.get("additionalProperties").filter(|schema| schema.is_object());
+        let fields = &schema["properties"];
+        for (name, value) in object {
+            let renamed = RENAMED.iter().find(|(old, _)| old == name).map(|(_, new)| *new);
+            let known = fields.get(name).or_else(|| fields.get(renamed?)).or(any_field);
+            let schema = known.ok_or_else(|| {
+                let names = fields.as_object().into_iter().flat_map(Map::keys).map(String::as_str);
+                place.fault(&unknown("field", name, names))
+            })?;
+            self.check(schema, value, &place.field(name))?;
+        }
+        let required = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        match { required }.find(|name| !object.contains_key(*name)) {
+            Some(name) => Err(place.fault(&format!("field {name:?} is missing"))),
+            None => Ok(()),
+        }
+    }
+
+    /// One of several texts, or an object whose "kind" says which of several it is.
+    fn check_enumeration(&self, choices: &[Value], value: &Value, place: &FieldPath) -> Result<(), String> {
+        if choices.iter().all(|choice| choice["type"] != "object") {
+            return find_choice(choices, "/const", value, place).map(|_| ());
+        }
+        let object = value.as_object().ok_or_else(|| place.wrong_type("an object", value))?;
+        let kind = object.get("kind").ok_or_else(|| place.fault("field \"kind\" is missing"))?;
+        let choice = find_choice(choices, "/properties/kind/const", kind, &place.field("kind"))?;
+        self.check_object(choice, object, place)
     }
 }
 
@@ -111,37 +148,6 @@ fn check(schema: &Value, value: &Value, place: &FieldPath) -> Result<(), String>
 fn types(schema: &Value) -> impl Iterator<Item = &str> {
     let (one, several) = (schema["type"].as_str(), schema["type"].as_array());
     one.into_iter().chain(several.into_iter().flatten().filter_map(Value::as_str))
-}
-
-fn check_object(schema: &Value, object: &Map<String, Value>, place: &FieldPath) -> Result<(), String> {
-    // A map of names that are the user's own.
-    let any_field = schema.get("additionalProperties").filter(|schema| schema.is_object());
-    let fields = &schema["properties"];
-    for (name, value) in object {
-        let renamed = RENAMED.iter().find(|(old, _)| old == name).map(|(_, new)| *new);
-        let known = fields.get(name).or_else(|| fields.get(renamed?)).or(any_field);
-        let schema = known.ok_or_else(|| {
-            let names = fields.as_object().into_iter().flat_map(Map::keys).map(String::as_str);
-            place.fault(&unknown("field", name, names))
-        })?;
-        check(schema, value, &place.field(name))?;
-    }
-    let required = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str);
-    match { required }.find(|name| !object.contains_key(*name)) {
-        Some(name) => Err(place.fault(&format!("field {name:?} is missing"))),
-        None => Ok(()),
-    }
-}
-
-/// One of several texts, or an object whose "kind" says which of several it is.
-fn check_enumeration(choices: &[Value], value: &Value, place: &FieldPath) -> Result<(), String> {
-    if choices.iter().all(|choice| choice["type"] != "object") {
-        return find_choice(choices, "/const", value, place).map(|_| ());
-    }
-    let object = value.as_object().ok_or_else(|| place.wrong_type("an object", value))?;
-    let kind = object.get("kind").ok_or_else(|| place.fault("field \"kind\" is missing"))?;
-    let choice = find_choice(choices, "/properties/kind/const", kind, &place.field("kind"))?;
-    check_object(choice, object, place)
 }
 
 /// The one of `choices` whose constant at `pointer` is `value`.

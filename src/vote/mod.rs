@@ -1,37 +1,41 @@
-//! From samples to a verdict, without knowing the right answer.
+//! The vote of a question's samples: the stopping rule and the verdict. No model and no gold answer.
 //!
-//! Samples of one question vote; an answer that enough of them give is trusted (self-consistency).
-//! Two rules keep this honest. Samples that hold no answer stay in the denominator, so a model that
-//! mostly rambles cannot be unanimous. And sampling stops early for reasons that are recorded with
-//! every verdict, so that kept answers can be checked for a bias by the number of samples.
+//! The samples of a question vote, and an answer that enough of them give is accepted
+//! (self-consistency; Wang et al., 2022). Two rules protect the labels:
 //!
-//! Samples may weigh by the model's confidence. That changes who leads and how far, never when
-//! sampling stops: the stopping rule is a statement about counts, and a weight that is only known
-//! afterwards must not decide how many samples there are.
+//! - A sample without an answer counts in the denominator. A model that seldom answers cannot be
+//!   unanimous.
+//! - Each verdict records why sampling stopped, so that accepted answers can be checked for a bias
+//!   by the number of samples.
+//!
+//! Samples may be weighted by the model's confidence. Weights change which answer leads and by how
+//! much, and never when sampling stops: the stopping rule is a statement about counts, and weights
+//! are known only after sampling.
 
 mod tally;
 mod variants;
 
 use serde::{Deserialize, Serialize};
 
+use tally::Counts;
 pub use tally::{Heaviest, Tally};
 pub use variants::{VariantVote, combine_variants, rejects_question};
 
 use crate::task::{Answer, Select, VoteRule, Weighing};
 
-/// A threshold that accepts every vote in which one sample at least holds an answer: votes that are
-/// measured, not turned into labels.
+/// A threshold that accepts every vote with at least one answer: for votes that are measured and not
+/// trained on.
 pub(crate) const NO_THRESHOLD: f32 = 0.0;
 
-/// Why no further sample of a question was taken.
+/// Why sampling of a question ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StopReason {
-    /// The leading answer is the true majority with the confidence asked for.
+    /// The vote converged: the leader is the true majority with the confidence that the rule asks for.
     Settled,
-    /// All samples were used.
+    /// The question had all its samples.
     Budget,
-    /// The samples left could not lift any answer to the threshold.
+    /// No answer could reach the threshold with the samples that were left.
     Abandoned,
 }
 
@@ -45,69 +49,89 @@ impl std::fmt::Display for StopReason {
     }
 }
 
-/// What the samples of one question came to.
+/// The result of the vote on one question: a line of `verdicts.jsonl`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Verdict {
     /// The question's id.
     pub question: String,
-    /// The answer with most votes (or weight); none where no sample held an answer.
+    /// The answer with most votes, or with most weight; `None` if no sample holds an answer.
     pub answer: Option<Answer>,
-    /// What the first sample that gave this answer wrote in its last step.
+    /// The last completion of the first sample that gave this answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub completion: Option<String>,
-    /// Its votes: samples, or selections where the model selected.
+    /// Number of votes for the answer: of samples, or of selections if the model selected.
     pub votes: usize,
-    /// Samples, those without an answer included.
+    /// Number of samples, including those without an answer.
     pub n: usize,
-    /// How often the model was asked to select among the responses; none where it was not.
+    /// Number of selections in a universal vote; `None` if the model was not asked to select.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selections: Option<usize>,
-    /// The part of the samples (of their weight, or of the selections) that agrees, in `0..=1`.
+    /// Share of the samples (or of their weight, or of the selections) that agrees, in `0..=1`.
     pub agreement: f32,
     /// Why sampling stopped.
     pub stop: StopReason,
-    /// Whether the answer is good enough to train on.
+    /// Whether the answer is accepted, to be trained on.
     pub kept: bool,
-    /// Why it is kept or not, for a person.
+    /// Why it is accepted or rejected, as one line for the user.
     pub reason: String,
-    /// With perturbations: the vote on the question itself, whose figures are those above, and on
-    /// each perturbed variant, until one rejects the question.
+    /// The vote on each variant of the question, if the task has perturbations: first on the
+    /// question itself, with the figures above, then on each perturbation, up to the first that
+    /// rejects the question.
     #[serde(default, alias = "ballots", skip_serializing_if = "Vec::is_empty")]
     pub variants: Vec<VariantVote>,
 }
 
-/// Whether to take no further sample of this question, and why.
+/// Whether sampling of a question should stop, and why; `None` while it should go on.
 ///
-/// Settled: with the two largest tallies a ≥ b, the chance that the leader is the true mode, under
-/// a uniform prior, is `Pr[Bin(a+b+1, 1/2) ≤ a]`; it must reach the rule's confidence, after at
-/// least `min_samples`. (At 0.95: 4 against 0, 6 against 1, 8 against 2, 9 against 3.) From: Aggarwal et al.,
-/// *Let's Sample Step by Step: Adaptive-Consistency*, 2023.
+/// A vote converges if the leader is very probably the true majority. With the two largest counts
+/// a ≥ b, the probability that the leader is the true mode, under a uniform prior, is
+/// `Pr[Bin(a+b+1, 1/2) ≤ a]`. It must reach the rule's `confidence`, after at least `min_samples`
+/// samples. At a confidence of 0.95 that is 4 votes against 0, 6 against 1, 8 against 2, 9 against 3.
+/// Source: Aggarwal et al., *Let's Sample Step by Step: Adaptive-Consistency*, 2023.
 ///
-/// A universal vote is never settled: which response the others agree with is asked of all of
-/// them. It is abandoned where too few samples hold an answer at all.
+/// A universal vote does not converge early, since the model selects among all responses. It is
+/// abandoned when too few samples hold an answer.
 pub fn stop(rule: &VoteRule, tally: &Tally) -> Option<StopReason> {
-    let n = tally.n();
+    stop_at(rule, tally.counts())
+}
+
+fn stop_at(rule: &VoteRule, counts: Counts) -> Option<StopReason> {
+    let n = counts.n;
     let votes = match rule.select {
-        Select::Count => tally.leader_votes(),
-        Select::Universal => tally.parsed(),
+        Select::Count => counts.leader,
+        Select::Universal => counts.parsed,
     };
-    let may_settle = rule.select == Select::Count && rule.confidence < 1.0 && n >= rule.min_samples;
-    if may_settle && chance_of_majority(votes, tally.runner_up()) >= f64::from(rule.confidence) {
+    let may_converge = rule.select == Select::Count && rule.confidence < 1.0 && n >= rule.min_samples;
+    if may_converge && chance_of_majority(votes, counts.runner_up) >= f64::from(rule.confidence) {
         return Some(StopReason::Settled);
     }
     if n >= rule.samples {
         return Some(StopReason::Budget);
     }
-    // Were `reachable` of all samples too few, so would any smaller number of samples be: the
-    // answer loses a vote with every sample not taken.
+    // If `reachable` votes are too few of all samples, they are too few of any smaller number: each
+    // sample that is not taken costs the answer a vote.
     let reachable = votes + (rule.samples - n);
     (rule.early_abandon && !meets(rule, reachable as f64, rule.samples)).then_some(StopReason::Abandoned)
 }
 
+/// How many further samples end the vote if all of them agree with the leader: as many as are worth
+/// sampling at the same time. 0 if the vote has ended.
+pub(crate) fn samples_if_unanimous(rule: &VoteRule, tally: &Tally) -> usize {
+    let mut counts = tally.counts();
+    let begin = counts.n;
+    // An abandoned vote may have been abandoned only because samples are missing.
+    while counts.n < rule.samples
+        && stop_at(rule, counts).is_none_or(|reason| reason == StopReason::Abandoned)
+    {
+        counts = counts.with_vote_for_leader();
+    }
+    counts.n - begin
+}
+
 /// The verdict on a question whose sampling has stopped.
 ///
-/// An answer is kept where it alone has most votes (or weight) and its agreement reaches the
-/// threshold.
+/// The answer is accepted if no other has as many votes (or as much weight) and its agreement
+/// reaches the threshold.
 pub fn decide(rule: &VoteRule, question_id: &str, tally: &Tally, stop: StopReason) -> Verdict {
     let n = tally.n();
     let leader = tally.heaviest();
@@ -143,15 +167,17 @@ pub fn decide(rule: &VoteRule, question_id: &str, tally: &Tally, stop: StopReaso
     }
 }
 
-/// Whether the model is to select among these samples, all of which there are: where enough of them
-/// hold an answer, and not all the same. Else [`decide`] has the verdict.
+/// Whether the model has to select among these samples, which must be complete: the vote is a
+/// universal one, and enough samples hold an answer, but not all the same. Otherwise [`decide`] gives
+/// the verdict.
 pub fn needs_selection(rule: &VoteRule, tally: &Tally) -> bool {
     rule.select == Select::Universal && tally.answers() > 1 && meets(rule, tally.parsed() as f64, tally.n())
 }
 
-/// The verdict on a question for which the model selected among its responses. `picks` are the
-/// answers of the responses it picked, none for a selection that names no response; picks of
-/// responses with the same answer count together.
+/// The verdict on a question for which the model selected among its responses.
+///
+/// `picks` counts the answer of each response that the model picked, and no answer for a selection
+/// that names no response. Responses with the same answer count together.
 pub fn decide_selected(rule: &VoteRule, question_id: &str, tally: &Tally, picks: &Tally) -> Verdict {
     let (n, selections) = (tally.n(), picks.n());
     let (answer, votes) = picks.leader().map_or((None, 0), |(answer, votes)| (Some(answer), votes));
@@ -181,25 +207,35 @@ pub fn decide_selected(rule: &VoteRule, question_id: &str, tally: &Tally, picks:
     }
 }
 
-/// The verdict on a question whose responses make a prompt of `tokens` tokens, where fewer than
-/// `limit` fit, so that none could be selected: the answer of most of them, not kept.
+/// A prompt that does not fit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PromptTooLong {
+    /// Its tokens.
+    pub tokens: usize,
+    /// The number of tokens from which on a prompt does not fit.
+    pub limit: usize,
+}
+
+/// The verdict on a question whose responses do not fit into one prompt, so that the model cannot
+/// select among them: the most frequent answer, rejected.
 pub fn verdict_prompt_too_long(
     rule: &VoteRule,
     question_id: &str,
     tally: &Tally,
-    (tokens, limit): (usize, usize),
+    prompt: PromptTooLong,
 ) -> Verdict {
     let reason = format!(
-        "its {} responses make a prompt of {tokens} tokens, too long to select among: at most {} fit",
+        "its {} responses make a prompt of {} tokens, too long to select among: at most {} fit",
         tally.parsed(),
-        limit.saturating_sub(1)
+        prompt.tokens,
+        prompt.limit.saturating_sub(1)
     );
     Verdict { kept: false, reason, ..decide(rule, question_id, tally, StopReason::Budget) }
 }
 
 /// `Pr[Bin(a+b+1, 1/2) ≤ a]`, for tallies a ≥ b.
 fn chance_of_majority(a: usize, b: usize) -> f64 {
-    // The complement has b + 1 terms, and its first is an exact power of two up to 1000 samples.
+    // The complement has b + 1 terms. The first is a power of two, exact for up to 1000 samples.
     let m = (a + b + 1) as f64;
     let mut term = 0.5f64.powi((a + b + 1) as i32);
     let mut complement = term;
@@ -210,8 +246,8 @@ fn chance_of_majority(a: usize, b: usize) -> f64 {
     1.0 - complement
 }
 
-/// Whether `votes` of `n` reach the threshold. The tolerance undoes the rounding of a threshold
-/// such as 0.7 to f32.
+/// Whether `votes` of `n` reach the threshold. The tolerance is for thresholds such as 0.7, which
+/// `f32` rounds up.
 fn meets(rule: &VoteRule, votes: f64, n: usize) -> bool {
     votes > 0.0 && votes >= f64::from(rule.threshold) * n as f64 - 1e-4
 }

@@ -1,5 +1,5 @@
-//! Counting votes. The outcome depends on which samples there are, never on their order: samples
-//! finish in whatever order the engine's schedule has.
+//! The counts of a vote. They depend on which samples there are and not on their order, since samples
+//! finish in the order of the engine's schedule.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -9,7 +9,7 @@ use crate::task::Answer;
 /// The votes of one question so far.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Tally {
-    /// Answer key → what voted for it.
+    /// Answer key → its votes.
     votes: BTreeMap<String, Votes>,
     unparsed: usize,
 }
@@ -17,20 +17,21 @@ pub struct Tally {
 /// The votes for one answer.
 #[derive(Debug, Clone, Default, PartialEq)]
 struct Votes {
-    /// Surface form → votes.
-    surfaces: BTreeMap<String, usize>,
-    /// The weight of those votes whose weight is known, and how many they are.
+    /// Spelling → votes.
+    spellings: BTreeMap<String, usize>,
+    /// Total weight of the votes whose weight is known.
     weight: f64,
-    weighed: usize,
+    /// Number of votes whose weight is known.
+    weighted: usize,
 }
 
 impl Votes {
     fn count(&self) -> usize {
-        self.surfaces.values().sum()
+        self.spellings.values().sum()
     }
 
     fn weight(&self, mean: f64) -> f64 {
-        self.weight + mean * (self.count() - self.weighed) as f64
+        self.weight + mean * (self.count() - self.weighted) as f64
     }
 }
 
@@ -42,67 +43,70 @@ impl Tally {
 
     /// Counts a sample; `None` is one that holds no answer.
     pub fn add(&mut self, answer: Option<&Answer>) {
-        self.add_weighed(answer, None);
+        self.add_weighted(answer, None);
     }
 
-    /// Counts a sample that weighs `weight`, which is 0 or more. One of unknown weight, and one
-    /// that holds no answer, weighs as the mean of the others, or 1 where there are none.
-    pub fn add_weighed(&mut self, answer: Option<&Answer>, weight: Option<f64>) {
+    /// Counts a sample of the given weight, which must not be negative. A sample of unknown weight,
+    /// and a sample without an answer, weighs as much as the mean of those of known weight; 1 if
+    /// there are none.
+    pub fn add_weighted(&mut self, answer: Option<&Answer>, weight: Option<f64>) {
         let Some(answer) = answer else {
             self.unparsed += 1;
             return;
         };
         let votes = self.votes.entry(answer.key.clone()).or_default();
-        *votes.surfaces.entry(answer.text.clone()).or_default() += 1;
+        *votes.spellings.entry(answer.text.clone()).or_default() += 1;
         if let Some(weight) = weight {
             votes.weight += weight;
-            votes.weighed += 1;
+            votes.weighted += 1;
         }
     }
 
-    /// Samples counted, those without an answer included.
+    /// Number of samples, including those without an answer.
     pub fn n(&self) -> usize {
         self.unparsed + self.parsed()
     }
 
-    /// Samples that hold no answer.
+    /// Number of samples without an answer.
     pub fn unparsed(&self) -> usize {
         self.unparsed
     }
 
-    /// Samples that hold an answer.
+    /// Number of samples with an answer.
     pub fn parsed(&self) -> usize {
-        self.counts().sum()
+        self.votes_of_each().sum()
     }
 
-    /// Different answers.
+    /// Number of different answers.
     pub fn answers(&self) -> usize {
         self.votes.len()
     }
 
-    /// The answer with most votes, in its most common surface form, and its votes. In a tie, the
-    /// one whose key sorts first; [`Tally::runner_up`] then has as many.
+    /// The answer with most votes, in its most frequent spelling, and the number of its votes. In a
+    /// tie it is the one whose key sorts first, and [`Tally::runner_up`] is the same number.
     pub fn leader(&self) -> Option<(Answer, usize)> {
         let (key, votes) = self.votes.iter().max_by_key(|(key, votes)| (votes.count(), Reverse(*key)))?;
         Some((votes.answer(key)?, votes.count()))
     }
 
-    /// Votes of the leader; 0 where there is none.
-    pub fn leader_votes(&self) -> usize {
-        self.counts().max().unwrap_or(0)
-    }
-
-    /// Votes of the answer with second most votes; 0 where there is none.
+    /// Votes of the answer with second most votes; 0 if there is none.
     pub fn runner_up(&self) -> usize {
-        let mut counts: Vec<usize> = self.counts().collect();
-        counts.sort_unstable_by_key(|&votes| Reverse(votes));
-        counts.get(1).copied().unwrap_or(0)
+        self.counts().runner_up
     }
 
-    /// The answer with most weight; `None` where no sample holds one. Where no weights are known it
-    /// is the leader, and weights are votes.
+    /// The counts on which the stopping rule depends.
+    pub(super) fn counts(&self) -> Counts {
+        let (mut leader, mut runner_up) = (0, 0);
+        for votes in self.votes_of_each() {
+            (leader, runner_up) = (leader.max(votes), runner_up.max(votes.min(leader)));
+        }
+        Counts { n: self.n(), parsed: self.parsed(), leader, runner_up }
+    }
+
+    /// The answer with most weight; `None` if no sample holds an answer. If no weight is known,
+    /// every vote weighs 1.
     pub fn heaviest(&self) -> Option<Heaviest> {
-        let known: usize = self.votes.values().map(|votes| votes.weighed).sum();
+        let known: usize = self.votes.values().map(|votes| votes.weighted).sum();
         let mean = match known {
             0 => 1.0,
             known => self.votes.values().map(|votes| votes.weight).sum::<f64>() / known as f64,
@@ -121,33 +125,54 @@ impl Tally {
         })
     }
 
-    /// Each answer key and its votes, in the order of the keys.
+    /// Each answer key and its number of votes, in the order of the keys.
     pub fn counts_by_key(&self) -> impl Iterator<Item = (&str, usize)> {
         self.votes.iter().map(|(key, votes)| (key.as_str(), votes.count()))
     }
 
-    fn counts(&self) -> impl Iterator<Item = usize> {
+    fn votes_of_each(&self) -> impl Iterator<Item = usize> {
         self.votes.values().map(Votes::count)
     }
 }
 
 impl Votes {
-    /// The answer as most of its voters spell it.
+    /// The answer in its most frequent spelling.
     fn answer(&self, key: &str) -> Option<Answer> {
-        let (text, _) = self.surfaces.iter().max_by_key(|(text, votes)| (**votes, Reverse(*text)))?;
+        let (text, _) = self.spellings.iter().max_by_key(|(text, votes)| (**votes, Reverse(*text)))?;
         Some(Answer { key: key.to_string(), text: text.clone() })
+    }
+}
+
+/// The counts on which the stopping rule depends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Counts {
+    /// Samples.
+    pub n: usize,
+    /// Samples with an answer.
+    pub parsed: usize,
+    /// Votes of the leader.
+    pub leader: usize,
+    /// Votes of the answer with second most votes.
+    pub runner_up: usize,
+}
+
+impl Counts {
+    /// The counts after one more sample that agrees with the leader.
+    pub fn with_vote_for_leader(self) -> Counts {
+        let Counts { n, parsed, leader, runner_up } = self;
+        Counts { n: n + 1, parsed: parsed + 1, leader: leader + 1, runner_up }
     }
 }
 
 /// The answer with most weight.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Heaviest {
-    /// It.
+    /// The answer.
     pub answer: Answer,
-    /// Its votes, counted.
+    /// The number of its votes.
     pub votes: usize,
-    /// Its weight over that of all samples, those without an answer included.
+    /// Its share of the weight of all samples, including those without an answer; in `0..=1`.
     pub share: f64,
-    /// Whether another answer weighs as much.
+    /// Whether another answer has the same weight.
     pub is_tied: bool,
 }

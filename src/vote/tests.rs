@@ -18,7 +18,7 @@ fn rule(samples: usize, threshold: f32) -> VoteRule {
 }
 
 #[test]
-fn a_vote_is_settled_at_the_published_counts() {
+fn a_vote_converges_at_the_published_counts() {
     let rule = rule(100, 0.5);
     for (b, a) in [4, 6, 8, 9, 11, 12].into_iter().enumerate() {
         assert_eq!(stop(&rule, &tally(a, b, 0)), Some(StopReason::Settled), "{a} against {b}");
@@ -44,7 +44,7 @@ fn the_chance_of_a_majority_is_the_binomial_sum() {
 }
 
 #[test]
-fn a_vote_is_not_settled_before_the_least_number_of_samples() {
+fn a_vote_does_not_converge_before_the_minimum_of_samples() {
     let rule = VoteRule { min_samples: 6, ..rule(8, 0.75) };
     assert_eq!(stop(&rule, &tally(5, 0, 0)), None);
     assert_eq!(stop(&rule, &tally(6, 0, 0)), Some(StopReason::Settled));
@@ -69,7 +69,7 @@ fn a_question_is_abandoned_once_its_threshold_is_out_of_reach() {
 }
 
 #[test]
-fn no_abandoned_question_could_have_been_kept() {
+fn no_abandoned_question_could_have_been_accepted() {
     for samples in 1..=12 {
         for threshold in [0.3, 0.5, 0.6, 0.7, 0.75, 0.8, 1.0] {
             let rule = rule(samples, threshold);
@@ -185,6 +185,29 @@ fn a_verdict_reads_back_from_its_json_line() {
     assert_eq!(serde_json::from_str::<Verdict>(&line).unwrap(), verdict);
 }
 
+#[test]
+fn as_many_samples_are_wanted_as_would_end_a_unanimous_vote() {
+    for select in [Select::Count, Select::Universal] {
+        for (samples, threshold) in [(1, 0.5), (4, 1.0), (8, 0.75), (16, 0.6)] {
+            for early_abandon in [false, true] {
+                let rule = VoteRule { select, early_abandon, ..rule(samples, threshold) };
+                for (a, b, unparsed) in (0..5).flat_map(|a| (0..5).map(move |b| (a, b, (a * b) % 3))) {
+                    let tally = tally(a, b, unparsed);
+                    // By the definition: vote after vote for the leader.
+                    let mut grown = tally.clone();
+                    let leader = tally.leader().map_or(answer("yes"), |(leader, _)| leader);
+                    while grown.n() < samples
+                        && stop(&rule, &grown).is_none_or(|reason| reason == StopReason::Abandoned)
+                    {
+                        grown.add(Some(&leader));
+                    }
+                    assert_eq!(samples_if_unanimous(&rule, &tally), grown.n() - tally.n());
+                }
+            }
+        }
+    }
+}
+
 fn by_confidence(samples: usize, threshold: f32) -> VoteRule {
     VoteRule { weights: Weighing::Confidence, ..rule(samples, threshold) }
 }
@@ -192,10 +215,10 @@ fn by_confidence(samples: usize, threshold: f32) -> VoteRule {
 #[test]
 fn votes_weigh_by_confidence_and_samples_without_an_answer_as_the_mean() {
     let mut tally = Tally::new();
-    tally.add_weighed(Some(&answer("yes")), Some(0.9));
-    tally.add_weighed(Some(&answer("no")), Some(0.2));
-    tally.add_weighed(Some(&answer("no")), Some(0.1));
-    tally.add_weighed(None, Some(1.0));
+    tally.add_weighted(Some(&answer("yes")), Some(0.9));
+    tally.add_weighted(Some(&answer("no")), Some(0.2));
+    tally.add_weighted(Some(&answer("no")), Some(0.1));
+    tally.add_weighted(None, Some(1.0));
     let verdict = decide(&by_confidence(4, 0.5), "q", &tally, StopReason::Budget);
     // The mean of 0.9, 0.2 and 0.1 is 0.4, so yes has 0.9 of 1.6.
     assert_eq!((verdict.answer.as_ref().unwrap().text.as_str(), verdict.votes, verdict.n), ("yes", 1, 4));
@@ -213,7 +236,7 @@ fn a_vote_whose_weights_nobody_knows_is_a_plain_one() {
 #[test]
 fn weights_do_not_change_when_sampling_stops() {
     let mut tally = Tally::new();
-    (0..4).for_each(|_| tally.add_weighed(Some(&answer("yes")), Some(0.001)));
+    (0..4).for_each(|_| tally.add_weighted(Some(&answer("yes")), Some(0.001)));
     assert_eq!(stop(&by_confidence(8, 0.75), &tally), Some(StopReason::Settled));
 }
 
@@ -224,7 +247,7 @@ fn universal(samples: usize, threshold: f32) -> VoteRule {
 #[test]
 fn a_universal_vote_takes_all_samples_unless_too_few_hold_an_answer() {
     let rule = universal(8, 0.75);
-    assert_eq!(stop(&rule, &tally(5, 0, 0)), None, "settled by count, but all are to be shown");
+    assert_eq!(stop(&rule, &tally(5, 0, 0)), None, "converged by count, but the model selects among all");
     assert_eq!(stop(&rule, &tally(3, 3, 0)), None, "no answer needs to be written twice");
     assert_eq!(stop(&rule, &tally(4, 4, 0)), Some(StopReason::Budget));
     assert_eq!(stop(&rule, &tally(1, 1, 3)), Some(StopReason::Abandoned));
@@ -271,7 +294,7 @@ mod variants {
     }
 
     #[test]
-    fn a_question_is_kept_where_all_ballots_are_and_say_the_same() {
+    fn a_question_is_accepted_if_all_variants_accept_the_same_answer() {
         let verdict =
             combine_variants(&perturbations(), vec![vote(7, 1, 0), vote(6, 2, 0), vote(8, 0, 0)]).unwrap();
         assert_eq!((verdict.kept, verdict.votes, verdict.n), (true, 7, 8));
@@ -288,7 +311,7 @@ mod variants {
     }
 
     #[test]
-    fn ballots_that_disagree_are_named_with_what_they_say() {
+    fn variants_that_disagree_are_named_with_their_answers() {
         let verdict = combine_variants(&perturbations(), vec![vote(7, 1, 0), vote(1, 7, 0)]).unwrap();
         assert_eq!(
             (verdict.kept, verdict.reason.as_str()),
@@ -305,7 +328,7 @@ mod variants {
     }
 
     #[test]
-    fn a_question_with_a_ballot_missing_is_never_kept() {
+    fn a_question_with_a_missing_variant_is_rejected() {
         assert!(!combine_variants(&perturbations(), vec![vote(8, 0, 0), vote(8, 0, 0)]).unwrap().kept);
     }
 

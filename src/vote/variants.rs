@@ -1,44 +1,48 @@
-//! One question asked in several perturbed: each perturbation is a variant with its own samples and vote, and
-//! the answer is trusted where all variants agree.
+//! The verdict on a question that was asked in several variants: the question itself and its
+//! perturbations. Each variant has its own samples and its own vote.
 
 use serde::{Deserialize, Serialize};
 
 use super::{StopReason, Verdict};
 use crate::task::{Answer, Perturbation, UNPERTURBED};
 
-/// The vote on one perturbation of a question.
+/// The vote on one variant of a question.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct VariantVote {
-    /// The perturbation's name; `none` is the question itself.
+    /// The name of the perturbation; `none` for the question itself.
     pub perturbation: String,
-    /// The answer with most votes, as it answers the question itself.
+    /// The answer with most votes, mapped back to an answer to the question itself.
     pub answer: Option<Answer>,
-    /// What the first sample that gave it wrote, where this perturbation is trained on too.
+    /// The last completion of the first sample that gave this answer, if the perturbed question is
+    /// trained on too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub completion: Option<String>,
-    /// Its votes.
+    /// Number of votes for the answer.
     pub votes: usize,
-    /// Samples, those without an answer included.
+    /// Number of samples, including those without an answer.
     pub n: usize,
-    /// As [`Verdict::agreement`].
+    /// Share of the samples that agrees, as [`Verdict::agreement`].
     pub agreement: f32,
     /// Why sampling stopped.
     pub stop: StopReason,
-    /// Whether this vote alone would be kept.
+    /// Whether this vote alone would accept the answer.
     pub kept: bool,
 }
 
-/// Whether a variant settles that its question is not kept: its own vote is dropped, or it says
-/// something else than the question itself.
+/// Whether the vote on a variant rejects the whole question, whose own vote is `own`: the variant's
+/// answer is not accepted, or it is another answer.
 pub fn rejects_question(own: &Verdict, variant: &Verdict) -> bool {
     !variant.kept || key(own) != key(variant)
 }
 
-/// The verdict on a question from those on its perturbed, the question itself first, then as many of
-/// `perturbations`, in order, as were asked. Its counts are those of the question itself.
+/// Combines the votes on the variants of a question into its verdict.
+///
+/// `votes` starts with the vote on the question itself, whose figures the verdict has. The votes on
+/// `perturbations` follow in their order; they may end early. The question is accepted if all votes
+/// are there and accept the same answer. `None` if `votes` is empty.
 pub fn combine_variants(perturbations: &[Perturbation], mut votes: Vec<Verdict>) -> Option<Verdict> {
-    let variants = votes.iter().enumerate().map(|(at, vote)| {
-        let perturbation = at.checked_sub(1).and_then(|at| perturbations.get(at));
+    let variants = votes.iter().enumerate().map(|(index, vote)| {
+        let perturbation = index.checked_sub(1).and_then(|index| perturbations.get(index));
         VariantVote {
             perturbation: perturbation.map_or(UNPERTURBED, |p| &p.name).to_string(),
             answer: vote.answer.clone(),
@@ -62,31 +66,28 @@ pub fn combine_variants(perturbations: &[Perturbation], mut votes: Vec<Verdict>)
             faults.push(format!(
                 "{} says {} where the question itself says {}",
                 perturbation.name,
-                said(vote),
-                said(own)
+                answer_text(vote),
+                answer_text(own)
             ));
         } else if !vote.kept {
             faults.push(format!("under {}: {}", perturbation.name, vote.reason));
         }
     }
-    let agreed = || {
-        let perturbed =
-            perturbed().map(|(vote, perturbation)| format!("; under {}: {}", perturbation.name, vote.reason));
-        format!("{}{}", own.reason, perturbed.collect::<String>())
+    let reason = if faults.is_empty() {
+        let others = perturbed().map(|(vote, p)| format!("; under {}: {}", p.name, vote.reason));
+        format!("{}{}", own.reason, others.collect::<String>())
+    } else {
+        faults.join("; ")
     };
-    let reason = if faults.is_empty() { agreed() } else { faults.join("; ") };
     let kept = faults.is_empty() && votes.len() == perturbations.len() + 1;
     let own = votes.swap_remove(0);
-    match perturbations {
-        [] => Some(own),
-        _ => Some(Verdict { kept, reason, variants, ..own }),
-    }
+    Some(if perturbations.is_empty() { own } else { Verdict { kept, reason, variants, ..own } })
 }
 
 fn key(vote: &Verdict) -> Option<&str> {
     vote.answer.as_ref().map(|answer| answer.key.as_str())
 }
 
-fn said(vote: &Verdict) -> &str {
+fn answer_text(vote: &Verdict) -> &str {
     vote.answer.as_ref().map_or("nothing", |answer| &answer.text)
 }

@@ -15,7 +15,7 @@ use super::{Answer, Rule};
 /// ("A coin …"), so without a marker they count only in their own case, and at the beginning only
 /// where punctuation or nothing follows.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(try_from = "Raw", into = "Raw")]
+#[serde(try_from = "RawChoiceRule", into = "RawChoiceRule")]
 pub struct ChoiceRule {
     choices: Vec<String>,
     aliases: BTreeMap<String, String>,
@@ -27,7 +27,7 @@ pub struct ChoiceRule {
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "ChoiceRule")]
-struct Raw {
+struct RawChoiceRule {
     /// The answers there are, at least two, as the distilled model is to write them. Case and
     /// punctuation do not count when they are read.
     choices: Vec<String>,
@@ -131,10 +131,10 @@ fn stands_alone(text: &str, letter: &str) -> bool {
     })
 }
 
-impl TryFrom<Raw> for ChoiceRule {
+impl TryFrom<RawChoiceRule> for ChoiceRule {
     type Error = String;
 
-    fn try_from(raw: Raw) -> Result<Self, String> {
+    fn try_from(raw: RawChoiceRule) -> Result<Self, String> {
         if raw.choices.len() < 2 {
             return Err(format!("\"choices\" needs at least two, found {}", raw.choices.len()));
         }
@@ -173,8 +173,8 @@ impl TryFrom<Raw> for ChoiceRule {
     }
 }
 
-impl From<ChoiceRule> for Raw {
-    fn from(rule: ChoiceRule) -> Raw {
-        Raw { choices: rule.choices, aliases: rule.aliases }
+impl From<ChoiceRule> for RawChoiceRule {
+    fn from(rule: ChoiceRule) -> RawChoiceRule {
+        RawChoiceRule { choices: rule.choices, aliases: rule.aliases }
     }
 }

@@ -13,7 +13,7 @@ use super::{Answer, Rule, first_line};
 /// in "so she has 7 left". Thousands separators, leading zeros and trailing fraction zeros do not
 /// count; units and currency are left out.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(try_from = "Raw", into = "Raw")]
+#[serde(try_from = "RawNumberRule", into = "RawNumberRule")]
 pub struct NumberRule {
     regex: Regex,
 }
@@ -22,7 +22,7 @@ pub struct NumberRule {
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "NumberRule")]
-struct Raw {}
+struct RawNumberRule {}
 
 impl Rule for NumberRule {
     fn extract(&self, text: &str, marked: bool) -> Option<Answer> {
@@ -86,10 +86,10 @@ impl PartialEq for NumberRule {
     }
 }
 
-impl TryFrom<Raw> for NumberRule {
+impl TryFrom<RawNumberRule> for NumberRule {
     type Error = String;
 
-    fn try_from(_: Raw) -> Result<Self, String> {
+    fn try_from(_: RawNumberRule) -> Result<Self, String> {
         // `\B`: a sign counts only where no word runs into it ("5-3" holds 5 and 3).
         let regex =
             Regex::new(r"(?:\B[-−])?\$?(?:(?:[0-9]{1,3}(?:,[0-9]{3})+\b|[0-9]+)(?:\.[0-9]+)?|\.[0-9]+)");
@@ -97,8 +97,8 @@ impl TryFrom<Raw> for NumberRule {
     }
 }
 
-impl From<NumberRule> for Raw {
-    fn from(_: NumberRule) -> Raw {
-        Raw {}
+impl From<NumberRule> for RawNumberRule {
+    fn from(_: NumberRule) -> RawNumberRule {
+        RawNumberRule {}
     }
 }

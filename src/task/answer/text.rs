@@ -13,7 +13,7 @@ use super::{Answer, Pattern, Rule, first_line};
 /// The first pattern that matches gives the answer as its group 1; without a match it is the first
 /// sentence of the first line. What is longer than `max_words` is no answer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(try_from = "Raw", into = "Raw")]
+#[serde(try_from = "RawTextRule", into = "RawTextRule")]
 pub struct TextRule {
     patterns: Vec<Pattern>,
     max_words: usize,
@@ -29,7 +29,7 @@ pub struct TextRule {
 #[derive(Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 #[schemars(rename = "TextRule")]
-struct Raw {
+struct RawTextRule {
     /// Regular expressions with one group, which holds the answer; tried in order.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     patterns: Vec<Pattern>,
@@ -47,9 +47,9 @@ struct Raw {
     aliases: BTreeMap<String, Vec<String>>,
 }
 
-impl Default for Raw {
+impl Default for RawTextRule {
     fn default() -> Self {
-        Raw {
+        RawTextRule {
             patterns: Vec::new(),
             max_words: 8,
             strip_articles: true,
@@ -80,7 +80,7 @@ impl Normalize {
 
 impl Default for TextRule {
     fn default() -> Self {
-        TextRule::try_from(Raw::default()).expect("the defaults fit together")
+        TextRule::try_from(RawTextRule::default()).expect("the defaults fit together")
     }
 }
 
@@ -134,14 +134,14 @@ impl TextRule {
     }
 }
 
-impl TryFrom<Raw> for TextRule {
+impl TryFrom<RawTextRule> for TextRule {
     type Error = String;
 
-    fn try_from(raw: Raw) -> Result<Self, String> {
+    fn try_from(raw: RawTextRule) -> Result<Self, String> {
         if raw.max_words == 0 {
             return Err("\"max_words\" must be 1 or more, found 0".into());
         }
-        let Raw { patterns, max_words, strip_articles, normalize, aliases } = raw;
+        let RawTextRule { patterns, max_words, strip_articles, normalize, aliases } = raw;
         let spellings = BTreeMap::new();
         let mut rule = TextRule { patterns, max_words, strip_articles, normalize, aliases, spellings };
         let mut spellings: BTreeMap<String, (String, String)> = BTreeMap::new();
@@ -163,10 +163,10 @@ impl TryFrom<Raw> for TextRule {
     }
 }
 
-impl From<TextRule> for Raw {
-    fn from(rule: TextRule) -> Raw {
+impl From<TextRule> for RawTextRule {
+    fn from(rule: TextRule) -> RawTextRule {
         let TextRule { patterns, max_words, strip_articles, normalize, aliases, .. } = rule;
-        Raw { patterns, max_words, strip_articles, normalize, aliases }
+        RawTextRule { patterns, max_words, strip_articles, normalize, aliases }
     }
 }
 
