@@ -1,4 +1,4 @@
-//! Word problems of two to four operations.
+//! Arithmetic word problems of two to four operations.
 
 use rand_chacha::ChaCha8Rng;
 
@@ -7,10 +7,10 @@ use super::draw::{Asked, Drawn, PLENTY, below, between, counted, distinct, some}
 use super::tables::{objects, people};
 
 const OPERATIONS: (usize, usize) = (2, 4);
-/// Numbers stay small: what is measured is the order of the steps, not long multiplication.
+/// Upper bound of numbers: the questions measure the order of the steps and not long multiplication.
 const LARGEST: usize = 999;
 
-/// Who a problem is about, and what.
+/// The people and the objects of a problem.
 struct Cast<'a> {
     who: &'a str,
     other: &'a str,
@@ -18,15 +18,15 @@ struct Cast<'a> {
     other_thing: &'a str,
 }
 
-/// A problem, its answer, and how many operations lead to it.
+/// A problem, its answer, and the number of operations that lead to it.
 struct Problem {
     text: String,
     answer: usize,
     operations: usize,
 }
 
-/// A collection that grows and shrinks, purchases, or days of work. The splits share no person and
-/// no object.
+/// Draws problems about a collection that grows and shrinks, purchases, or days of work. The splits share no
+/// person and no object.
 pub(super) fn draw(n: usize, split: Split, rng: &mut ChaCha8Rng) -> Drawn {
     let (people, objects) = (people(split), objects(split));
     distinct(n, PLENTY, 1, rng, |rng, _| {
@@ -43,7 +43,7 @@ pub(super) fn draw(n: usize, split: Split, rng: &mut ChaCha8Rng) -> Drawn {
     })
 }
 
-/// `None` where more would be taken than there is, or a division would leave a rest.
+/// `None` if more would be taken than there is, or if a division would leave a remainder.
 fn collection(rng: &mut ChaCha8Rng, cast: &Cast) -> Option<Problem> {
     let Cast { who, other, thing, .. } = cast;
     let (mut text, mut answer, mut operations) = if below(rng, 2) == 0 {
@@ -125,7 +125,7 @@ fn purchase(rng: &mut ChaCha8Rng, cast: &Cast) -> Option<Problem> {
     }
     let paid = [20, 50, 100, 200, 300][below(rng, 5)];
     text += &format!(" {who} pays with {paid} dollars. How many dollars does {who} get back?");
-    // People do not pay with three notes where one would do.
+    // Nobody pays with three notes if one is enough.
     let fits = sum < paid && 4 * sum > paid;
     fits.then(|| Problem { text, answer: paid - sum, operations: operations + 1 })
 }

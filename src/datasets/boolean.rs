@@ -1,4 +1,4 @@
-//! Whether an expression of True, False, not, and, or is true.
+//! Boolean expressions of True, False, not, and, or.
 
 use rand_chacha::ChaCha8Rng;
 
@@ -7,9 +7,9 @@ use super::draw::{Asked, Drawn, PLENTY, below, between, distinct, split_of};
 
 const OPERANDS: (usize, usize) = (2, 3);
 
-/// Two or three operands joined by one operator, some of them two operands in brackets: no reader
-/// needs to know whether `and` binds tighter than `or`. A third of the expressions, by their hash,
-/// are test questions. The operator is drawn before the answer, so that it does not give it away.
+/// Draws expressions of two or three operands and one operator; an operand may be two in brackets, so
+/// that the precedence of `and` and `or` does not matter. A third of the expressions, by their hash, are
+/// test questions. The operator is drawn before the answer, so that the answer does not depend on it.
 pub(super) fn draw(n: usize, split: Split, rng: &mut ChaCha8Rng) -> Drawn {
     distinct(n, PLENTY, 2, rng, |rng, card| {
         let wanted = card == 0;

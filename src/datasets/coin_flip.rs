@@ -1,4 +1,4 @@
-//! A coin that people do or do not flip.
+//! Coin flips: is the coin still heads up after some people did or did not flip it?
 
 use std::ops::RangeInclusive;
 
@@ -10,7 +10,7 @@ use super::tables::people;
 
 const PEOPLE: RangeInclusive<usize> = 2..=4;
 
-/// Whether the act flips the coin, and what the person does.
+/// Whether the act flips the coin, and its wording.
 const ACTS: [(bool, &str); 4] = [
     (true, "flips the coin."),
     (true, "turns the coin over."),
@@ -18,12 +18,12 @@ const ACTS: [(bool, &str); 4] = [
     (false, "leaves the coin alone."),
 ];
 
-/// The splits share no person. Each person flips or not by a fair coin of their own, so the answers
-/// are balanced too.
+/// Draws questions whose persons are not those of the other split. Each person flips the coin with a
+/// probability of one half, so that the answers are balanced.
 pub(super) fn draw(n: usize, split: Split, rng: &mut ChaCha8Rng) -> Drawn {
     let names = people(split);
     let with = |people: usize| (0..people).map(|taken| 4 * (names.len() - taken) as u64).product::<u64>();
-    // Half of all there are: near the end, drawing until a question is new would take ever longer.
+    // Half of all questions: towards the end, most draws would repeat one that is there.
     let most = usize::try_from(PEOPLE.map(with).sum::<u64>() / 2).unwrap_or(usize::MAX);
     distinct(n, most, 1, rng, |rng, _| {
         let people = between(rng, *PEOPLE.start(), *PEOPLE.end());

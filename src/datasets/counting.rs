@@ -1,4 +1,4 @@
-//! How many of the things listed are of one sort.
+//! Counting: how many of the listed things are of one sort?
 
 use rand_chacha::ChaCha8Rng;
 
@@ -8,8 +8,8 @@ use super::tables::categories;
 
 const NUMBERS: [&str; 5] = ["one", "two", "three", "four", "five"];
 
-/// Two to four kinds of thing of the sort asked for among one to three of another. The splits share
-/// no sort and no thing.
+/// Draws lists with two to four things of the sort that is asked for, and one to three of another. The
+/// splits share no sort and no thing.
 pub(super) fn draw(n: usize, split: Split, rng: &mut ChaCha8Rng) -> Drawn {
     let categories = categories(split);
     distinct(n, PLENTY, 1, rng, |rng, _| {

@@ -1,4 +1,4 @@
-//! The date some days or weeks from another.
+//! Date arithmetic: the date some days or weeks before or after another.
 
 use jiff::civil::Date;
 use jiff::fmt::strtime;

@@ -1,4 +1,4 @@
-//! How every kind draws: from integers only, a question at a time, none twice.
+//! Random draws for all kinds. They use integers only, so that every platform draws the same questions.
 
 use std::collections::HashSet;
 
@@ -8,7 +8,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::Split;
 
-/// A question before it has a name.
+/// A question without an id.
 #[derive(Debug, PartialEq)]
 pub(super) struct Asked {
     pub fields: Vec<(&'static str, String)>,
@@ -22,18 +22,19 @@ impl Asked {
     }
 }
 
-/// The questions; or, as the error, how many there are.
+/// The questions; the error is the number of questions that there are.
 pub(super) type Drawn = std::result::Result<Vec<Asked>, usize>;
 
-/// Where a kind stops that could go on for long: further on, drawing until a question is new would
-/// take ever longer.
+/// The maximal number of questions of a kind with many more: towards its end, most draws would repeat a
+/// question that is there.
 pub(super) const PLENTY: usize = 20_000;
 
 /// Draws until there are `n` different questions.
 ///
-/// `draw` is told which of `cards` answers the question shall have. They are dealt like a deck that
-/// is shuffled anew once it is used up, so that no answer is ever ahead by more than one. `None`
-/// from `draw` is a bad draw and is repeated, as is a question that was there already.
+/// `draw` receives the number, of `cards`, of the answer that the question must have. The numbers are
+/// dealt from a deck that is shuffled again when it is used up, so that the counts of two answers never
+/// differ by more than one. If `draw` returns `None` or a question that is there already, it is called
+/// again.
 pub(super) fn distinct(
     n: usize,
     most: usize,
@@ -79,12 +80,12 @@ impl Deck {
     }
 }
 
-/// Drawn as `u32`, so that 32-bit platforms draw the same.
+/// A number below `n`, drawn as `u32` so that 32-bit platforms draw the same.
 pub(super) fn below(rng: &mut ChaCha8Rng, bound: usize) -> usize {
     rng.random_range(0..bound as u32) as usize
 }
 
-/// From the first to the last, both included.
+/// A number between the first and the last, both included.
 pub(super) fn between(rng: &mut ChaCha8Rng, first: usize, last: usize) -> usize {
     first + below(rng, last - first + 1)
 }
@@ -93,7 +94,7 @@ pub(super) fn one<T: Copy>(rng: &mut ChaCha8Rng, of: &[T]) -> T {
     of[below(rng, of.len())]
 }
 
-/// `n` different ones in random order; `of` must hold as many.
+/// `n` different items of `of` in random order; `of` must hold as many.
 pub(super) fn some<T: Copy + PartialEq>(rng: &mut ChaCha8Rng, of: &[T], n: usize) -> Vec<T> {
     let mut taken = Vec::with_capacity(n);
     while taken.len() < n {
@@ -105,19 +106,20 @@ pub(super) fn some<T: Copy + PartialEq>(rng: &mut ChaCha8Rng, of: &[T], n: usize
     taken
 }
 
-/// Shuffles. One item or none takes no random number.
+/// Shuffles `items`. It draws no random number for fewer than two items.
 pub(super) fn mix<T>(rng: &mut ChaCha8Rng, items: &mut [T]) {
     if items.len() > 1 {
         items.shuffle(rng);
     }
 }
 
-/// A third of the keys are for tests, by a hash: adding one to a table moves no other.
+/// The split of a key: a third of the keys, by their hash, are for tests. Adding a key to a table does
+/// not move any other.
 pub(super) fn split_of(key: &str) -> Split {
     if (fnv(key) >> 32).is_multiple_of(3) { Split::Test } else { Split::Train }
 }
 
-/// FNV-1a, the same on every platform.
+/// The FNV-1a hash, which is the same on every platform.
 pub(super) fn fnv(text: &str) -> u64 {
     text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)

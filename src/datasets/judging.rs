@@ -1,8 +1,9 @@
-//! Two responses to a question, one of which has a defect.
+//! Pairwise judging: which of two responses to a question is better? One of them has a defect.
 //!
-//! The questions are plain ones with a known answer: capitals, words, symbols, sums. The good
-//! response is right and as asked; the other has one defect of a known kind. Length says little:
-//! either response may repeat itself in other words, and defects make some longer, some shorter.
+//! The questions have known answers: capitals, words, symbols, sums. The good response is right and in
+//! the form that was asked for; the other has one defect of a known kind. The length does not tell which
+//! is which: either response may repeat itself in other words, and some defects make it longer, others
+//! shorter.
 
 use rand_chacha::ChaCha8Rng;
 
@@ -13,25 +14,25 @@ use super::tables::lines;
 
 const FACTS: &str = include_str!("data/facts.tsv");
 
-/// How a response can fall short.
+/// A defect of a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Defect {
     /// A wrong fact or number.
     Wrong,
-    /// It breaks off before the answer.
+    /// It ends before the answer.
     Unfinished,
     /// It answers another question.
     OffTopic,
-    /// It gives the answer, and another one.
+    /// It gives the answer and also another one.
     Contradiction,
-    /// It is right, and not in the form asked for.
+    /// It is right, but not in the form that was asked for.
     Form,
 }
 
 const DEFECTS: [Defect; 5] =
     [Defect::Wrong, Defect::Unfinished, Defect::OffTopic, Defect::Contradiction, Defect::Form];
 
-/// In which form the answer is asked for.
+/// The form in which the answer is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Form {
     Sentences,
@@ -49,7 +50,7 @@ impl Form {
     }
 }
 
-/// Something that has one right answer: `the capital of Peru`, Lima, and answers that are wrong.
+/// A phrase with one right answer, such as `the capital of Peru` (Lima), and wrong answers.
 #[derive(Clone)]
 struct Fact {
     phrase: String,
@@ -57,11 +58,11 @@ struct Fact {
     wrong: Vec<String>,
 }
 
-/// The splits share no country, no city, no subject and no answer of the table of facts, and no
-/// sum. Which response is better is balanced, and so are the defects.
+/// Draws pairs of responses. The splits share no country, no city, no sum, and no subject or answer of
+/// the table of facts. The position of the better response and the defects are balanced.
 pub(super) fn draw(n: usize, split: Split, rng: &mut ChaCha8Rng) -> Drawn {
     let tables = topics(split);
-    // Sums are made as they are needed; they are the topic behind the tables.
+    // Sums are made as needed; they are the topic after those of the tables.
     let topics = tables.len() + 1;
     distinct(n, PLENTY, 2 * DEFECTS.len(), rng, |rng, card| {
         let (better_first, defect) = (card % 2 == 0, DEFECTS[card / 2]);
@@ -87,8 +88,8 @@ pub(super) fn draw(n: usize, split: Split, rng: &mut ChaCha8Rng) -> Drawn {
     })
 }
 
-/// Facts from tables; wrong answers to one are right answers to others of its topic, or cities of
-/// its country.
+/// Phrases from tables. Their wrong answers are right answers to others of the same topic, or cities of
+/// the same country.
 fn topics(split: Split) -> Vec<Vec<Fact>> {
     let of_country = |country: super::capitals::Country| Fact {
         phrase: format!("the capital of {}", country.name),
@@ -117,7 +118,7 @@ fn topics(split: Split) -> Vec<Vec<Fact>> {
     topics
 }
 
-/// A sum or a difference; a third of them, by their hash, are for tests.
+/// A sum or a difference. A third of them, by their hash, are for tests.
 fn sum(rng: &mut ChaCha8Rng, split: Split) -> Fact {
     loop {
         let (a, b) = (between(rng, 11, 99), between(rng, 11, 99));
@@ -133,7 +134,7 @@ fn sum(rng: &mut ChaCha8Rng, split: Split) -> Fact {
     }
 }
 
-/// The response as asked for, which says once or twice that the phrase is this answer.
+/// The good response, which says once or twice that the phrase is this answer.
 fn respond(rng: &mut ChaCha8Rng, form: Form, phrase: &str, answer: &str) -> String {
     let twice = below(rng, 2) == 0;
     say(form, phrase, answer, twice.then_some(answer))
@@ -184,7 +185,7 @@ fn say(form: Form, phrase: &str, answer: &str, again: Option<&str>) -> String {
     }
 }
 
-/// `Washington, D.C.` has its full stop.
+/// Ends a sentence; `Washington, D.C.` has its full stop already.
 fn sentence(text: &str) -> String {
     format!("{}.", text.trim_end_matches('.'))
 }
@@ -230,10 +231,10 @@ mod tests {
         let truth = truth(known, phrase);
         if instruction.starts_with("Give only") {
             let in_sentence = response.contains(" is ");
-            return match response == truth {
-                true => None,
-                false if in_sentence => Some(Defect::Form),
-                false => Some(Defect::Wrong),
+            return match response {
+                _ if response == truth => None,
+                _ if in_sentence => Some(Defect::Form),
+                _ => Some(Defect::Wrong),
             };
         }
         let announced = response.strip_prefix("Answer: ");

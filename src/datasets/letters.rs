@@ -1,4 +1,4 @@
-//! The last letters of a person's names.
+//! Last letters: the last letters of a person's names, put together.
 
 use rand_chacha::ChaCha8Rng;
 
@@ -6,7 +6,7 @@ use super::Split;
 use super::draw::{Asked, Drawn, PLENTY, below, distinct, mix, some};
 use super::tables::{people, surnames};
 
-/// A first name and a surname; all pairs there are. The splits share neither.
+/// Draws a first name and a surname, of all pairs. The splits share neither.
 pub(super) fn two_words(n: usize, split: Split, rng: &mut ChaCha8Rng) -> Drawn {
     let surnames = surnames(split);
     let mut names: Vec<[&str; 2]> =
@@ -18,8 +18,8 @@ pub(super) fn two_words(n: usize, split: Split, rng: &mut ChaCha8Rng) -> Drawn {
     Ok(names[..n].iter().map(|name| ask(name)).collect())
 }
 
-/// Two first names and one or two surnames: longer than what [`two_words`] asks about, to measure
-/// whether the skill goes beyond it. The people are those of the same split there.
+/// Draws two first names and one or two surnames: more than [`two_words`], to measure whether the skill
+/// extends to longer names. The names of a split are the same in both.
 pub(super) fn more_words(n: usize, split: Split, rng: &mut ChaCha8Rng) -> Drawn {
     let (people, surnames) = (people(split), surnames(split));
     distinct(n, PLENTY, 1, rng, |rng, _| {

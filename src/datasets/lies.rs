@@ -1,4 +1,4 @@
-//! People who say of each other that they tell the truth or lie.
+//! Web of lies: people who say of each other that they lie or tell the truth.
 
 use rand_chacha::ChaCha8Rng;
 
@@ -6,7 +6,7 @@ use super::Split;
 use super::draw::{Asked, Drawn, PLENTY, below, between, distinct, some, yes_or_no};
 use super::tables::people;
 
-/// A chain of three to five people, each of whom speaks about the one before. The splits share no
+/// Draws a chain of three to five people, each of whom speaks about the one before. The splits share no
 /// person.
 pub(super) fn draw(n: usize, split: Split, rng: &mut ChaCha8Rng) -> Drawn {
     let people = people(split);
@@ -18,7 +18,7 @@ pub(super) fn draw(n: usize, split: Split, rng: &mut ChaCha8Rng) -> Drawn {
         let does = |honest: bool| if honest { "tells the truth" } else { "lies" };
         let mut text = format!("{} {}.", chain[0], does(honest[0]));
         for i in 1..count {
-            // Liars say the opposite of what is so.
+            // A liar says the opposite of the truth.
             let claim = honest[i - 1] == honest[i];
             text += &format!(" {} says that {} {}.", chain[i], chain[i - 1], does(claim));
         }

@@ -1,14 +1,15 @@
-//! Question sets that can be generated with their right answers.
+//! Generated question sets with gold answers.
 //!
-//! To show that a model has learnt a skill and not the questions, the training and the test split
-//! of a kind share no entity (no person, country, city, object, word or year). Where a kind is about
-//! none, as with logical expressions, no question is in both. The splits are fixed; the seed only
-//! chooses among the questions of a split, and a larger set begins with the smaller one. The same
-//! arguments give the same questions on every platform and in every version of this crate that does
-//! not say otherwise in its change log.
+//! To show that a model has learnt a skill and not the questions, the training split and the test split
+//! of a kind share no entity: no person, country, city, object, word or year. If a kind has no entities
+//! (boolean expressions), the splits share no question. The splits are fixed. The seed chooses among the
+//! questions of a split, and a larger set begins with the smaller one.
 //!
-//! A file holds a family of kinds, and reads its questions back in its tests: what is right is worked
-//! out from the text alone, a second time and in another way.
+//! The same arguments give the same questions on every platform, and in every version of this crate
+//! whose change log does not say otherwise.
+//!
+//! Each file holds a family of kinds. Its tests read the questions back and work out the answer from the
+//! text alone, in another way than the generator.
 
 mod arithmetic;
 mod boolean;
@@ -33,12 +34,12 @@ use draw::Drawn;
 use crate::task::Question;
 use crate::{Error, Result};
 
-/// Which part of a kind's entities the questions are about.
+/// A part of a kind's entities, which no question of the other part is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Split {
     /// Questions to distill from.
     Train,
-    /// Questions to measure on.
+    /// Questions to measure with.
     Test,
 }
 
@@ -67,15 +68,15 @@ impl std::str::FromStr for Split {
 /// A kind of question that [`generate`] knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Kind {
-    /// What [`generate`] calls it.
+    /// The name by which [`generate`] knows it.
     pub name: &'static str,
-    /// One line for a person who chooses.
+    /// A description of one line.
     pub description: &'static str,
-    /// The built-in task that asks such questions.
+    /// The name of the built-in task for such questions.
     pub task: &'static str,
 }
 
-/// How a kind draws its questions.
+/// The function that draws the questions of a kind.
 type Draw = fn(usize, Split, &mut ChaCha8Rng) -> Drawn;
 
 const ALL: [(Kind, Draw); 16] = [
@@ -219,16 +220,16 @@ const KINDS: [Kind; ALL.len()] = {
     kinds
 };
 
-/// The kinds there are.
+/// All kinds.
 pub fn kinds() -> &'static [Kind] {
     &KINDS
 }
 
-/// `n` different questions of a kind, with gold. `n` may be 0.
+/// Generates `n` different questions of a kind, with gold answers. `n` may be 0.
 ///
 /// # Errors
-/// [`Error::Input`] where the kind is unknown (it lists them), or has fewer than `n`
-/// questions in this split (it says how many).
+/// [`Error::Input`] if the kind is unknown, with the names of all kinds, or if the split has fewer than
+/// `n` questions, with their number.
 pub fn generate(kind: &str, n: usize, seed: u64, split: Split) -> Result<Vec<Question>> {
     let Some((_, draw)) = ALL.iter().find(|(known, _)| known.name == kind) else {
         let names: Vec<&str> = kinds().iter().map(|kind| kind.name).collect();

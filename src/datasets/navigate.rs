@@ -1,4 +1,4 @@
-//! Whether a walk ends where it began.
+//! Navigation: does a walk end where it began?
 
 use rand_chacha::ChaCha8Rng;
 
@@ -7,12 +7,12 @@ use super::draw::{Asked, Drawn, PLENTY, below, counted, distinct, mix, split_of,
 
 const MAX_STEPS: usize = 9;
 
-/// A stretch of the walk: its direction in quarter turns to the left, and its steps.
+/// A part of the walk: its direction in quarter turns to the left, and its number of steps.
 type Stretch = (usize, usize);
 
-/// Half of the questions always face one way and step sideways; half turn. A walk that does not
-/// return is one that does with one stretch changed, so its shape does not give it away. A third of
-/// the questions, by their hash, are test questions.
+/// Draws walks. In half of the questions the person always faces the same way and steps sideways; in the
+/// others the person turns. A walk that does not return is one that does, with one part changed, so that
+/// its shape does not tell the answer. A third of the questions, by their hash, are test questions.
 pub(super) fn draw(n: usize, split: Split, rng: &mut ChaCha8Rng) -> Drawn {
     distinct(n, PLENTY, 2, rng, |rng, card| {
         let returns = card == 0;
@@ -26,7 +26,7 @@ pub(super) fn draw(n: usize, split: Split, rng: &mut ChaCha8Rng) -> Drawn {
     })
 }
 
-/// Out and back along one line or two, the ways there and back sometimes in two stretches.
+/// A walk that returns: out and back along one line or two, each way in one part or two.
 fn round_trip(rng: &mut ChaCha8Rng) -> Vec<Stretch> {
     let mut walk = Vec::new();
     let first = below(rng, 4);
@@ -43,7 +43,7 @@ fn round_trip(rng: &mut ChaCha8Rng) -> Vec<Stretch> {
     walk
 }
 
-/// Another direction or another number of steps for one stretch.
+/// Changes the direction or the number of steps of one part.
 fn spoil(rng: &mut ChaCha8Rng, walk: &mut [Stretch]) {
     let at = below(rng, walk.len());
     let (direction, steps) = &mut walk[at];

@@ -1,4 +1,4 @@
-//! Words to put in alphabetical order.
+//! Word sorting: words to put in alphabetical order.
 
 use rand_chacha::ChaCha8Rng;
 
@@ -6,8 +6,8 @@ use super::Split;
 use super::draw::{Asked, Drawn, PLENTY, between, distinct, some};
 use super::tables::words;
 
-/// Three to five words that are not in order yet. The splits share no word. Commas in an answer do
-/// not count where it is read as text.
+/// Draws three to five words that are not in order. The splits share no word. Commas do not matter when
+/// an answer is compared as text.
 pub(super) fn draw(n: usize, split: Split, rng: &mut ChaCha8Rng) -> Drawn {
     let words = words(split);
     distinct(n, PLENTY, 1, rng, |rng, _| {

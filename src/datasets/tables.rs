@@ -1,4 +1,4 @@
-//! The people and things that questions are about, by split.
+//! Tables of the people and things that questions are about, by split.
 
 use super::Split;
 
@@ -25,7 +25,7 @@ pub(super) fn words(split: Split) -> Vec<&'static str> {
     part(WORDS, 100, split)
 }
 
-/// What things are together (`fruits`), and things of that sort, whose plural ends in -s.
+/// Sorts (`fruits`), each with things of that sort whose plural ends in -s.
 pub(super) fn categories(split: Split) -> Vec<(&'static str, Vec<&'static str>)> {
     part(CATEGORIES, 5, split)
         .into_iter()
@@ -34,7 +34,7 @@ pub(super) fn categories(split: Split) -> Vec<(&'static str, Vec<&'static str>)>
         .collect()
 }
 
-/// The lines of a table that are no comment.
+/// The lines of a table without its comments.
 pub(super) fn lines(text: &str) -> impl Iterator<Item = &str> {
     text.lines().filter(|line| !line.is_empty() && !line.starts_with('#'))
 }

@@ -1,4 +1,4 @@
-//! Three people swap what they hold.
+//! Object tracking: three people swap the objects that they hold.
 
 use rand_chacha::ChaCha8Rng;
 
@@ -10,14 +10,14 @@ const HOLDERS: usize = 3;
 const SWAPS: (usize, usize) = (2, 4);
 const PAIRS: [(usize, usize); 3] = [(0, 1), (0, 2), (1, 2)];
 
-/// The splits share no person and no object. Half of the questions ask for a person and half for an
-/// object; the one asked for began in first, second and third place equally often.
+/// Draws swaps. The splits share no person and no object. Half of the questions ask for a person, half for
+/// an object; its first place in the text is the first, second and third equally often.
 pub(super) fn draw(n: usize, split: Split, rng: &mut ChaCha8Rng) -> Drawn {
     let (people, objects) = (people(split), objects(split));
     distinct(n, PLENTY, 2 * HOLDERS, rng, |rng, card| {
         let (holders, things) = (some(rng, &people, HOLDERS), some(rng, &objects, HOLDERS));
         let swaps = swaps(rng);
-        // `at[i]`: who holds what the i-th person held first.
+        // `at[i]`: who holds the object that person i held at first.
         let mut at = [0, 1, 2];
         for &(a, b) in &swaps {
             for holder in &mut at {
@@ -47,7 +47,7 @@ pub(super) fn draw(n: usize, split: Split, rng: &mut ChaCha8Rng) -> Drawn {
     })
 }
 
-/// No pair swaps twice in a row, which would undo it.
+/// Draws the swaps. No pair swaps twice in a row, which would undo the first swap.
 fn swaps(rng: &mut ChaCha8Rng) -> Vec<(usize, usize)> {
     let mut last = below(rng, PAIRS.len());
     let mut swaps = vec![PAIRS[last]];

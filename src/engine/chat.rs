@@ -1,13 +1,12 @@
-//! Conversations, and how a model wants them written.
+//! Chat templates: messages, and how they become the prompt of a model.
 //!
-//! Every chat model ships its own Jinja template in the GGUF (`tokenizer.chat_template`). It is
-//! rendered here as Hugging Face tools render it, so training and sampling see the very text that
-//! `llama-server --jinja` feeds. The template comes out of a file from the internet: it runs with
-//! limited fuel, and whatever is wrong with it becomes one error.
+//! A chat model has a Jinja template in its GGUF file (`tokenizer.chat_template`). It is rendered as in
+//! the tools of Hugging Face, so that training and sampling see the text that `llama-server --jinja`
+//! uses. Templates come from untrusted files: rendering has limited fuel, and any fault becomes an error.
 //!
-//! What a user wrote must not turn into control tokens. [`prompt_tokens`] therefore renders a
-//! message that contains the text of a special token as a placeholder and tokenizes its content
-//! apart, as plain text; every other prompt is tokenized in one piece, exactly as llama-server does.
+//! The text of a user must not become control tokens. If a message contains the text of a special token,
+//! [`prompt_tokens`] renders a placeholder in its place and tokenizes the content separately, as plain
+//! text. All other prompts are tokenized in one piece, as llama-server does.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -20,24 +19,24 @@ use minijinja::{Environment, ErrorKind, Value, context};
 use super::{Decoder, Token};
 use crate::{Error, Result};
 
-/// Who speaks.
+/// The author of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
-    /// Instructions that stand above the conversation.
+    /// Instructions for the whole conversation.
     System,
-    /// The one who asks.
+    /// The user.
     User,
     /// The model.
     Assistant,
 }
 
-/// One turn of a conversation.
+/// A message of a conversation.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub struct Message {
-    /// Who speaks.
+    /// The author.
     pub role: Role,
-    /// What they say.
+    /// The text.
     pub content: String,
 }
 
@@ -58,17 +57,17 @@ impl Message {
     }
 }
 
-/// Template instructions one rendering may spend: thousands of times what real templates need,
-/// and still only tens of milliseconds.
+/// Maximal number of template instructions of a rendering: thousands of times what real templates need,
+/// and only tens of milliseconds.
 const FUEL: u64 = 1_000_000;
 
-/// What stands before a model's thinking.
+/// The beginning of a thinking block.
 pub(super) const THINKING_BEGINS: &str = "<think>";
 
 /// A compiled chat template.
 ///
-/// A model without one (a base model) gets the plain rendering: each content followed by a line
-/// break, nothing else.
+/// A model without a template (a base model) gets the plain rendering: the content of each message,
+/// followed by a line break.
 pub struct ChatTemplate {
     environment: Option<Environment<'static>>,
     bos: String,
@@ -82,11 +81,11 @@ pub struct ChatTemplate {
 const CLOCK: i64 = i64::MIN;
 
 impl ChatTemplate {
-    /// Compiles `source`; `None` gives [`ChatTemplate::plain`]. `bos` and `eos` are the texts of
-    /// the model's tokens of these names, empty where it has none.
+    /// Compiles `source`; `None` gives [`ChatTemplate::plain`]. `bos` and `eos` are the texts of the
+    /// model's tokens of these names, empty if it has none.
     ///
     /// # Errors
-    /// [`Error::Unsupported`] when the source is not a template that can be compiled.
+    /// [`Error::Unsupported`] if the template does not compile.
     pub fn new(source: Option<&str>, bos: &str, eos: &str) -> Result<ChatTemplate> {
         let time = Arc::new(AtomicI64::new(CLOCK));
         let mut template = ChatTemplate {
@@ -118,26 +117,26 @@ impl ChatTemplate {
         self.time.store(unix_seconds, Ordering::Relaxed);
     }
 
-    /// Whether the model brought no template.
+    /// Whether this is the plain rendering.
     pub fn is_plain(&self) -> bool {
         self.environment.is_none()
     }
 
-    /// Whether it begins a thinking model's turn with `<think>`, as DeepSeek's and newer Qwens' do, so
-    /// that the model writes only the rest of a thought, and its end.
+    /// Whether the template opens the thinking block of the model's turn (`<think>`), as those of DeepSeek
+    /// and of newer Qwen models do. Completions then begin inside the block.
     pub fn opens_thinking(&self) -> bool {
         self.opens_thinking
     }
 
-    /// Renders `messages`, followed by the opening of the model's turn if `generation_prompt`.
-    /// `thinking` reaches templates that have a thinking mode as `enable_thinking` (Qwen3) and
-    /// `thinking` (Granite, DeepSeek).
+    /// Renders `messages`, followed by the opening of the model's turn if `generation_prompt`. Templates
+    /// with a thinking mode see `thinking` as `enable_thinking` (Qwen3) and as `thinking` (Granite,
+    /// DeepSeek).
     ///
-    /// A template that knows no system role, whether it says so or silently drops the message,
-    /// gets the system text at the head of the first user message.
+    /// If a template refuses or drops system messages, the system text is put at the beginning of the
+    /// first user message.
     ///
     /// # Errors
-    /// [`Error::Unsupported`] when the template fails on these messages.
+    /// [`Error::Unsupported`] if the template fails for these messages.
     pub fn render(&self, messages: &[Message], generation_prompt: bool, thinking: bool) -> Result<String> {
         let Some(environment) = &self.environment else {
             return Ok(messages.iter().flat_map(|m| [m.content.as_str(), "\n"]).collect());
@@ -170,7 +169,7 @@ impl ChatTemplate {
     }
 }
 
-/// Moves the system text to the head of the first user message.
+/// Moves the system text to the beginning of the first user message.
 fn fold_system(messages: &[Message]) -> Vec<Message> {
     let (system, mut rest): (Vec<_>, Vec<_>) = messages.iter().cloned().partition(|m| m.role == Role::System);
     let head = system.into_iter().map(|m| m.content).collect::<Vec<_>>().join("\n\n");
@@ -181,7 +180,7 @@ fn fold_system(messages: &[Message]) -> Vec<Message> {
     rest
 }
 
-/// The name under which an environment holds its one template.
+/// The name of the template in its environment.
 const NAME: &str = "chat template";
 
 fn compile(source: &str, time: Arc<AtomicI64>) -> Result<Environment<'static>> {
@@ -205,8 +204,8 @@ fn compile(source: &str, time: Arc<AtomicI64>) -> Result<Environment<'static>> {
     Ok(environment)
 }
 
-/// Some templates mark the assistant's part with `{% generation %}`, which only training tools
-/// read. A condition that always holds keeps the white-space control of the mark.
+/// Removes `{% generation %}` marks, with which some templates mark the assistant's part for training
+/// tools. They become a condition that always holds, which keeps their white-space control.
 fn without_generation_marks(source: &str) -> Cow<'_, str> {
     if !source.contains("generation") {
         return Cow::Borrowed(source);
@@ -228,8 +227,8 @@ fn template_error(error: minijinja::Error) -> Error {
     Error::unsupported(format!("the model's chat template cannot be used: {why}"))
 }
 
-/// The tokens of a prompt as the model expects it: BOS where the model wants one, the rendered
-/// conversation, the opening of the model's turn. No text inside a message becomes a special token.
+/// The tokens of a prompt: BOS if the model needs it, the rendered conversation, and the opening of the
+/// model's turn. No text inside a message becomes a special token.
 pub(super) fn prompt_tokens<D: Decoder + ?Sized>(
     decoder: &D,
     messages: &[Message],
@@ -253,7 +252,7 @@ pub(super) fn prompt_tokens<D: Decoder + ?Sized>(
         }
         let rendered = template.render(&marked, true, thinking)?;
         let mut tokens = Vec::new();
-        // Between marks, odd pieces are the numbers of messages.
+        // The pieces with odd numbers are between marks: the indices of messages.
         for (n, piece) in rendered.split(mark).enumerate() {
             let message = piece.parse().ok().and_then(|index: usize| messages.get(index));
             match message {
@@ -280,7 +279,7 @@ fn unused_char(messages: &[Message]) -> Result<char> {
         .ok_or_else(|| Error::Unsupported("a message uses every private-use character".into()))
 }
 
-/// The token with which the template ends the model's turn, for training on it.
+/// The token with which the template ends the model's turn, to be trained on.
 pub(super) fn end_of_turn<D: Decoder + ?Sized>(decoder: &D) -> Result<Option<Token>> {
     let conversation = [Message::user("a"), Message::assistant("\u{e000}")];
     let rendered = decoder.chat_template().render(&conversation, false, false)?;
@@ -361,7 +360,7 @@ mod tests {
     }
 
     #[test]
-    fn a_thought_that_the_template_begins_is_told_from_one_that_it_closes() {
+    fn a_thinking_block_that_the_template_opens_differs_from_a_closed_one() {
         let opens = |source| ChatTemplate::new(Some(source), "", "").unwrap().opens_thinking();
         assert!(opens("{{ messages[0].content }}{% if thinking %}<think>\n{% endif %}"));
         assert!(!opens("{{ messages[0].content }}<think>\n\n</think>"));

@@ -1,11 +1,11 @@
-//! Which tokens may come next where a completion must be one of some texts.
+//! Constrained decoding: which tokens can come next if the completion must match a grammar.
 //!
-//! A [`Grammar`] says which bytes may come next. To say it of tokens, the vocabulary is laid out
-//! once as a trie of bytes, and a walk follows only the branches that the grammar can take. States
-//! are numbered as they are met, with a table of their successors, so that a step of the walk is
-//! one look-up; and the tokens allowed in a state are found once, however many samples pass it.
+//! A [`Grammar`] knows which bytes can come next. For tokens, the vocabulary is stored once as a trie of
+//! bytes, and a walk follows only the branches that the grammar allows. States get numbers and a table of
+//! their successors, so that a step of the walk is one look-up. The tokens allowed in a state are computed
+//! once, however many samples pass the state.
 //!
-//! Where all texts go on alike there is nothing to choose: those tokens are forced, not sampled.
+//! Tokens about which the grammar leaves no choice are forced: they are decoded without sampling.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -17,21 +17,21 @@ use crate::{Error, Result};
 
 /// The tokens of a vocabulary by their bytes.
 pub(super) struct Vocabulary {
-    /// The trie in preorder, closed by a node without bytes below it.
+    /// The trie in preorder, followed by a node that marks the end.
     nodes: Vec<TrieNode>,
-    /// Tokens in the order of their bytes, so that those of consecutive nodes are consecutive.
+    /// The tokens in the order of their bytes. Those of consecutive nodes are consecutive.
     tokens: Vec<Token>,
-    /// Tokens that end a turn.
+    /// The tokens that end a turn.
     ends: Vec<Token>,
 }
 
 struct TrieNode {
     byte: u8,
-    /// Bytes from the root to here.
+    /// Number of bytes from the root to this node.
     depth: u32,
-    /// The first node that is not below this one.
+    /// The first node after this one's subtree.
     after: u32,
-    /// Where its tokens start; they end where the next node's start.
+    /// The offset of this node's tokens; they end at the offset of the next node's.
     tokens: u32,
 }
 
@@ -49,7 +49,7 @@ impl Vocabulary {
         pieces.retain(|(bytes, _)| !bytes.is_empty());
         pieces.sort_unstable();
         let mut nodes: Vec<TrieNode> = Vec::new();
-        // The nodes from the root to the last piece.
+        // The nodes from the root to the previous piece.
         let mut path: Vec<usize> = Vec::new();
         let mut last: &[u8] = &[];
         for (index, (bytes, _)) in pieces.iter().enumerate() {
@@ -75,7 +75,7 @@ impl Vocabulary {
         &self.tokens[self.nodes[node].tokens as usize..self.nodes[node + 1].tokens as usize]
     }
 
-    /// The nodes below the one at `bytes`; none where there is no such node.
+    /// The nodes below the one at `bytes`; empty if there is no such node.
     fn below(&self, bytes: &[u8]) -> Range<usize> {
         let mut below = 0..self.nodes.len() - 1;
         for &byte in bytes {
@@ -92,12 +92,12 @@ impl Vocabulary {
     }
 }
 
-/// The tokens that `decoder` reads `bytes` as, if what it makes of them is these bytes again.
+/// The tokenization of `bytes`; empty if its tokens do not stand for exactly these bytes.
 fn canonical_tokens(bytes: &[u8], decoder: &impl Decoder) -> Result<Vec<Token>> {
     let Ok(text) = std::str::from_utf8(bytes) else {
         return Ok(Vec::new());
     };
-    // Some vocabularies begin every text with a space.
+    // Some tokenizers put a space before every text.
     for text in [Some(text), text.strip_prefix(' ')].into_iter().flatten() {
         let tokens = decoder.tokenize(text, false)?;
         let mut spelled = Vec::new();
@@ -109,10 +109,10 @@ fn canonical_tokens(bytes: &[u8], decoder: &impl Decoder) -> Result<Vec<Token>> 
     Ok(Vec::new())
 }
 
-/// The texts that `sampling` allows; `None` if its completions are free.
+/// The grammar of the completions that `sampling` allows; `None` if they are free.
 ///
 /// # Errors
-/// [`Error::Input`] for a faulty grammar, or choices beside a grammar.
+/// [`Error::Input`] for an invalid grammar, or if there are both choices and a grammar.
 pub(super) fn grammar_of(sampling: &Sampling) -> Result<Option<Grammar>> {
     match (&sampling.choices[..], &sampling.grammar) {
         ([], None) => Ok(None),
@@ -125,13 +125,13 @@ pub(super) fn grammar_of(sampling: &Sampling) -> Result<Option<Grammar>> {
     }
 }
 
-/// The texts that completions may be, with what is known so far about the tokens that spell them.
+/// The grammar of a completion, with the states and tokens that were computed so far.
 pub(super) struct Constraint {
     grammar: Grammar,
     start: Arc<State>,
     numbers: HashMap<Arc<State>, u32>,
     known: Vec<KnownState>,
-    /// Tokens in all lists of `known`.
+    /// Number of tokens in all lists of `known`.
     size: usize,
 }
 
@@ -143,23 +143,24 @@ struct KnownState {
     forced: Option<Arc<[Token]>>,
 }
 
-/// No number of a state: not looked at yet.
+/// In place of the number of a state: not computed yet.
 const UNKNOWN: u32 = u32::MAX;
-/// No number of a state: no text goes on like that.
+/// In place of the number of a state: no text continues like this.
 const DEAD: u32 = u32::MAX - 1;
 
-/// Bytes that are forced at once. A grammar may go on without a choice for ever.
+/// Maximal number of bytes that are forced at once. A grammar can continue without a choice endlessly.
 const MAX_FORCED_BYTES: usize = 1024;
 
-/// Beyond these, what is known is forgotten: 64 MB of tokens, 16 MB of tables.
+/// Maximal sizes of the computed lists and tables, beyond which they are dropped: 64 MB of tokens, 16 MB of
+/// tables.
 const MAX_TOKENS: usize = 1 << 24;
 const MAX_STATES: usize = 1 << 14;
 
 impl Constraint {
-    /// What `sampling` asks for; `None` if its completions are free.
+    /// The constraint of `sampling`; `None` if its completions are free.
     ///
     /// # Errors
-    /// [`Error::Input`] for a faulty grammar, or choices beside a grammar.
+    /// [`Error::Input`] for an invalid grammar, or if there are both choices and a grammar.
     pub fn of(sampling: &Sampling) -> Result<Option<Constraint>> {
         let Some(grammar) = grammar_of(sampling)? else {
             return Ok(None);
@@ -173,11 +174,11 @@ impl Constraint {
         self.start.clone()
     }
 
-    /// The tokens that may follow in `state`, in ascending order: those after which some text is
-    /// still possible, and the ends of a turn where the text is complete.
+    /// The tokens that can follow in `state`, in ascending order: those after which the text can still
+    /// match, and the tokens that end a turn if the text is complete.
     ///
     /// # Errors
-    /// [`Error::Input`] if the grammar reads a text in too many ways.
+    /// [`Error::Input`] if the grammar derives a text in too many ways.
     pub fn allowed(&mut self, state: &Arc<State>, vocabulary: &Vocabulary) -> Result<Arc<[Token]>> {
         if self.size > MAX_TOKENS || self.known.len() > MAX_STATES {
             (self.numbers, self.known, self.size) = (HashMap::new(), Vec::new(), 0);
@@ -195,8 +196,8 @@ impl Constraint {
         Ok(allowed)
     }
 
-    /// The tokens of all nodes in `nodes`, which lie below one node, that are still possible where
-    /// that one's state is `number`.
+    /// Calls `found` with the tokens of each node in `nodes` that the grammar allows. `nodes` are the nodes
+    /// below one node, whose state is `number`.
     fn walk<'a>(
         &mut self,
         vocabulary: &'a Vocabulary,
@@ -226,13 +227,12 @@ impl Constraint {
         Ok(())
     }
 
-    /// The tokens that come next in `state` whatever is chosen: where all texts go on alike, how
-    /// `decoder` reads what they go on with. Ends before a token that might reach further, since the
-    /// choice behind it could be part of it. None where the decoder reads that text otherwise when it
-    /// stands alone.
+    /// The tokens that the grammar forces in `state`: the tokenization of the forced bytes. It stops
+    /// before the first token that a longer token could replace once the bytes after the forced ones are
+    /// known. Empty if the tokens do not stand for exactly these bytes.
     ///
     /// # Errors
-    /// As for [`Constraint::allowed`], and the decoder's.
+    /// The errors of [`Constraint::allowed`] and of the decoder.
     pub fn forced(
         &mut self,
         state: &Arc<State>,
@@ -253,18 +253,18 @@ impl Constraint {
             numbers.push(self.number_after(last, byte).map_err(too_ambiguous)?);
             bytes.push(byte);
         }
-        // A character that is not over yet is left to sampling.
+        // An incomplete character is left to sampling.
         let whole = std::str::from_utf8(&bytes).map_or_else(|error| error.valid_up_to(), str::len);
         bytes.truncate(whole);
         let last = numbers[whole];
         let mut tokens = canonical_tokens(&bytes, decoder)?;
         if !self.known[last as usize].state.must_end() {
-            let (mut sure, mut before) = (0, Vec::new());
-            while sure < tokens.len() && !self.reaches_beyond(vocabulary, &bytes[before.len()..], last)? {
-                decoder.piece(tokens[sure], &mut before);
-                sure += 1;
+            let (mut certain, mut before) = (0, Vec::new());
+            while certain < tokens.len() && !self.reaches_beyond(vocabulary, &bytes[before.len()..], last)? {
+                decoder.piece(tokens[certain], &mut before);
+                certain += 1;
             }
-            tokens.truncate(sure);
+            tokens.truncate(certain);
         }
         let forced: Arc<[Token]> = tokens.into();
         self.size += forced.len();
@@ -272,7 +272,7 @@ impl Constraint {
         Ok(forced)
     }
 
-    /// Whether some token is `bytes` and more, where more may follow in state `number`.
+    /// Whether some token begins with `bytes` and continues with bytes that can follow in state `number`.
     fn reaches_beyond(&mut self, vocabulary: &Vocabulary, bytes: &[u8], number: u32) -> Result<bool> {
         let mut any = false;
         self.walk(vocabulary, vocabulary.below(bytes), number, |tokens| any |= !tokens.is_empty())?;
@@ -282,7 +282,7 @@ impl Constraint {
     /// The state after `bytes`.
     ///
     /// # Errors
-    /// As for [`Constraint::allowed`].
+    /// The errors of [`Constraint::allowed`].
     pub fn after(&mut self, state: &Arc<State>, bytes: &[u8]) -> Result<Arc<State>> {
         let mut number = self.number(state);
         for &byte in bytes {
@@ -315,7 +315,7 @@ impl Constraint {
 }
 
 pub(super) fn too_ambiguous(_: TooAmbiguous) -> Error {
-    let why = "it can be read in too many ways; write it so that each text has few readings";
+    let why = "it derives a text in too many ways; write it with fewer alternatives for the same text";
     Error::input("grammar", why)
 }
 
@@ -324,7 +324,7 @@ mod tests {
     use super::*;
     use crate::engine::toy::Toy;
 
-    /// A vocabulary of the forced pieces; the token after the last ends a turn.
+    /// A vocabulary; the token after the last word ends a turn.
     fn words() -> Vec<&'static str> {
         vec!["y", "ye", "yes", "s", "n", "no", "o", "not", "t", " sure", "yes no", "", "\u{e9}", "e", "no"]
     }
@@ -389,7 +389,7 @@ mod tests {
     }
 
     #[test]
-    fn where_texts_go_on_alike_their_tokens_are_given() {
+    fn tokens_without_a_choice_are_forced() {
         let words = ["a", "b", "ab", "c", "cd", "d", "de", " a", "\u{e9}", "e"];
         let toy = Toy::with_words(&words);
         let vocabulary = Vocabulary::of(&toy);
@@ -403,7 +403,7 @@ mod tests {
             // ... or no choice but the end.
             (r#"root ::= "b" "abc" "d"?"#, "b", vec!["ab"]),
             (r#"root ::= "b" "abc" "b"?"#, "b", vec!["ab", "c"]),
-            // A choice, an end, a text that is no text of words, a character that is cut.
+            // A choice, an end, a text that the words cannot spell, an incomplete character.
             (r#"root ::= "b" [ab]"#, "b", vec![]),
             (r#"root ::= "b" ("a" | "ab")"#, "ba", vec![]),
             (r#"root ::= "b" "axb""#, "b", vec![]),
@@ -423,7 +423,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_forgotten_is_found_again() {
+    fn what_was_dropped_is_computed_again() {
         let vocabulary = vocabulary();
         let mut constraint = constraint(|s| s.choices = ["yes".into()].into());
         let start = constraint.start();
@@ -435,7 +435,7 @@ mod tests {
     }
 
     #[test]
-    fn choices_beside_a_grammar_and_faulty_grammars_are_refused() {
+    fn choices_with_a_grammar_and_invalid_grammars_are_refused() {
         let refusal = |sampling: Sampling| Constraint::of(&sampling).err().unwrap().to_string();
         let grammar = Some("root ::= \"a\"".into());
         assert_eq!(

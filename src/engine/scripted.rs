@@ -1,4 +1,4 @@
-//! An engine whose completions come from a function: for tests of everything above the engine.
+//! An engine whose completions come from a function, for tests of the modules above the engine.
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -7,11 +7,12 @@ use super::constraint::{grammar_of, too_ambiguous};
 use super::{Completion, Engine, Finish, Request, Sampling, Source};
 use crate::{Cancel, Error, Result};
 
-/// Answers every request at once with what `answer` returns. Deterministic if `answer` is. Counts
-/// white-space separated words as tokens; honours stop strings, choices, grammars,
-/// [`Source::enough`] (asked after each word) and `max_tokens` like a real engine. A text that the
-/// choices or the grammar do not allow, which a real engine could not have written, ends the run
-/// with [`Error::Input`]. Probabilities are NaN, unless [`Scripted::with_confidence`] gives them.
+/// An engine that completes each request with the result of a function.
+///
+/// It is deterministic if the function is. It counts words as tokens. Like a real engine it applies stop
+/// strings, choices, grammars, [`Source::enough`] (after each word) and `max_tokens`. A text that the
+/// choices or the grammar do not allow, which a real engine could not have written, ends the run with
+/// [`Error::Input`]. Probabilities are NaN without [`Scripted::with_confidence`].
 pub struct Scripted<F> {
     answer: F,
     adapter: Option<PathBuf>,
@@ -26,22 +27,23 @@ impl<F: FnMut(&Request) -> String> Scripted<F> {
         Scripted { answer, adapter: None, calls: 0, confidence: |_| f64::NAN, limit: usize::MAX }
     }
 
-    /// The same, for prompts of fewer than `limit` words; [`Source::too_long`] hears of others.
+    /// The same engine for prompts of fewer than `limit` words; others are reported to
+    /// [`Source::too_long`].
     pub fn with_limit(self, limit: usize) -> Scripted<F> {
         Scripted { limit, ..self }
     }
 
-    /// The same, where every word of a text has the probability that `confidence` gives.
+    /// The same engine, where every word of a text has the probability `confidence(text)`.
     pub fn with_confidence(self, confidence: fn(&str) -> f64) -> Scripted<F> {
         Scripted { confidence, ..self }
     }
 
-    /// Requests answered so far.
+    /// Number of requests completed so far.
     pub fn calls(&self) -> u64 {
         self.calls
     }
 
-    /// The adapter in force.
+    /// The applied adapter.
     pub fn adapter(&self) -> Option<&Path> {
         self.adapter.as_deref()
     }
@@ -61,7 +63,7 @@ impl<F: FnMut(&Request) -> String> Scripted<F> {
             text.truncate(end);
             finish = Finish::Enough;
         }
-        // Where each word ends: the text may end there early.
+        // The ends of words, at which the text can end early.
         let mut generated_tokens = 0;
         let ends = text.split_word_ends();
         for (words, end) in ends.iter().copied().enumerate() {
@@ -94,11 +96,11 @@ impl<F: FnMut(&Request) -> String> Scripted<F> {
     }
 }
 
-/// How far a text goes along with the choices or the grammar of a request.
+/// How a text matches the choices or the grammar of a request.
 struct Followed {
-    /// Whether it may end where it does.
+    /// Whether the text can end at its end.
     may_end: bool,
-    /// Where nothing more may be written, if it comes to that.
+    /// The offset after which the text cannot continue, if there is one.
     last_possible: Option<usize>,
 }
 
@@ -127,13 +129,13 @@ fn not_allowed(text: &str, why: &str) -> Error {
     )
 }
 
-/// Of the whole prompt.
+/// Number of words of the prompt.
 fn words(request: &Request) -> usize {
     request.messages.iter().map(|m| m.content.split_whitespace().count()).sum()
 }
 
 trait WordEnds {
-    /// The byte offsets at which white-space separated words end.
+    /// The byte offsets of the ends of words.
     fn split_word_ends(&self) -> Vec<usize>;
 }
 
@@ -198,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn choices_and_grammars_hold_a_script_as_they_hold_a_model() {
+    fn choices_and_grammars_constrain_a_script_as_they_do_a_model() {
         let say = |text: &'static str, sampling: &Sampling| {
             let requests = vec![request(1, "?", sampling.clone())];
             complete(&mut Scripted::new(|_: &Request| text.into()), requests, &Cancel::new())

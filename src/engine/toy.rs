@@ -1,7 +1,7 @@
-//! A language model of a few lines for the scheduler's tests: bytes are tokens, logits are a hash
-//! of everything the sequence has seen and of the adapter that each token was computed with. It keeps its own account of KV cells and panics wherever
-//! the protocol of [`Decoder`] is broken. Equal histories give equal logits, bit for bit, so any
-//! mix-up of sequences shows in the text.
+//! A small decoder for tests of the scheduler. Tokens are bytes, and logits are a hash of the tokens of
+//! the sequence and of the adapter with which each was computed. It counts KV cells itself and panics if
+//! the protocol of [`Decoder`] is violated. Equal sequences give equal logits, bit for bit, so that a
+//! confusion of sequences changes the text.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -12,26 +12,26 @@ use crate::Result;
 /// The token that ends a turn; the 256 below it are bytes.
 pub(super) const END: Token = 256;
 
-/// Of the hash FNV-1a.
+/// The constants of the FNV-1a hash.
 const FNV_BASIS: u64 = 0xcbf2_9ce4_8422_2325;
 const FNV_PRIME: u64 = 0x0100_0000_01b3;
 
 pub(super) struct Toy {
     pub template: ChatTemplate,
-    /// What tokens stand for, if not for bytes; the token after the last ends a turn.
+    /// The texts of tokens, if tokens are not bytes; the token after the last ends a turn.
     words: Vec<&'static str>,
     context: usize,
     batch: usize,
-    /// Token, adapter and cell at each position.
+    /// The token, the adapter and the KV cell at each position.
     sequences: Vec<Vec<(Token, u64, u64)>>,
-    /// The adapter applied: a hash of its path, 0 for none.
+    /// The applied adapter: a hash of its path, 0 for none.
     adapter: u64,
     next_cell: u64,
     logits: Vec<Vec<f32>>,
-    /// The fullest the cache has been.
+    /// Maximal number of cells in use so far.
     pub peak_cells: usize,
     pub rows_fed: usize,
-    /// Sequences to work on at once.
+    /// Number of sequences to decode in parallel.
     pub slots: usize,
 }
 
@@ -52,12 +52,12 @@ impl Toy {
         }
     }
 
-    /// Only a vocabulary: the toy says nothing with it.
+    /// A decoder with this vocabulary, which cannot decode.
     pub fn with_words(words: &[&'static str]) -> Toy {
         Toy { words: words.to_vec(), ..Toy::new(1, 1, 1) }
     }
 
-    /// The longest word at each place; what is no word is left out.
+    /// The longest word at each place; characters that begin no word are skipped.
     fn in_words(&self, mut text: &str) -> Vec<Token> {
         let mut tokens = Vec::new();
         while !text.is_empty() {
@@ -75,12 +75,12 @@ impl Toy {
         tokens
     }
 
-    /// What the model says after `history`, without an adapter.
+    /// The logits after `history`, without an adapter.
     pub fn logits_after(history: &[Token]) -> Vec<f32> {
         Toy::logits_of(history.iter().map(|&token| (token, 0)))
     }
 
-    /// What the model says after tokens that were each computed with an adapter.
+    /// The logits after tokens, each of which was computed with an adapter.
     fn logits_of(history: impl Iterator<Item = (Token, u64)>) -> Vec<f32> {
         let mut hash = FNV_BASIS;
         for (token, adapter) in history {

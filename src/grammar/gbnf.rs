@@ -1,6 +1,6 @@
-//! GBNF, the notation of llama.cpp (`grammars/README.md` there), to a [`Grammar`].
+//! The parser of GBNF, the grammar notation of llama.cpp (see its `grammars/README.md`).
 //!
-//! Not taken over: tokens in angle brackets, which name one model's vocabulary.
+//! Tokens in angle brackets are not supported, since they belong to the vocabulary of one model.
 
 use std::collections::HashMap;
 
@@ -11,7 +11,7 @@ use super::{Grammar, Symbol};
 
 const MAX_REPETITIONS: usize = 2000;
 const MAX_SYMBOLS: usize = 1 << 17;
-/// Groups within groups; each is a call within a call here.
+/// Maximal depth of nested groups, since the parser is recursive.
 const MAX_DEPTH: usize = 100;
 
 type Sequence = Vec<Symbol>;
@@ -21,7 +21,7 @@ pub(super) fn parse(text: &str) -> Result<Grammar, String> {
         text,
         at: 0,
         names: HashMap::new(),
-        // Rule 0 is the root, whether it comes first or not.
+        // Rule 0 is the root, wherever it is in the text.
         rules: vec![None],
         uses: Vec::new(),
         size: 0,
@@ -59,11 +59,11 @@ struct Parser<'t> {
     text: &'t str,
     at: usize,
     names: HashMap<&'t str, usize>,
-    /// Alternatives by rule; `None` until it is defined.
+    /// The alternatives of each rule; `None` until it is defined.
     rules: Vec<Option<Vec<Sequence>>>,
-    /// Names where they are used, with their rule and place.
+    /// The names in use, each with its rule and its place.
     uses: Vec<(&'t str, usize, usize)>,
-    /// Symbols so far.
+    /// Number of symbols so far.
     size: usize,
 }
 
@@ -76,7 +76,7 @@ impl<'t> Parser<'t> {
         }
         let id = self.id_of(name);
         if self.rules[id].is_some() {
-            return Err(self.fault(format!("rule {name:?} is there twice")));
+            return Err(self.fault(format!("rule {name:?} is defined twice")));
         }
         self.skip(true);
         let alternatives = self.alternatives(0)?;
@@ -102,16 +102,17 @@ impl<'t> Parser<'t> {
 
     fn sequence(&mut self, depth: usize) -> Result<Sequence, String> {
         let mut sequence = Vec::new();
-        // Where the item starts that a following `*` repeats.
+        // The offset of the item that a following `*` repeats.
         let mut item = None;
         while let Some(next) = self.peek() {
             match next {
                 '*' | '+' | '?' | '{' => {
-                    let start =
-                        item.take().ok_or_else(|| self.fault(format!("nothing stands before '{next}'")))?;
-                    let (least, most) = self.repetitions()?;
+                    let start = item
+                        .take()
+                        .ok_or_else(|| self.fault(format!("there is nothing before '{next}' to repeat")))?;
+                    let (min, max) = self.repetitions()?;
                     let repeated = sequence.split_off(start);
-                    self.repeat(&repeated, least, most, &mut sequence)?;
+                    self.repeat(&repeated, min, max, &mut sequence)?;
                     item = Some(start);
                 }
                 _ => {
@@ -197,7 +198,7 @@ impl<'t> Parser<'t> {
         Ok(class)
     }
 
-    /// One character of `class`, by the sequences of bytes that its ranges have in UTF-8.
+    /// A character of `class`, as the UTF-8 byte sequences of its ranges.
     fn any_of(&mut self, class: &ClassUnicode, out: &mut Sequence) -> Result<(), String> {
         let sequences = class.iter().flat_map(|range| Utf8Sequences::new(range.start(), range.end()));
         let bytes = sequences.map(|sequence| {
@@ -208,10 +209,10 @@ impl<'t> Parser<'t> {
         self.group(alternatives, out)
     }
 
-    /// A rule of its own for `alternatives`, unless there is only one.
+    /// Appends `alternatives`: as a new rule, unless there is only one.
     fn group(&mut self, alternatives: Vec<Sequence>, out: &mut Sequence) -> Result<(), String> {
         match <[Sequence; 1]>::try_from(alternatives) {
-            // A group counts as one item for repetitions, which copy it.
+            // A repetition copies the group as one item.
             Ok([single]) if single.len() == 1 => out.extend(single),
             Ok(single) => out.push(Symbol::Rule(self.new_rule(single.into())? as u32)),
             Err(several) => out.push(Symbol::Rule(self.new_rule(several)? as u32)),
@@ -227,24 +228,22 @@ impl<'t> Parser<'t> {
         }
         self.at += 1;
         self.skip(false);
-        let least = self.number()?;
+        let min = self.number()?;
         self.skip(false);
-        let most = if self.eat(",") {
+        let max = if self.eat(",") {
             self.skip(false);
             if self.rest().starts_with('}') { None } else { Some(self.number()?) }
         } else {
-            Some(least)
+            Some(min)
         };
         self.skip(false);
         if !self.eat("}") {
             return Err(self.expected("'}'"));
         }
-        if let Some(most) = most.filter(|&most| most < least) {
-            return Err(
-                self.fault(format!("{{{least},{most}}} asks for at least {least} and at most {most}"))
-            );
+        if let Some(max) = max.filter(|&max| max < min) {
+            return Err(self.fault(format!("{{{min},{max}}} asks for at least {min} and at most {max}")));
         }
-        Ok((least, most))
+        Ok((min, max))
     }
 
     fn number(&mut self) -> Result<usize, String> {
@@ -259,16 +258,16 @@ impl<'t> Parser<'t> {
             .ok_or_else(|| self.fault(format!("{digits} repetitions; at most {MAX_REPETITIONS}")))
     }
 
-    /// `item` at least `least` times, then up to `most` times by rules in each other:
+    /// Repeats `item` at least `min` times, then up to `max` times with nested rules:
     /// `more ::= item more |`.
     fn repeat(
         &mut self,
         item: &[Symbol],
-        least: usize,
-        most: Option<usize>,
+        min: usize,
+        max: Option<usize>,
         out: &mut Sequence,
     ) -> Result<(), String> {
-        for _ in 0..least {
+        for _ in 0..min {
             self.grow(item.len())?;
             out.extend(item);
         }
@@ -277,14 +276,14 @@ impl<'t> Parser<'t> {
             vec![item.iter().copied().chain(next).collect(), Vec::new()]
         };
         let mut more = None;
-        match most {
+        match max {
             None => {
                 let id = self.new_rule(Vec::new())?;
                 self.rules[id] = Some(and_then(Some(id)));
                 more = Some(id);
             }
-            Some(most) => {
-                for _ in least..most {
+            Some(max) => {
+                for _ in min..max {
                     self.grow(item.len())?;
                     more = Some(self.new_rule(and_then(more))?);
                 }
@@ -294,7 +293,7 @@ impl<'t> Parser<'t> {
         Ok(())
     }
 
-    /// A character of a text or set, in which `end` would have ended it.
+    /// A character of a text or a set that ends with `end`.
     fn character(&mut self, end: &str) -> Result<char, String> {
         let c = self.peek().ok_or_else(|| self.expected(end))?;
         self.at += c.len_utf8();
@@ -322,7 +321,7 @@ impl<'t> Parser<'t> {
             code = code << 4 | digit.ok_or_else(|| self.expected("a hexadecimal digit"))?;
             self.at += 1;
         }
-        char::from_u32(code).ok_or_else(|| self.fault(format!("U+{code:04X} is no character")))
+        char::from_u32(code).ok_or_else(|| self.fault(format!("U+{code:04X} is not a character")))
     }
 
     fn name(&mut self) -> Option<&'t str> {
@@ -373,7 +372,7 @@ impl<'t> Parser<'t> {
         &rest[..end]
     }
 
-    /// White space and comments; ends of lines too where `lines`.
+    /// Skips white space and comments, and line ends if `lines`.
     fn skip(&mut self, lines: bool) {
         loop {
             self.take(|c| c == ' ' || c == '\t' || (lines && (c == '\r' || c == '\n')));

@@ -1,62 +1,63 @@
-//! Which bytes may come next: grammars of texts, as automata over bytes.
+//! Grammars of texts, as pushdown automata over bytes: which bytes can come next.
 //!
-//! llama.cpp has a grammar sampler, but it asserts and throws on some grammars and visits the
-//! whole vocabulary for each token. This one is a value without a model: a task checks its grammar
-//! when it is loaded, and the engine walks it along a trie of its vocabulary.
+//! llama.cpp has a grammar sampler, but it asserts and throws on some grammars, and it visits the whole
+//! vocabulary for each token. The grammars here need no model: a task checks its grammar when it is
+//! loaded, and the engine walks it along a trie of its vocabulary.
 //!
-//! A state is the set of stacks that a nondeterministic pushdown automaton may have; a stack holds
-//! what is still to come, innermost last. What follows the end of a rule is pushed only if there is
-//! something, so that a rule that ends with itself needs no stack.
+//! A state is the set of stacks that a nondeterministic pushdown automaton can have. A stack holds the
+//! symbols that are still to come, the innermost last. The symbols after a rule are pushed only if there
+//! are any, so that a rule that ends with itself does not let the stack grow.
 
 mod gbnf;
 
 use std::collections::HashSet;
 
-/// A grammar that can be used: complete, and no rule begins with itself.
+/// A valid grammar: all rules are defined, and no rule begins with itself.
 #[derive(Debug, Clone)]
 pub(crate) struct Grammar {
-    /// The alternatives of all rules, each closed by an `End`.
+    /// The alternatives of all rules, each followed by an `End`.
     symbols: Vec<Symbol>,
-    /// Where the alternatives of each rule start. Rule 0 is the whole text.
+    /// The offsets of each rule's alternatives in `symbols`. Rule 0 is the whole text.
     rules: Vec<Vec<u32>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Symbol {
-    /// One byte of these.
+    /// A byte of this range, both ends included.
     Bytes(u8, u8),
     Rule(u32),
     End,
 }
 
-/// What may follow a text.
+/// The state after a text: what can follow it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct State {
-    /// Sorted, each once. Every stack ends at a `Bytes`, or is empty where the text is complete.
+    /// Sorted and without duplicates. The last symbol of each is a `Bytes`; a stack is empty if the text
+    /// is complete.
     stacks: Vec<Vec<u32>>,
 }
 
 impl State {
-    /// Whether the text is one of the grammar.
+    /// Whether the text matches the grammar.
     pub fn may_end(&self) -> bool {
         self.stacks.first().is_some_and(Vec::is_empty)
     }
 
-    /// Whether it is, and no longer one begins with it.
+    /// Whether the text matches the grammar and no longer text begins with it.
     pub fn must_end(&self) -> bool {
         self.may_end() && self.stacks.len() == 1
     }
 
-    /// Whether no text of the grammar begins with it.
+    /// Whether no text of the grammar begins with the text.
     pub fn is_dead(&self) -> bool {
         self.stacks.is_empty()
     }
 }
 
-/// Stacks that a state may have. Usual grammars have a dozen.
+/// Maximal number of stacks of a state. Common grammars have a dozen.
 const MAX_STACKS: usize = 4096;
 
-/// A text can be read in too many ways.
+/// A text can be derived in too many ways.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct TooAmbiguous;
 
@@ -93,7 +94,7 @@ impl Grammar {
 
     fn start_of(&self, rule: usize) -> Result<State, TooAmbiguous> {
         let stack = |&start: &u32| self.pushed(Vec::new(), start);
-        self.settle(self.rules[rule].iter().map(stack).collect())
+        self.expand(self.rules[rule].iter().map(stack).collect())
     }
 
     /// The state after one more byte.
@@ -107,10 +108,10 @@ impl Grammar {
                 stacks.push(self.pushed(rest.to_vec(), top + 1));
             }
         }
-        self.settle(stacks)
+        self.expand(stacks)
     }
 
-    /// The one byte that every text goes on with; `None` if there are several, or one may end here.
+    /// The byte with which every text continues; `None` if there are several, or if the text can end.
     pub fn forced_byte(&self, state: &State) -> Option<u8> {
         let byte = |stack: &Vec<u32>| match self.symbols[*stack.last()? as usize] {
             Symbol::Bytes(low, high) if low == high => Some(low),
@@ -127,10 +128,10 @@ impl Grammar {
         stack
     }
 
-    /// Replaces rules on top of stacks by their alternatives until each stack has a byte there.
-    fn settle(&self, mut stacks: Vec<Vec<u32>>) -> Result<State, TooAmbiguous> {
+    /// Replaces rules on top of stacks by their alternatives until every stack has a byte range there.
+    fn expand(&self, mut stacks: Vec<Vec<u32>>) -> Result<State, TooAmbiguous> {
         let mut seen = HashSet::new();
-        let mut settled = Vec::new();
+        let mut expanded = Vec::new();
         while let Some(stack) = stacks.pop() {
             let rule = stack.last().map(|&top| (top, self.symbols[top as usize]));
             if let Some((top, Symbol::Rule(rule))) = rule {
@@ -144,12 +145,12 @@ impl Grammar {
                 let starts = self.rules[rule as usize].iter();
                 stacks.extend(starts.map(|&start| self.pushed(rest.clone(), start)));
             } else {
-                settled.push(stack);
+                expanded.push(stack);
             }
         }
-        settled.sort_unstable();
-        settled.dedup();
-        if settled.len() > MAX_STACKS { Err(TooAmbiguous) } else { Ok(State { stacks: settled }) }
+        expanded.sort_unstable();
+        expanded.dedup();
+        if expanded.len() > MAX_STACKS { Err(TooAmbiguous) } else { Ok(State { stacks: expanded }) }
     }
 }
 
@@ -207,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn what_must_come_next_is_known() {
+    fn the_forced_byte_is_known() {
         let grammar = Grammar::parse(r#"root ::= "ab" ("cd" | "cx")? | "ab" [e-f] "g" | "z""#).unwrap();
         for (text, only) in [
             ("", None),
@@ -270,7 +271,7 @@ mod tests {
             ("", "there is no rule \"root\""),
             ("a ::= \"x\"", "there is no rule \"root\""),
             ("root ::= a", "rule \"a\" is used in line 1 but not defined"),
-            ("root ::= \"x\nb\"\nroot ::= \"y\"", "line 3: rule \"root\" is there twice"),
+            ("root ::= \"x\nb\"\nroot ::= \"y\"", "line 3: rule \"root\" is defined twice"),
             ("root = \"x\"", "line 1: expected \"::=\", found '='"),
             ("root ::= \"x", "line 1: expected '\"', found the end"),
             ("root ::= [a", "line 1: expected ']', found the end"),
@@ -280,8 +281,8 @@ mod tests {
             ("root ::= \"a\" )", "line 1: expected the end of the line, found ')'"),
             ("root ::= \"\\q\"", "line 1: there is no escape of 'q'"),
             ("root ::= \"\\x4g\"", "line 1: expected a hexadecimal digit, found 'g'"),
-            ("root ::= \"\\ud800\"", "line 1: U+D800 is no character"),
-            ("root ::= *", "line 1: nothing stands before '*'"),
+            ("root ::= \"\\ud800\"", "line 1: U+D800 is not a character"),
+            ("root ::= *", "line 1: there is nothing before '*' to repeat"),
             ("root ::= \"a\"{3,2}", "line 1: {3,2} asks for at least 3 and at most 2"),
             ("root ::= \"a\"{2001}", "line 1: 2001 repetitions; at most 2000"),
             (
@@ -333,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_with_too_many_readings_is_an_error_and_not_the_end_of_memory() {
+    fn a_text_with_too_many_derivations_is_an_error_and_does_not_exhaust_memory() {
         // Each rule doubles the readings.
         let mut text = String::from("root ::= r0\n");
         for i in 0..30 {

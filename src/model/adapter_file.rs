@@ -1,4 +1,4 @@
-//! An adapter file, checked as far as that goes without its model.
+//! Adapter files: reading and checking one without its model.
 
 use std::path::{Path, PathBuf};
 
@@ -6,28 +6,28 @@ use super::inspect::{self, Inspection};
 use crate::gguf::Gguf;
 use crate::{Error, Result};
 
-/// A LoRA adapter and what it says of itself.
+/// The facts of a LoRA adapter file.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AdapterFile {
-    /// The file.
+    /// The path of the file.
     pub path: PathBuf,
-    /// r, the largest where pairs differ.
+    /// The rank r; the largest if ranks differ.
     pub rank: usize,
-    /// α; the adapter counts α/r times.
+    /// The scale α: the adapter's product is multiplied by α/r.
     pub alpha: f32,
-    /// The name of the task it was trained on; empty where another program trained it.
+    /// The name of the task that it was trained on; empty if another program trained it.
     pub task: String,
     /// Everything else.
     pub inspection: Inspection,
 }
 
 impl AdapterFile {
-    /// Reads the metadata of `path`, and checks that its tensors are low-rank pairs. Whether they fit
-    /// a model is seen when they are applied to it.
+    /// Reads the metadata of `path`, and checks that its tensors are low-rank pairs. Whether they fit a
+    /// model is checked when the adapter is applied to it.
     ///
     /// # Errors
-    /// [`Error::Io`] where the file cannot be read, [`Error::Model`] where it is no well-formed GGUF
-    /// or no LoRA adapter.
+    /// [`Error::Io`] if the file cannot be read, [`Error::Model`] if it is not a well-formed GGUF file or
+    /// not a LoRA adapter.
     pub fn open(path: impl AsRef<Path>) -> Result<AdapterFile> {
         let path = path.as_ref();
         let gguf = Gguf::open(path)?;
@@ -42,7 +42,7 @@ impl AdapterFile {
     }
 }
 
-/// The α of a LoRA adapter.
+/// The scale α of a LoRA adapter.
 pub(crate) fn lora_alpha(gguf: &Gguf, path: &Path) -> Result<f32> {
     let bad = |why: &str| Error::model(path, why);
     if (gguf.str("general.type"), gguf.str("adapter.type")) != (Some("adapter"), Some("lora")) {
@@ -56,7 +56,7 @@ fn rank(gguf: &Gguf) -> std::result::Result<usize, String> {
     let mut largest = 0;
     for a in gguf.tensors().filter(|tensor| !tensor.name.ends_with(".lora_b")) {
         let Some(name) = a.name.strip_suffix(".lora_a") else {
-            return Err(format!("has a tensor \"{}\" that is no half of a low-rank pair", a.name));
+            return Err(format!("has a tensor \"{}\" that is not half of a low-rank pair", a.name));
         };
         let Some(b) = gguf.tensor(&format!("{name}.lora_b")) else {
             return Err(format!("has only half of the pair of \"{name}\""));
@@ -69,8 +69,8 @@ fn rank(gguf: &Gguf) -> std::result::Result<usize, String> {
     if largest == 0 { Err("holds no pair".into()) } else { Ok(largest) }
 }
 
-/// The confidence from which this adapter's direct answers can be trusted, as it was found after
-/// training; `None` in adapters without one.
+/// The confidence from which on this adapter's direct answers are used, as calibrated after training;
+/// `None` if the adapter has none.
 pub fn fallback_threshold(adapter: &Gguf) -> Option<f64> {
     adapter.str("secondnature.fallback.threshold")?.parse().ok()
 }

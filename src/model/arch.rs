@@ -1,8 +1,8 @@
-//! What differs between the supported architectures: one line of one table for each.
+//! The table of supported architectures, with an entry for each.
 //!
-//! All of them are the same decoder: embeddings, then layers of attention and a gated feed-forward
-//! network on a residual stream, then logits. Source of every entry: the graph that llama.cpp
-//! builds for it (`src/models/*.cpp`).
+//! All architectures are the same decoder: embeddings, then layers of attention and a gated feed-forward
+//! network on a residual stream, then logits. An entry lists what differs. Its source is the graph that
+//! llama.cpp builds for the architecture (`src/models/*.cpp`).
 
 /// How RoPE pairs the dimensions of a head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,12 +13,12 @@ pub enum RopePairs {
     Halves,
 }
 
-/// What the gate of the feed-forward layer passes through.
+/// The activation function of the gate of the feed-forward layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Activation {
     /// z·σ(z)
     Silu,
-    /// GELU in its tanh approximation.
+    /// GELU, in the tanh approximation.
     Gelu,
 }
 
@@ -27,60 +27,61 @@ pub enum Activation {
 pub enum HeadNorm {
     /// There is none.
     None,
-    /// Each head by itself.
+    /// Of each head separately.
     EachHead,
-    /// All heads of a token together.
+    /// Of all heads of a token together.
     AllHeads,
 }
 
-/// Layers that see only the last tokens (sliding-window attention).
+/// Layers with sliding-window attention.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Windowed {
-    /// All but every `period`-th layer are windowed, where the file has no pattern of its own.
+    /// All layers but every `period`-th have a window, unless the file has a pattern.
     pub period: usize,
-    /// The window where the file names none; `None`: then no layer is windowed.
+    /// The window if the file has none; with `None`, no layer then has a window.
     pub default_window: Option<usize>,
-    /// RoPE base of windowed layers where the file names none; `None`: that of the others.
+    /// RoPE base of layers with a window if the file has none; `None` for that of the other layers.
     pub rope_base: Option<f32>,
-    /// Whether RoPE scaling is for windowed layers, too.
+    /// Whether RoPE scaling applies to layers with a window.
     pub rope_scaled: bool,
 }
 
-/// One architecture: everything that differs between the supported ones.
+/// An architecture: all properties in which the supported ones differ.
 #[derive(Debug)]
 pub struct Arch {
     /// `general.architecture`.
     pub name: &'static str,
     /// How RoPE pairs dimensions.
     pub rope_pairs: RopePairs,
-    /// What the gate passes through.
+    /// The activation function of the gate.
     pub activation: Activation,
-    /// Whether attention and feed-forward layer normalise what they read.
+    /// Whether the inputs of attention and of the feed-forward layer are normalized.
     pub pre_norms: bool,
-    /// Whether they normalise what they add to the residual stream.
+    /// Whether the outputs of attention and of the feed-forward layer are normalized.
     pub post_norms: bool,
-    /// Whether queries and keys are normalised.
+    /// Whether and how queries and keys are normalized.
     pub head_norm: HeadNorm,
-    /// Whether RoPE may leave dimensions of a head as they are. (Where not, llama.cpp asserts it.)
+    /// Whether RoPE can rotate only some of the dimensions of a head. If not, llama.cpp asserts that it
+    /// rotates all.
     pub partial_rope: bool,
     /// Whether one matrix holds Q, K and V (`attn_qkv`), and one gate and up (`ffn_up`).
     pub fused: bool,
     /// Whether embeddings are scaled by √d.
     pub scaled_embeddings: bool,
-    /// Whether the file's `*_scale` keys (Granite's multipliers) count.
+    /// Whether the `*_scale` keys of the file (the multipliers of Granite) apply.
     pub multipliers: bool,
-    /// Whether attention scores are capped by tanh; 50 where the file does not say.
+    /// Whether attention scores have a soft cap, which is 50 if the file does not say.
     pub capped_scores: bool,
-    /// Cap of the logits where the file does not say, if they are capped.
+    /// The default of the soft cap of the logits, if they have one.
     pub logit_cap: Option<f32>,
-    /// Number of layers at which scores are scaled by 1/√(d/h) instead of 1/√e: the one model of
-    /// its family that llama.cpp treats so.
+    /// The number of layers of the one model in the family whose scores llama.cpp scales by 1/√(d/h)
+    /// instead of 1/√e.
     pub scale_by_width_at: Option<usize>,
-    /// Sliding-window layers, if it may have any.
+    /// Sliding-window layers, if there can be any.
     pub windowed: Option<Windowed>,
 }
 
-/// Llama 2: the entry that the others differ from.
+/// Llama 2: the entry from which the others are derived.
 const LLAMA: Arch = Arch {
     name: "llama",
     rope_pairs: RopePairs::Adjacent,
@@ -112,7 +113,7 @@ const GEMMA2: Arch = Arch {
     ..LLAMA
 };
 
-/// The supported architectures. `llama` is also Mistral, Llama 3, SmolLM2, TinyLlama.
+/// The supported architectures. `llama` includes Mistral, Llama 3, SmolLM2 and TinyLlama.
 pub const ARCHITECTURES: &[Arch] = &[
     LLAMA,
     Arch { name: "qwen2", rope_pairs: RopePairs::Halves, ..LLAMA },

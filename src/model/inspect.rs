@@ -1,4 +1,4 @@
-//! What a GGUF file is: a model's facts, an adapter's provenance.
+//! The facts of a GGUF file: of a model, or of an adapter and its provenance.
 
 use std::path::Path;
 
@@ -8,12 +8,12 @@ use crate::Result;
 use crate::gguf::{Gguf, Value};
 use crate::model::spec::Spec;
 
-/// A GGUF file in short.
+/// The facts of a GGUF file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Inspection {
     /// `model` or `adapter`.
     pub kind: String,
-    /// Name and value, most telling first.
+    /// Names and values, the most important first.
     pub facts: Vec<(String, String)>,
 }
 
@@ -29,7 +29,7 @@ impl Inspection {
 /// Reads the facts of the model or adapter at `path`.
 ///
 /// # Errors
-/// As [`Gguf::open`].
+/// The errors of [`Gguf::open`].
 pub fn inspect(path: &Path) -> Result<Inspection> {
     Ok(of(&Gguf::open(path)?))
 }

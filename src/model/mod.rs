@@ -18,26 +18,26 @@ use crate::Result;
 use crate::gguf::Gguf;
 use spec::Spec;
 
-/// A model file that can be distilled, and its facts.
+/// The facts of a model file that can be distilled.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ModelFile {
-    /// The file.
+    /// The path of the file.
     pub path: PathBuf,
-    /// Its `general.name`; empty where it has none.
+    /// Its `general.name`; empty if there is none.
     pub name: String,
     /// Its `general.architecture`.
     pub architecture: String,
-    /// Its parameters, of all tensors.
+    /// Number of parameters, of all tensors.
     pub parameters: u64,
 }
 
 impl ModelFile {
-    /// Reads the metadata of `path` and checks every tensor's place and shape. Takes milliseconds:
-    /// no weight is read.
+    /// Reads the metadata of `path` and checks the place and the shape of every tensor. This takes
+    /// milliseconds, since no weights are read.
     ///
     /// # Errors
-    /// [`crate::Error::Io`] where the file cannot be read, [`crate::Error::Model`] where it is no
-    /// well-formed GGUF, [`crate::Error::Unsupported`] for a model that this version cannot train.
+    /// [`crate::Error::Io`] if the file cannot be read, [`crate::Error::Model`] if it is not a
+    /// well-formed GGUF file, [`crate::Error::Unsupported`] if this version cannot train the model.
     pub fn open(path: impl AsRef<Path>) -> Result<ModelFile> {
         let gguf = Gguf::open(&path)?;
         let spec = Spec::of(&gguf)?;

@@ -1,8 +1,8 @@
-//! The named parts of a layer: linear layers, which carry adapters, and norms.
+//! The named parts of a layer: linear layers, to which adapters apply, and norms.
 
 use crate::{Error, Result};
 
-/// A linear layer that carries a LoRA pair.
+/// A linear layer, to which a LoRA pair can apply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub enum Module {
     /// Query projection.
@@ -14,7 +14,7 @@ pub enum Module {
     /// Value projection.
     #[serde(rename = "attn_v")]
     V,
-    /// The three above as one matrix.
+    /// Query, key and value projection as one matrix.
     #[serde(rename = "attn_qkv")]
     Qkv,
     /// Attention output projection.
@@ -23,7 +23,7 @@ pub enum Module {
     /// Feed-forward gate.
     #[serde(rename = "ffn_gate")]
     Gate,
-    /// Feed-forward up projection; with the gate above it where an architecture fuses the two.
+    /// Feed-forward up projection; with the gate in the same matrix if an architecture fuses the two.
     #[serde(rename = "ffn_up")]
     Up,
     /// Feed-forward down projection.
@@ -32,14 +32,14 @@ pub enum Module {
 }
 
 impl Module {
-    /// How many there are.
+    /// Their number.
     pub const COUNT: usize = 8;
 
     /// All of them, in the order of the forward pass.
     pub const ALL: [Module; Module::COUNT] =
         [Module::Q, Module::K, Module::V, Module::Qkv, Module::O, Module::Gate, Module::Up, Module::Down];
 
-    /// Its name in a GGUF, such as `attn_q`.
+    /// The name in GGUF files, such as `attn_q`.
     pub fn gguf_name(self) -> &'static str {
         match self {
             Module::Q => "attn_q",
@@ -53,15 +53,15 @@ impl Module {
         }
     }
 
-    /// The module with this GGUF name.
+    /// The module with the given GGUF name.
     pub fn from_gguf_name(name: &str) -> Option<Module> {
         Module::ALL.into_iter().find(|m| m.gguf_name() == name)
     }
 
-    /// The modules with these names, such as `attn_q,attn_v`; all of them for an empty text.
+    /// The modules with the given GGUF names, such as `attn_q,attn_v`; all modules for an empty text.
     ///
     /// # Errors
-    /// [`Error::Input`] for a name that is none, with those there are.
+    /// [`Error::Input`] for an unknown name, with all names.
     pub fn list(names: &str) -> Result<Vec<Module>> {
         if names.is_empty() {
             return Ok(Module::ALL.to_vec());
@@ -75,7 +75,7 @@ impl Module {
         names.split(',').map(named).collect()
     }
 
-    /// Whether it may have a bias.
+    /// Whether the layer can have a bias.
     pub fn may_have_bias(self) -> bool {
         matches!(self, Module::Q | Module::K | Module::V | Module::Qkv)
     }
@@ -84,25 +84,25 @@ impl Module {
 /// An RMSNorm of a layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Norm {
-    /// Of what attention reads.
+    /// Of the input of attention.
     Attention,
     /// Of the queries.
     Query,
     /// Of the keys.
     Key,
-    /// Of what attention adds.
+    /// Of the output of attention.
     AfterAttention,
-    /// Of what the feed-forward layer reads.
+    /// Of the input of the feed-forward layer.
     FeedForward,
-    /// Of what the feed-forward layer adds.
+    /// Of the output of the feed-forward layer.
     AfterFeedForward,
 }
 
 impl Norm {
-    /// How many there are.
+    /// Their number.
     pub const COUNT: usize = 6;
 
-    /// Its name in a GGUF, such as `attn_norm`.
+    /// The name in GGUF files, such as `attn_norm`.
     pub fn gguf_name(self) -> &'static str {
         match self {
             Norm::Attention => "attn_norm",

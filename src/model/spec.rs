@@ -1,6 +1,6 @@
-//! What a model looks like: its architecture's table entry, its sizes, and its weights by name.
+//! The specification of a model: its architecture, its sizes, and the names and shapes of its tensors.
 //!
-//! Opening a model here is also the check that keeps ggml from asserting: every tensor the forward
+//! Reading it is also the check that prevents failed assertions in ggml: every tensor that the forward
 //! pass needs must be there with the right shape, and every tensor that is there must be known.
 
 use std::collections::HashSet;
@@ -13,75 +13,75 @@ use crate::{Error, Result};
 /// Sizes and constants of a model.
 #[derive(Debug, Clone)]
 pub struct Spec {
-    /// The architecture's table entry.
+    /// The architecture.
     pub arch: &'static Arch,
-    /// Transformer layers.
+    /// Number of layers.
     pub n_layer: usize,
     /// Width of the residual stream.
     pub n_embd: usize,
-    /// Query heads.
+    /// Number of query heads.
     pub n_head: usize,
-    /// Key and value heads; divides `n_head`.
+    /// Number of key and value heads; divides `n_head`.
     pub n_head_kv: usize,
     /// Width of a head.
     pub head_dim: usize,
     /// Width of the feed-forward layer.
     pub n_ff: usize,
-    /// Tokens in the vocabulary.
+    /// Number of tokens in the vocabulary.
     pub n_vocab: usize,
-    /// Positions the model was trained for.
+    /// Number of positions for which the model was trained.
     pub n_ctx: usize,
-    /// RMSNorm's ε.
+    /// The ε of RMSNorm.
     pub rms_eps: f32,
-    /// RoPE of the layers that see everything.
+    /// RoPE of the layers with full attention.
     pub rope: Rope,
-    /// The layers that see only the last tokens, if there are any.
+    /// Sliding-window attention, if there are layers with it.
     pub window: Option<Window>,
-    /// The embeddings' multiplier.
+    /// The multiplier of the embeddings.
     pub embedding_scale: f32,
-    /// The multiplier of what a layer adds to the residual stream.
+    /// The multiplier of the values that a layer adds to the residual stream.
     pub residual_scale: f32,
-    /// The attention scores' multiplier.
+    /// The multiplier of the attention scores.
     pub score_scale: f32,
-    /// c of the scores' soft cap c·tanh(s/c); 0 for none.
+    /// The c of the soft cap c·tanh(s/c) of the scores s; 0 for none.
     pub score_cap: f32,
-    /// The logits' multiplier.
+    /// The multiplier of the logits.
     pub logit_scale: f32,
-    /// c of the logits' soft cap; 0 for none.
+    /// The c of the soft cap of the logits; 0 for none.
     pub logit_cap: f32,
 }
 
 /// Rotary position embedding.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rope {
-    /// Angle per position of each rotated pair, frequency scaling included.
+    /// The angle per position of each rotated pair, in radians, including frequency scaling.
     pub freqs: Vec<f32>,
-    /// What rotated values are multiplied with.
+    /// The multiplier of the rotated values.
     pub magnitude: f32,
 }
 
 /// Sliding-window attention.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Window {
-    /// Tokens seen, oneself included.
+    /// Number of tokens in the window, including the query's own.
     pub len: usize,
-    /// Which layers have it.
+    /// Whether each layer has a window.
     pub layers: Vec<bool>,
-    /// Their RoPE.
+    /// RoPE of the layers with a window.
     pub rope: Rope,
 }
 
 impl Spec {
-    /// Reads the sizes of `gguf` and checks that all of its tensors are there, known and fitting.
+    /// Reads the sizes of `gguf` and checks that its tensors are complete, known, and of the right shapes.
     ///
     /// # Errors
-    /// [`Error::Unsupported`] for an architecture or feature outside this version's table;
+    /// [`Error::Unsupported`] for an architecture or a feature that this version does not know;
     /// [`Error::Model`] for metadata or shapes that contradict each other.
     pub fn of(gguf: &Gguf) -> Result<Spec> {
         Reader { gguf, arch: "" }.spec()
     }
 
-    /// Inputs and outputs of a module: `ne[0]` and `ne[1]` of its weight.
+    /// The number of inputs and outputs of a module: `ne[0]` and `ne[1]` of its weight.
     pub fn shape(&self, module: Module) -> (usize, usize) {
         let q = self.n_head * self.head_dim;
         let kv = self.n_head_kv * self.head_dim;
@@ -122,7 +122,7 @@ impl Spec {
         norms
     }
 
-    /// Whether `layer` sees only the last tokens.
+    /// Whether `layer` has sliding-window attention.
     pub fn is_windowed(&self, layer: usize) -> bool {
         self.window.as_ref().is_some_and(|w| w.layers[layer])
     }
@@ -135,7 +135,7 @@ impl Spec {
         4 * (self.n_layer * (2 * d + 2 * (h + g) * e + 2 * f + branches + low_rank)) as u64
     }
 
-    /// Parameters of the linear layers, the measure of training work per token.
+    /// Number of parameters of the linear layers, to which the work of training per token is proportional.
     pub fn linear_parameters(&self) -> usize {
         let layer: usize = self.modules().iter().map(|m| self.shape(*m)).map(|(i, o)| i * o).sum();
         layer * self.n_layer
@@ -206,10 +206,7 @@ impl Reader<'_> {
             as f32;
         let embedding = self.tensor("token_embd.weight")?;
         let n_ctx = self.need("context_length")?;
-        let scored_by = match arch.scale_by_width_at == Some(n_layer) {
-            true => n_embd / n_head,
-            false => head_dim,
-        };
+        let scored_by = if arch.scale_by_width_at == Some(n_layer) { n_embd / n_head } else { head_dim };
         let multiplier = |key: &str| self.multiplier(arch, key);
         let cap = |key: &str, default: Option<f32>| match default {
             Some(default) => self.number(key).map(|x| x.unwrap_or(default)),
@@ -228,9 +225,10 @@ impl Reader<'_> {
             rms_eps,
             rope: self.rope(head_dim)?,
             window: self.window(arch, n_layer, head_dim)?,
-            embedding_scale: match arch.scaled_embeddings {
-                true => (n_embd as f32).sqrt(),
-                false => multiplier("embedding_scale")?.unwrap_or(1.0),
+            embedding_scale: if arch.scaled_embeddings {
+                (n_embd as f32).sqrt()
+            } else {
+                multiplier("embedding_scale")?.unwrap_or(1.0)
             },
             residual_scale: multiplier("residual_scale")?.unwrap_or(1.0),
             score_scale: multiplier("attention.scale")?.unwrap_or(1.0 / (scored_by as f32).sqrt()),
@@ -257,7 +255,7 @@ impl Reader<'_> {
         }
     }
 
-    /// One of Granite's multipliers; zero, as llama.cpp has it, means that there is none.
+    /// A multiplier of Granite. 0 means that there is none, as in llama.cpp.
     fn multiplier(&self, arch: &Arch, key: &str) -> Result<Option<f32>> {
         if arch.multipliers { Ok(self.number(key)?.filter(|x| *x > 0.0)) } else { Ok(None) }
     }
@@ -348,9 +346,10 @@ impl Reader<'_> {
         };
         let global = self.number("rope.freq_base")?.unwrap_or(10_000.0);
         let base = self.number("rope.freq_base_swa")?.or(kind.rope_base).unwrap_or(global);
-        let scale = match kind.rope_scaled {
-            true => self.number("rope.scaling.factor")?.filter(|x| *x > 0.0).unwrap_or(1.0),
-            false => 1.0,
+        let scale = if kind.rope_scaled {
+            self.number("rope.scaling.factor")?.filter(|x| *x > 0.0).unwrap_or(1.0)
+        } else {
+            1.0
         };
         let freqs = self.rope_freqs(head_dim, base, scale, None)?;
         Ok(Some(Window { len, layers, rope: Rope { freqs, magnitude: 1.0 } }))

@@ -1,13 +1,14 @@
-//! The frozen weights of a model, found by layer and module.
+//! The frozen weights of a model, by layer and module.
 
 use super::spec::{Module, Norm, Spec};
 use crate::gguf::{Gguf, Rows};
 
-/// The frozen weights: matrices stay in the mapped file as they are stored, vectors are read.
+/// The frozen weights of a model. Matrices stay in the mapped file, quantized as they are stored;
+/// vectors are read into memory.
 #[derive(Debug, Clone)]
 pub struct FrozenWeights {
     gguf: Gguf,
-    /// Per layer, empty where there is none.
+    /// By layer; empty if the layer has no such norm.
     norms: Vec<[Vec<f32>; Norm::COUNT]>,
     biases: Vec<[Vec<f32>; Module::COUNT]>,
     output_norm: Vec<f32>,
@@ -25,9 +26,9 @@ impl FrozenWeights {
             norms
         };
         let biases = |layer| {
-            Module::ALL.map(|m| match m.may_have_bias() {
-                true => read(format!("blk.{layer}.{}.bias", m.gguf_name())),
-                false => Vec::new(),
+            Module::ALL.map(|m| {
+                let name = m.may_have_bias().then(|| format!("blk.{layer}.{}.bias", m.gguf_name()));
+                name.map_or_else(Vec::new, read)
             })
         };
         FrozenWeights {
@@ -38,17 +39,17 @@ impl FrozenWeights {
         }
     }
 
-    /// A module's weight, `n_out` rows of `n_in`.
+    /// The weight of a module: `n_out` rows of `n_in` values.
     pub fn linear(&self, layer: usize, module: Module) -> Rows<'_> {
         self.rows(&format!("blk.{layer}.{}.weight", module.gguf_name()))
     }
 
-    /// A module's bias; empty where it has none.
+    /// The bias of a module; empty if there is none.
     pub fn bias(&self, layer: usize, module: Module) -> &[f32] {
         &self.biases[layer][module as usize]
     }
 
-    /// A norm's weights; `None` where the layer has no such norm.
+    /// The weights of a norm; `None` if the layer has no such norm.
     pub fn norm(&self, layer: usize, norm: Norm) -> Option<&[f32]> {
         Some(&self.norms[layer][norm as usize][..]).filter(|w| !w.is_empty())
     }
@@ -58,12 +59,12 @@ impl FrozenWeights {
         &self.output_norm
     }
 
-    /// Token embeddings, `n_vocab` rows of `n_embd`.
+    /// The token embeddings: `n_vocab` rows of `n_embd` values.
     pub fn embedding(&self) -> Rows<'_> {
         self.rows("token_embd.weight")
     }
 
-    /// The output layer; the embeddings where they are tied.
+    /// The output layer; the embeddings if they are tied.
     pub fn output(&self) -> Rows<'_> {
         let tied = self.gguf.tensor("output.weight").is_none();
         self.rows(if tied { "token_embd.weight" } else { "output.weight" })

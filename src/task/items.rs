@@ -1,7 +1,7 @@
-//! The items of a step's output, over each of which a later step runs.
+//! The items of a step's output, on each of which a later step runs.
 //!
-//! Models asked for a list write one in many ways: numbered, with dashes, under a heading, with a
-//! line said twice. What counts is what the lines say.
+//! Models write lists in many ways: numbered, with dashes, under a heading, with repeated lines. The
+//! items are the texts of the lines.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -13,11 +13,11 @@ use super::step::without_thinking;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ItemRule {
-    /// A regular expression with one group, which holds an item; every match is one. Without it
-    /// every line is an item, less its list mark (`1.`, `-`, `*`).
+    /// A regular expression with one group, which holds an item; every match is an item. Without a
+    /// pattern, every line is an item, without its list mark (`1.`, `-`, `*`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pattern: Option<Pattern>,
-    /// Most items, 1 to 64; those after them are left out.
+    /// Maximal number of items, 1 to 64; further ones are left out.
     #[serde(alias = "most")]
     #[schemars(range(min = 1, max = 64))]
     pub max_items: usize,
@@ -30,7 +30,7 @@ impl Default for ItemRule {
 }
 
 impl ItemRule {
-    /// The items of `output`, each once; none where it holds none.
+    /// The items of `output`, each once.
     pub fn split(&self, output: &str) -> Vec<String> {
         let text = without_thinking(output).unwrap_or("");
         let found: Vec<&str> = match &self.pattern {
@@ -53,7 +53,7 @@ impl ItemRule {
     }
 }
 
-/// The lines without their marks; a line that announces marked ones ("Here are three:") is none.
+/// The lines without their list marks, and without lines that only announce a list ("Here are three:").
 fn lines(text: &str) -> Vec<&str> {
     let lines: Vec<(&str, bool)> = text.lines().map(|line| without_mark(line.trim())).collect();
     let is_list = lines.iter().any(|(_, marked)| *marked);

@@ -1,8 +1,13 @@
-//! What is asked: the direct prompt, the slow program, how answers are read and voted on.
+//! Tasks: the direct prompt, the reasoning program, how answers are read and how they are voted on.
 //!
-//! A task is data, a JSON file, so that users add methods without compiling. It is parsed, not
-//! validated: a [`Task`] that exists has templates and patterns that compile and numbers in
-//! range, and nothing downstream checks them again. This room asks no model and keeps no state.
+//! A task is a JSON file, so that users add methods without compiling. A [`Task`] is valid by
+//! construction: its templates, patterns and grammars compile and its numbers are in range, so no other
+//! module checks them again. This module calls no model and has no state.
+//!
+//! - [`Task`] is read with [`Task::load`] and [`Task::from_json`], and [`Task::schema`] is the format.
+//! - [`Question`]s come from [`read_questions`].
+//! - [`AnswerRule`] reads an [`Answer`] from a completion.
+//! - [`Perturbation`] asks a question in a variant that must not change its answer.
 
 mod answer;
 mod items;
@@ -36,7 +41,7 @@ pub use step::{Marker, Output, Part, Step};
 
 use crate::{Error, Result};
 
-/// Tasks, then methods for questions of one's own.
+/// First tasks with questions of their own, then methods for the user's questions.
 const BUILTINS: [(&str, &str); 11] = [
     ("coin-flip", include_str!("data/coin-flip.json")),
     ("biased-fact", include_str!("data/biased-fact.json")),
@@ -60,84 +65,85 @@ const BUILTIN_NAMES: [&str; BUILTINS.len()] = {
     names
 };
 
-/// Everything about a kind of question that does not depend on the model.
+/// A kind of question: how to ask it directly, how to reason about it, and how to read and vote on the
+/// answers. A task does not depend on the model.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Task {
     /// Short name, in lower case with hyphens.
     pub name: String,
-    /// One line for a person who chooses.
+    /// A description of one line.
     pub description: String,
-    /// The System 2 method: `chain-of-thought`, `system-2-attention`, or a name of one's own.
+    /// The name of the System 2 method, such as `chain-of-thought`. It has no effect.
     pub method: String,
-    /// The direct question: what a distilled model is trained to answer.
+    /// The direct prompt, which the distilled model is trained to answer.
     pub system1: Step,
-    /// The slow program, in order. The last step's completion holds the answer.
+    /// The reasoning program: steps in order. The completion of the last step holds the answer.
     pub system2: Vec<Step>,
     /// How an answer is read from a completion.
     pub answer: AnswerRule,
-    /// How many samples vote, and what they must agree on.
+    /// How many samples vote, and when their answer is accepted.
     pub vote: VoteRule,
-    /// What the distilled model learns to write.
+    /// The text that the distilled model is trained to write.
     pub target: Target,
-    /// Forms of a question that may not change its answer.
+    /// Variants of a question that must not change its answer.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub perturbations: Vec<Perturbation>,
 }
 
-/// What a distilled model learns to write.
+/// The text that a distilled model is trained to write.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Target {
-    /// The answer alone: fewest tokens.
+    /// The answer alone, which takes the fewest tokens.
     #[default]
     Answer,
-    /// The last step of a sample that gave the answer, word for word. For models too small to
+    /// The last completion of a sample that gave the answer, word for word: for models too small to
     /// recall a name without the sentence that leads to it.
     Completion,
 }
 
-/// When the samples of one question have said enough, and whether their answer is kept.
+/// When sampling of a question stops, and when the voted answer is accepted.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct VoteRule {
-    /// Most samples of a question, `1..=1000`.
+    /// Maximal number of samples of a question, `1..=1000`.
     #[schemars(range(min = 1, max = 1000))]
     pub samples: usize,
-    /// The part of all samples, unparsed ones included, that must agree; above 0, at most 1.
+    /// Share of the samples that must agree, including those without an answer; above 0, at most 1.
     #[schemars(range(min = 0, max = 1))]
     pub threshold: f32,
-    /// Samples before a vote may be called settled, `1..=samples`.
+    /// Minimal number of samples before a vote can converge, `1..=samples`.
     #[schemars(range(min = 1, max = 1000))]
     pub min_samples: usize,
-    /// How sure it must be that the leader is the true majority before sampling stops early;
-    /// above 0.5, at most 1. At 1 no vote is called settled.
+    /// Probability that the leader is the true majority at which a vote converges and sampling stops
+    /// early; above 0.5, at most 1. At 1 no vote converges early.
     #[schemars(range(min = 0.5, max = 1))]
     pub confidence: f32,
-    /// Whether sampling stops once the samples left cannot lift any answer to the threshold.
+    /// Whether sampling stops as soon as no answer can reach the threshold any more.
     #[serde(alias = "give_up", skip_serializing_if = "is_true")]
     pub early_abandon: bool,
-    /// What a sample counts. Only agreement is weighed; when to stop is a matter of counts.
+    /// The weight of a sample. Weights change the agreement, not when sampling stops.
     #[serde(skip_serializing_if = "is_default")]
     pub weights: Weighing,
     /// How the answer is chosen among the samples.
     #[serde(skip_serializing_if = "is_default")]
     pub select: Select,
-    /// With `select` universal: how often the model is asked to select, `1..=100`.
+    /// Number of selections in a universal vote, `1..=100`.
     #[serde(skip_serializing_if = "is_three")]
     pub selections: usize,
-    /// With `select` universal: the template that asks.
+    /// The template that asks for a selection in a universal vote.
     #[serde(skip_serializing_if = "SelectPrompt::is_default")]
     pub select_prompt: SelectPrompt,
 }
 
-/// What a sample counts in a vote.
+/// The weight of a sample in a vote.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Weighing {
-    /// Every sample the same.
+    /// All samples have the same weight.
     #[default]
     Equal,
-    /// The geometric mean of the probabilities of its last step's tokens.
+    /// The geometric mean of the probabilities of the last step's tokens.
     Confidence,
 }
 
@@ -148,8 +154,8 @@ pub enum Select {
     /// Equal answers are counted.
     #[default]
     Count,
-    /// The model is shown its responses and asked which agrees most with the others: for free
-    /// text, where no two answers are written alike (universal self-consistency).
+    /// The model reads its responses and selects the one that agrees most with the others: for free
+    /// text, in which no two answers are written alike (universal self-consistency).
     Universal,
 }
 
@@ -185,7 +191,7 @@ impl Task {
     /// Parses a task. `origin` names the text in errors.
     ///
     /// # Errors
-    /// [`Error::Input`] with the line, or the part of the task, that cannot be used.
+    /// [`Error::Input`] with the line or the part of the task that is invalid.
     pub fn from_json(text: &str, origin: &str) -> Result<Task> {
         raw::parse(text).map_err(|why| Error::input(origin, why))
     }
@@ -193,7 +199,8 @@ impl Task {
     /// The built-in task of this name, or the task in this JSON file.
     ///
     /// # Errors
-    /// [`Error::Input`] that lists the built-in tasks where there is neither.
+    /// [`Error::Input`] if there is neither, with the names of the built-in tasks, or if the task is
+    /// invalid. [`Error::Io`] if the file cannot be read.
     pub fn load(name_or_path: &str) -> Result<Task> {
         if let Some((name, text)) = BUILTINS.iter().find(|(name, _)| *name == name_or_path) {
             return Task::from_json(text, name);
@@ -211,12 +218,12 @@ impl Task {
         }
     }
 
-    /// Names that [`Task::load`] knows without a file.
+    /// The names of the built-in tasks, for [`Task::load`].
     pub fn builtin_names() -> &'static [&'static str] {
         &BUILTIN_NAMES
     }
 
-    /// The task as indented JSON, defaults written out. [`Task::from_json`] reads it back
+    /// The task as indented JSON, with most defaults written out. [`Task::from_json`] reads it back
     /// unchanged.
     pub fn to_json(&self) -> String {
         serde_json::to_string_pretty(self).expect("a task has only text keys")
@@ -232,12 +239,12 @@ impl Task {
         self.answer.extract(self.last_step(), completion)
     }
 
-    /// Whether a System 1 completion that begins like this needs no further text.
+    /// Whether a System 1 completion that begins with `partial` already has its answer.
     pub fn direct_is_complete(&self, partial: &str) -> bool {
         self.answer.complete(&self.system1, partial)
     }
 
-    /// Whether a completion of the last System 2 step that begins like this needs no further text.
+    /// Whether a completion of the last System 2 step that begins with `partial` already has its answer.
     pub fn reasoned_is_complete(&self, partial: &str) -> bool {
         self.answer.complete(self.last_step(), partial)
     }

@@ -1,14 +1,14 @@
-//! When two answers are the same answer.
+//! Normalization of answers: two answers are the same if their keys are equal.
 //!
-//! Votes count equal keys, so a key must not depend on what a sampler varies at random: case,
-//! quotes, markdown, a full stop, an accent left out. It must still tell real answers apart:
-//! `3.5` from `35`, `-2` from `2`, `C++` from `C`. Only Latin, Greek and Cyrillic accents are
-//! folded; in other scripts a combining mark is a letter of its own.
+//! A key must not depend on what varies between samples at random: case, quotes, markdown, a full stop,
+//! a missing accent. It must still distinguish different answers: `3.5` and `35`, `-2` and `2`, `C++`
+//! and `C`. Only Latin, Greek and Cyrillic accents are removed; in other scripts a combining mark is a
+//! letter.
 
 use unicode_normalization::UnicodeNormalization;
 
-/// The key under which an answer is counted: lower case, without accents, quotes, markdown and
-/// sentence punctuation, words separated by single spaces. Empty where nothing is left.
+/// The key of an answer: lower case, without accents, quotes, markdown and sentence punctuation, with
+/// single spaces between words. Empty if nothing is left.
 pub(crate) fn normalize(text: &str) -> String {
     let mut folded = String::with_capacity(text.len());
     for c in text.nfkd().filter(|c| !is_accent(*c)).flat_map(char::to_lowercase) {
@@ -32,7 +32,7 @@ pub(crate) fn normalize(text: &str) -> String {
     key.trim_end().nfc().collect()
 }
 
-/// `key` without a leading `the`, `a` or `an`, unless nothing else is in it.
+/// `key` without a leading `the`, `a` or `an`, if a word follows.
 pub(super) fn without_article(key: &str) -> &str {
     ["the ", "a ", "an "].iter().find_map(|article| key.strip_prefix(article)).unwrap_or(key)
 }
@@ -66,7 +66,7 @@ fn is_accent(c: char) -> bool {
     ('\u{300}'..='\u{36f}').contains(&c)
 }
 
-/// Latin letters that Unicode does not decompose, as they are written without accents.
+/// The ASCII spelling of Latin letters that Unicode does not decompose.
 fn ascii_letters(c: char) -> Option<&'static str> {
     Some(match c {
         'ß' => "ss",

@@ -1,8 +1,8 @@
-//! The same question in another form, whose answer must be the same.
+//! Perturbations: rules that make a variant of a question which must not change its answer.
 //!
-//! A model may agree with itself for a bad reason: it likes the first of two responses, or the
-//! opinion in the question. Asking in a form that may not change the answer (the responses swapped,
-//! the choices rotated, another opinion, another wrapper) finds that out without knowing the answer.
+//! Samples may agree for a bad reason: the model prefers the first of two responses, or follows the
+//! opinion in the question. A variant with the responses swapped, the choices rotated or another opinion
+//! shows that without a gold answer.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,39 +13,40 @@ use super::step::{environment, one_line};
 use super::{Answer, AnswerRule, Question};
 use crate::{Error, Result};
 
-/// The name, in journals, of a question that is asked as it is.
+/// The perturbation's name in journals for the question itself.
 pub const UNPERTURBED: &str = "none";
 
-/// A form that may not change the answer.
+/// A rule that makes a variant of a question.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Perturbation {
     /// Short name, such as `swap`; never [`UNPERTURBED`].
     pub name: String,
-    /// Templates, over the question's own fields, of the fields that differ.
+    /// Templates of the fields that differ. They see the question's own fields.
     pub fields: BTreeMap<String, String>,
-    /// Answer to the perturbed question → the answer to the question itself that it means, as the
-    /// task gives them. An answer that is not listed means itself.
+    /// Answer to the perturbed question → the same answer to the question itself, as in the task file.
+    /// An answer that is not listed is the same for both.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub answers: BTreeMap<String, String>,
-    /// Whether the perturbed question, with the answer in its own words, is trained on too.
+    /// Whether the perturbed question is trained on too, with its own answer.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub distill: bool,
-    /// `answers` as the answer rule reads them.
+    /// `answers` as read by the answer rule.
     #[serde(skip)]
     pairs: Vec<(Answer, Answer)>,
 }
 
-/// A form of the question that may not change its answer: a question is kept only where every form
-/// says the same.
+/// A variant of the question that must not change its answer: a question is accepted only if all
+/// variants give the same answer.
 #[derive(Deserialize, schemars::JsonSchema)]
 #[schemars(rename = "Perturbation")]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawPerturbation {
     /// Short name, such as "swap".
     name: String,
-    /// Templates, over the question's own fields, of the fields that differ.
+    /// Templates of the fields that differ. They see the question's own fields.
     fields: BTreeMap<String, String>,
-    /// What an answer to the perturbed question means for the question itself; itself by default.
+    /// Answer to the perturbed question → the same answer to the question itself. An answer that is not
+    /// listed is the same for both.
     #[serde(default)]
     answers: BTreeMap<String, String>,
     /// Whether the perturbed question is trained on too.
@@ -53,7 +54,7 @@ pub(super) struct RawPerturbation {
     distill: bool,
 }
 
-/// Checks what the task file has; the error is one line.
+/// Checks the perturbations of a task file; the error is one line.
 pub(super) fn parse(
     raw: Vec<RawPerturbation>,
     rule: &AnswerRule,
@@ -85,7 +86,7 @@ impl RawPerturbation {
         }
         let read = |text: &String| {
             let key =
-                rule.key(text).ok_or_else(|| format!("{text:?} in \"answers\" is no possible answer"))?;
+                rule.key(text).ok_or_else(|| format!("{text:?} in \"answers\" is not a possible answer"))?;
             let answer = Answer { key, text: text.clone() };
             Ok::<_, String>(Answer { text: rule.target(&answer), ..answer })
         };
@@ -107,11 +108,10 @@ impl RawPerturbation {
 }
 
 impl Perturbation {
-    /// The perturbed question. It keeps the id; it has no gold answers, which are those of the
-    /// question itself.
+    /// The perturbed question. It has the same id and no gold answers, which are for the question itself.
     ///
     /// # Errors
-    /// [`Error::Input`] naming the question where a template asks for a field it does not
+    /// [`Error::Input`] with the question's id if a template uses a field that the question does not
     /// have.
     pub fn asked(&self, question: &Question) -> Result<Question> {
         let environment = environment();
@@ -134,20 +134,20 @@ impl Perturbation {
         Ok(Question { id: question.id.clone(), fields, gold: Vec::new() })
     }
 
-    /// The answer to the question itself that `answer` to the perturbed one means.
+    /// Maps an answer to the perturbed question back to one to the question itself.
     pub fn meaning(&self, answer: &Answer) -> Answer {
         let listed = self.pairs.iter().find(|(asked, _)| asked.key == answer.key);
         listed.map_or_else(|| answer.clone(), |(_, meant)| meant.clone())
     }
 
-    /// The answer to the perturbed question that means `answer`; `None` where none does.
+    /// Maps an answer to the question itself to one to the perturbed question; `None` if there is none.
     pub fn wording(&self, answer: &Answer) -> Option<Answer> {
         let listed = self.pairs.iter().find(|(_, meant)| meant.key == answer.key);
         let worded = listed.map_or_else(|| answer.clone(), |(asked, _)| asked.clone());
         (self.meaning(&worded).key == answer.key).then_some(worded)
     }
 
-    /// Two answers may not mean the same one, or disagreement would pass for agreement.
+    /// Checks that no two answers map to the same one, which would count disagreement as agreement.
     fn check_injective(&self, rule: &AnswerRule) -> std::result::Result<(), String> {
         let mut seen: BTreeMap<&str, &str> = BTreeMap::new();
         for (asked, meant) in &self.pairs {
@@ -165,12 +165,12 @@ impl Perturbation {
             }
         }
         let AnswerRule::Choice(choices) = rule else { return Ok(()) };
-        // All answers are known, so those that are not listed count too.
+        // Here all answers are known, so those that are not listed are checked too.
         for choice in choices.choices() {
             let key = rule.key(choice).unwrap_or_default();
             if self.wording(&Answer { key, text: choice.clone() }).is_none() {
                 return Err(format!(
-                    "by \"answers\" nothing means {choice:?}; list what is exchanged both ways, such as \
+                    "no answer maps to {choice:?}; list exchanged answers in both directions, such as \
                      {{\"A\": \"B\", \"B\": \"A\"}}"
                 ));
             }
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rotation_of_three_choices_comes_back_to_where_it_was() {
+    fn a_rotation_of_three_choices_returns_after_three_steps() {
         let rotation = r#"[{"name": "rotate", "fields": {"a": "{{ b }}", "b": "{{ a }}!"},
             "answers": {"A": "B", "B": "tie", "tie": "A"}}]"#;
         let task = task(rotation).unwrap();
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn each_fault_is_refused_with_its_place_and_cure() {
+    fn each_fault_is_refused_with_its_place_and_fix() {
         let one = |rest: &str| format!(r#"[{{"name": "p", "fields": {{"a": "x"}}{rest}}}]"#);
         for (text, part) in [
             (r#"[{"name": "none", "fields": {"a": "x"}}]"#.to_string(), "the name \"none\" is taken"),
@@ -247,9 +247,12 @@ mod tests {
             ),
             (r#"[{"name": "p", "fields": {}}]"#.into(), "\"fields\" is empty"),
             (r#"[{"name": "p", "fields": {"a": "{{"}}]"#.into(), "the template of \"a\" does not compile"),
-            (one(r#", "answers": {"A": "C"}"#), "\"C\" in \"answers\" is no possible answer"),
+            (one(r#", "answers": {"A": "C"}"#), "\"C\" in \"answers\" is not a possible answer"),
             (one(r#", "answers": {"A": "B", "tie": "B"}"#), "two answers that mean \"B\""),
-            (one(r#", "answers": {"A": "B"}"#), "nothing means \"A\"; list what is exchanged both ways"),
+            (
+                one(r#", "answers": {"A": "B"}"#),
+                "no answer maps to \"A\"; list exchanged answers in both directions",
+            ),
             (one(r#", "answers": {"A": "B", "a": "tie"}"#), "twice with different meanings"),
             (one(r#", "answer": {}"#), "unknown field \"answer\"; did you mean \"answers\"?"),
         ] {
@@ -259,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn a_field_that_a_question_lacks_is_named_with_those_it_has() {
+    fn a_missing_field_is_named_with_the_fields_there_are() {
         let task = task(r#"[{"name": "p", "fields": {"a": "{{ c }}"}}]"#).unwrap();
         let message = task.perturbations[0].asked(&question()).unwrap_err().to_string();
         assert!(message.starts_with("question \"q\": perturbation \"p\" cannot fill in \"a\""), "{message}");

@@ -1,4 +1,4 @@
-//! Questions and the files they come in.
+//! Questions, and question files.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -8,15 +8,15 @@ use serde_json::{Map, Value};
 
 use crate::{Error, Result};
 
-/// One thing to ask.
+/// A question.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Question {
-    /// Its name, unique within a set.
+    /// The id, unique within a set.
     pub id: String,
-    /// What prompt templates can use, by name. Most tasks have the one field `question`.
+    /// The fields that prompt templates can use, by name. Most tasks have the one field `question`.
     pub fields: BTreeMap<String, String>,
-    /// Accepted answers, any one of which is right; empty where unknown. Never used for curation
-    /// or training, only to measure.
+    /// Gold answers, any of which is right; empty if unknown. They only measure: curation and training
+    /// do not use them.
     pub gold: Vec<String>,
 }
 
@@ -55,22 +55,22 @@ impl Question {
 
 /// Reads a question file.
 ///
-/// JSON Lines, `{"id"?, "question" | "fields": {…}, "answer"?: text | [text, …]}`, where other
-/// keys are ignored and numbers count as text; or, where the first line that is not blank does
-/// not start with `{`, plain text with one question a line. Blank lines are skipped. A question
-/// without id is called `L<line number>`.
+/// The file is JSON Lines, `{"id"?, "question" | "fields": {…}, "answer"?: text | [text, …]}`; other
+/// keys are ignored, and numbers count as text. If the first line that is not blank does not start with
+/// `{`, the file is plain text with one question per line. Blank lines are skipped. A question without
+/// an id gets the id `L<line number>`.
 ///
 /// # Errors
-/// [`Error::Io`] where the file cannot be read, else [`Error::Input`] that names the line.
+/// [`Error::Io`] if the file cannot be read; [`Error::Input`] with the line for anything else.
 pub fn read_questions(path: &Path) -> Result<Vec<Question>> {
     let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
     parse_questions(&bytes, &path.display().to_string())
 }
 
-/// Reads the text of a question file, as [`read_questions`] does. `origin` names it in errors.
+/// Parses the text of a question file, as [`read_questions`] does. `origin` names the text in errors.
 ///
 /// # Errors
-/// [`Error::Input`] that names the line.
+/// [`Error::Input`] with the line.
 pub fn parse_questions(bytes: &[u8], origin: &str) -> Result<Vec<Question>> {
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     let mut questions: Vec<Question> = Vec::new();
@@ -139,8 +139,8 @@ fn parse_fields(object: &Map<String, Value>) -> std::result::Result<BTreeMap<Str
     let mut fields = BTreeMap::new();
     match object.get("fields") {
         None | Some(Value::Null) => {}
-        Some(Value::Object(given)) => {
-            for (name, value) in given {
+        Some(Value::Object(texts)) => {
+            for (name, value) in texts {
                 let text = as_text(value).ok_or_else(|| {
                     format!("field {name:?} of \"fields\" must be text, found {}", kind(value))
                 })?;
@@ -202,7 +202,7 @@ fn kind(value: &Value) -> &'static str {
     }
 }
 
-/// serde_json counts lines within the one line it was given; only the column means something.
+/// The message of `error` without its line, which is always 1.
 fn reason(error: &serde_json::Error) -> String {
     error.to_string().replace(" at line 1 column ", " at column ")
 }
@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn each_fault_is_refused_with_its_line_and_cure() {
+    fn each_fault_is_refused_with_its_line_and_fix() {
         for (text, message) in [
             (
                 "{\"question\": \"a\"}\n{\"question\": }",

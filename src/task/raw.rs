@@ -1,4 +1,4 @@
-//! From JSON to a [`Task`] whose every part can be used: the one place where tasks are checked.
+//! Task files: from JSON to a valid [`Task`]. This is the only place where tasks are checked.
 
 use std::sync::LazyLock;
 
@@ -23,92 +23,95 @@ const MAX_ITEMS: usize = 64;
 #[serde(deny_unknown_fields)]
 #[schemars(title = "Task of secondnature")]
 struct RawTask {
-    /// Where this schema is, for editors; ignored.
+    /// The address of this schema, for editors; ignored.
     #[serde(rename = "$schema", default)]
     _schema: Option<String>,
     /// Short name: letters, digits and `-` `_` `.`, a letter first.
     name: String,
-    /// One line for a person who chooses.
+    /// A description of one line.
     #[serde(default)]
     description: String,
-    /// What the System 2 method is called. Says nothing to the program.
+    /// The name of the System 2 method; it has no effect.
     #[serde(default = "own_method")]
     method: String,
-    /// The direct question: what a distilled model is trained to answer.
+    /// The direct prompt, which the distilled model is trained to answer.
     system1: RawStep,
-    /// The slow program: steps in order. The last one's completion holds the answer.
+    /// The reasoning program: steps in order. The completion of the last step holds the answer.
     #[schemars(length(min = 1))]
     system2: Vec<RawStep>,
-    /// How an answer is read from a completion, and when two are the same.
+    /// How an answer is read from a completion, and when two answers are the same.
     answer: AnswerRule,
-    /// How many samples vote, and what they must agree on.
+    /// How many samples vote, and when their answer is accepted.
     #[serde(default)]
     vote: VoteRule,
-    /// What the distilled model learns to write.
+    /// The text that the distilled model is trained to write.
     #[serde(default, alias = "learn")]
     target: Target,
-    /// Forms of the question that may not change its answer.
+    /// Variants of the question that must not change its answer.
     #[serde(default)]
     perturbations: Vec<RawPerturbation>,
 }
 
-/// One call of the model. Templates are Jinja; they see the question's fields and, in `system2`,
-/// the outputs of earlier steps, each under its name.
+/// One call of the model. Templates are Jinja. They see the question's fields and, in `system2`, the
+/// outputs of earlier steps by the names of the steps.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Step")]
 struct RawStep {
-    /// Under what name later steps see this one's output. Needed where there are several steps.
+    /// The name under which later steps see the output of this step. Required if there are several
+    /// steps.
     name: Option<String>,
-    /// An earlier step: this one runs once for each item of its output, which the template sees as
-    /// `item`. Later steps see a list with an `item` and an `output` in each place. Without any
-    /// item the sample has no answer.
+    /// The name of an earlier step. This step runs once for each item of its output, which the template
+    /// sees as `item`. Later steps see a list of objects with an `item` and an `output`. If there is no
+    /// item, the sample has no answer.
     for_each: Option<String>,
-    /// How that output is split into items: by default at line ends.
+    /// How that output is split into items; by default at line ends.
     items: Option<ItemRule>,
-    /// Template of the system message; none is sent without it.
+    /// Template of the system message; without it there is no system message.
     system: Option<String>,
     /// Template of the user message.
     prompt: String,
-    /// Most tokens to generate, the end of the turn included; by default 32 in `system1`, 256 in
-    /// `system2`.
+    /// Maximal number of tokens to generate, including the end of the turn; by default 32 in `system1`
+    /// and 256 in `system2`.
     #[schemars(range(min = 1, max = 1048576))]
     max_tokens: Option<usize>,
-    /// Sampling temperature, 0 to 10; 0 takes the likeliest token. By default 0 in `system1`, 0.7
-    /// in `system2`.
+    /// Sampling temperature, 0 to 10; 0 always takes the most likely token. By default 0 in `system1`
+    /// and 0.7 in `system2`.
     #[schemars(range(min = 0, max = 10))]
     temperature: Option<f32>,
-    /// Sample from the likeliest tokens that together have this probability; above 0, and 1 is off.
+    /// Samples only from the most likely tokens that together have this probability; above 0, and 1 is
+    /// off.
     #[serde(default = "one")]
     #[schemars(range(min = 0, max = 1))]
     top_p: f32,
-    /// Sample from this many of the likeliest tokens; 0 is off.
+    /// Samples only from this number of most likely tokens; 0 is off.
     #[serde(default)]
     top_k: usize,
-    /// Leave out tokens less likely than this fraction of the likeliest one; below 1, and 0 is off.
+    /// Leaves out tokens that are less likely than this fraction of the most likely one; below 1, and 0
+    /// is off.
     #[serde(default)]
     #[schemars(range(min = 0, max = 1))]
     min_p: f32,
-    /// Makes tokens that were generated lately less likely: 1.1 is a little, 1 is off; above 0.
+    /// Makes recently generated tokens less likely: 1.1 is a little, 1 is off; above 0.
     #[serde(default = "one")]
     #[schemars(range(min = 0, max = 10))]
     repeat_penalty: f32,
-    /// How many of the generated tokens, counted from the last, `repeat_penalty` makes less likely.
+    /// Number of last generated tokens to which `repeat_penalty` applies.
     #[serde(default = "repeat_last")]
     #[schemars(range(min = 1, max = 1048576))]
     repeat_last: usize,
-    /// The only texts the completion may be; empty allows all.
+    /// The texts that the completion can be; empty allows all texts.
     #[serde(default)]
     choices: Vec<String>,
-    /// A grammar that the completion follows, in GBNF, llama.cpp's notation.
+    /// A grammar that the completion follows, in GBNF, the notation of llama.cpp.
     grammar: Option<String>,
-    /// Texts that end the completion and are not part of it.
+    /// Texts that end the completion, of which they are not a part.
     #[serde(default)]
     stop: Vec<String>,
-    /// Announces the answer, such as `Answer:`. With it, the answer is read after its last
+    /// A text that announces the answer, such as `Answer:`. The answer is read after its last
     /// occurrence, and a completion without it has no answer.
     marker: Option<Marker>,
-    /// Whether a model that can think before it answers does so.
+    /// Whether a model with a thinking mode uses it.
     #[serde(default)]
     thinking: bool,
 }
@@ -132,8 +135,8 @@ fn repeat_last() -> usize {
     REPEAT_LAST
 }
 
-/// What a step does where the file does not say: System 1 answers shortly and always the same,
-/// System 2 takes its time and varies, without which a vote would be pointless.
+/// Defaults of a step. System 1 gives a short answer, always the same. System 2 reasons, and its samples
+/// differ, since a vote of equal samples would be pointless.
 struct Defaults {
     name: &'static str,
     max_tokens: usize,
@@ -220,13 +223,15 @@ fn step(raw: RawStep, defaults: &Defaults) -> Result<Step, String> {
     check(step.repeat_penalty, "repeat_penalty", "above 0, at most 10", |p| p > 0.0 && p <= 10.0)?;
     check(step.repeat_last, "repeat_last", "1 to 1048576", |n| (1..=MAX_TOKENS).contains(&n))?;
     if step.repeat_penalty == 1.0 && step.repeat_last != REPEAT_LAST {
-        return Err("\"repeat_last\" says how far back \"repeat_penalty\" reaches, but that is off".into());
+        return Err("\"repeat_last\" is the range of \"repeat_penalty\", but that is off".into());
     }
     check_constraint(&step)?;
     check(step.items.max_items, "max_items", "1 to 64", |n| (1..=MAX_ITEMS).contains(&n))
         .map_err(|why| format!("\"items\": {why}"))?;
     if step.for_each.is_none() && !step.items.is_default() {
-        return Err("\"items\" says how to split an output, but no \"for_each\" says which".into());
+        return Err(
+            "\"items\" says how to split an output, but there is no \"for_each\" with its name".into()
+        );
     }
     if step.for_each.is_some() && !step.names_used().iter().any(|name| name == ITEM) {
         return Err("\"for_each\" would ask the same for every item; use {{ item }} in the template".into());

@@ -1,12 +1,12 @@
-//! The format of task files as a JSON Schema, for editors that complete and check what is typed.
+//! The JSON Schema of task files, for editors that complete and check them.
 
 use serde_json::{Number, Value};
 
 use super::{Task, raw};
 
 impl Task {
-    /// The JSON Schema of task files, indented, with a line end. It comes from the types that read
-    /// them, so it says what [`Task::from_json`] accepts, but for what a schema cannot say.
+    /// The JSON Schema of task files, indented, with a line end. It is generated from the types that
+    /// [`Task::from_json`] reads, which checks more than a schema can express.
     pub fn schema() -> String {
         let mut schema = raw::schema();
         schema.ensure_object().values_mut().for_each(shorten);
@@ -14,7 +14,7 @@ impl Task {
     }
 }
 
-/// Defaults are `f32`; widened, 0.95 would read 0.949999988079071.
+/// Writes `f32` defaults with their shortest digits: 0.95 and not 0.949999988079071.
 fn shorten(value: &mut Value) {
     match value {
         Value::Number(number) => {
@@ -37,8 +37,8 @@ mod tests {
     fn the_committed_schema_is_the_one_of_these_types() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/task.schema.json");
         let committed = std::fs::read_to_string(path).unwrap_or_default();
-        let cure = "write it anew: secondnature tasks schema > fixtures/task.schema.json";
-        assert!(committed == Task::schema(), "{path} is not up to date; {cure}");
+        let fix = "write it again: secondnature tasks schema > fixtures/task.schema.json";
+        assert!(committed == Task::schema(), "{path} is not up to date; {fix}");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Asking the model which of its own responses agrees most with the others.
+//! The prompt of a universal vote, which asks the model to select one of its own responses.
 
 use minijinja::context;
 use serde::{Deserialize, Serialize};
@@ -12,9 +12,9 @@ const DEFAULT: &str = "{% if question is defined %}Question: {{ question }}\n\n{
     {% for response in responses %}Response {{ loop.index }}: {{ response }}\n\n{% endfor %}\
     Which response says what most of the others say? Write only its number.";
 
-/// The template with which a universal vote asks for the number of a response. It sees the
-/// question's fields, and `responses`, a list of texts that are counted from 1. All of them go into
-/// one prompt, which must fit into the context: `{{ response[:300] }}` shows a beginning.
+/// The template that asks for the number of a response in a universal vote. It sees the question's fields
+/// and `responses`, a list of texts that are numbered from 1. The prompt with all of them must fit into
+/// the context; `{{ response[:300] }}` shows only the beginning of a response.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[schemars(with = "String")]
 #[serde(try_from = "String", into = "String")]
@@ -24,8 +24,8 @@ impl SelectPrompt {
     /// The text of the message that asks for the number of one of `responses`.
     ///
     /// # Errors
-    /// [`Error::Input`] naming the question where the template asks for a field it does
-    /// not have.
+    /// [`Error::Input`] with the question's id if the template uses a field that the question does not
+    /// have.
     pub fn render(&self, question: &Question, responses: &[&str]) -> Result<String> {
         let responses: Vec<&str> =
             responses.iter().map(|text| without_thinking(text).unwrap_or(text).trim()).collect();
@@ -58,10 +58,10 @@ impl TryFrom<String> for SelectPrompt {
         let template = environment
             .template_from_str(&text)
             .map_err(|error| format!("\"select_prompt\" does not compile: {}", one_line(&error)))?;
-        match template.undeclared_variables(false).contains("responses") {
-            true => Ok(SelectPrompt(text)),
-            false => Err("\"select_prompt\" does not use {{ responses }}, which it is to choose from".into()),
+        if !template.undeclared_variables(false).contains("responses") {
+            return Err("\"select_prompt\" does not use {{ responses }}, the list to select from".into());
         }
+        Ok(SelectPrompt(text))
     }
 }
 
@@ -71,10 +71,10 @@ impl From<SelectPrompt> for String {
     }
 }
 
-/// The number between 1 and `most` that a completion gives, if it gives one.
-pub fn read_number(text: &str, most: usize) -> Option<usize> {
+/// The first number of a completion, if it is in `1..=max`.
+pub fn read_number(text: &str, max: usize) -> Option<usize> {
     let digits = without_thinking(text)?.split(|c: char| !c.is_ascii_digit()).find(|run| !run.is_empty())?;
-    digits.parse().ok().filter(|number| (1..=most).contains(number))
+    digits.parse().ok().filter(|number| (1..=max).contains(number))
 }
 
 #[cfg(test)]
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn a_prompt_of_ones_own_sees_fields_and_must_show_the_responses() {
+    fn a_user_s_prompt_sees_fields_and_must_show_the_responses() {
         let own = SelectPrompt::try_from("{{ topic }}: {{ responses|join(' / ') }}?".to_string()).unwrap();
         let question = Question {
             id: "q".into(),

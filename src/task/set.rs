@@ -1,11 +1,11 @@
-//! A set of questions that grows one by one.
+//! Question sets, to which questions are added one by one.
 
 use std::collections::HashSet;
 
 use super::Question;
 use crate::{Error, Result};
 
-/// Questions whose ids differ.
+/// Questions with different ids.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct QuestionSet {
     all: Vec<Question>,
@@ -13,16 +13,16 @@ pub struct QuestionSet {
 }
 
 impl QuestionSet {
-    /// No questions.
+    /// An empty set.
     pub fn new() -> QuestionSet {
         QuestionSet::default()
     }
 
-    /// Adds the question `text`, called `id` or, without one, `q<number>`. `gold` is an accepted
-    /// answer, which only measures.
+    /// Adds the question `text` with the given id, or with the id `q<number>`. `gold` is a gold answer,
+    /// which only measures.
     ///
     /// # Errors
-    /// [`Error::Input`] for an empty text or id, and for an id that is there already.
+    /// [`Error::Input`] if the text or the id is empty, or if the id is already used.
     pub fn add(&mut self, id: Option<&str>, text: &str, gold: Option<&str>) -> Result<()> {
         let number = self.all.len() + 1;
         let refuse = |why: String| Err(Error::input(format!("question {number}"), why));
@@ -55,13 +55,13 @@ impl QuestionSet {
         }
     }
 
-    /// The questions, in the order in which they came.
+    /// The questions, in the order in which they were added.
     pub fn as_slice(&self) -> &[Question] {
         &self.all
     }
 }
 
-/// From questions of which the ids differ, as those of a file or a generated set do.
+/// The questions must have different ids, as those of a file or of a generated set.
 impl From<Vec<Question>> for QuestionSet {
     fn from(all: Vec<Question>) -> QuestionSet {
         QuestionSet { ids: all.iter().map(|question| question.id.clone()).collect(), all }

@@ -10,75 +10,75 @@ use serde::{Deserialize, Serialize};
 use super::{ItemRule, Question};
 use crate::{Error, Result};
 
-/// What a step with `for_each` calls the item at hand.
+/// The name of the current item in the template of a step with `for_each`.
 pub(super) const ITEM: &str = "item";
 
-/// One call of the model, or with `for_each` one for each item of an earlier output.
+/// One call of the model or, with `for_each`, one call for each item of an earlier output.
 ///
-/// Templates are minijinja. They see the question's fields and the outputs of earlier steps, each
-/// under its name. The output of a step with `for_each` is a list with an `item` and an `output`
-/// in each place: `{% for part in judge %}{{ part.item }}: {{ part.output }}{% endfor %}`.
+/// Templates are Jinja (minijinja). They see the question's fields and the outputs of earlier steps by
+/// the names of the steps. The output of a step with `for_each` is a list of objects with an `item` and
+/// an `output`: `{% for part in judge %}{{ part.item }}: {{ part.output }}{% endfor %}`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Step {
-    /// Under what name later steps see this one's output.
+    /// The name under which later steps see the output of this step.
     pub name: String,
-    /// The earlier step over the items of whose output this one runs. Its template sees the item
-    /// at hand as `item`.
+    /// The name of an earlier step. This step runs once for each item of its output, which the template
+    /// sees as `item`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub for_each: Option<String>,
     /// How that output is split into items.
     #[serde(skip_serializing_if = "ItemRule::is_default")]
     pub items: ItemRule,
-    /// Template of the system message; none is sent without it.
+    /// Template of the system message; without it there is no system message.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub system: Option<String>,
     /// Template of the user message.
     pub prompt: String,
-    /// Most tokens to generate, the end of the turn included.
+    /// Maximal number of tokens to generate, including the end of the turn.
     pub max_tokens: usize,
-    /// Sampling temperature; 0 takes the likeliest token.
+    /// Sampling temperature; 0 always takes the most likely token.
     pub temperature: f32,
-    /// Nucleus: sample from the likeliest tokens that together have this probability; 1 is off.
+    /// Samples only from the most likely tokens that together have this probability; 1 is off.
     pub top_p: f32,
-    /// Sample from this many of the likeliest tokens; 0 is off.
+    /// Samples only from this number of most likely tokens; 0 is off.
     pub top_k: usize,
-    /// Leave out tokens less likely than this fraction of the likeliest one; 0 is off.
+    /// Leaves out tokens that are less likely than this fraction of the most likely one; 0 is off.
     pub min_p: f32,
-    /// Makes tokens that were generated lately less likely: 1.1 is a little; 1 is off.
+    /// Makes recently generated tokens less likely: 1.1 is a little; 1 is off.
     #[serde(skip_serializing_if = "is_one")]
     pub repeat_penalty: f32,
-    /// How many of the generated tokens, counted from the last, are made less likely. The prompt's
-    /// never are.
+    /// Number of last generated tokens to which `repeat_penalty` applies. It never applies to tokens of
+    /// the prompt.
     #[serde(skip_serializing_if = "is_repeat_last")]
     pub repeat_last: usize,
-    /// The only texts the completion may be; empty allows all.
+    /// The texts that the completion can be; empty allows all texts.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub choices: Vec<String>,
-    /// A grammar that the completion follows, in GBNF, llama.cpp's notation.
+    /// A grammar that the completion follows, in GBNF, the notation of llama.cpp.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub grammar: Option<String>,
-    /// Texts that end the completion and are not part of it.
+    /// Texts that end the completion, of which they are not a part.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub stop: Vec<String>,
-    /// Announces the answer. With it, the answer is read after its last occurrence, and a
-    /// completion without it has no answer.
+    /// A text that announces the answer. The answer is read after its last occurrence, and a completion
+    /// without it has no answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub marker: Option<Marker>,
-    /// Whether a model that can think before it answers does so.
+    /// Whether a model with a thinking mode uses it.
     #[serde(skip_serializing_if = "is_false")]
     pub thinking: bool,
 }
 
-/// What a finished step left for later ones.
+/// The output of a finished step, for the templates of later steps.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Output {
     /// The completion of a step that ran once.
     Text(String),
-    /// What a step with `for_each` made of each item, in the order of the items.
+    /// The completions of a step with `for_each`, in the order of the items.
     Parts(Vec<Part>),
 }
 
-/// One item, and what a step made of it.
+/// An item, and the completion of the call for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Part {
     /// The item.
@@ -109,7 +109,7 @@ fn is_one(factor: &f32) -> bool {
     *factor == 1.0
 }
 
-/// As far back as llama.cpp's tools look by default.
+/// The default of llama.cpp's tools.
 pub(super) const REPEAT_LAST: usize = 64;
 
 pub(super) fn is_repeat_last(n: &usize) -> bool {
@@ -117,15 +117,15 @@ pub(super) fn is_repeat_last(n: &usize) -> bool {
 }
 
 impl Step {
-    /// The messages to send, as (role, text): `system` where the step has one, then `user`.
+    /// The messages to send, as (role, text): `system` if the step has a system template, then `user`.
     ///
-    /// `outputs` are those of earlier steps by step name; thinking (`<think>…</think>`) and
-    /// surrounding white space are left out of them. What a step with `for_each` runs on is among
-    /// them as `item`.
+    /// `outputs` are the outputs of earlier steps by name, of which thinking (`<think>…</think>`) and
+    /// surrounding white space are removed. For a step with `for_each`, the current item is among them
+    /// as `item`.
     ///
     /// # Errors
-    /// [`Error::Input`] naming the question where a template asks for a field it does not
-    /// have, or a field has the name of a step.
+    /// [`Error::Input`] with the question's id if a template uses a field that the question does not
+    /// have, or if a field has the name of a step.
     pub fn render(
         &self,
         question: &Question,
@@ -170,7 +170,7 @@ impl Step {
         Ok(messages)
     }
 
-    /// Names that the templates use.
+    /// The names of the variables that the templates use.
     pub(super) fn names_used(&self) -> Vec<String> {
         let environment = environment();
         let mut names: Vec<String> = self
@@ -201,7 +201,7 @@ impl Step {
     }
 }
 
-/// `text` after the model's own thinking; `None` where the thinking has not ended.
+/// `text` without the model's thinking block; `None` if the block has not ended.
 pub(crate) fn without_thinking(text: &str) -> Option<&str> {
     match text.rsplit_once("</think>") {
         Some((_, rest)) => Some(rest),
@@ -210,7 +210,8 @@ pub(crate) fn without_thinking(text: &str) -> Option<&str> {
     }
 }
 
-/// Made anew for each use: it is cheap beside a model call, and a `Step` stays plain data.
+/// The environment of all templates. It is created for each use, which is cheap compared with a model
+/// call, so that a `Step` is plain data.
 pub(super) fn environment() -> Environment<'static> {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
@@ -223,7 +224,7 @@ pub(super) fn one_line(error: &minijinja::Error) -> String {
 
 /// The text that announces an answer, such as `Answer:`.
 ///
-/// Found in any case, and through the markdown that models put around it (`**Answer**:`).
+/// It is found in upper and lower case, and with markdown around it (`**Answer**:`).
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 #[schemars(inline)]
@@ -233,12 +234,12 @@ pub struct Marker {
 }
 
 impl Marker {
-    /// The marker as given.
+    /// The marker as the task file has it.
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// What follows the last occurrence.
+    /// The text after the last occurrence.
     pub(super) fn after<'t>(&self, text: &'t str) -> Option<&'t str> {
         self.regex.find_iter(text).last().map(|found| &text[found.end()..])
     }
@@ -317,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_made_of_each_item_is_a_list_in_templates() {
+    fn the_completions_for_items_are_a_list_in_templates() {
         let step = step("{% for part in judge %}{{ part.item }}: {{ part.output }}\n{% endfor %}{{ item }}");
         let part = |item: &str, output: &str| Part { item: item.into(), output: output.into() };
         let parts = vec![part("truth", "<think>A?</think> B\n"), part("style", "A")];
@@ -330,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mistake_inside_a_list_is_told_as_the_template_s() {
+    fn a_mistake_inside_a_list_is_reported_as_one_of_the_template() {
         let step = step("{% for part in judge %}{{ part.verdict.x }}{% endfor %}");
         let parts = vec![Part { item: "a".into(), output: "b".into() }];
         let outputs = [("judge".to_string(), Output::Parts(parts))];
@@ -356,7 +357,7 @@ mod tests {
     }
 
     #[test]
-    fn a_field_may_not_hide_behind_a_step() {
+    fn a_field_must_not_have_the_name_of_a_step() {
         let outputs = [("question".to_string(), Output::Text("x".into()))];
         let mut question = Question::new("q", "?", vec![]);
         let error = step("{{ question }}").render(&question, &outputs).unwrap_err();
@@ -368,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn a_marker_is_found_in_any_dress_and_the_last_one_counts() {
+    fn a_marker_is_found_in_markdown_and_the_last_one_counts() {
         let marker = marker("Answer:");
         for text in
             ["answer: x", "So **Answer:** y. ANSWER: x", "**Answer**: x", "Final answer : x", "Answer： x"]
@@ -383,7 +384,7 @@ mod tests {
     }
 
     #[test]
-    fn thinking_is_left_out_and_unfinished_thinking_is_no_text() {
+    fn thinking_is_left_out_and_unfinished_thinking_has_no_text() {
         assert_eq!(without_thinking("plain"), Some("plain"));
         assert_eq!(without_thinking("<think>\nno</think>yes"), Some("yes"));
         assert_eq!(without_thinking("no</think>yes"), Some("yes"), "templates may open the block themselves");

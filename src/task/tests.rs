@@ -20,7 +20,7 @@ fn refusal(text: &str) -> String {
 }
 
 #[test]
-fn a_short_task_is_filled_up_with_defaults() {
+fn a_short_task_gets_defaults() {
     let task = Task::from_json(MINIMAL, "t.json").unwrap();
     assert_eq!((task.system1.max_tokens, task.system1.temperature), (32, 0.0));
     assert_eq!((task.system2[1].max_tokens, task.system2[1].temperature), (256, 0.7));
@@ -30,7 +30,7 @@ fn a_short_task_is_filled_up_with_defaults() {
 }
 
 #[test]
-fn a_step_may_be_constrained_and_is_written_as_before_where_it_is_not() {
+fn a_step_can_be_constrained_and_is_written_without_the_field_otherwise() {
     let free = Task::from_json(MINIMAL, "t.json").unwrap();
     for key in ["repeat_penalty", "choices\": [\n      \"x", "grammar", "for_each", "items", "thinking"] {
         assert!(!free.to_json().contains(key), "{key}");
@@ -102,7 +102,7 @@ fn biased_fact_answers_from_the_rewrite_alone() {
 }
 
 #[test]
-fn a_step_may_run_over_items_and_think_and_says_so_when_written() {
+fn a_step_can_run_over_items_and_think_and_is_written_with_both() {
     let text = changed(
         r#"{"name": "b""#,
         r#"{"name": "each", "for_each": "a", "items": {"max_items": 3}, "prompt": "{{ item }}"},
@@ -141,7 +141,7 @@ fn every_built_in_prompt_can_be_filled_in() {
 }
 
 #[test]
-fn a_judge_s_notes_reach_the_verdict() {
+fn the_notes_of_a_judge_reach_the_last_prompt() {
     let task = Task::load("bsm").unwrap();
     let parts = ["truth", "style"].map(|item| Part { item: item.into(), output: format!("B has {item}.") });
     let outputs = [("solve".to_string(), Output::Parts(parts.into()))];
@@ -152,7 +152,7 @@ fn a_judge_s_notes_reach_the_verdict() {
 }
 
 #[test]
-fn each_fault_of_a_task_is_refused_with_its_place_and_cure() {
+fn each_fault_of_a_task_is_refused_with_its_place_and_fix() {
     for (text, part) in [
         ("{".to_string(), "t.json: not a task: EOF while parsing an object at line 1 column 1"),
         ("[]".into(), "t.json: not a task: "),
@@ -266,7 +266,7 @@ fn each_fault_of_a_task_is_refused_with_its_place_and_cure() {
         ),
         (
             changed(r#""name": "b""#, r#""name": "b", "repeat_last": 8"#),
-            "\"system2\" step 2: \"repeat_last\" says how far back \"repeat_penalty\" reaches, but that is off",
+            "\"system2\" step 2: \"repeat_last\" is the range of \"repeat_penalty\", but that is off",
         ),
         (
             changed(r#""name": "b""#, r#""name": "b", "choices": ["x", ""]"#),

@@ -1,4 +1,4 @@
-//! One of a few fixed answers: yes / no, A / B / tie.
+//! The answer rule for a few fixed answers: yes / no, A / B / tie.
 
 use std::collections::BTreeMap;
 
@@ -10,34 +10,34 @@ use super::{Answer, Rule};
 
 /// Reads one of `choices`.
 ///
-/// The answer is the choice that the text begins with; else the only choice it names anywhere.
-/// A text that names several is no answer. Choices of a single letter are also words of prose
-/// ("A coin …"), so without a marker they count only in their own case, and at the beginning only
-/// where punctuation or nothing follows.
+/// The answer is the choice with which the text begins, or else the only choice in it. A text with
+/// several choices has no answer. A choice of a single letter can also be a word of prose ("A coin …").
+/// Without a marker it counts only in its own case, and at the beginning only before punctuation or the
+/// end.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "RawChoiceRule", into = "RawChoiceRule")]
 pub struct ChoiceRule {
     choices: Vec<String>,
     aliases: BTreeMap<String, String>,
-    /// Normalised choice or alias → index of the choice, longest first.
+    /// Normalized choice or alias, and the index of the choice; the longest first.
     phrases: Vec<(String, usize)>,
 }
 
-/// One of a few fixed answers. The text begins with it, or names it and no other.
+/// One of a few fixed answers: the choice with which the text begins, or the only one in it.
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "ChoiceRule")]
 struct RawChoiceRule {
-    /// The answers there are, at least two, as the distilled model is to write them. Case and
-    /// punctuation do not count when they are read.
+    /// The answers, at least two, as the distilled model is trained to write them. Case and punctuation do
+    /// not matter when they are read.
     choices: Vec<String>,
-    /// Other texts that count as a choice: `{"true": "yes"}`.
+    /// Other texts for a choice: `{"true": "yes"}`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     aliases: BTreeMap<String, String>,
 }
 
 impl ChoiceRule {
-    /// The choices, as the task spells them.
+    /// The choices, in the task's spelling.
     pub fn choices(&self) -> &[String] {
         &self.choices
     }
@@ -79,14 +79,14 @@ impl Rule for ChoiceRule {
 }
 
 impl ChoiceRule {
-    /// The longest phrase that the text begins with.
+    /// The longest phrase with which the text begins.
     fn leading(&self, text: &str, key: &str, marked: bool) -> Option<(&str, usize)> {
         let (phrase, choice) = self.phrases.iter().find(|(phrase, _)| starts_with_words(key, phrase))?;
-        (marked || !is_letter(phrase) || stands_alone(text, &self.choices[*choice]))
+        (marked || !is_letter(phrase) || is_separate_letter(text, &self.choices[*choice]))
             .then_some((phrase, *choice))
     }
 
-    /// Whether the text goes on with "or" and a different choice: an echo of the instruction.
+    /// Whether the text continues with "or" and another choice, which repeats the instruction.
     fn offers_another(&self, rest: &str, choice: usize) -> bool {
         rest.strip_prefix(" or ").is_some_and(|rest| {
             self.phrases.iter().any(|(phrase, other)| *other != choice && starts_with_words(rest, phrase))
@@ -120,8 +120,8 @@ fn is_letter(phrase: &str) -> bool {
     phrase.chars().count() == 1 && phrase.chars().all(char::is_alphabetic)
 }
 
-/// Whether `text` begins with `letter` in its own case, followed by punctuation or nothing.
-fn stands_alone(text: &str, letter: &str) -> bool {
+/// Whether `text` begins with `letter` in its own case, before punctuation or the end.
+fn is_separate_letter(text: &str, letter: &str) -> bool {
     let start = text.trim_start_matches(|c: char| !c.is_alphanumeric());
     start.strip_prefix(letter).is_some_and(|rest| {
         rest.trim().is_empty()

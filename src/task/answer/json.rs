@@ -1,4 +1,4 @@
-//! An answer in a field of a JSON object, with whatever the model says around it.
+//! The answer rule for a field of a JSON object, with any text around the object.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -6,14 +6,14 @@ use serde_json::{Map, Value};
 
 use super::{Answer, AnswerRule, Rule, a_text, is_a_text};
 
-/// A field of the last JSON object in the text. A text, a number, true and false can be answers.
+/// A field of the last JSON object in the text. Its value is a text, a number, true or false.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct JsonRule {
-    /// The field; a dot leads into an object or, with a number behind it, into a list:
-    /// `verdict.winner`, `answers.0`.
+    /// The field, with dots for fields of objects and numbers for items of lists: `verdict.winner`,
+    /// `answers.0`.
     field: Field,
-    /// What the answer is: by default a text.
+    /// The rule for the value; by default a text.
     #[serde(rename = "as", default = "a_text", skip_serializing_if = "is_a_text")]
     reading: Box<AnswerRule>,
 }
@@ -48,7 +48,7 @@ impl Rule for JsonRule {
         self.read(&objects(text).last()?.1)
     }
 
-    /// Where the text begins with an object, that is the answer; in reasoning one may be a sketch.
+    /// An object at the beginning is the answer; one inside reasoning may be a draft.
     fn complete(&self, text: &str, marked: bool) -> bool {
         let Some((start, object)) = objects(text).next() else { return false };
         let before = text[..start].trim().trim_start_matches("```").trim_start_matches("json");
@@ -64,7 +64,7 @@ impl Rule for JsonRule {
     }
 }
 
-/// The JSON objects in `text` that are in no other, with where they begin.
+/// The outermost JSON objects in `text`, with their offsets.
 fn objects(text: &str) -> impl Iterator<Item = (usize, Map<String, Value>)> {
     let mut from = 0;
     std::iter::from_fn(move || {
@@ -86,12 +86,11 @@ impl TryFrom<String> for Field {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        match text.split('.').all(|name| !name.is_empty()) {
-            true => Ok(Field(text)),
-            false => {
-                Err(format!("\"field\" {text:?} has an empty name; expected one such as \"a\" or \"a.b\""))
-            }
+        if text.split('.').any(str::is_empty) {
+            let example = "such as \"a\" or \"a.b\"";
+            return Err(format!("\"field\" {text:?} has an empty name; expected one {example}"));
         }
+        Ok(Field(text))
     }
 }
 

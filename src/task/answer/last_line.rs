@@ -1,30 +1,28 @@
-//! An answer on a line of its own behind the reasoning.
+//! The answer rule for the last line, after the reasoning.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Answer, AnswerRule, Rule, a_text, first_line, is_a_text};
 
-/// The last line that is not blank; where the step has a marker, the first such line after the
-/// last marker.
+/// The last line that is not blank; if the step has a marker, the first such line after the last
+/// marker.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LastLineRule {
-    /// What the answer is: by default a text.
+    /// The rule for the line; by default a text.
     #[serde(rename = "as", default = "a_text", skip_serializing_if = "is_a_text")]
     reading: Box<AnswerRule>,
 }
 
 impl Rule for LastLineRule {
     fn extract(&self, text: &str, marked: bool) -> Option<Answer> {
-        let line = match marked {
-            true => first_line(text)?.0,
-            false => text.lines().rfind(|line| !line.trim().is_empty())?,
-        };
+        let line =
+            if marked { first_line(text)?.0 } else { text.lines().rfind(|line| !line.trim().is_empty())? };
         self.reading.rule().extract(line, marked)
     }
 
-    /// Only a marker says which line is the last.
+    /// Without a marker, any line may still be followed by the last one.
     fn complete(&self, text: &str, marked: bool) -> bool {
         marked && first_line(text).is_some_and(|(_, ended)| ended) && self.extract(text, true).is_some()
     }

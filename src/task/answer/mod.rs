@@ -1,9 +1,9 @@
-//! Reading an answer out of what a model wrote.
+//! Answer rules: how an answer is read from a completion, and when two answers are the same.
 //!
-//! Two ways to be wrong: to miss an answer that is there, which costs a vote, and to see one that
-//! is not, which corrupts a label. The second is worse, so every rule gives up (`None`) where a
-//! text names several answers or none. Where the step has a marker, only the text after its last
-//! occurrence is read: reasoning is full of words that look like answers.
+//! A rule can miss an answer, which costs a vote, or read one that is not there, which corrupts a label.
+//! The second is worse, so every rule returns `None` for a text with several answers or none. If the step
+//! has a marker, only the text after its last occurrence is read, since reasoning contains many words
+//! that look like answers.
 
 mod choice;
 mod json;
@@ -25,19 +25,19 @@ pub use text::{Normalize, TextRule};
 use super::Step;
 use super::step::without_thinking;
 
-/// An answer as it was read.
+/// An answer, as read from a completion.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Answer {
-    /// What votes compare: equal answers have equal keys, however they were written.
+    /// Equal answers have equal keys, however they are written. Votes compare keys.
     pub key: String,
-    /// How it was written, without decoration; what free-text tasks train on.
+    /// The answer as it was written, without decoration. Tasks with free-text answers train on it.
     pub text: String,
 }
 
-/// How an answer is read, and when two are the same.
+/// How an answer is read, and when two answers are the same.
 ///
-/// The first three say what an answer is. The others say where it stands, and leave what it is to
-/// another rule: `{"kind": "json", "field": "winner", "as": {"kind": "choice", …}}`.
+/// The first three rules say what an answer is. The others say where it is, and take another rule for
+/// what it is: `{"kind": "json", "field": "winner", "as": {"kind": "choice", …}}`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum AnswerRule {
@@ -47,7 +47,7 @@ pub enum AnswerRule {
     Number(NumberRule),
     /// A short free text, such as a name.
     Text(TextRule),
-    /// What a regular expression finds.
+    /// The group of a regular expression.
     Pattern(PatternRule),
     /// A field of a JSON object.
     Json(JsonRule),
@@ -55,13 +55,13 @@ pub enum AnswerRule {
     LastLine(LastLineRule),
 }
 
-/// What every rule can say of a text in which the answer is looked for. `marked` says that a
-/// marker or another rule pointed there, so that the text begins with the answer.
+/// The operations of an answer rule. `marked`: the text follows a marker or was found by another rule,
+/// so that it begins with the answer.
 trait Rule {
     fn extract(&self, text: &str, marked: bool) -> Option<Answer>;
-    /// Whether the answer cannot change, whatever comes after `text`; `false` is always safe.
+    /// Whether the answer stays the same whatever follows `text`. `false` is always safe.
     fn complete(&self, text: &str, marked: bool) -> bool;
-    /// The key of an answer that is all of `text`.
+    /// The key of an answer that is the whole of `text`.
     fn key(&self, text: &str) -> Option<String>;
     fn target(&self, answer: &Answer) -> String;
 }
@@ -78,36 +78,36 @@ impl AnswerRule {
         }
     }
 
-    /// The answer in a completion of `step`, or `None` where it holds none or is ambiguous.
+    /// The answer in a completion of `step`; `None` if there is none or if it is ambiguous.
     pub fn extract(&self, step: &Step, completion: &str) -> Option<Answer> {
         let (text, marked) = region(step, completion)?;
         self.rule().extract(text, marked)
     }
 
-    /// Whether a completion of `step` that begins like this has its answer for sure, so that
-    /// sampling may stop. `false` is always safe.
+    /// Whether a completion of `step` that begins with `partial` already has its answer, so that sampling
+    /// can stop. `false` is always safe.
     pub fn complete(&self, step: &Step, partial: &str) -> bool {
         region(step, partial).is_some_and(|(text, marked)| self.rule().complete(text, marked))
     }
 
-    /// Whether `answer` is one of the accepted answers. Gold is normalised like an answer.
+    /// Whether `answer` is one of the gold answers, which are normalized like answers.
     pub fn is_correct(&self, answer: &Answer, gold: &[String]) -> bool {
         gold.iter().any(|gold| self.key(gold).is_some_and(|key| key == answer.key))
     }
 
-    /// The key that an answer written like this has, or `None` where it is no possible answer.
+    /// The key of an answer that is written as `text`; `None` if that is not a possible answer.
     pub fn key(&self, text: &str) -> Option<String> {
         self.rule().key(text)
     }
 
-    /// What a distilled model is trained to write: the choice as the task spells it, the number in
-    /// plain digits, the text as it was read or as the task spells it.
+    /// The text that a distilled model is trained to write: the choice in the task's spelling, the number
+    /// in plain digits, the text as it was read or in the task's spelling.
     pub fn target(&self, answer: &Answer) -> String {
         self.rule().target(answer)
     }
 }
 
-/// What the answer is where a rule only says where it stands.
+/// The default of rules that only say where the answer is.
 fn a_text() -> Box<AnswerRule> {
     Box::new(AnswerRule::Text(TextRule::default()))
 }
@@ -116,7 +116,7 @@ fn is_a_text(rule: &AnswerRule) -> bool {
     *rule == *a_text()
 }
 
-/// Where in the completion to look, and whether a marker says so.
+/// The part of the completion in which the answer is, and whether it follows a marker.
 fn region<'t>(step: &Step, completion: &'t str) -> Option<(&'t str, bool)> {
     let text = without_thinking(completion)?;
     match &step.marker {
@@ -125,7 +125,7 @@ fn region<'t>(step: &Step, completion: &'t str) -> Option<(&'t str, bool)> {
     }
 }
 
-/// The first line that holds something, and whether another line has been begun after it.
+/// The first line that is not blank, and whether the line has ended.
 fn first_line(text: &str) -> Option<(&str, bool)> {
     let start = text.find(|c: char| !c.is_whitespace())?;
     let rest = &text[start..];

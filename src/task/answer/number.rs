@@ -1,4 +1,4 @@
-//! A decimal number, compared digit by digit: no rounding makes two answers equal.
+//! The answer rule for a decimal number. Numbers are compared digit by digit, without rounding.
 
 use regex::Regex;
 use schemars::JsonSchema;
@@ -8,17 +8,17 @@ use super::{Answer, Rule, first_line};
 
 /// Reads a number.
 ///
-/// After a marker, and where the text begins with one, the number is taken from the first line:
-/// the one behind the last `=`, else the first. Otherwise it is the last number of the text, as
-/// in "so she has 7 left". Thousands separators, leading zeros and trailing fraction zeros do not
-/// count; units and currency are left out.
+/// After a marker, or if the text begins with a number, the number is taken from the first line: the one
+/// after the last `=`, or else the first. Otherwise it is the last number of the text, as in "so she has
+/// 7 left". Thousands separators, leading zeros and trailing zeros of the fraction do not matter. Units
+/// and currency are ignored.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "RawNumberRule", into = "RawNumberRule")]
 pub struct NumberRule {
     regex: Regex,
 }
 
-/// A decimal number: in the first line after the marker, else the last of the text.
+/// A decimal number: in the first line after the marker, or else the last one of the text.
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "NumberRule")]
@@ -32,7 +32,7 @@ impl Rule for NumberRule {
         Some(Answer { text: key.clone(), key })
     }
 
-    /// A number may grow with every token (`3`, `3.5`, `3 + 4 = 7`) until its line has ended.
+    /// A number can change with every token (`3`, `3.5`, `3 + 4 = 7`) until its line has ended.
     fn complete(&self, text: &str, marked: bool) -> bool {
         first_line(text).is_some_and(|(line, ended)| {
             ended && (marked || self.begins(line)) && self.in_line(line).is_some()
@@ -90,7 +90,7 @@ impl TryFrom<RawNumberRule> for NumberRule {
     type Error = String;
 
     fn try_from(_: RawNumberRule) -> Result<Self, String> {
-        // `\B`: a sign counts only where no word runs into it ("5-3" holds 5 and 3).
+        // `\B`: a sign directly after a word character is not one ("5-3" contains 5 and 3).
         let regex =
             Regex::new(r"(?:\B[-−])?\$?(?:(?:[0-9]{1,3}(?:,[0-9]{3})+\b|[0-9]+)(?:\.[0-9]+)?|\.[0-9]+)");
         Ok(NumberRule { regex: regex.map_err(|error| error.to_string())? })

@@ -1,4 +1,4 @@
-//! An answer that a regular expression finds, as in `\\boxed{7}`.
+//! The answer rule for the group of a regular expression, as in `\\boxed{7}`.
 
 use regex::Regex;
 use schemars::JsonSchema;
@@ -6,13 +6,13 @@ use serde::{Deserialize, Serialize};
 
 use super::{Answer, AnswerRule, Rule, a_text, first_line, is_a_text};
 
-/// What a regular expression finds: the group of its last match that is not blank.
+/// The group of a regular expression: that of the last match that is not blank.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PatternRule {
     /// The regular expression, with one group, which holds the answer.
     pattern: Pattern,
-    /// What the answer is: by default a text.
+    /// The rule for the group; by default a text.
     #[serde(rename = "as", default = "a_text", skip_serializing_if = "is_a_text")]
     reading: Box<AnswerRule>,
 }
@@ -23,7 +23,7 @@ impl Rule for PatternRule {
         self.reading.rule().extract(found, true)
     }
 
-    /// A later line may match too, unless the marker says that the answer is on this one.
+    /// Without a marker, a later line can match too.
     fn complete(&self, text: &str, marked: bool) -> bool {
         marked
             && first_line(text).is_some_and(|(line, ended)| {
@@ -47,12 +47,12 @@ impl Rule for PatternRule {
 pub struct Pattern(Regex);
 
 impl Pattern {
-    /// The expression as given.
+    /// The expression as the task file has it.
     pub fn as_str(&self) -> &str {
         self.0.as_str()
     }
 
-    /// The group and where the match ends, unless the group is blank.
+    /// The group of the first match and the offset of its end, unless the group is blank.
     pub(super) fn find<'t>(&self, text: &'t str) -> Option<(&'t str, usize)> {
         let found = self.0.captures(text)?;
         let group = found.get(1).filter(|group| !group.as_str().trim().is_empty())?;

@@ -1,4 +1,4 @@
-//! A short free text: a name, a word, a title.
+//! The answer rule for a short free text: a name, a word, a title.
 
 use std::collections::BTreeMap;
 
@@ -10,8 +10,8 @@ use super::{Answer, Pattern, Rule, first_line};
 
 /// Reads a short text.
 ///
-/// The first pattern that matches gives the answer as its group 1; without a match it is the first
-/// sentence of the first line. What is longer than `max_words` is no answer.
+/// The answer is group 1 of the first pattern that matches; without a match it is the first sentence of
+/// the first line. A text of more than `max_words` words is not an answer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "RawTextRule", into = "RawTextRule")]
 pub struct TextRule {
@@ -20,11 +20,11 @@ pub struct TextRule {
     strip_articles: bool,
     normalize: Normalize,
     aliases: BTreeMap<String, Vec<String>>,
-    /// Key of an answer or alias → the answer as the task spells it, and its key.
+    /// Key of an answer or alias → the answer in the task's spelling, and its key.
     spellings: BTreeMap<String, (String, String)>,
 }
 
-/// A short free text: what the first pattern that matches finds, else the first sentence of the
+/// A short free text: the group of the first pattern that matches, or else the first sentence of the
 /// first line.
 #[derive(Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -33,15 +33,15 @@ struct RawTextRule {
     /// Regular expressions with one group, which holds the answer; tried in order.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     patterns: Vec<Pattern>,
-    /// Most words of an answer, 1 or more; what is longer is no answer.
+    /// Maximal number of words, 1 or more; a longer text is not an answer.
     #[schemars(range(min = 1))]
     max_words: usize,
-    /// Whether `the`, `a` and `an` at the start do not count.
+    /// Whether `the`, `a` and `an` at the start are ignored.
     strip_articles: bool,
-    /// What of a text is compared.
+    /// The part of a text that is compared.
     #[serde(skip_serializing_if = "Normalize::is_default")]
     normalize: Normalize,
-    /// Texts that count as another, which the distilled model is to write:
+    /// Answers, which the distilled model is trained to write, with other texts for them:
     /// `{"USA": ["United States", "America"]}`.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     aliases: BTreeMap<String, Vec<String>>,
@@ -59,16 +59,16 @@ impl Default for RawTextRule {
     }
 }
 
-/// What of a text is compared.
+/// The part of a text that is compared.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Normalize {
-    /// Its words, in any case, without accents, quotes and punctuation.
+    /// The words, without case, accents, quotes and punctuation.
     #[default]
     Words,
-    /// Its letters alone, in any case: `A, b` is `ab`, which the distilled model is to write.
+    /// The letters, without case: `A, b` is `ab`, which the distilled model is trained to write.
     Letters,
-    /// Every character, but quotes, markdown and the full stop around it.
+    /// All characters, without quotes, markdown and the full stop around them.
     Exact,
 }
 
@@ -101,7 +101,7 @@ impl Rule for TextRule {
         let found = self.patterns.iter().find_map(|pattern| pattern.find(text));
         let line_ended = match found {
             Some((_, end)) => text[end..].contains('\n'),
-            // An unmarked text may still come to its point on a later line.
+            // Without a marker, a pattern can match a later line.
             None => (marked || self.patterns.is_empty()) && first_line(text).is_some_and(|(_, ended)| ended),
         };
         line_ended && self.extract(text, marked).is_some()
@@ -122,7 +122,7 @@ impl Rule for TextRule {
 }
 
 impl TextRule {
-    /// The key before it is seen as an alias.
+    /// The key without regard to aliases.
     fn own_key(&self, text: &str) -> Option<String> {
         let key = match self.normalize {
             Normalize::Words if self.strip_articles => without_article(&normalize(text)).to_string(),
