@@ -1,4 +1,4 @@
-//! Everything that is expected to go wrong: one clear line, a failing exit code, nothing lost.
+//! The program's expected failures: one clear line, an exit code, and no loss of data.
 
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ fn fixture() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/coin-flip-tiny-q8_0.gguf")
 }
 
-/// A task that takes no time: four tokens, two samples. `choice` decides whether any answer counts.
+/// A fast task: four tokens, two samples. `choice` determines whether there are answers.
 fn quick_task(choice: &str) -> String {
     format!(
         r#"{{"name": "quick", "description": "For tests.", "method": "chain-of-thought",
@@ -21,12 +21,12 @@ fn quick_task(choice: &str) -> String {
     )
 }
 
-/// A directory with what a run needs, and the program in it.
-struct Bench(tempfile::TempDir);
+/// A directory with the files of a run, in which the program runs.
+struct Workbench(tempfile::TempDir);
 
-impl Bench {
-    fn new() -> Bench {
-        let bench = Bench(tempfile::tempdir().unwrap());
+impl Workbench {
+    fn new() -> Workbench {
+        let bench = Workbench(tempfile::tempdir().unwrap());
         let ask = |name: &str, i: usize| {
             format!(
                 "{{\"question\": \"A coin is heads up. {name} flips the coin. {i} Is the coin still heads up?\"}}\n"
@@ -95,7 +95,7 @@ fn succeed(mut command: Command) -> Output {
     output
 }
 
-/// Runs `command`, which must fail with exit code `code` and one line that holds all `words`.
+/// Runs `command`, which must fail with exit code `code` and one line that contains all `words`.
 #[track_caller]
 fn fail_with(mut command: Command, code: i32, words: &[&str]) {
     let output = command.output().unwrap();
@@ -116,7 +116,7 @@ fn fail(command: Command, words: &[&str]) {
 
 #[test]
 fn a_missing_model_is_named() {
-    let b = Bench::new();
+    let b = Workbench::new();
     fail(b.distill("missing.gguf", "coin-flip", "train.jsonl"), &["missing.gguf", "No such file"]);
     assert!(!b.path("run").exists(), "no run directory is made for a model that cannot be used");
     let answer = ["answer", "--model", "missing.gguf", "--task", "coin-flip", "heads?"];
@@ -126,7 +126,7 @@ fn a_missing_model_is_named() {
 
 #[test]
 fn a_file_that_is_not_a_gguf_is_named() {
-    let b = Bench::new();
+    let b = Workbench::new();
     b.write("notes.txt", "Dear diary, today I bought a GPU. ".repeat(100));
     b.write("empty.gguf", "");
     for file in ["notes.txt", "empty.gguf"] {
@@ -140,7 +140,7 @@ fn a_file_that_is_not_a_gguf_is_named() {
 
 #[test]
 fn a_truncated_gguf_is_named_wherever_it_ends() {
-    let b = Bench::new();
+    let b = Workbench::new();
     let whole = std::fs::read(fixture()).unwrap();
     for part in [30, 1000, whole.len() / 2, whole.len() - 1] {
         b.write("part.gguf", &whole[..part]);
@@ -151,7 +151,7 @@ fn a_truncated_gguf_is_named_wherever_it_ends() {
 
 #[test]
 fn an_unsupported_architecture_lists_the_supported_ones() {
-    let b = Bench::new();
+    let b = Workbench::new();
     let mut gguf = GgufWriter::new();
     gguf.str("general.architecture", "mamba");
     gguf.tensor_f32("token_embd.weight", &[32, 4], &[0.5; 128]);
@@ -162,7 +162,7 @@ fn an_unsupported_architecture_lists_the_supported_ones() {
 
 #[test]
 fn a_malformed_question_is_named_by_its_line() {
-    let b = Bench::new();
+    let b = Workbench::new();
     b.write("bad.jsonl", "{\"question\": \"one?\"}\n{\"question\": \"two?\"\n");
     fail(b.distill("model.gguf", "coin-flip", "bad.jsonl"), &["bad.jsonl:2"]);
     b.write("bad.jsonl", "{\"question\": \"one?\"}\n\n{\"query\": \"two?\"}\n");
@@ -174,21 +174,21 @@ fn a_malformed_question_is_named_by_its_line() {
 
 #[test]
 fn an_empty_question_file_is_named() {
-    let b = Bench::new();
+    let b = Workbench::new();
     b.write("empty.jsonl", "\n \n");
     fail(b.distill("model.gguf", "coin-flip", "empty.jsonl"), &["empty.jsonl", "no question"]);
 }
 
 #[test]
-fn held_out_questions_must_be_others() {
-    let b = Bench::new();
+fn held_out_questions_must_not_be_training_questions() {
+    let b = Workbench::new();
     b.write("eval.jsonl", b.read("train.jsonl"));
     fail(b.distill("model.gguf", "coin-flip", "train.jsonl"), &["--eval", "training"]);
 }
 
 #[test]
 fn an_unknown_task_lists_those_there_are() {
-    let b = Bench::new();
+    let b = Workbench::new();
     fail(b.distill("model.gguf", "coinflip", "train.jsonl"), &["coinflip", "coin-flip", "biased-fact"]);
     fail(b.command(&["tasks", "coinflip"]), &["coinflip", "coin-flip"]);
     fail(b.command(&["tasks", "show", "rar"]), &["\"rar\"", "rar-1", "rar-2"]);
@@ -206,7 +206,7 @@ fn an_unknown_task_lists_those_there_are() {
 
 #[test]
 fn wrong_arguments_are_one_line_and_exit_code_2() {
-    let b = Bench::new();
+    let b = Workbench::new();
     fail_with(b.command(&["distil"]), 2, &["distil", "--help"]);
     fail_with(b.command(&["distill", "--out", "run"]), 2, &["--model", "distill --help"]);
     fail_with(b.command(&["questions", "coin-flip", "--n", "many"]), 2, &["many", "--n"]);
@@ -216,7 +216,7 @@ fn wrong_arguments_are_one_line_and_exit_code_2() {
 
 #[test]
 fn options_that_cannot_work_are_named_before_any_work() {
-    let b = Bench::new();
+    let b = Workbench::new();
     for (option, value) in [
         ("--rank", "0"),
         ("--lr", "7"),
@@ -232,8 +232,8 @@ fn options_that_cannot_work_are_named_before_any_work() {
 }
 
 #[test]
-fn where_no_answer_is_kept_training_is_refused_and_the_samples_are_not_lost() {
-    let b = Bench::new();
+fn without_accepted_answers_training_is_refused_and_no_sample_is_lost() {
+    let b = Workbench::new();
     b.write("quick.json", quick_task("\"perhaps\", \"never\""));
     fail(b.distill("model.gguf", "quick.json", "train.jsonl"), &["kept"]);
     assert!(!b.path("run/adapter.gguf").exists());
@@ -244,8 +244,8 @@ fn where_no_answer_is_kept_training_is_refused_and_the_samples_are_not_lost() {
 }
 
 #[test]
-fn a_directory_of_another_run_is_left_as_it_is() {
-    let b = Bench::new();
+fn a_directory_of_another_run_is_not_changed() {
+    let b = Workbench::new();
     succeed(b.curate("model.gguf"));
     let before = b.read("run/samples.jsonl");
     let mut other = std::fs::read(fixture()).unwrap();
@@ -269,8 +269,8 @@ fn a_directory_of_another_run_is_left_as_it_is() {
 }
 
 #[test]
-fn stages_out_of_order_say_what_comes_first() {
-    let b = Bench::new();
+fn a_stage_out_of_order_names_the_one_before() {
+    let b = Workbench::new();
     fail(b.command(&["train", "--out", "run"]), &["run", "not a run directory"]);
     succeed(b.curate("model.gguf"));
     let evaluate = ["evaluate", "--out", "run", "--eval", "eval.jsonl"];
@@ -280,7 +280,7 @@ fn stages_out_of_order_say_what_comes_first() {
     fail(b.command(&["train", "--out", "run"]), &["model.gguf"]);
 }
 
-/// Limits the size of files, as a full disk would: writing past it fails.
+/// Limits the size of files: writing more fails, as on a full disk.
 fn limit_files(command: &mut Command, bytes: u64) {
     // SAFETY: both calls are async-signal-safe and have valid arguments.
     unsafe {
@@ -297,7 +297,7 @@ fn limit_files(command: &mut Command, bytes: u64) {
 
 #[test]
 fn a_full_disk_loses_nothing_that_was_finished() {
-    let b = Bench::new();
+    let b = Workbench::new();
     let mut full = b.curate("model.gguf");
     limit_files(&mut full, 2500);
     fail(full, &["samples.jsonl", "too large"]);
@@ -322,7 +322,7 @@ fn a_full_disk_loses_nothing_that_was_finished() {
 
 #[test]
 fn a_full_standard_output_is_an_error_and_a_closed_one_is_not() {
-    let b = Bench::new();
+    let b = Workbench::new();
     let mut full = b.command(&["questions", "coin-flip", "--n", "2000"]);
     full.stdout(std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap());
     fail(full, &["standard output", "No space left"]);
@@ -336,8 +336,8 @@ fn a_full_standard_output_is_an_error_and_a_closed_one_is_not() {
 }
 
 #[test]
-fn ctrl_c_stops_keeps_and_says_how_to_resume() {
-    let b = Bench::new();
+fn ctrl_c_stops_the_run_which_can_be_resumed() {
+    let b = Workbench::new();
     let questions = ["questions", "coin-flip", "--n", "400"];
     b.write("train.jsonl", succeed(b.command(&questions)).stdout);
     let curate = || {
@@ -359,7 +359,7 @@ fn ctrl_c_stops_keeps_and_says_how_to_resume() {
     while samples().lines().count() < 3 {
         std::thread::sleep(std::time::Duration::from_millis(20));
     }
-    // SAFETY: signals a child that has not been waited for, so the id is still its own.
+    // SAFETY: the child was not waited for, so the process id is still its own.
     unsafe { libc::kill(child.id() as libc::pid_t, libc::SIGINT) };
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(130));

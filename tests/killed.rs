@@ -1,4 +1,4 @@
-//! Curation with llama.cpp, killed again and again.
+//! Curation with llama.cpp that is killed repeatedly.
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
@@ -32,7 +32,7 @@ fn lines(path: &Path) -> Vec<serde_json::Value> {
 }
 
 #[test]
-fn ten_kills_lose_and_repeat_no_sample_and_leave_nearly_every_verdict_as_it_was() {
+fn ten_kills_lose_and_repeat_no_sample_and_change_almost_no_verdict() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
     let questions =
@@ -66,6 +66,6 @@ fn ten_kills_lose_and_repeat_no_sample_and_leave_nearly_every_verdict_as_it_was(
     let (whole, killed) = (verdicts("whole"), verdicts("killed"));
     assert_eq!((whole.len(), killed.len()), (200, 200));
     let same = whole.iter().filter(|(question, verdict)| killed.get(*question) == Some(*verdict)).count();
-    // Batches of other shapes round differently, so a text may differ here and there.
+    // Batches of other shapes round differently, so a few texts may differ.
     assert!(same * 100 >= 98 * 200, "{same} of 200 verdicts are the same");
 }

@@ -1,4 +1,4 @@
-//! Ten thousand questions. Alone in its process, whose memory it measures.
+//! Memory for ten thousand questions. The test has a process of its own, whose memory it measures.
 
 use std::path::Path;
 use std::time::Instant;
@@ -16,7 +16,7 @@ fn resident() -> usize {
 }
 
 #[test]
-fn ten_thousand_questions_take_memory_for_their_votes_alone() {
+fn ten_thousand_questions_take_memory_only_for_their_votes() {
     for n in [MANY / 4, MANY / 2, MANY] {
         let (seconds, grown) = curate(n);
         assert!(grown < n * 3000, "{grown} bytes for {n} questions");
@@ -24,7 +24,7 @@ fn ten_thousand_questions_take_memory_for_their_votes_alone() {
     }
 }
 
-/// Seconds to curate `n` questions, and the bytes that the process has grown by meanwhile.
+/// The seconds that curation of `n` questions takes, and by how many bytes the process grows.
 fn curate(n: usize) -> (f64, usize) {
     let dir = tempfile::tempdir().unwrap();
     let setup = Setup {
@@ -42,7 +42,7 @@ fn curate(n: usize) -> (f64, usize) {
     let (seconds, grown) = (begin.elapsed().as_secs_f64(), resident().saturating_sub(before));
     assert_eq!((curation.questions, curation.kept, curation.samples), (n, n, 4 * n));
     let written = std::fs::metadata(dir.path().join("run/samples.jsonl")).unwrap().len() as usize;
-    // 500 bytes of text a sample are on disk, and one text a question in its verdict.
+    // The 500 bytes of text of each sample are on disk; the verdict of a question has one text.
     assert!(written > 4 * n * 500, "{written}");
     (seconds, grown)
 }

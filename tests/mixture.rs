@@ -1,16 +1,16 @@
-//! Adapters through the program: training that is killed, several tasks in one adapter, going on from
-//! one, replay, PEFT and back.
+//! Adapters, through the program: killed training, several tasks in one adapter, continued training,
+//! replay, and conversion to PEFT and back.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use secondnature::gguf::Gguf;
 
-struct Bench(tempfile::TempDir);
+struct Workbench(tempfile::TempDir);
 
-impl Bench {
-    fn new() -> Bench {
-        let bench = Bench(tempfile::tempdir().unwrap());
+impl Workbench {
+    fn new() -> Workbench {
+        let bench = Workbench(tempfile::tempdir().unwrap());
         let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/coin-flip-tiny-q8_0.gguf");
         std::fs::copy(fixture, bench.path("model.gguf")).unwrap();
         for (name, seed, split) in [("a", "1", "train"), ("b", "2", "train"), ("eval", "3", "test")] {
@@ -26,14 +26,14 @@ impl Bench {
         self.0.path().join(name)
     }
 
-    /// Runs the program, which must succeed, and returns what it printed.
+    /// Runs the program, which must succeed, and returns its standard output.
     fn run(&self, args: &[&str]) -> String {
         let output = self.command(args).output().unwrap();
         assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()
     }
 
-    /// Runs the program, which must fail, and returns its complaint.
+    /// Runs the program, which must fail, and returns its error.
     fn fail(&self, args: &[&str]) -> String {
         let output = self.command(args).output().unwrap();
         assert!(!output.status.success(), "{args:?} succeeded");
@@ -73,8 +73,8 @@ impl Bench {
 }
 
 #[test]
-fn adapters_grow_mix_and_travel() {
-    let bench = Bench::new();
+fn adapters_are_continued_mixed_and_converted() {
+    let bench = Workbench::new();
     bench.curate("a");
     bench.curate("b");
     let alone = bench.train(&[]);
@@ -109,7 +109,7 @@ fn adapters_grow_mix_and_travel() {
     assert_eq!(evaluated["n"], 24);
     assert!(evaluated["constant"]["accuracy"].as_f64().unwrap() >= 0.5, "{evaluated}");
 
-    // The adapter carries its task.
+    // The adapter contains its task.
     let question = "A coin is heads up. Ann flips the coin. Is the coin still heads up?";
     let answered =
         bench.run(&["answer", "--model", "model.gguf", "--adapter", "first.gguf", question, "--json"]);
@@ -121,7 +121,7 @@ fn adapters_grow_mix_and_travel() {
 
 #[test]
 fn training_killed_again_and_again_ends_with_the_same_adapter() {
-    let bench = Bench::new();
+    let bench = Workbench::new();
     bench.curate("a");
     let args = ["train", "--out", "a", "--epochs", "40", "--batch", "4", "--patience", "0", "--threads", "2"];
     bench.run(&args);
@@ -146,7 +146,7 @@ fn training_killed_again_and_again_ends_with_the_same_adapter() {
             assert!(status.success());
             break;
         }
-        child.kill().unwrap(); // SIGKILL: no last word.
+        child.kill().unwrap(); // SIGKILL: it cannot write anything.
         child.wait().unwrap();
         kills += 1;
     }

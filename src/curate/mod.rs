@@ -65,7 +65,7 @@ pub struct Sample {
 
 /// A sample that has voted, without its texts, which the observer has stored.
 #[derive(Debug, Clone, PartialEq)]
-pub struct VoteSummary {
+pub(crate) struct VoteSummary {
     /// The variant that was asked: 0 is the question itself, then come the task's perturbations in
     /// their order.
     pub variant: usize,
@@ -83,7 +83,7 @@ pub struct VoteSummary {
 
 /// The tokens of a selection that has voted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SelectionCost {
+pub(crate) struct SelectionCost {
     /// The variant that was asked, as in [`VoteSummary`].
     pub variant: usize,
     /// Number of tokens of the prompt.
@@ -94,7 +94,7 @@ pub struct SelectionCost {
 
 /// The outcome of the vote on one question.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Outcome {
+pub(crate) struct Outcome {
     /// The verdict.
     pub verdict: Verdict,
     /// The samples that voted, variant by variant.
@@ -124,7 +124,7 @@ impl Outcome {
 }
 
 /// Receives the results of curation while it runs.
-pub trait Observer {
+pub(crate) trait Observer {
     /// A sample has finished. The observer stores it before it returns, so that a resumed run does
     /// not sample it again.
     fn sample(&mut self, sample: &Sample) -> Result<()>;
@@ -160,7 +160,7 @@ impl std::fmt::Debug for dyn Verifier + '_ {
 
 /// A line of a journal: what an interrupted run has finished.
 #[derive(Debug, Clone, PartialEq)]
-pub enum JournalEntry {
+pub(crate) enum JournalEntry {
     /// A line of `samples.jsonl`.
     Sample(Sample),
     /// A line of `selections.jsonl`.
@@ -181,7 +181,7 @@ impl From<SelectionRecord> for JournalEntry {
 
 /// The work of [`curate`].
 #[derive(Debug)]
-pub struct CurationPlan<'a> {
+pub(crate) struct CurationPlan<'a> {
     /// The task whose System 2 program is sampled.
     pub task: &'a Task,
     /// The questions.
@@ -203,7 +203,7 @@ pub struct CurationPlan<'a> {
 /// # Errors
 /// Errors of the engine, the verifier and the observer; [`Error::Cancelled`](crate::Error::Cancelled).
 /// What the observer has received stays valid.
-pub fn curate<'e, E: Engine + ?Sized + 'e>(
+pub(crate) fn curate<'e, E: Engine + ?Sized + 'e>(
     engine: impl FnOnce() -> Result<&'e mut E>,
     plan: &CurationPlan,
     earlier: impl IntoIterator<Item = Result<impl Into<JournalEntry>>>,
@@ -220,7 +220,7 @@ pub fn curate<'e, E: Engine + ?Sized + 'e>(
 
 /// The seed of a step of a sample: a hash of all that identifies it. No two samples share random
 /// numbers, and the engine's schedule has no influence.
-pub fn sample_seed(seed: u64, question: &str, index: usize, step: usize) -> u64 {
+pub(crate) fn sample_seed(seed: u64, question: &str, index: usize, step: usize) -> u64 {
     let mut hasher = Sha256::new();
     hasher.update(seed.to_le_bytes());
     hasher.update((index as u64).to_le_bytes());
@@ -232,7 +232,7 @@ pub fn sample_seed(seed: u64, question: &str, index: usize, step: usize) -> u64 
 
 /// The seed of a step's call for item number `item` of an earlier output. Its hash is over fewer bytes
 /// than any of [`sample_seed`], so the two never hash the same input.
-pub fn item_seed(seed: u64, question: &str, index: usize, step: usize, item: usize) -> u64 {
+pub(crate) fn item_seed(seed: u64, question: &str, index: usize, step: usize, item: usize) -> u64 {
     let mut hasher = Sha256::new();
     hasher.update(sample_seed(seed, question, index, step).to_le_bytes());
     hasher.update((item as u64).to_le_bytes());
@@ -242,7 +242,7 @@ pub fn item_seed(seed: u64, question: &str, index: usize, step: usize, item: usi
 
 /// The seed from which the seeds of a variant's samples are derived: `seed` for the questions
 /// themselves.
-pub fn variant_seed(seed: u64, perturbation: &str) -> u64 {
+pub(crate) fn variant_seed(seed: u64, perturbation: &str) -> u64 {
     if perturbation == UNPERTURBED {
         return seed;
     }
@@ -263,7 +263,7 @@ pub fn messages(step: &Step, question: &Question, outputs: &[(String, Output)]) 
 }
 
 /// The sampling parameters of `step`, in the engine's type.
-pub fn sampling(step: &Step) -> Sampling {
+pub(crate) fn sampling(step: &Step) -> Sampling {
     Sampling {
         temperature: step.temperature,
         top_p: step.top_p,

@@ -24,7 +24,7 @@ fn questions() -> Vec<Question> {
     ["sure", "torn", "mute"].into_iter().map(|id| Question::new(id, id, vec![])).collect()
 }
 
-/// `sure` always answers yes, `torn` as its seed falls, `mute` never answers.
+/// The answer to `sure` is always yes, that to `torn` depends on the seed, and `mute` has none.
 fn engine() -> impl Engine {
     Scripted::new(|request: &crate::engine::Request| {
         let text = &request.messages[0].content;
@@ -43,7 +43,7 @@ fn engine() -> impl Engine {
 pub struct Log(
     pub Vec<Sample>,
     pub Vec<Verdict>,
-    /// Cancels after so many samples.
+    /// Cancels after this number of samples.
     pub Option<(usize, Cancel)>,
     pub Vec<SelectionRecord>,
 );
@@ -78,7 +78,7 @@ fn run(earlier: Vec<Sample>, log: &mut Log) -> Result<Vec<Outcome>> {
 }
 
 #[test]
-fn questions_are_sampled_until_their_vote_is_settled_and_no_further() {
+fn questions_are_sampled_until_their_vote_has_ended_and_no_further() {
     let mut log = Log::default();
     let outcomes = run(vec![], &mut log).unwrap();
     let by_id: HashMap<&str, &Outcome> = outcomes.iter().map(|o| (o.verdict.question.as_str(), o)).collect();
@@ -115,7 +115,7 @@ fn an_interrupted_run_resumes_to_the_same_verdicts_without_repeating_samples() {
 }
 
 #[test]
-fn a_step_that_says_nothing_of_a_sampling_parameter_leaves_it_as_engines_have_it() {
+fn a_step_without_a_sampling_parameter_has_the_engine_s_default() {
     let task = task();
     let step = sampling(&task.system2[0]);
     let (max_tokens, temperature) = (step.max_tokens, step.temperature);
@@ -134,13 +134,13 @@ fn seeds_differ_between_samples_steps_and_questions() {
 }
 
 #[test]
-fn seeds_are_those_of_earlier_versions_and_an_item_has_its_own() {
+fn seeds_are_those_of_earlier_versions_and_items_have_their_own() {
     assert_eq!(sample_seed(7, "q1", 2, 1), 11278269738247427581);
     assert_eq!(item_seed(7, "q1", 2, 1, 0), 4018944976831849675);
     assert_ne!(item_seed(7, "q1", 2, 1, 0), item_seed(7, "q1", 2, 1, 1));
 }
 
-/// Lists points, judges each, merges.
+/// A program that lists points, judges each, and merges.
 fn fan_out() -> Task {
     Task::from_json(
         r#"{"name": "t", "system1": {"prompt": "{{ question }}"},
@@ -157,7 +157,7 @@ fn fan_out() -> Task {
     .unwrap()
 }
 
-/// What the model of the fan-out says. `empty` lists nothing.
+/// The completions of [`fan_out`]. `empty` gets an empty list.
 fn judged(request: &crate::engine::Request) -> String {
     match request.messages[0].content.as_str() {
         "List: empty" => "---".into(),
@@ -167,7 +167,7 @@ fn judged(request: &crate::engine::Request) -> String {
     }
 }
 
-/// Takes all the requests there are and completes the last first.
+/// An engine that pulls all requests and completes the last first.
 struct Backwards(Vec<Vec<String>>);
 
 impl Engine for Backwards {
@@ -215,7 +215,7 @@ fn run_fan_out<E: Engine>(
 }
 
 #[test]
-fn a_step_runs_side_by_side_for_each_item_and_the_next_sees_them_in_order() {
+fn a_step_runs_in_parallel_for_each_item_and_the_next_step_sees_them_in_order() {
     let mut log = Log::default();
     let (outcomes, engine) = run_fan_out(Backwards(vec![]), &["q"], vec![], &mut log);
     assert!(engine.0.iter().any(|batch| batch.iter().filter(|text| *text == "Judge style").count() > 0
@@ -247,7 +247,7 @@ fn a_step_runs_side_by_side_for_each_item_and_the_next_sees_them_in_order() {
 }
 
 #[test]
-fn an_output_without_items_is_an_unparsed_sample_and_no_error() {
+fn an_output_without_items_gives_a_sample_without_an_answer() {
     let mut log = Log::default();
     let (outcomes, engine) = run_fan_out(Scripted::new(judged), &["empty", "q"], vec![], &mut log);
     let verdict = &outcomes[0].verdict;
@@ -259,7 +259,7 @@ fn an_output_without_items_is_an_unparsed_sample_and_no_error() {
 }
 
 #[test]
-fn samples_of_a_fan_out_are_kept_with_their_items_and_resumed() {
+fn samples_with_items_are_stored_with_their_items_and_resumed() {
     let mut first = Log::default();
     let (whole, _) = run_fan_out(Scripted::new(judged), &["q"], vec![], &mut first);
     let line = serde_json::to_string(&first.0[0]).unwrap();
@@ -279,7 +279,7 @@ fn a_journal_of_an_earlier_version_is_read() {
 }
 
 #[test]
-fn a_thought_that_came_to_no_end_is_no_answer() {
+fn unfinished_thinking_has_no_answer() {
     let mut task = fan_out();
     task.system2[2].max_tokens = 3;
     let questions = [Question::new("q", "q", vec![])];

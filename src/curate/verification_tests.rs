@@ -1,5 +1,5 @@
-//! Perturbations, weights, selections and verifiers, on a judge that is a script; and that no
-//! schedule changes a verdict.
+//! Tests of perturbations, weights, selections and verifiers with a scripted judge, and that verdicts do
+//! not depend on the schedule.
 
 use std::sync::Mutex;
 
@@ -20,7 +20,7 @@ const JUDGE: &str = r#"{"name": "t", "system1": {"prompt": "{{ a }} or {{ b }}?"
         {"name": "swap", "fields": {"a": "{{ b }}", "b": "{{ a }}"}, "answers": {"A": "B", "B": "A"}},
         {"name": "polite", "fields": {"question": "Please: {{ question }}"}}]}"#;
 
-/// Free text, on which the model itself selects.
+/// A task with free text, in which the model selects.
 const FREE: &str = r#"{"name": "t", "system1": {"prompt": "{{ question }}"},
     "system2": [{"prompt": "{{ question }}", "temperature": 1.0}],
     "answer": {"kind": "text"},
@@ -40,8 +40,8 @@ fn pairs() -> Vec<Question> {
     ["fair", "first", "rude", "torn", "mute"].map(one).into()
 }
 
-/// `fair` finds the good response in either order, `first` likes the first one, `rude` changes its
-/// mind when it is asked politely, `torn` answers as its seed falls, `mute` does not.
+/// The judge's answer to `fair` is right in either order, to `first` always the first response; to `rude`
+/// it changes when the question is polite; to `torn` it depends on the seed; `mute` has none.
 fn judge(request: &Request) -> String {
     let text = &request.messages[0].content;
     let fair = if text.contains("good or bad") { "A" } else { "B" };
@@ -58,8 +58,8 @@ fn judge(request: &Request) -> String {
     said.to_string()
 }
 
-/// `tea` gets nearly the same response again and again, `split` none twice; a selection picks what
-/// says tea, or the first one shown.
+/// The responses to `tea` are nearly the same, those to `split` all differ. A selection picks a response
+/// with "tea", or the first.
 fn writer(request: &Request) -> String {
     let text = &request.messages[0].content;
     if let Some((_, shown)) = text.split_once(": ") {
@@ -77,7 +77,7 @@ fn texts() -> Vec<Question> {
     ["same", "tea", "split"].map(|id| Question::new(id, id, vec![])).into()
 }
 
-/// Keeps several requests under way and finishes them in an order of its own.
+/// An engine that runs several requests at a time and finishes them in another order.
 struct Shuffled<F> {
     answer: F,
     rng: rand_chacha::ChaCha8Rng,
@@ -140,7 +140,7 @@ fn said(outcomes: &[Outcome], id: &str) -> Verdict {
 }
 
 #[test]
-fn a_question_is_kept_where_its_answer_survives_every_perturbation() {
+fn a_question_is_accepted_if_no_perturbation_changes_its_answer() {
     let mut log = Log::default();
     let outcomes = judged(JUDGE, &mut log);
     let fair = said(&outcomes, "fair");
@@ -162,10 +162,10 @@ fn a_question_is_kept_where_its_answer_survives_every_perturbation() {
 }
 
 #[test]
-fn a_lost_ballot_costs_no_sample_of_those_after_it() {
+fn after_a_variant_that_rejects_its_question_no_other_is_sampled() {
     let mut log = Log::default();
     let outcomes = judged(JUDGE, &mut log);
-    let asked = |id: &str, form: &str| log.0.iter().any(|s| s.question == id && s.perturbation == form);
+    let asked = |id: &str, name: &str| log.0.iter().any(|s| s.question == id && s.perturbation == name);
     assert!(!asked("mute", "swap") && asked("first", "swap") && !asked("first", "polite"));
     assert_eq!(said(&outcomes, "mute").variants.len(), 1);
     assert_eq!(said(&outcomes, "mute").stop, StopReason::Abandoned);
@@ -177,7 +177,7 @@ fn a_lost_ballot_costs_no_sample_of_those_after_it() {
 }
 
 #[test]
-fn samples_of_the_question_itself_are_those_there_would_be_without_perturbations() {
+fn perturbations_do_not_change_the_samples_of_the_question_itself() {
     let mut log = Log::default();
     judged(JUDGE, &mut log);
     let mut plain = Log::default();
@@ -237,7 +237,7 @@ fn an_interrupted_run_with_perturbations_resumes_to_the_same_verdicts() {
 }
 
 #[test]
-fn a_sample_keeps_its_confidence_and_a_resumed_run_weighs_by_it() {
+fn a_sample_s_confidence_is_stored_and_weights_a_resumed_vote() {
     let json = r#"{"name": "t", "system1": {"prompt": "{{ question }}"},
         "system2": [{"prompt": "{{ question }}", "temperature": 1.0}],
         "answer": {"kind": "choice", "choices": ["yes", "no"]},
@@ -316,7 +316,7 @@ fn a_resumed_run_repeats_no_selection_but_those_among_other_responses() {
 }
 
 #[test]
-fn responses_too_long_to_select_among_lose_their_question_and_no_other() {
+fn responses_too_long_to_select_among_reject_their_question_and_no_other() {
     let mut log = Log::default();
     let task = task(&FREE.replace(r#""text""#, r#""text", "max_words": 12"#));
     // `long` gets responses of ten words, six of which make a selection's prompt of sixty.
@@ -348,7 +348,7 @@ fn a_question_too_long_to_ask_is_named() {
     assert!(message.starts_with("question \"q9\": its prompt has 40 tokens"), "{message}");
 }
 
-/// Turns down every answer to questions of one id, and remembers what it was asked.
+/// Rejects every answer to one question, and records its calls.
 struct Strict(Mutex<Vec<(String, String, String)>>, &'static str);
 
 impl Verifier for Strict {
@@ -372,7 +372,10 @@ fn a_verifier_is_asked_once_for_each_answer_and_what_it_rejects_has_none() {
     assert!(log.0.iter().filter(|s| s.question != "fair").all(|s| !s.rejected));
     let asked = verifier.0.lock().unwrap().len();
     assert_eq!(asked, log.0.iter().filter(|s| s.answer.is_some()).count());
-    assert!(verifier.0.lock().unwrap().contains(&("bad".into(), "A".into(), "A".into())), "the swapped form");
+    assert!(
+        verifier.0.lock().unwrap().contains(&("bad".into(), "A".into(), "A".into())),
+        "the swapped variant"
+    );
 
     let earlier = log.0.iter().cloned().map(JournalEntry::Sample).collect();
     let resumed =
@@ -383,7 +386,7 @@ fn a_verifier_is_asked_once_for_each_answer_and_what_it_rejects_has_none() {
 }
 
 #[test]
-fn a_plain_sample_is_written_as_before_and_an_old_line_is_read() {
+fn a_plain_sample_is_written_without_optional_fields_and_an_old_line_is_read() {
     let line = r#"{"question":"q","index":0,"perturbation":"none","seed":1,"steps":[],"answer":null,"finish":"enough"}"#;
     let sample: Sample = serde_json::from_str(line).unwrap();
     assert_eq!(serde_json::to_string(&sample).unwrap(), line);

@@ -3,7 +3,7 @@
 use rand_chacha::ChaCha8Rng;
 
 use super::Split;
-use super::draw::{Asked, Drawn, PLENTY, below, between, counted, distinct, some};
+use super::draw::{Asked, Drawn, MAX_QUESTIONS, below, between, choose_distinct, counted, distinct};
 use super::tables::{objects, people};
 
 const OPERATIONS: (usize, usize) = (2, 4);
@@ -29,8 +29,8 @@ struct Problem {
 /// person and no object.
 pub(super) fn draw(n: usize, split: Split, rng: &mut ChaCha8Rng) -> Drawn {
     let (people, objects) = (people(split), objects(split));
-    distinct(n, PLENTY, 1, rng, |rng, _| {
-        let (people, things) = (some(rng, &people, 2), some(rng, &objects, 2));
+    distinct(n, MAX_QUESTIONS, 1, rng, |rng, _| {
+        let (people, things) = (choose_distinct(rng, &people, 2), choose_distinct(rng, &objects, 2));
         let cast = Cast { who: people[0], other: people[1], thing: things[0], other_thing: things[1] };
         let problem = match below(rng, 4) {
             0 | 1 => collection(rng, &cast),

@@ -3,7 +3,7 @@
 use rand_chacha::ChaCha8Rng;
 
 use super::Split;
-use super::draw::{Asked, Drawn, PLENTY, below, between, distinct, split_of};
+use super::draw::{Asked, Drawn, MAX_QUESTIONS, below, between, distinct, split_of};
 
 const OPERANDS: (usize, usize) = (2, 3);
 
@@ -11,7 +11,7 @@ const OPERANDS: (usize, usize) = (2, 3);
 /// that the precedence of `and` and `or` does not matter. A third of the expressions, by their hash, are
 /// test questions. The operator is drawn before the answer, so that the answer does not depend on it.
 pub(super) fn draw(n: usize, split: Split, rng: &mut ChaCha8Rng) -> Drawn {
-    distinct(n, PLENTY, 2, rng, |rng, card| {
+    distinct(n, MAX_QUESTIONS, 2, rng, |rng, card| {
         let wanted = card == 0;
         let operator = operator(rng);
         let operands = between(rng, OPERANDS.0, OPERANDS.1);

@@ -80,9 +80,9 @@ pub(super) fn biased(n: usize, split: Split, rng: &mut ChaCha8Rng) -> Drawn {
         country.other_cities.shuffle(rng);
     }
     let variants = |country: &Country| country.other_cities.len() * OPINIONS.len();
-    let most = countries.iter().map(variants).sum();
-    if n > most {
-        return Err(most);
+    let max = countries.iter().map(variants).sum();
+    if n > max {
+        return Err(max);
     }
     let questions = (0..).flat_map(|round| {
         countries.iter().filter(move |country| round < variants(country)).map(move |country| {
@@ -112,9 +112,9 @@ pub(super) fn doubted(n: usize, split: Split, rng: &mut ChaCha8Rng) -> Drawn {
 
 fn about_the_capital(wordings: &[Wording], n: usize, split: Split, rng: &mut ChaCha8Rng) -> Drawn {
     let countries = by_weight(countries(split), rng);
-    let most = countries.len() * wordings.len();
-    if n > most {
-        return Err(most);
+    let max = countries.len() * wordings.len();
+    if n > max {
+        return Err(max);
     }
     let rounds = wordings.iter();
     let questions = rounds
@@ -174,7 +174,7 @@ mod tests {
 
     use super::*;
     use crate::datasets::generate;
-    use crate::datasets::tests::{SPLITS, most};
+    use crate::datasets::tests::{SPLITS, n_available};
     use crate::task::{Question, Task, normalize};
 
     const OTHERS: [&str; 3] = ["capitals", "capitals-right-opinion", "capitals-doubted"];
@@ -198,7 +198,7 @@ mod tests {
         assert!(both.is_empty(), "{both:?}");
         for kind in OTHERS.into_iter().chain(["biased-capitals"]) {
             let seen = |split| -> HashSet<String> {
-                generate(kind, most(kind, split), 4, split).unwrap().iter().map(country).collect()
+                generate(kind, n_available(kind, split), 4, split).unwrap().iter().map(country).collect()
             };
             assert!(seen(Split::Train).is_disjoint(&seen(Split::Test)));
         }
@@ -207,8 +207,8 @@ mod tests {
     #[test]
     fn there_are_enough_capitals_for_training_and_tests() {
         assert!(countries(Split::Train).len() >= 80 && countries(Split::Test).len() >= 40);
-        assert!(most("biased-capitals", Split::Train) >= 600);
-        assert!(most("biased-capitals", Split::Test) >= 300);
+        assert!(n_available("biased-capitals", Split::Train) >= 600);
+        assert!(n_available("biased-capitals", Split::Test) >= 300);
     }
 
     #[test]
@@ -231,7 +231,9 @@ mod tests {
         for split in SPLITS {
             let capitals: BTreeMap<&str, &str> =
                 countries(split).iter().map(|c| (c.name, c.capital)).collect();
-            for question in generate("biased-capitals", most("biased-capitals", split), 1, split).unwrap() {
+            for question in
+                generate("biased-capitals", n_available("biased-capitals", split), 1, split).unwrap()
+            {
                 assert_eq!(question.gold[0], capitals[country(&question).as_str()]);
                 let read = task.read_direct(&question.gold[0]).expect("a capital is readable");
                 assert!(task.answer.is_correct(&read, &question.gold), "{read:?}");
@@ -260,7 +262,7 @@ mod tests {
         for split in SPLITS {
             let table: BTreeMap<&str, Country> = countries(split).into_iter().map(|c| (c.name, c)).collect();
             for kind in OTHERS {
-                for question in generate(kind, most(kind, split), 3, split).unwrap() {
+                for question in generate(kind, n_available(kind, split), 3, split).unwrap() {
                     let (text, country) = (question.text(), &table[country(&question).as_str()]);
                     let without_country = text.replace(&format!("capital of {}", country.name), "");
                     assert_eq!(question.gold[0], country.capital);

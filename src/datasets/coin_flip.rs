@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use rand_chacha::ChaCha8Rng;
 
 use super::Split;
-use super::draw::{Asked, Drawn, between, distinct, one, some, yes_or_no};
+use super::draw::{Asked, Drawn, between, choose, choose_distinct, distinct, yes_or_no};
 use super::tables::people;
 
 const PEOPLE: RangeInclusive<usize> = 2..=4;
@@ -24,13 +24,13 @@ pub(super) fn draw(n: usize, split: Split, rng: &mut ChaCha8Rng) -> Drawn {
     let names = people(split);
     let with = |people: usize| (0..people).map(|taken| 4 * (names.len() - taken) as u64).product::<u64>();
     // Half of all questions: towards the end, most draws would repeat one that is there.
-    let most = usize::try_from(PEOPLE.map(with).sum::<u64>() / 2).unwrap_or(usize::MAX);
-    distinct(n, most, 1, rng, |rng, _| {
+    let max = usize::try_from(PEOPLE.map(with).sum::<u64>() / 2).unwrap_or(usize::MAX);
+    distinct(n, max, 1, rng, |rng, _| {
         let people = between(rng, *PEOPLE.start(), *PEOPLE.end());
         let mut heads = true;
         let mut sentences = vec!["A coin is heads up.".to_string()];
-        for name in some(rng, &names, people) {
-            let (flipped, act) = one(rng, &ACTS);
+        for name in choose_distinct(rng, &names, people) {
+            let (flipped, act) = choose(rng, &ACTS);
             sentences.push(format!("{name} {act}"));
             heads ^= flipped;
         }

@@ -3,7 +3,7 @@
 use rand_chacha::ChaCha8Rng;
 
 use super::Split;
-use super::draw::{Asked, Drawn, PLENTY, below, between, distinct, listed, mix, some};
+use super::draw::{Asked, Drawn, MAX_QUESTIONS, below, between, choose_distinct, distinct, listed, shuffle};
 use super::tables::categories;
 
 const NUMBERS: [&str; 5] = ["one", "two", "three", "four", "five"];
@@ -12,22 +12,22 @@ const NUMBERS: [&str; 5] = ["one", "two", "three", "four", "five"];
 /// splits share no sort and no thing.
 pub(super) fn draw(n: usize, split: Split, rng: &mut ChaCha8Rng) -> Drawn {
     let categories = categories(split);
-    distinct(n, PLENTY, 1, rng, |rng, _| {
-        let sorts: Vec<usize> = some(rng, &(0..categories.len()).collect::<Vec<_>>(), 2);
+    distinct(n, MAX_QUESTIONS, 1, rng, |rng, _| {
+        let sorts: Vec<usize> = choose_distinct(rng, &(0..categories.len()).collect::<Vec<_>>(), 2);
         let (sort, wanted) = &categories[sorts[0]];
         let kinds = between(rng, 2, 4);
         let mut total = 0;
         let mut things = Vec::new();
-        for thing in some(rng, wanted, kinds) {
+        for thing in choose_distinct(rng, wanted, kinds) {
             let count = 1 + below(rng, NUMBERS.len());
             total += count;
             things.push(some_of(thing, count));
         }
         let kinds = between(rng, 1, 3);
-        for thing in some(rng, &categories[sorts[1]].1, kinds) {
+        for thing in choose_distinct(rng, &categories[sorts[1]].1, kinds) {
             things.push(some_of(thing, 1 + below(rng, NUMBERS.len())));
         }
-        mix(rng, &mut things);
+        shuffle(rng, &mut things);
         let text = format!("I have {}. How many {sort} do I have?", listed(&things));
         Some(Asked::new(text, total.to_string()))
     })

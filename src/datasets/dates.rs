@@ -6,7 +6,7 @@ use jiff::{Span, ToSpan};
 use rand_chacha::ChaCha8Rng;
 
 use super::Split;
-use super::draw::{Asked, Drawn, PLENTY, below, between, counted, distinct};
+use super::draw::{Asked, Drawn, MAX_QUESTIONS, below, between, counted, distinct};
 
 /// Draws questions whose dates, in the question and in the answer, lie in years that the other split
 /// does not have. Months and days cannot differ between the splits. The answer is asked for and
@@ -16,7 +16,7 @@ pub(super) fn draw(n: usize, split: Split, rng: &mut ChaCha8Rng) -> Drawn {
         Split::Train => (1960, 2019),
         Split::Test => (2020, 2049),
     };
-    distinct(n, PLENTY, 1, rng, |rng, _| {
+    distinct(n, MAX_QUESTIONS, 1, rng, |rng, _| {
         let (year, month) = (between(rng, first, last), 1 + below(rng, 12));
         let first_of_month = jiff::civil::date(year as i16, month as i8, 1);
         let day = below(rng, first_of_month.days_in_month() as usize);

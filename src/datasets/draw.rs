@@ -27,7 +27,7 @@ pub(super) type Drawn = std::result::Result<Vec<Asked>, usize>;
 
 /// The maximal number of questions of a kind with many more: towards its end, most draws would repeat a
 /// question that is there.
-pub(super) const PLENTY: usize = 20_000;
+pub(super) const MAX_QUESTIONS: usize = 20_000;
 
 /// Draws until there are `n` different questions.
 ///
@@ -37,13 +37,13 @@ pub(super) const PLENTY: usize = 20_000;
 /// again.
 pub(super) fn distinct(
     n: usize,
-    most: usize,
+    max: usize,
     cards: usize,
     rng: &mut ChaCha8Rng,
     mut draw: impl FnMut(&mut ChaCha8Rng, usize) -> Option<Asked>,
 ) -> Drawn {
-    if n > most {
-        return Err(most);
+    if n > max {
+        return Err(max);
     }
     let mut seen = HashSet::new();
     let mut deck = Deck::new(cards);
@@ -74,31 +74,31 @@ impl Deck {
     fn deal(&mut self, rng: &mut ChaCha8Rng) -> usize {
         if self.left.is_empty() {
             self.left = (0..self.cards).collect();
-            mix(rng, &mut self.left);
+            shuffle(rng, &mut self.left);
         }
         self.left.pop().unwrap_or(0)
     }
 }
 
-/// A number below `n`, drawn as `u32` so that 32-bit platforms draw the same.
+/// A number below `bound`, drawn as `u32` so that 32-bit platforms draw the same.
 pub(super) fn below(rng: &mut ChaCha8Rng, bound: usize) -> usize {
     rng.random_range(0..bound as u32) as usize
 }
 
-/// A number between the first and the last, both included.
+/// A number in `first..=last`.
 pub(super) fn between(rng: &mut ChaCha8Rng, first: usize, last: usize) -> usize {
     first + below(rng, last - first + 1)
 }
 
-pub(super) fn one<T: Copy>(rng: &mut ChaCha8Rng, of: &[T]) -> T {
+pub(super) fn choose<T: Copy>(rng: &mut ChaCha8Rng, of: &[T]) -> T {
     of[below(rng, of.len())]
 }
 
 /// `n` different items of `of` in random order; `of` must hold as many.
-pub(super) fn some<T: Copy + PartialEq>(rng: &mut ChaCha8Rng, of: &[T], n: usize) -> Vec<T> {
+pub(super) fn choose_distinct<T: Copy + PartialEq>(rng: &mut ChaCha8Rng, of: &[T], n: usize) -> Vec<T> {
     let mut taken = Vec::with_capacity(n);
     while taken.len() < n {
-        let next = one(rng, of);
+        let next = choose(rng, of);
         if !taken.contains(&next) {
             taken.push(next);
         }
@@ -107,7 +107,7 @@ pub(super) fn some<T: Copy + PartialEq>(rng: &mut ChaCha8Rng, of: &[T], n: usize
 }
 
 /// Shuffles `items`. It draws no random number for fewer than two items.
-pub(super) fn mix<T>(rng: &mut ChaCha8Rng, items: &mut [T]) {
+pub(super) fn shuffle<T>(rng: &mut ChaCha8Rng, items: &mut [T]) {
     if items.len() > 1 {
         items.shuffle(rng);
     }

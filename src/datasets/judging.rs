@@ -9,7 +9,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::Split;
 use super::capitals::countries;
-use super::draw::{Asked, Drawn, PLENTY, below, between, distinct, one, split_of};
+use super::draw::{Asked, Drawn, MAX_QUESTIONS, below, between, choose, distinct, split_of};
 use super::tables::lines;
 
 const FACTS: &str = include_str!("data/facts.tsv");
@@ -64,7 +64,7 @@ pub(super) fn draw(n: usize, split: Split, rng: &mut ChaCha8Rng) -> Drawn {
     let tables = topics(split);
     // Sums are made as needed; they are the topic after those of the tables.
     let topics = tables.len() + 1;
-    distinct(n, PLENTY, 2 * DEFECTS.len(), rng, |rng, card| {
+    distinct(n, MAX_QUESTIONS, 2 * DEFECTS.len(), rng, |rng, card| {
         let (better_first, defect) = (card % 2 == 0, DEFECTS[card / 2]);
         let topic = below(rng, topics);
         let other = (topic + 1 + below(rng, topics - 1)) % topics;
@@ -74,8 +74,8 @@ pub(super) fn draw(n: usize, split: Split, rng: &mut ChaCha8Rng) -> Drawn {
         };
         let (fact, unrelated) = (about(topic), about(other));
         let form = match defect {
-            Defect::Wrong | Defect::Form => one(rng, &[Form::Sentences, Form::Announced, Form::Bare]),
-            _ => one(rng, &[Form::Sentences, Form::Announced]),
+            Defect::Wrong | Defect::Form => choose(rng, &[Form::Sentences, Form::Announced, Form::Bare]),
+            _ => choose(rng, &[Form::Sentences, Form::Announced]),
         };
         let good = respond(rng, form, &fact.phrase, &fact.answer);
         let bad = spoilt(rng, defect, form, &fact, &unrelated);
@@ -163,7 +163,7 @@ fn spoilt(rng: &mut ChaCha8Rng, defect: Defect, form: Form, fact: &Fact, unrelat
                 Form::Announced => &[Form::Sentences, Form::Bare],
                 Form::Bare => &[Form::Sentences, Form::Announced],
             };
-            let other = one(rng, others);
+            let other = choose(rng, others);
             respond(rng, other, phrase, answer)
         }
     }

@@ -3,7 +3,7 @@
 use rand_chacha::ChaCha8Rng;
 
 use super::Split;
-use super::draw::{Asked, Drawn, PLENTY, below, distinct, mix, some};
+use super::draw::{Asked, Drawn, MAX_QUESTIONS, below, choose_distinct, distinct, shuffle};
 use super::tables::{people, surnames};
 
 /// Draws a first name and a surname, of all pairs. The splits share neither.
@@ -14,7 +14,7 @@ pub(super) fn two_words(n: usize, split: Split, rng: &mut ChaCha8Rng) -> Drawn {
     if n > names.len() {
         return Err(names.len());
     }
-    mix(rng, &mut names);
+    shuffle(rng, &mut names);
     Ok(names[..n].iter().map(|name| ask(name)).collect())
 }
 
@@ -22,10 +22,10 @@ pub(super) fn two_words(n: usize, split: Split, rng: &mut ChaCha8Rng) -> Drawn {
 /// extends to longer names. The names of a split are the same in both.
 pub(super) fn more_words(n: usize, split: Split, rng: &mut ChaCha8Rng) -> Drawn {
     let (people, surnames) = (people(split), surnames(split));
-    distinct(n, PLENTY, 1, rng, |rng, _| {
-        let mut name = some(rng, &people, 2);
+    distinct(n, MAX_QUESTIONS, 1, rng, |rng, _| {
+        let mut name = choose_distinct(rng, &people, 2);
         let last = 1 + below(rng, 2);
-        name.extend(some(rng, &surnames, last));
+        name.extend(choose_distinct(rng, &surnames, last));
         Some(ask(&name))
     })
 }

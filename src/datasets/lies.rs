@@ -3,16 +3,16 @@
 use rand_chacha::ChaCha8Rng;
 
 use super::Split;
-use super::draw::{Asked, Drawn, PLENTY, below, between, distinct, some, yes_or_no};
+use super::draw::{Asked, Drawn, MAX_QUESTIONS, below, between, choose_distinct, distinct, yes_or_no};
 use super::tables::people;
 
 /// Draws a chain of three to five people, each of whom speaks about the one before. The splits share no
 /// person.
 pub(super) fn draw(n: usize, split: Split, rng: &mut ChaCha8Rng) -> Drawn {
     let people = people(split);
-    distinct(n, PLENTY, 2, rng, |rng, card| {
+    distinct(n, MAX_QUESTIONS, 2, rng, |rng, card| {
         let count = between(rng, 3, 5);
-        let chain = some(rng, &people, count);
+        let chain = choose_distinct(rng, &people, count);
         let mut honest: Vec<bool> = chain.iter().map(|_| below(rng, 2) == 0).collect();
         honest[count - 1] = card == 0;
         let does = |honest: bool| if honest { "tells the truth" } else { "lies" };

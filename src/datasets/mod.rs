@@ -238,9 +238,9 @@ pub fn generate(kind: &str, n: usize, seed: u64, split: Split) -> Result<Vec<Que
     };
     let drawn = draw(n, split, &mut ChaCha8Rng::seed_from_u64(seed));
     let split = split.as_str();
-    let drawn = drawn.map_err(|most| {
+    let drawn = drawn.map_err(|max| {
         let why = format!(
-            "{n} questions asked for, but the {split} split has only {most}; ask for at most that many"
+            "{n} questions asked for, but the {split} split has only {max}; ask for at most that many"
         );
         Error::input(format!("kind {kind:?}"), why)
     })?;

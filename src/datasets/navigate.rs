@@ -3,7 +3,7 @@
 use rand_chacha::ChaCha8Rng;
 
 use super::Split;
-use super::draw::{Asked, Drawn, PLENTY, below, counted, distinct, mix, split_of, yes_or_no};
+use super::draw::{Asked, Drawn, MAX_QUESTIONS, below, counted, distinct, shuffle, split_of, yes_or_no};
 
 const MAX_STEPS: usize = 9;
 
@@ -14,7 +14,7 @@ type Stretch = (usize, usize);
 /// others the person turns. A walk that does not return is one that does, with one part changed, so that
 /// its shape does not tell the answer. A third of the questions, by their hash, are test questions.
 pub(super) fn draw(n: usize, split: Split, rng: &mut ChaCha8Rng) -> Drawn {
-    distinct(n, PLENTY, 2, rng, |rng, card| {
+    distinct(n, MAX_QUESTIONS, 2, rng, |rng, card| {
         let returns = card == 0;
         let mut walk = round_trip(rng);
         if !returns {
@@ -39,7 +39,7 @@ fn round_trip(rng: &mut ChaCha8Rng) -> Vec<Stretch> {
             walk.extend(stretches.map(|steps| (direction % 4, steps)));
         }
     }
-    mix(rng, &mut walk);
+    shuffle(rng, &mut walk);
     walk
 }
 

@@ -3,16 +3,16 @@
 use rand_chacha::ChaCha8Rng;
 
 use super::Split;
-use super::draw::{Asked, Drawn, PLENTY, between, distinct, some};
+use super::draw::{Asked, Drawn, MAX_QUESTIONS, between, choose_distinct, distinct};
 use super::tables::words;
 
 /// Draws three to five words that are not in order. The splits share no word. Commas do not matter when
 /// an answer is compared as text.
 pub(super) fn draw(n: usize, split: Split, rng: &mut ChaCha8Rng) -> Drawn {
     let words = words(split);
-    distinct(n, PLENTY, 1, rng, |rng, _| {
+    distinct(n, MAX_QUESTIONS, 1, rng, |rng, _| {
         let count = between(rng, 3, 5);
-        let given = some(rng, &words, count);
+        let given = choose_distinct(rng, &words, count);
         let mut sorted = given.clone();
         sorted.sort_unstable();
         let text = format!(

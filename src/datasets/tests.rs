@@ -28,7 +28,7 @@ const DIGESTS: [&str; 16] = [
     "pairwise-judge c057b39e25419539 c085e12b23bd326d",
 ];
 
-pub(super) fn most(kind: &str, split: Split) -> usize {
+pub(super) fn n_available(kind: &str, split: Split) -> usize {
     let message = generate(kind, usize::MAX, 0, split).unwrap_err().to_string();
     message.split("has only ").nth(1).unwrap().split(';').next().unwrap().parse().unwrap()
 }
@@ -107,7 +107,7 @@ fn a_larger_set_begins_with_the_smaller_one() {
 fn as_many_as_are_said_to_be_there_can_be_had_and_all_are_different() {
     for kind in kinds() {
         for split in SPLITS {
-            let n = most(kind.name, split).min(20_000);
+            let n = n_available(kind.name, split).min(20_000);
             let questions = generate(kind.name, n, 9, split).unwrap();
             assert_eq!(questions.len(), n, "{}", kind.name);
             assert_eq!(questions.iter().map(|question| &question.fields).collect::<HashSet<_>>().len(), n);
@@ -120,7 +120,7 @@ fn as_many_as_are_said_to_be_there_can_be_had_and_all_are_different() {
 fn training_and_test_questions_are_never_the_same() {
     for kind in kinds() {
         let texts = |split| -> HashSet<String> {
-            let n = most(kind.name, split).min(20_000);
+            let n = n_available(kind.name, split).min(20_000);
             generate(kind.name, n, 2, split).unwrap().iter().map(all_text).collect()
         };
         assert!(texts(Split::Train).is_disjoint(&texts(Split::Test)), "{}", kind.name);
@@ -148,8 +148,11 @@ fn training_and_test_questions_share_no_entry_of_a_table() {
         ("arithmetic", vec![tables::people, tables::objects]),
     ] {
         for (split, other) in [(Split::Train, Split::Test), (Split::Test, Split::Train)] {
-            let texts: Vec<String> =
-                generate(kind, most(kind, split).min(3000), 1, split).unwrap().iter().map(all_text).collect();
+            let texts: Vec<String> = generate(kind, n_available(kind, split).min(3000), 1, split)
+                .unwrap()
+                .iter()
+                .map(all_text)
+                .collect();
             let words: HashSet<&str> = texts
                 .iter()
                 .flat_map(|text| text.split(|c: char| !c.is_alphanumeric()))
@@ -199,7 +202,7 @@ fn every_answer_is_read_by_the_rule_of_its_kind() {
     for kind in kinds() {
         let rule = rule(kind.name);
         for split in SPLITS {
-            for question in generate(kind.name, most(kind.name, split).min(1000), 8, split).unwrap() {
+            for question in generate(kind.name, n_available(kind.name, split).min(1000), 8, split).unwrap() {
                 let gold = &question.gold[0];
                 assert!(rule.key(gold).is_some(), "{gold:?}");
                 for (step, completion) in [
@@ -237,14 +240,14 @@ fn a_question_reads_back_from_its_line() {
 fn too_many_questions_are_refused_with_the_number_there_are() {
     for kind in kinds() {
         for split in SPLITS {
-            let most = most(kind.name, split);
-            let message = generate(kind.name, most + 1, 0, split).unwrap_err().to_string();
+            let n_available = n_available(kind.name, split);
+            let message = generate(kind.name, n_available + 1, 0, split).unwrap_err().to_string();
             assert_eq!(
                 message,
                 format!(
-                    "kind {:?}: {} questions asked for, but the {} split has only {most}; ask for at most that many",
+                    "kind {:?}: {} questions asked for, but the {} split has only {n_available}; ask for at most that many",
                     kind.name,
-                    most + 1,
+                    n_available + 1,
                     split.as_str()
                 )
             );

@@ -3,7 +3,7 @@
 use rand_chacha::ChaCha8Rng;
 
 use super::Split;
-use super::draw::{Asked, Drawn, PLENTY, below, between, distinct, some};
+use super::draw::{Asked, Drawn, MAX_QUESTIONS, below, between, choose_distinct, distinct};
 use super::tables::{objects, people};
 
 const HOLDERS: usize = 3;
@@ -14,8 +14,9 @@ const PAIRS: [(usize, usize); 3] = [(0, 1), (0, 2), (1, 2)];
 /// an object; its first place in the text is the first, second and third equally often.
 pub(super) fn draw(n: usize, split: Split, rng: &mut ChaCha8Rng) -> Drawn {
     let (people, objects) = (people(split), objects(split));
-    distinct(n, PLENTY, 2 * HOLDERS, rng, |rng, card| {
-        let (holders, things) = (some(rng, &people, HOLDERS), some(rng, &objects, HOLDERS));
+    distinct(n, MAX_QUESTIONS, 2 * HOLDERS, rng, |rng, card| {
+        let (holders, things) =
+            (choose_distinct(rng, &people, HOLDERS), choose_distinct(rng, &objects, HOLDERS));
         let swaps = swaps(rng);
         // `at[i]`: who holds the object that person i held at first.
         let mut at = [0, 1, 2];

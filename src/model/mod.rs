@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 pub use adapter_file::AdapterFile;
 pub(crate) use adapter_file::{fallback_threshold, lora_alpha};
 pub use inspect::{Inspection, inspect};
-pub use weights::FrozenWeights;
+pub(crate) use weights::FrozenWeights;
 
 use crate::Result;
 use crate::gguf::Gguf;

@@ -6,7 +6,7 @@ use crate::gguf::{Gguf, Rows};
 /// The frozen weights of a model. Matrices stay in the mapped file, quantized as they are stored;
 /// vectors are read into memory.
 #[derive(Debug, Clone)]
-pub struct FrozenWeights {
+pub(crate) struct FrozenWeights {
     gguf: Gguf,
     /// By layer; empty if the layer has no such norm.
     norms: Vec<[Vec<f32>; Norm::COUNT]>,

@@ -72,7 +72,7 @@ impl From<SelectPrompt> for String {
 }
 
 /// The first number of a completion, if it is in `1..=max`.
-pub fn read_number(text: &str, max: usize) -> Option<usize> {
+pub(crate) fn read_number(text: &str, max: usize) -> Option<usize> {
     let digits = without_thinking(text)?.split(|c: char| !c.is_ascii_digit()).find(|run| !run.is_empty())?;
     digits.parse().ok().filter(|number| (1..=max).contains(number))
 }

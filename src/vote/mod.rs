@@ -18,8 +18,9 @@ mod variants;
 use serde::{Deserialize, Serialize};
 
 use tally::Counts;
-pub use tally::{Heaviest, Tally};
-pub use variants::{VariantVote, combine_variants, rejects_question};
+pub(crate) use tally::Tally;
+pub use variants::VariantVote;
+pub(crate) use variants::{combine_variants, rejects_question};
 
 use crate::task::{Answer, Select, VoteRule, Weighing};
 
@@ -91,7 +92,7 @@ pub struct Verdict {
 ///
 /// A universal vote does not converge early, since the model selects among all responses. It is
 /// abandoned when too few samples hold an answer.
-pub fn stop(rule: &VoteRule, tally: &Tally) -> Option<StopReason> {
+pub(crate) fn stop(rule: &VoteRule, tally: &Tally) -> Option<StopReason> {
     stop_at(rule, tally.counts())
 }
 
@@ -132,7 +133,7 @@ pub(crate) fn samples_if_unanimous(rule: &VoteRule, tally: &Tally) -> usize {
 ///
 /// The answer is accepted if no other has as many votes (or as much weight) and its agreement
 /// reaches the threshold.
-pub fn decide(rule: &VoteRule, question_id: &str, tally: &Tally, stop: StopReason) -> Verdict {
+pub(crate) fn decide(rule: &VoteRule, question_id: &str, tally: &Tally, stop: StopReason) -> Verdict {
     let n = tally.n();
     let leader = tally.heaviest();
     let (votes, share) = leader.as_ref().map_or((0, 0.0), |leader| (leader.votes, leader.share));
@@ -170,7 +171,7 @@ pub fn decide(rule: &VoteRule, question_id: &str, tally: &Tally, stop: StopReaso
 /// Whether the model has to select among these samples, which must be complete: the vote is a
 /// universal one, and enough samples hold an answer, but not all the same. Otherwise [`decide`] gives
 /// the verdict.
-pub fn needs_selection(rule: &VoteRule, tally: &Tally) -> bool {
+pub(crate) fn needs_selection(rule: &VoteRule, tally: &Tally) -> bool {
     rule.select == Select::Universal && tally.answers() > 1 && meets(rule, tally.parsed() as f64, tally.n())
 }
 
@@ -178,7 +179,7 @@ pub fn needs_selection(rule: &VoteRule, tally: &Tally) -> bool {
 ///
 /// `picks` counts the answer of each response that the model picked, and no answer for a selection
 /// that names no response. Responses with the same answer count together.
-pub fn decide_selected(rule: &VoteRule, question_id: &str, tally: &Tally, picks: &Tally) -> Verdict {
+pub(crate) fn decide_selected(rule: &VoteRule, question_id: &str, tally: &Tally, picks: &Tally) -> Verdict {
     let (n, selections) = (tally.n(), picks.n());
     let (answer, votes) = picks.leader().map_or((None, 0), |(answer, votes)| (Some(answer), votes));
     let agree = format!("{votes} of {selections} selections agree");
@@ -209,7 +210,7 @@ pub fn decide_selected(rule: &VoteRule, question_id: &str, tally: &Tally, picks:
 
 /// A prompt that does not fit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PromptTooLong {
+pub(crate) struct PromptTooLong {
     /// Its tokens.
     pub tokens: usize,
     /// The number of tokens from which on a prompt does not fit.
@@ -218,7 +219,7 @@ pub struct PromptTooLong {
 
 /// The verdict on a question whose responses do not fit into one prompt, so that the model cannot
 /// select among them: the most frequent answer, rejected.
-pub fn verdict_prompt_too_long(
+pub(crate) fn verdict_prompt_too_long(
     rule: &VoteRule,
     question_id: &str,
     tally: &Tally,

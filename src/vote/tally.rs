@@ -8,7 +8,7 @@ use crate::task::Answer;
 
 /// The votes of one question so far.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Tally {
+pub(crate) struct Tally {
     /// Answer key → its votes.
     votes: BTreeMap<String, Votes>,
     unparsed: usize,
@@ -166,7 +166,7 @@ impl Counts {
 
 /// The answer with most weight.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Heaviest {
+pub(crate) struct Heaviest {
     /// The answer.
     pub answer: Answer,
     /// The number of its votes.

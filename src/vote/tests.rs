@@ -305,7 +305,7 @@ mod variants {
         let names: Vec<&str> = verdict.variants.iter().map(|b| b.perturbation.as_str()).collect();
         assert_eq!(names, ["none", "polite", "loud"]);
         let completions: Vec<bool> = verdict.variants.iter().map(|b| b.completion.is_some()).collect();
-        assert_eq!(completions, [false, true, false], "only for the form that is trained on");
+        assert_eq!(completions, [false, true, false], "only for the variant that is trained on");
         let line = serde_json::to_string(&verdict).unwrap();
         assert_eq!(serde_json::from_str::<Verdict>(&line).unwrap(), verdict);
     }

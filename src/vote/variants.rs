@@ -31,7 +31,7 @@ pub struct VariantVote {
 
 /// Whether the vote on a variant rejects the whole question, whose own vote is `own`: the variant's
 /// answer is not accepted, or it is another answer.
-pub fn rejects_question(own: &Verdict, variant: &Verdict) -> bool {
+pub(crate) fn rejects_question(own: &Verdict, variant: &Verdict) -> bool {
     !variant.kept || key(own) != key(variant)
 }
 
@@ -40,7 +40,7 @@ pub fn rejects_question(own: &Verdict, variant: &Verdict) -> bool {
 /// `votes` starts with the vote on the question itself, whose figures the verdict has. The votes on
 /// `perturbations` follow in their order; they may end early. The question is accepted if all votes
 /// are there and accept the same answer. `None` if `votes` is empty.
-pub fn combine_variants(perturbations: &[Perturbation], mut votes: Vec<Verdict>) -> Option<Verdict> {
+pub(crate) fn combine_variants(perturbations: &[Perturbation], mut votes: Vec<Verdict>) -> Option<Verdict> {
     let variants = votes.iter().enumerate().map(|(index, vote)| {
         let perturbation = index.checked_sub(1).and_then(|index| perturbations.get(index));
         VariantVote {

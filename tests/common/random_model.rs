@@ -1,7 +1,7 @@
-//! Tiny random models as GGUF files, for comparing forward passes and gradients.
+//! Small random models as GGUF files, to compare forward passes and gradients.
 //!
-//! Which tensors and keys each architecture has is spelled out here once more, from llama.cpp's
-//! `src/models/*.cpp`, and not taken from the trainer's own table.
+//! The tensors and keys of each architecture are listed here again, from llama.cpp's `src/models/*.cpp`,
+//! and not taken from the library's table.
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -9,7 +9,7 @@ use rand_chacha::ChaCha8Rng;
 /// `(values, row length) -> (type, bytes)`
 pub type Encode<'a> = dyn Fn(&[f32], usize) -> (super::gguf::QuantType, Vec<u8>) + 'a;
 
-/// What to vary. Widths are multiples of 32, so that every 32-block type fits.
+/// The properties of a model. Widths are multiples of 32, the block size of most types.
 #[derive(Clone, Debug)]
 pub struct RandomModel {
     pub arch: &'static str,
@@ -19,7 +19,7 @@ pub struct RandomModel {
     pub n_head_kv: usize,
     /// Width of a head.
     pub head: usize,
-    /// Dimensions of a head that RoPE rotates.
+    /// Number of dimensions of a head that RoPE rotates.
     pub rotated: usize,
     pub n_ff: usize,
     pub n_vocab: usize,
@@ -32,11 +32,11 @@ pub struct RandomModel {
 
 impl RandomModel {
     pub fn new(arch: &'static str) -> Self {
-        // These may have heads of any width.
+        // These can have heads of any width.
         let head = if matches!(arch, "qwen3" | "gemma2" | "gemma3") { 32 } else { 16 };
         RandomModel {
             arch,
-            // Gemma 3 has a layer that sees everything as every sixth.
+            // In Gemma 3, every sixth layer has full attention.
             n_layer: if arch == "gemma3" { 7 } else { 3 },
             n_embd: 64,
             n_head: 4,
@@ -52,7 +52,7 @@ impl RandomModel {
         }
     }
 
-    /// The model, its matrices stored as `encode` gives.
+    /// The model file, with matrices in the encoding of `encode`.
     pub fn write(&self, w: &mut super::gguf::GgufWriter, encode: &Encode<'_>) {
         self.write_metadata(w);
         let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
@@ -154,7 +154,7 @@ impl RandomModel {
         }
         w.f32(&format!("{a}.attention.layer_norm_rms_epsilon"), 1e-5);
         w.f32(&format!("{a}.rope.freq_base"), if a == "gemma3" { 300.0 } else { 10_000.0 });
-        // Values that no default hides.
+        // Values that differ from all defaults.
         let floats: &[(&str, f32)] = match a {
             "gemma2" => &[("attn_logit_softcapping", 2.0), ("final_logit_softcapping", 3.0)],
             "gemma3" => &[("rope.scaling.factor", 8.0)],
@@ -170,7 +170,7 @@ impl RandomModel {
         for (key, value) in floats {
             w.f32(&format!("{a}.{key}"), *value);
         }
-        // Fewer tokens than the tests' longest example has.
+        // Fewer tokens than the longest example of the tests.
         if matches!(a, "gemma2" | "gemma3") {
             w.u32(&format!("{a}.attention.sliding_window"), 4);
         }

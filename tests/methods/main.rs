@@ -1,34 +1,33 @@
-//! Every built-in method from questions to a measured adapter, at small size.
+//! Every built-in method, from questions to a measured adapter, at small size.
 //!
-//! What is asserted is what must hold whatever a small model says (`truth.rs`); answers are held to
-//! a shape, so that there are some to keep. Tests that say so in their names need a real model:
-//! they run where `SN_TEST_MODELS` names the directory of SmolLM2-135M-Instruct and pass without
-//! doing anything elsewhere. The others do the same with the fixture, to which the questions are
-//! babble.
+//! The tests assert what must hold whatever a small model writes (`truth.rs`). A grammar constrains
+//! answers, so that some are accepted. Tests with a real model in their names run only if
+//! `SN_TEST_MODELS` is the directory with SmolLM2-135M-Instruct, and pass without doing anything
+//! otherwise. The other tests do the same with the fixture, a model that knows no English.
 
-mod bench;
 mod truth;
+mod workbench;
 
-use bench::{Bench, fixture, hold, real_model, with_thinking_mode};
 use secondnature::curate::messages;
 use secondnature::engine::{Decoder, Finish};
 use serde_json::Value;
 use truth::{Finished, check};
+use workbench::{Workbench, constrain, fixture, real_model, with_thinking_mode};
 
 /// `" Answer: "`, in GBNF.
 const MARKER: &str = r#"". Answer: ""#;
-/// Few answers, so that samples agree on some.
+/// Few possible answers, so that samples agree on some.
 const CITY: &str = r#"("Paris" | "Rome" | "Cairo")"#;
 const LETTERS: &str = r#"("an" | "es" | "th")"#;
 const YES_OR_NO: &str = r#"("yes" | "no")"#;
 
-/// Runs the whole pipeline on what `bench` was told to ask, and checks all it left.
-fn distill(bench: &Bench) -> Finished {
+/// Runs the whole pipeline on the task and the questions of `bench`, and checks all results.
+fn distill(bench: &Workbench) -> Finished {
     bench.distill("run", &["--force"]);
     check(&bench.model, &bench.path("run"), &bench.path("eval.jsonl"))
 }
 
-/// The names of a sample's steps, in order, those that ran on several items once.
+/// The names of a sample's steps, in order. A step that ran on several items is listed once.
 fn program(finished: &Finished) -> Vec<&str> {
     let whole = finished.samples.iter().find(|sample| sample.answer.is_some()).unwrap();
     let mut names: Vec<&str> = whole.steps.iter().map(|step| step.name.as_str()).collect();
@@ -36,15 +35,15 @@ fn program(finished: &Finished) -> Vec<&str> {
     names
 }
 
-/// A method for short answers, its last step held to the marker and `answer`.
+/// Runs a method for short answers, whose last step is constrained to the marker and `answer`.
 fn short_answer(model: std::path::PathBuf, task: &str, kind: &str, answer: &str) -> Finished {
-    let bench = Bench::new(model);
+    let bench = Workbench::new(model);
     bench.ask(kind);
-    bench.shorten(task, |json| hold(json, MARKER, answer));
+    bench.shorten(task, |json| constrain(json, MARKER, answer));
     distill(&bench)
 }
 
-/// A question of the judging kind as text, for tasks that have it all in one field.
+/// A pairwise question as one text, for tasks that have a single field.
 fn in_one_text(line: &str) -> String {
     let mut asked: Value = serde_json::from_str(line).unwrap();
     let fields = asked.as_object_mut().unwrap().remove("fields").unwrap();
@@ -78,7 +77,7 @@ fn rephrasing_in_two_calls_on_a_real_model() {
 }
 
 #[test]
-fn attention_without_opinions_on_a_real_model() {
+fn system_2_attention_on_a_real_model() {
     let Some(model) = real_model() else { return };
     assert_eq!(program(&short_answer(model, "s2a", "biased-capitals", CITY)), ["rewrite", "respond"]);
 }
@@ -99,7 +98,7 @@ fn the_task_of_last_letters_on_a_real_model() {
 #[test]
 fn the_task_of_biased_facts_on_a_real_model() {
     let Some(model) = real_model() else { return };
-    let bench = Bench::new(model);
+    let bench = Workbench::new(model);
     bench.ask("biased-capitals");
     // Its answers need no marker.
     bench.shorten("biased-fact", |json| json["system2"][1]["grammar"] = format!("root ::= {CITY}").into());
@@ -107,9 +106,9 @@ fn the_task_of_biased_facts_on_a_real_model() {
 }
 
 #[test]
-fn branching_solving_and_merging_on_a_real_model() {
+fn branch_solve_merge_on_a_real_model() {
     let Some(model) = real_model() else { return };
-    let bench = Bench::new(model);
+    let bench = Workbench::new(model);
     bench.ask("pairwise-judge");
     for file in ["train.jsonl", "eval.jsonl"] {
         bench.write(file, &bench.read(file).lines().map(in_one_text).collect::<String>());
@@ -120,7 +119,7 @@ fn branching_solving_and_merging_on_a_real_model() {
     assert_each_point_is_judged(&finished);
 }
 
-/// Points to judge as the prompt asks for them: two or three lines.
+/// Constrains the list of points to three lines.
 fn several_points(json: &mut Value) {
     json["system2"][0]["grammar"] =
         r#"root ::= ("- " [a-z] [a-z ]{3,20} "\n"){2} "- " [a-z] [a-z ]{3,20} "\n\n""#.into();
@@ -139,20 +138,20 @@ fn assert_each_point_is_judged(finished: &Finished) {
 #[test]
 fn the_task_of_judging_pairs_on_a_real_model() {
     let Some(model) = real_model() else { return };
-    let bench = Bench::new(model);
+    let bench = Workbench::new(model);
     bench.ask("pairwise-judge");
     bench.shorten("pairwise-judge", |json| {
         several_points(json);
-        // A model of this size goes by the order alone, and nothing it says survives a swap. Held to
-        // the one verdict that does, it leaves labels to learn.
+        // A model of this size depends on the order alone, so that a swap changes all its answers but
+        // this one. Constrained to it, all questions are accepted.
         json["system2"][2]["choices"] = serde_json::json!(["tie"]);
     });
     let finished = distill(&bench);
     assert_eq!(program(&finished), ["branch", "solve", "merge"]);
     assert_each_point_is_judged(&finished);
     for verdict in &finished.verdicts {
-        let forms: Vec<&str> = verdict.variants.iter().map(|b| b.perturbation.as_str()).collect();
-        assert_eq!(forms, ["none", "swap"]);
+        let names: Vec<&str> = verdict.variants.iter().map(|v| v.perturbation.as_str()).collect();
+        assert_eq!(names, ["none", "swap"]);
     }
     // Both orders are distilled.
     assert_eq!(finished.report.training.as_ref().unwrap().examples, 2 * finished.verdicts.len());
@@ -161,11 +160,11 @@ fn the_task_of_judging_pairs_on_a_real_model() {
 }
 
 #[test]
-fn a_verdict_of_a_real_model_that_goes_by_the_order_is_not_kept() {
+fn a_verdict_of_a_real_model_that_depends_on_the_order_is_rejected() {
     let Some(model) = real_model() else { return };
-    let bench = Bench::new(model);
+    let bench = Workbench::new(model);
     bench.ask("pairwise-judge");
-    // Whoever always takes the first response says the other thing when they are swapped.
+    // Always taking the first response gives another answer when the responses are swapped.
     bench.shorten("pairwise-judge", |json| {
         several_points(json);
         json["system2"][2]["choices"] = serde_json::json!(["A"]);
@@ -179,17 +178,17 @@ fn a_verdict_of_a_real_model_that_goes_by_the_order_is_not_kept() {
 #[test]
 fn multi_step_arithmetic_of_a_real_model_is_refused_with_reasons_and_advice_unless_forced() {
     let Some(model) = real_model() else { return };
-    let bench = Bench::new(model);
+    let bench = Workbench::new(model);
     bench.ask("arithmetic");
-    // So hard that luck does not help either.
+    // Too hard to be right by chance.
     let hard = [("4817 * 3926 + 775", "18912317"), ("9203 * 7148 - 366", "65782678")];
     let line = |(sum, gold): &(&str, &str)| {
         serde_json::json!({"question": format!("What is {sum}?"), "answer": gold}).to_string() + "\n"
     };
     bench.write("eval.jsonl", &hard.iter().map(line).collect::<String>());
     bench.shorten("arithmetic", |json| {
-        hold(json, MARKER, "[0-9]{1,8}");
-        // Numbers of so small a model never agree.
+        constrain(json, MARKER, "[0-9]{1,8}");
+        // The numbers of a model of this size never agree.
         json["vote"] = serde_json::json!({"samples": 1, "min_samples": 1, "threshold": 0.5});
     });
 
@@ -204,7 +203,7 @@ fn multi_step_arithmetic_of_a_real_model_is_refused_with_reasons_and_advice_unle
     ] {
         assert!(refusal.contains(part), "{part:?} is missing in {refusal}");
     }
-    // A lower gate lets the few labels pass, and not the reasoning that does not help.
+    // With a lower threshold there are enough labels, but reasoning still does not help.
     let refusal = bench.refused("run", &["--least-kept", "1", "--least-share", "0"]);
     assert!(!refusal.contains("too few") && refusal.contains("reasoning does not help"), "{refusal}");
     let decision: Value = serde_json::from_str(&bench.read("run/decision.json")).unwrap();
@@ -220,16 +219,16 @@ fn multi_step_arithmetic_of_a_real_model_is_refused_with_reasons_and_advice_unle
     assert!(!finished.report.decision.as_ref().unwrap().distill, "{:?}", finished.report.decision);
 }
 
-/// `thinking` on a copy of `model` with such a mode, trained on what a sample wrote.
+/// Runs `thinking` on a copy of `model` that has a thinking mode, and trains on completions.
 fn think(model: std::path::PathBuf) {
-    let mut bench = Bench::new(model);
+    let mut bench = Workbench::new(model);
     let copy = bench.path("thinks.gguf");
     with_thinking_mode(&bench.model, &copy);
     bench.model = copy;
     bench.ask("coin-flip");
     bench.shorten("thinking", |json| {
-        hold(json, r#""\n</think>\n\n""#, CITY);
-        // The harder case: what is learned is the completion that held the thinking.
+        constrain(json, r#""\n</think>\n\n""#, CITY);
+        // The harder case: the target is the completion, which contained the thinking block.
         json["target"] = "completion".into();
     });
     let finished = distill(&bench);
@@ -240,7 +239,7 @@ fn think(model: std::path::PathBuf) {
         let messages = messages(step, &finished.questions[0], &[]).unwrap();
         llama.chat_template().render(&messages, true, thinking).unwrap()
     };
-    // `check` saw that these are the prompts that were sampled, measured and trained on.
+    // `check` compared these prompts with those that were sampled, measured and trained on.
     assert!(task.system2[0].thinking && !task.system1.thinking);
     assert!(rendered(&task.system2[0], true).ends_with("assistant\n<think>\n"));
     assert!(rendered(&task.system1, false).ends_with("assistant\n<think>\n\n</think>\n\n"));
@@ -257,9 +256,9 @@ fn think(model: std::path::PathBuf) {
     }
 }
 
-/// Thinking that comes to no end is no answer, though the text does not show that it is thinking.
+/// A thinking block that does not end has no answer, even if the completion does not show its beginning.
 fn think_too_long(model: std::path::PathBuf) {
-    let mut bench = Bench::new(model);
+    let mut bench = Workbench::new(model);
     let copy = bench.path("thinks.gguf");
     with_thinking_mode(&bench.model, &copy);
     bench.model = copy;
@@ -272,31 +271,31 @@ fn think_too_long(model: std::path::PathBuf) {
     let samples: Vec<secondnature::curate::Sample> = truth::lines(&bench.path("run/samples.jsonl"));
     assert!(samples.len() >= 4, "{samples:?}");
     assert!(samples.iter().all(|s| s.answer.is_none() && s.finish == Finish::Length), "{samples:?}");
-    let (n, cure) = (samples.len(), "which the last step should have more of");
-    for part in [&format!("{n} of {n} samples hold no answer: {n} of them ended at \"max_tokens\""), cure] {
+    let (n, fix) = (samples.len(), "which the last step should have more of");
+    for part in [&format!("{n} of {n} samples hold no answer: {n} of them ended at \"max_tokens\""), fix] {
         assert!(refusal.contains(part), "{part:?} is missing in {refusal}");
     }
 }
 
 #[test]
-fn thinking_on_a_real_model_never_enters_what_is_learned() {
+fn thinking_of_a_real_model_is_not_trained_on() {
     let Some(model) = real_model() else { return };
     think(model);
 }
 
 #[test]
-fn thinking_on_the_fixture_never_enters_what_is_learned() {
+fn thinking_of_the_fixture_is_not_trained_on() {
     think(fixture());
 }
 
 #[test]
-fn thinking_without_an_end_on_a_real_model_is_no_answer() {
+fn unfinished_thinking_of_a_real_model_has_no_answer() {
     let Some(model) = real_model() else { return };
     think_too_long(model);
 }
 
 #[test]
-fn thinking_without_an_end_on_the_fixture_is_no_answer() {
+fn unfinished_thinking_of_the_fixture_has_no_answer() {
     think_too_long(fixture());
 }
 
@@ -313,16 +312,16 @@ fn methods_for_short_answers_on_the_fixture() {
 }
 
 #[test]
-fn the_task_of_coin_flips_on_the_fixture_as_it_is() {
-    let bench = Bench::new(fixture());
+fn the_unchanged_task_of_coin_flips_on_the_fixture() {
+    let bench = Workbench::new(fixture());
     bench.ask("coin-flip");
     bench.write("task.json", &bench.run(&["tasks", "show", "coin-flip"]));
     let finished = distill(&bench);
     assert_eq!(program(&finished), ["reason"]);
 }
 
-/// Curates and trains on `train.jsonl` with its gold answers, without any, and with wrong ones.
-fn gold_changes_nothing(bench: &Bench, wrong: &str) {
+/// Curates and trains on `train.jsonl` with its gold answers, without gold answers, and with wrong ones.
+fn gold_changes_nothing(bench: &Workbench, wrong: &str) {
     let with_gold = bench.read("train.jsonl");
     let change = |new: Option<&str>| {
         let line = |line: &str| {
@@ -343,7 +342,7 @@ fn gold_changes_nothing(bench: &Bench, wrong: &str) {
         let gold = bench.read(&format!("gold/{file}"));
         assert!(!gold.is_empty());
         for other in ["none", "wrong"] {
-            assert_eq!(bench.read(&format!("{other}/{file}")), gold, "{file} without the right answers");
+            assert_eq!(bench.read(&format!("{other}/{file}")), gold, "{file} depends on gold answers");
         }
     }
     let precision = |out: &str| {
@@ -351,21 +350,21 @@ fn gold_changes_nothing(bench: &Bench, wrong: &str) {
         curation["precision"].as_f64()
     };
     assert!(precision("gold").is_some() && precision("none").is_none());
-    assert_eq!(precision("wrong"), Some(0.0), "gold answers measure");
+    assert_eq!(precision("wrong"), Some(0.0), "gold answers measure precision");
 }
 
 #[test]
 fn gold_answers_change_no_label_of_a_real_model() {
     let Some(model) = real_model() else { return };
-    let bench = Bench::new(model);
+    let bench = Workbench::new(model);
     bench.ask("coin-flip");
-    bench.shorten("coin-flip", |json| hold(json, MARKER, YES_OR_NO));
+    bench.shorten("coin-flip", |json| constrain(json, MARKER, YES_OR_NO));
     gold_changes_nothing(&bench, "perhaps");
 }
 
 #[test]
 fn gold_answers_change_no_label_of_the_fixture() {
-    let bench = Bench::new(fixture());
+    let bench = Workbench::new(fixture());
     bench.ask("coin-flip");
     bench.write("task.json", &bench.run(&["tasks", "show", "coin-flip"]));
     gold_changes_nothing(&bench, "perhaps");

@@ -1,5 +1,5 @@
-//! What must hold of a finished run, whatever the model said: everything in its directory is worked
-//! out again from the journals, the questions and the model's tokenizer.
+//! The properties of a finished run that hold whatever the model writes: everything in the run directory
+//! is computed again from the journals, the questions and the model's tokenizer.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -13,7 +13,7 @@ use secondnature::task::{Answer, Output, Part, Question, Target, Task, UNPERTURB
 use secondnature::vote::Verdict;
 use serde::de::DeserializeOwned;
 
-/// A finished run, read back.
+/// A finished run, as read from its directory.
 pub struct Finished {
     pub task: Task,
     pub questions: Vec<Question>,
@@ -33,7 +33,7 @@ fn whole<T: DeserializeOwned>(path: &Path) -> T {
     serde_json::from_str(&text).unwrap()
 }
 
-/// Reads the run of `model` in `out`, which measured itself on `eval`, and checks all of it.
+/// Reads the run of `model` in `out`, which was evaluated on `eval`, and checks all of it.
 pub fn check(model: &Path, out: &Path, eval: &Path) -> Finished {
     let options = LlamaOptions { slots: 1, threads: Some(1), ..LlamaOptions::default() };
     let mut run = Finished {
@@ -56,8 +56,8 @@ pub fn check(model: &Path, out: &Path, eval: &Path) -> Finished {
 }
 
 impl Finished {
-    /// Each step of the program is there by its name, once or once for each item, and was asked with
-    /// what the steps before it left.
+    /// Checks that each step of the program has run, once or once for each item, and that its prompt
+    /// contained the outputs of earlier steps.
     fn check_steps(&self, sample: &Sample, questions: &[Question]) {
         let question = questions.iter().find(|q| q.id == sample.question).unwrap();
         let question = self.asked(question, &sample.perturbation);
@@ -103,18 +103,18 @@ impl Finished {
         assert_eq!(sample.answer, answer, "{sample:?}");
     }
 
-    /// The question in the form of that name.
-    fn asked(&self, question: &Question, form: &str) -> Question {
-        match self.task.perturbations.iter().find(|p| p.name == form) {
+    /// The question as the named perturbation asks it.
+    fn asked(&self, question: &Question, name: &str) -> Question {
+        match self.task.perturbations.iter().find(|p| p.name == name) {
             Some(perturbation) => perturbation.asked(question).unwrap(),
             None => {
-                assert_eq!(form, UNPERTURBED);
+                assert_eq!(name, UNPERTURBED);
                 question.clone()
             }
         }
     }
 
-    /// Every question has its verdict, and that is the count of its samples.
+    /// Checks that every question has a verdict, and that it follows from the samples.
     fn check_verdicts(&self) {
         let ids = |verdicts: &[Verdict]| verdicts.iter().map(|v| v.question.clone()).collect::<Vec<_>>();
         let asked: Vec<String> = self.questions.iter().map(|q| q.id.clone()).collect();
@@ -140,15 +140,19 @@ impl Finished {
         let curation = self.report.curation.as_ref().unwrap();
         let kept = self.verdicts.iter().filter(|v| v.kept).count();
         assert_eq!((curation.questions, curation.kept), (self.questions.len(), kept));
-        assert!(kept > 0, "nothing was kept, so nothing below is tested: {:?}", self.verdicts);
+        assert!(
+            kept > 0,
+            "no question was accepted, so the checks below would test nothing: {:?}",
+            self.verdicts
+        );
     }
 
-    /// The vote of the first `n` samples of one form.
-    fn vote(&self, verdict: &Verdict, form: &str, n: usize) -> Vote {
-        let of_form = |s: &&Sample| s.question == verdict.question && s.perturbation == form;
+    /// The vote of the first `n` samples of one variant.
+    fn vote(&self, verdict: &Verdict, name: &str, n: usize) -> Vote {
+        let of_variant = |s: &&Sample| s.question == verdict.question && s.perturbation == name;
         let by_index: BTreeMap<usize, &Sample> =
-            self.samples.iter().filter(of_form).map(|s| (s.index, s)).collect();
-        let perturbation = self.task.perturbations.iter().find(|p| p.name == form);
+            self.samples.iter().filter(of_variant).map(|s| (s.index, s)).collect();
+        let perturbation = self.task.perturbations.iter().find(|p| p.name == name);
         let mut counts = HashMap::<String, usize>::new();
         for index in 0..n {
             let answer: Option<&Answer> = by_index[&index].answer.as_ref();
@@ -165,8 +169,8 @@ impl Finished {
         }
     }
 
-    /// What was trained on is System 1's prompt and the voted answer of every kept question (of its
-    /// perturbed forms too, where the task says so), and nothing else.
+    /// Checks the training examples: the direct prompt and the voted answer of every accepted question, and
+    /// of its perturbations with "distill", and nothing else.
     fn check_examples(&self, out: &Path) {
         let mut expected: Vec<(Vec<Token>, Vec<Token>)> = Vec::new();
         for (question, verdict) in self.questions.iter().zip(&self.verdicts).filter(|(_, v)| v.kept) {
@@ -174,7 +178,7 @@ impl Finished {
             expected.push(self.example(question, answer, verdict.completion.as_deref()));
             for perturbation in self.task.perturbations.iter().filter(|p| p.distill) {
                 let Some(answer) = perturbation.wording(answer) else { continue };
-                let variant = verdict.variants.iter().find(|b| b.perturbation == perturbation.name).unwrap();
+                let variant = verdict.variants.iter().find(|v| v.perturbation == perturbation.name).unwrap();
                 let asked = perturbation.asked(question).unwrap();
                 expected.push(self.example(&asked, &answer, variant.completion.as_deref()));
             }
@@ -187,9 +191,14 @@ impl Finished {
         assert!(training.steps >= 1 && training.loss_first.is_finite(), "{training:?}");
     }
 
-    fn example(&self, question: &Question, answer: &Answer, said: Option<&str>) -> (Vec<Token>, Vec<Token>) {
+    fn example(
+        &self,
+        question: &Question,
+        answer: &Answer,
+        completion: Option<&str>,
+    ) -> (Vec<Token>, Vec<Token>) {
         let text = match self.task.target {
-            Target::Completion => said.unwrap().trim().to_string(),
+            Target::Completion => completion.unwrap().trim().to_string(),
             _ => self.task.answer.target(answer),
         };
         let mut target = self.llama.tokenize(&text, false).unwrap();
@@ -202,7 +211,8 @@ impl Finished {
         self.llama.prompt(&messages, self.task.system1.thinking).unwrap()
     }
 
-    /// System 1, System 2 and the distilled model are there, and score what their answers score.
+    /// Checks that System 1, System 2 and the distilled model were measured, and the scores of their
+    /// answers.
     fn check_evaluation(&self, eval: &[Question], out: &Path) {
         let found = self.report.evaluation.as_ref().unwrap();
         assert_eq!((found.n, found.against.as_str()), (eval.len(), "gold"));
@@ -248,12 +258,12 @@ impl Finished {
         }
     }
 
-    /// llama.cpp loads the adapter, which the run found to compute what the trainer computes, and it
-    /// changes what the model says.
+    /// Checks that the run compared the adapter in llama.cpp with the trainer's, that llama.cpp loads it,
+    /// and that it changes the logits.
     fn check_adapter(&mut self, out: &Path) {
         let facts = self.report.adapter.as_ref().unwrap();
-        // llama.cpp rounds activations to 8 bits, which on a few rows of a small model is as much as it
-        // is; the adapter may add no more than the base model alone differs by.
+        // llama.cpp rounds activations to 8 bits. With few rows of a small model that is a noticeable
+        // difference; the adapter must not add more than the difference of the base model alone.
         let (base, with) = (facts.parity_base_relative_rms, facts.parity_relative_rms);
         assert!(
             base > 0.0 && with <= 2.0 * base + 2e-3 && facts.parity_max_abs_diff.is_finite(),

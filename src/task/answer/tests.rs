@@ -1,6 +1,6 @@
 use crate::task::Task;
 
-/// A rule and the step it reads, by way of a whole task, as users write them.
+/// A task with an answer rule and a marker, as users write it.
 fn task(answer: &str, marker: Option<&str>) -> Task {
     let marker = marker.map_or(String::new(), |marker| format!(", \"marker\": \"{marker}\""));
     let text = format!(
@@ -24,7 +24,7 @@ const WINNER: &str =
 const LAST_LINE: &str = r#"{"kind": "last_line"}"#;
 const ALL: [&str; 7] = [YES_NO, A_B, NUMBER, TEXT, BOXED, WINNER, LAST_LINE];
 
-/// Completions that no rule may stumble over.
+/// Unusual completions, which every rule must handle.
 fn odd() -> Vec<String> {
     let mut odd: Vec<String> = [
         "",
@@ -177,7 +177,7 @@ fn a_choice_that_another_begins_with_waits_for_more() {
 }
 
 #[test]
-fn a_letter_is_a_choice_only_where_it_is_not_a_word() {
+fn a_letter_is_a_choice_only_if_it_is_not_a_word() {
     let bare = task(A_B, None);
     for (text, answer) in [
         ("A", Some("A")),
@@ -245,7 +245,7 @@ fn numbers_are_compared_by_value_without_rounding() {
 }
 
 #[test]
-fn an_unmarked_number_is_the_first_line_s_or_the_last_of_the_text() {
+fn a_number_without_a_marker_is_that_of_the_first_line_or_the_last_of_the_text() {
     let task = task(NUMBER, None);
     for (text, answer) in [
         ("12 apples, since 3 boxes hold 4", "12"),
@@ -408,7 +408,7 @@ fn aliases_of_a_text_are_one_answer_in_the_spelling_of_the_task() {
 }
 
 #[test]
-fn letters_count_alone_or_every_character_does() {
+fn only_letters_or_all_characters_are_compared() {
     let letters = task(r#"{"kind": "text", "normalize": "letters", "max_words": 4}"#, Some("Answer:"));
     for text in ["Answer: ab", "Answer: \"A, b\".", "Answer: **a b**", "Answer: A-B"] {
         let answer = letters.read_reasoned(text).unwrap();
@@ -426,7 +426,7 @@ fn letters_count_alone_or_every_character_does() {
 }
 
 #[test]
-fn a_thought_is_not_stopped_before_it_ends() {
+fn a_thinking_block_is_not_stopped_before_it_ends() {
     let task = task(YES_NO, Some("Answer:"));
     assert!(task.reasoned_is_complete("Answer: yes."));
     assert!(!task.reasoned_is_complete("<think>Answer: yes."));

@@ -1,33 +1,33 @@
-//! A directory with the program in it, and tasks made small.
+//! A workbench for the program: a directory, small tasks, and the commands to run them.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use serde_json::{Value, json};
 
-/// The model that ships with the crate: it knows coin flips, and no English.
+/// The model that is part of the crate. It knows coin flips and no English.
 pub fn fixture() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/coin-flip-tiny-q8_0.gguf")
 }
 
-/// SmolLM2-135M-Instruct, where `SN_TEST_MODELS` names the directory it is in.
+/// SmolLM2-135M-Instruct, if `SN_TEST_MODELS` is the directory with it.
 pub fn real_model() -> Option<PathBuf> {
     let path = PathBuf::from(std::env::var_os("SN_TEST_MODELS")?).join("smollm2-135m-instruct-q4_1.gguf");
     path.exists().then_some(path)
 }
 
-/// Threads of a run: tests run beside each other, and llama.cpp's threads wait by spinning. Weights
-/// are expanded whatever memory is free, so that two runs sample alike.
+/// Options of a run. Tests run in parallel and llama.cpp's threads wait by spinning, so a run has one
+/// thread. Weights are expanded whatever memory is free, so that two runs take the same samples.
 const SAMPLING: [&str; 6] = ["--threads", "1", "--slots", "8", "--weights", "expanded"];
 
-pub struct Bench {
+pub struct Workbench {
     dir: tempfile::TempDir,
     pub model: PathBuf,
 }
 
-impl Bench {
-    pub fn new(model: PathBuf) -> Bench {
-        Bench { dir: tempfile::tempdir().unwrap(), model }
+impl Workbench {
+    pub fn new(model: PathBuf) -> Workbench {
+        Workbench { dir: tempfile::tempdir().unwrap(), model }
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -43,7 +43,7 @@ impl Bench {
         std::fs::write(self.path(name), text).unwrap();
     }
 
-    /// Writes `train.jsonl` and `eval.jsonl`, four and three questions of a kind.
+    /// Writes `train.jsonl` and `eval.jsonl` with four and three questions of a kind.
     pub fn ask(&self, kind: &str) {
         for (file, n, split) in [("train.jsonl", "4", "train"), ("eval.jsonl", "3", "test")] {
             let questions = self.run(&["questions", kind, "--n", n, "--seed", "5", "--split", split]);
@@ -51,13 +51,13 @@ impl Bench {
         }
     }
 
-    /// Writes `task.json`: the built-in `task` with its own prompts, but short, and with two
-    /// samples that nearly always agree. `change` has the last word.
+    /// Writes `task.json`: the built-in `task` with its prompts, short completions, and two samples that
+    /// nearly always agree. `change` is applied last.
     pub fn shorten(&self, task: &str, change: impl FnOnce(&mut Value)) {
         let mut json: Value = serde_json::from_str(&self.run(&["tasks", "show", task])).unwrap();
-        let at_most = |step: &mut Value, most: u64| {
+        let at_most = |step: &mut Value, max: u64| {
             let tokens = step["max_tokens"].as_u64().unwrap();
-            step["max_tokens"] = tokens.min(most).into();
+            step["max_tokens"] = tokens.min(max).into();
         };
         at_most(&mut json["system1"], 8);
         for step in json["system2"].as_array_mut().unwrap() {
@@ -80,7 +80,7 @@ impl Bench {
         self.run(&["train", "--out", out, "--threads", "1", "--epochs", "1", "--max-steps", "1"]);
     }
 
-    /// The arguments of a whole run on what [`Bench::ask`] and [`Bench::shorten`] wrote.
+    /// The arguments of a whole run on the files that [`Workbench::ask`] and [`Workbench::shorten`] wrote.
     fn distilling<'a>(&'a self, out: &'a str, more: &[&'a str]) -> Vec<&'a str> {
         let model = self.model.to_str().unwrap();
         let about = ["distill", "--model", model, "--task", "task.json", "--questions", "train.jsonl"];
@@ -93,7 +93,7 @@ impl Bench {
         self.run(&self.distilling(out, more));
     }
 
-    /// The one line with which a whole run is refused.
+    /// The error of a whole run, which must be refused in one line.
     pub fn refused(&self, out: &str, more: &[&str]) -> String {
         let output = self.output(&self.distilling(out, more));
         let line = String::from_utf8(output.stderr).unwrap();
@@ -102,7 +102,7 @@ impl Bench {
         line
     }
 
-    /// Runs the program, which must succeed, and returns what it printed.
+    /// Runs the program, which must succeed, and returns its standard output.
     pub fn run(&self, args: &[&str]) -> String {
         let output = self.output(args);
         assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
@@ -116,17 +116,17 @@ impl Bench {
     }
 }
 
-/// Holds the last step to some words of reasoning, the marker and an answer, both in GBNF: a model
+/// Constrains the last step to some words of reasoning, the marker and an answer, both in GBNF. A model
 /// of this size often forgets the marker, and a test must not depend on that.
-pub fn hold(task: &mut Value, marker: &str, answer: &str) {
+pub fn constrain(task: &mut Value, marker: &str, answer: &str) {
     let last = task["system2"].as_array_mut().unwrap().last_mut().unwrap();
     last["grammar"] = format!("root ::= [A-Z] [a-z ,]{{8,40}} {marker} {answer}").into();
-    // A token has a letter at least.
+    // A token has at least one letter.
     last["max_tokens"] = 96.into();
 }
 
-/// A copy of a model whose chat template has a thinking mode, as Qwen3's and Granite's have:
-/// thinking is opened by the template, or opened and closed at once.
+/// Copies a model and gives it a chat template with a thinking mode like those of Qwen3 and Granite: the
+/// template opens the thinking block, or opens and closes it.
 pub fn with_thinking_mode(model: &Path, copy: &Path) {
     const TEMPLATE: &str = "{%for m in messages%}<|im_start|>{{m.role}}\n{{m.content}}<|im_end|>\n{%endfor%}\
         {%if add_generation_prompt%}<|im_start|>assistant\n<think>\n\
@@ -138,7 +138,7 @@ pub fn with_thinking_mode(model: &Path, copy: &Path) {
     let length = at + key.len() + 4;
     let text = length + 8;
     let old = u64::from_le_bytes(bytes[length..text].try_into().unwrap()) as usize;
-    // As long as the old one, by way of a comment, so that nothing behind it moves.
+    // A comment makes it as long as the old one, so that the file's offsets stay the same.
     let room = old.checked_sub(TEMPLATE.len() + 4).expect("the old template is longer");
     let new = format!("{TEMPLATE}{{#{}#}}", " ".repeat(room));
     bytes[text..text + old].copy_from_slice(new.as_bytes());
