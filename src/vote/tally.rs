@@ -67,11 +67,6 @@ impl Tally {
         self.unparsed + self.parsed()
     }
 
-    /// Number of samples without an answer.
-    pub fn unparsed(&self) -> usize {
-        self.unparsed
-    }
-
     /// Number of samples with an answer.
     pub fn parsed(&self) -> usize {
         self.votes_of_each().sum()
@@ -123,11 +118,6 @@ impl Tally {
             share: if of > 0.0 { weight / of } else { 0.0 },
             is_tied: weights.get(1).is_some_and(|(second, _)| second == weight),
         })
-    }
-
-    /// Each answer key and its number of votes, in the order of the keys.
-    pub fn counts_by_key(&self) -> impl Iterator<Item = (&str, usize)> {
-        self.votes.iter().map(|(key, votes)| (key.as_str(), votes.count()))
     }
 
     fn votes_of_each(&self) -> impl Iterator<Item = usize> {
