@@ -310,6 +310,15 @@ mod variants {
     }
 
     #[test]
+    fn a_line_of_an_earlier_version_with_ballots_is_read() {
+        let verdict = combine_variants(&perturbations(), vec![vote(7, 1, 0), vote(1, 7, 0)]).unwrap();
+        let line = serde_json::to_string(&verdict).unwrap();
+        let old = line.replace("\"variants\":", "\"ballots\":");
+        assert_ne!(old, line);
+        assert_eq!(serde_json::from_str::<Verdict>(&old).unwrap(), verdict);
+    }
+
+    #[test]
     fn variants_that_disagree_are_named_with_their_answers() {
         let verdict = combine_variants(&perturbations(), vec![vote(7, 1, 0), vote(1, 7, 0)]).unwrap();
         assert_eq!(

@@ -233,3 +233,12 @@ fn a_refusal_lists_the_reasons_of_labels_and_of_systems() {
     assert_eq!(no("one").and(Decision::yes("fine".into())), no("one"));
     assert!(Decision::yes("a".into()).and(Decision::yes("b".into())).distill);
 }
+
+#[test]
+fn a_decision_of_an_earlier_version_is_read() {
+    let decision = Decision::no(vec!["too few".into()], vec!["ask more".into()]);
+    let json = serde_json::to_string(&decision).unwrap();
+    let old = json.replace("\"distill\":", "\"distil\":");
+    assert_ne!(old, json);
+    assert_eq!(serde_json::from_str::<Decision>(&old).unwrap(), decision);
+}
