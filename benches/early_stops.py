@@ -3,7 +3,7 @@
 
   python benches/early_stops.py --model M.gguf --task coin-flip --questions train.jsonl [--samples 8]
 
-Takes every sample of every question (`curate --no-stop answer,settled,threshold`), then replays the
+Takes every sample of every question (`curate --disable-early-stop answer,converged,abandon`), then replays the
 vote's stopping rule on them in the order of their indices. Printed as JSON: samples and tokens used
 of those taken, and the questions whose answer, or whose being kept, differs from the vote of all.
 """
@@ -55,7 +55,7 @@ def main():
     with tempfile.TemporaryDirectory() as out:
         subprocess.run([args.secondnature, "curate", "--quiet", "--model", args.model, "--task", args.task,
                         "--questions", args.questions, "--samples", str(args.samples), "--out", out,
-                        "--no-stop", "answer,settled,threshold"], check=True, stdout=subprocess.DEVNULL)
+                        "--disable-early-stop", "answer,converged,abandon"], check=True, stdout=subprocess.DEVNULL)
         rule = json.loads((pathlib.Path(out) / "task.json").read_text())["vote"]
         of = collections.defaultdict(dict)
         for line in open(pathlib.Path(out) / "samples.jsonl"):

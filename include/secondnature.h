@@ -189,7 +189,10 @@ enum {
     SN_WEIGHTS_AUTO = 0,
     /** As they are stored, by llama.cpp. */
     SN_WEIGHTS_AS_IS = 1,
-    /** Unpacked to 16 bits in memory: two to three times as fast from some eight sequences on. */
+    /**
+     * Dequantized to bf16 in memory, by this library: two to three times as fast from some eight
+     * sequences on. An error where they do not fit into memory.
+     */
     SN_WEIGHTS_EXPANDED = 2,
 };
 
@@ -204,35 +207,49 @@ enum {
     SN_SCHEDULE_CONSTANT = 2,
 };
 
-/** How much of the forward pass is kept for the backward pass; the adapter is the same. */
-typedef int32_t sn_memory;
+/**
+ * Whether activations are computed again in the backward pass instead of kept. The adapter is the
+ * same either way, to the bit.
+ */
+typedef int32_t sn_recompute;
 enum {
-    /** Fast where that fits into half of the free memory. */
-    SN_MEMORY_AUTO = 0,
-    /** Everything that is expensive to compute again. */
-    SN_MEMORY_FAST = 1,
-    /** The input of every layer; a third more work. */
-    SN_MEMORY_LEAN = 2,
+    /** Never where that fits into half of the free memory, else always. */
+    SN_RECOMPUTE_AUTO = 0,
+    /** Keep everything that is expensive to compute again. */
+    SN_RECOMPUTE_NEVER = 1,
+    /** Keep the input of every layer alone: least memory, a third more work. */
+    SN_RECOMPUTE_ALWAYS = 2,
 };
 
 /** How an adapter file stores its numbers. */
-typedef int32_t sn_precision;
+typedef int32_t sn_adapter_dtype;
 enum {
     /** As trained. */
-    SN_PRECISION_F32 = 0,
-    /** Half the size. */
-    SN_PRECISION_F16 = 1,
+    SN_ADAPTER_DTYPE_F32 = 0,
+    /** Half the size; differences of 10⁻³ of a weight. */
+    SN_ADAPTER_DTYPE_F16 = 1,
 };
 
-/** What products multiply in training. */
-typedef int32_t sn_arithmetic;
+/** What the matmuls of training multiply. Sums are `f32` always. */
+typedef int32_t sn_compute_dtype;
 enum {
     /** What this processor is faster at: bf16 only where that is half as fast again. */
-    SN_ARITHMETIC_AUTO = 0,
+    SN_COMPUTE_DTYPE_AUTO = 0,
     /** 24 bits of precision. */
-    SN_ARITHMETIC_F32 = 1,
-    /** 8 bits of precision, summed in f32. */
-    SN_ARITHMETIC_BF16 = 2,
+    SN_COMPUTE_DTYPE_F32 = 1,
+    /** Both sides rounded to 8 bits of precision. */
+    SN_COMPUTE_DTYPE_BF16 = 2,
+};
+
+/** What threads do between two loops of one piece of work. */
+typedef int32_t sn_wait;
+enum {
+    /** Spin: the next loop begins at once, and every core is busy meanwhile. */
+    SN_WAIT_SPIN = 0,
+    /**
+     * Sleep soon, for a process that shares its cores: slower by the time it takes to wake them.
+     */
+    SN_WAIT_SLEEP = 1,
 };
 
 /** How much a line of the log matters. New ones may be added. */
@@ -393,6 +410,106 @@ typedef struct sn_progress {
  */
 typedef void (*sn_progress_fn)(const struct sn_progress *progress, void *user_data);
 
+/**
+ * What the samples of one question came to. All text is UTF-8, followed by a NUL, with its length
+ * in bytes beside it. Later versions may append fields.
+ */
+typedef struct sn_verdict {
+    /** SN_STAGE_CURATE for a training question, SN_STAGE_EVALUATE for a held-out one. */
+    sn_stage stage;
+    /** Why sampling stopped. */
+    sn_stop_reason stop;
+    /** The id of the question. */
+    const char *question_id;
+    size_t question_id_len;
+    /** The answer with most votes; NULL where no sample holds one. */
+    const char *answer;
+    size_t answer_len;
+    /** Why the answer is kept or not, for a person. */
+    const char *reason;
+    size_t reason_len;
+    /** Samples, or selections where the model selected, that gave the answer. */
+    uint64_t votes;
+    /** Samples taken, those without an answer included. */
+    uint64_t samples;
+    /** The share that agrees, 0 to 1. */
+    double agreement;
+    /** Not 0: the answer is good enough to learn from. */
+    int32_t kept;
+    /** 0. */
+    uint32_t reserved;
+} sn_verdict;
+
+/**
+ * Receives the verdict on each question as it is reached. Each call tells of each question once: of
+ * those that an earlier, interrupted call settled, first. `verdict` is valid during the call only.
+ *
+ * Threads: as sn_progress_fn. Must return normally: no exception or longjmp may leave it.
+ */
+typedef void (*sn_verdict_fn)(const struct sn_verdict *verdict, void *user_data);
+
+/** One optimiser step, done. Later versions may append fields. */
+typedef struct sn_train_step {
+    /** Steps taken, this one and those of an interrupted call included. */
+    uint64_t step;
+    /** Most steps there will be; early stopping may end sooner. */
+    uint64_t steps;
+    /** Passes over the examples so far. */
+    double epoch;
+    /** The mean loss per token of the answers learnt in this step, in nats. */
+    double loss;
+    /** The last loss on held-out examples; NaN where none are held out. */
+    double held_out_loss;
+    /** Tokens per second so far. */
+    double tokens_per_s;
+    /** The learning rate of the step. */
+    double lr;
+} sn_train_step;
+
+/**
+ * Receives the figures of each optimiser step. `step` is valid during the call only.
+ *
+ * Threads: as sn_progress_fn. Must return normally: no exception or longjmp may leave it.
+ */
+typedef void (*sn_train_step_fn)(const struct sn_train_step *step, void *user_data);
+
+/**
+ * An answer to check. All text is UTF-8, followed by a NUL, with its length in bytes beside it.
+ * Later versions may append fields.
+ */
+typedef struct sn_candidate {
+    /** The id of the question. */
+    const char *question_id;
+    size_t question_id_len;
+    /**
+     * The question as it was asked: perturbed, where the sample is of a perturbation. Empty where
+     * the task's questions have no field of that name.
+     */
+    const char *question;
+    size_t question_len;
+    /** The question with all its fields, as a line of a question file. */
+    const char *question_json;
+    size_t question_json_len;
+    /** The answer as it was read from the text. */
+    const char *answer;
+    size_t answer_len;
+    /** The text that the answer was read from. */
+    const char *completion;
+    size_t completion_len;
+} sn_candidate;
+
+/**
+ * Checks an answer by other means than sampling: a unit test, a calculator, a list.
+ *
+ * Returns 1 to accept it, 0 to reject it, which leaves the sample in the vote as one without an
+ * answer, and less than 0 to end the call with SN_STATUS_INPUT. Called once for each sample that
+ * holds an answer; a resumed run does not ask again. `candidate` is valid during the call only.
+ *
+ * Threads: called by the thread that made the call into the library, one call at a time. Must
+ * return normally: no exception or longjmp may leave it.
+ */
+typedef int32_t (*sn_verifier_fn)(const struct sn_candidate *candidate, void *user_data);
+
 /** One row of a batch to decode. Later versions do not change it. */
 typedef struct sn_batch_row {
     /** The token to feed, 0 to `vocab_size - 1`. */
@@ -525,112 +642,12 @@ typedef struct sn_decoder {
 } sn_decoder;
 
 /**
- * An answer to check. All text is UTF-8, followed by a NUL, with its length in bytes beside it.
- * Later versions may append fields.
- */
-typedef struct sn_candidate {
-    /** The id of the question. */
-    const char *question_id;
-    size_t question_id_len;
-    /**
-     * The question as it was asked: perturbed, where the sample is of a perturbation. Empty where
-     * the task's questions have no field of that name.
-     */
-    const char *question;
-    size_t question_len;
-    /** The question with all its fields, as a line of a question file. */
-    const char *question_json;
-    size_t question_json_len;
-    /** The answer as it was read from the text. */
-    const char *answer;
-    size_t answer_len;
-    /** The text that the answer was read from. */
-    const char *completion;
-    size_t completion_len;
-} sn_candidate;
-
-/**
- * Checks an answer by other means than sampling: a unit test, a calculator, a list.
+ * What sn_distill() is to do, and every option of its stages.
  *
- * Returns 1 to accept it, 0 to reject it, which leaves the sample in the vote as one without an
- * answer, and less than 0 to end the call with SN_STATUS_INPUT. Called once for each sample that
- * holds an answer; a resumed run does not ask again. `candidate` is valid during the call only.
- *
- * Threads: called by the thread that made the call into the library, one call at a time. Must
- * return normally: no exception or longjmp may leave it.
- */
-typedef int32_t (*sn_verifier_fn)(const struct sn_candidate *candidate, void *user_data);
-
-/**
- * What the samples of one question came to. All text is UTF-8, followed by a NUL, with its length
- * in bytes beside it. Later versions may append fields.
- */
-typedef struct sn_verdict {
-    /** SN_STAGE_CURATE for a training question, SN_STAGE_EVALUATE for a held-out one. */
-    sn_stage stage;
-    /** Why sampling stopped. */
-    sn_stop_reason stop;
-    /** The id of the question. */
-    const char *question_id;
-    size_t question_id_len;
-    /** The answer with most votes; NULL where no sample holds one. */
-    const char *answer;
-    size_t answer_len;
-    /** Why the answer is kept or not, for a person. */
-    const char *reason;
-    size_t reason_len;
-    /** Samples, or selections where the model selected, that gave the answer. */
-    uint64_t votes;
-    /** Samples taken, those without an answer included. */
-    uint64_t samples;
-    /** The share that agrees, 0 to 1. */
-    double agreement;
-    /** Not 0: the answer is good enough to learn from. */
-    int32_t kept;
-    /** 0. */
-    uint32_t reserved;
-} sn_verdict;
-
-/**
- * Receives the verdict on each question as it is reached. Each call tells of each question once: of
- * those that an earlier, interrupted call settled, first. `verdict` is valid during the call only.
- *
- * Threads: as sn_progress_fn. Must return normally: no exception or longjmp may leave it.
- */
-typedef void (*sn_verdict_fn)(const struct sn_verdict *verdict, void *user_data);
-
-/** One optimiser step, done. Later versions may append fields. */
-typedef struct sn_train_step {
-    /** Steps taken, this one and those of an interrupted call included. */
-    uint64_t step;
-    /** Most steps there will be; early stopping may end sooner. */
-    uint64_t steps;
-    /** Passes over the examples so far. */
-    double epoch;
-    /** The mean loss per token of the answers learnt in this step, in nats. */
-    double loss;
-    /** The last loss on held-out examples; NaN where none are held out. */
-    double held_out_loss;
-    /** Tokens per second so far. */
-    double tokens_per_s;
-    /** The learning rate of the step. */
-    double lr;
-} sn_train_step;
-
-/**
- * Receives the figures of each optimiser step. `step` is valid during the call only.
- *
- * Threads: as sn_progress_fn. Must return normally: no exception or longjmp may leave it.
- */
-typedef void (*sn_train_step_fn)(const struct sn_train_step *step, void *user_data);
-
-/**
- * What sn_distill() is to do.
- *
- * Fill it with sn_distill_params_init(), then set what you need. All text is UTF-8 of the length
- * beside it, or ends in NUL where that length is SN_NUL_TERMINATED, which init sets. Everything
- * is borrowed for the duration of the call. Later versions append fields, whose zero means what
- * this version does.
+ * Fill it with sn_distill_params_init(), then set what you need. 0 and NULL stand for the
+ * defaults, except where it is said that init sets the default: there, 0 is a value like others.
+ * Everything is borrowed for the duration of the call. Later versions append members, whose zero
+ * means what this version does.
  */
 typedef struct sn_distill_params {
     /** The size of this struct as the caller knows it. Set by sn_distill_params_init(). */
@@ -642,8 +659,8 @@ typedef struct sn_distill_params {
     const char *questions;
     size_t questions_len;
     /**
-     * Path of held-out questions to measure on, with answers if there are any. NULL: nothing is
-     * measured.
+     * Path of held-out questions to measure on, with gold answers if there are any. NULL: nothing
+     * is measured.
      */
     const char *eval;
     size_t eval_len;
@@ -653,33 +670,136 @@ typedef struct sn_distill_params {
      */
     const char *out_dir;
     size_t out_dir_len;
-    /** Where all randomness comes from. Default 0. */
+    /** Seed of all sampling and training. Default 0. */
     uint64_t seed;
-    /** Rank of the adapter, 1 to 256; 0 for the default, 16. */
-    uint32_t rank;
-    /** Most passes over the training examples; 0 for the default, 4. */
-    uint32_t epochs;
-    /** Threads to compute with; 0 for all cores. */
-    uint32_t threads;
-    /** Sequences sampled at once, at most 256; 0 for the default, 16. */
-    uint32_t slots;
-    /** Not 0: go on where distilling does not seem to pay, instead of SN_STATUS_REFUSED. */
+    /** Not 0: train where distilling does not look worthwhile, instead of SN_STATUS_REFUSED. */
     int32_t force;
-    /** Must be 0. */
-    uint32_t reserved;
+    /** Threads to compute with. From 1 to 1024; 0 for all cores. */
+    uint32_t threads;
+    /** Sequences sampled at once. From 1 to 256; 0 for the default, 16. */
+    uint32_t slots;
+    /** Which weights batches of sequences are multiplied with. An sn_weights. */
+    int32_t weights;
+    /**
+     * Memory for the model, its expanded weights and its KV cache together. Bytes; 0 for what is
+     * free.
+     */
+    uint64_t max_memory;
+    /** What threads do between two loops. An sn_wait. */
+    int32_t wait;
+    /** Maximum number of samples of a question. From 1 to 1000; 0 for the task's. */
+    uint32_t samples;
+    /** Share of the samples that must agree. Above 0 and at most 1; 0 for the task's. */
+    double threshold;
+    /**
+     * Reasons to stop early that are switched off. Some of answer,converged,abandon, with commas
+     * between them; NULL for none.
+     */
+    const char *disable_early_stop;
+    size_t disable_early_stop_len;
+    /**
+     * Minimum number of kept questions. Under 20 there are too few to hold any out, and a LoRA
+     * adapter learns them by heart. Init sets the default, 20.
+     */
+    uint32_t min_kept;
+    /**
+     * Minimum share of kept questions, also of held-out ones that have no answers. Where under a
+     * tenth is kept, the kept ones are the exceptions, not the task. From 0 to 1; init sets the
+     * default, 0.1.
+     */
+    double min_kept_share;
+    /** Rank of the adapter. From 1 to 256; 0 for the default, 16. */
+    uint32_t rank;
+    /**
+     * Scale of the adapter: its product counts alpha/rank times. Above 0; 0 for the default, 32.
+     */
+    double alpha;
+    /**
+     * Not 0: scale by alpha/sqrt(rank) instead (rsLoRA, arXiv 2312.03732), so that large ranks
+     * learn.
+     */
+    int32_t rslora;
+    /**
+     * Modules that get an adapter, of those that the model has. Some of
+     * attn_q,attn_k,attn_v,attn_qkv,attn_output,ffn_gate,ffn_up,ffn_down, with commas between
+     * them; NULL for all.
+     */
+    const char *modules;
+    size_t modules_len;
+    /** Dropout on the adapter's input. At least 0 and below 1; default 0. */
+    double dropout;
+    /** Peak learning rate. Above 0 and below 1; 0 for the default, 0.0002. */
+    double lr;
+    /**
+     * Learning rate of B over that of A (LoRA+, arXiv 2402.12354); 1 is plain LoRA. Above 0; 0 for
+     * the default, 1.
+     */
+    double lora_plus;
+    /** How the learning rate falls after the warm-up. An sn_schedule. */
+    int32_t schedule;
+    /** Share of the steps that warm up. From 0 to 1; init sets the default, 0.05. */
+    double warmup;
+    /** Maximum number of passes over the examples. At least 1; 0 for the default, 4. */
+    uint32_t epochs;
+    /** Maximum number of optimiser steps. At least 1; 0 for as many as the epochs have. */
+    uint64_t max_steps;
+    /** Examples per optimiser step. At least 1; 0 for the default, 16. */
+    uint32_t batch;
+    /** Maximum norm of the gradient; 0 for no limit. At least 0; init sets the default, 1. */
+    double clip;
+    /** Weight decay of AdamW. At least 0; default 0. */
+    double weight_decay;
+    /**
+     * Epochs without a lower held-out loss after which training stops; 0 never stops early. Init
+     * sets the default, 1.
+     */
+    uint32_t patience;
+    /**
+     * Share of the kept questions that is held out to choose the best checkpoint. From 0 to 0.5;
+     * init sets the default, 0.1.
+     */
+    double held_out;
+    /** How the adapter file stores its numbers. An sn_adapter_dtype. */
+    int32_t adapter_dtype;
+    /** What matmuls multiply. A run that resumes keeps what it began with. An sn_compute_dtype. */
+    int32_t compute_dtype;
+    /**
+     * Maximum number of tokens computed at once; a larger step accumulates gradients. Fewer tokens
+     * take less memory. At least 1; 0 for the default, 1024.
+     */
+    uint32_t max_tokens;
+    /**
+     * Whether activations are computed again in the backward pass, to save memory. The adapter is
+     * the same to the bit. An sn_recompute.
+     */
+    int32_t recompute;
+    /** An adapter of the same model to continue from. A path; NULL for a fresh one. */
+    const char *init_adapter;
+    size_t init_adapter_len;
+    /**
+     * Other run directories of the same model whose kept answers are learned as well: several
+     * tasks in one adapter. `extra_runs_count` paths, each as long as `extra_runs_len` has it, or
+     * ending in NUL where `extra_runs_len` is NULL.
+     */
+    const char *const *extra_runs;
+    const size_t *extra_runs_len;
+    size_t extra_runs_count;
+    /**
+     * Unrelated prompts, one a line. The base model's own answers to them are mixed in, against
+     * forgetting. A path; NULL for none.
+     */
+    const char *replay;
+    size_t replay_len;
+    /**
+     * Number of replayed prompts as a share of the task's examples. From 0 to 10; init sets the
+     * default, 0.25.
+     */
+    double replay_share;
     /** Receives progress; NULL for none. */
     sn_progress_fn progress;
     /** Handed to `progress`. */
     void *progress_user_data;
-    /** Stops the work; NULL for none. */
-    const struct sn_cancel *cancel;
-    /** The host's own inference to sample with; NULL for the library's. */
-    const struct sn_decoder *decoder;
-    /** Checks each sampled answer; NULL for nobody. */
-    sn_verifier_fn verifier;
-    /** Handed to `verifier`. */
-    void *verifier_user_data;
-    /** Receives each verdict, on training and on held-out questions; NULL for none. */
+    /** Receives the verdict on each question; NULL for none. */
     sn_verdict_fn verdict;
     /** Handed to `verdict`. */
     void *verdict_user_data;
@@ -687,26 +807,291 @@ typedef struct sn_distill_params {
     sn_train_step_fn step;
     /** Handed to `step`. */
     void *step_user_data;
-    /** Bytes for the model, its expanded weights and its KV cache together; 0 for what is free. */
+    /** Checks each sampled answer; NULL for no check. */
+    sn_verifier_fn verifier;
+    /** Handed to `verifier`. */
+    void *verifier_user_data;
+    /** The caller's own inference; NULL for the library's. */
+    const struct sn_decoder *decoder;
+    /** Stops the work; NULL for none. */
+    const struct sn_cancel *cancel;
+} sn_distill_params;
+
+/**
+ * How sn_run_curate() samples and votes.
+ *
+ * Fill it with sn_curate_params_init(), then set what you need. 0 and NULL stand for the defaults,
+ * except where it is said that init sets the default: there, 0 is a value like others. Everything
+ * is borrowed for the duration of the call. Later versions append members, whose zero means what
+ * this version does.
+ */
+typedef struct sn_curate_params {
+    /** The size of this struct as the caller knows it. Set by sn_curate_params_init(). */
+    size_t struct_size;
+    /** Threads to compute with. From 1 to 1024; 0 for all cores. */
+    uint32_t threads;
+    /** Sequences sampled at once. From 1 to 256; 0 for the default, 16. */
+    uint32_t slots;
+    /** Which weights batches of sequences are multiplied with. An sn_weights. */
+    int32_t weights;
+    /**
+     * Memory for the model, its expanded weights and its KV cache together. Bytes; 0 for what is
+     * free.
+     */
     uint64_t max_memory;
-    /** Share of the samples that must agree, at most 1; 0 for the task's. */
+    /** What threads do between two loops. An sn_wait. */
+    int32_t wait;
+    /** Maximum number of samples of a question. From 1 to 1000; 0 for the task's. */
+    uint32_t samples;
+    /** Share of the samples that must agree. Above 0 and at most 1; 0 for the task's. */
     double threshold;
     /**
-     * Least share of kept questions to go on with, at most 1; 0 for the default, 0.1; below 0 for
-     * none.
+     * Reasons to stop early that are switched off. Some of answer,converged,abandon, with commas
+     * between them; NULL for none.
      */
-    double least_share;
-    /** Peak learning rate, below 1; 0 for the default, 2e-4. */
+    const char *disable_early_stop;
+    size_t disable_early_stop_len;
+    /** Receives progress; NULL for none. */
+    sn_progress_fn progress;
+    /** Handed to `progress`. */
+    void *progress_user_data;
+    /** Receives the verdict on each question; NULL for none. */
+    sn_verdict_fn verdict;
+    /** Handed to `verdict`. */
+    void *verdict_user_data;
+    /** Checks each sampled answer; NULL for no check. */
+    sn_verifier_fn verifier;
+    /** Handed to `verifier`. */
+    void *verifier_user_data;
+    /** The caller's own inference; NULL for the library's. */
+    const struct sn_decoder *decoder;
+    /** Stops the work; NULL for none. */
+    const struct sn_cancel *cancel;
+} sn_curate_params;
+
+/**
+ * How sn_run_train() trains.
+ *
+ * Fill it with sn_train_params_init(), then set what you need. 0 and NULL stand for the defaults,
+ * except where it is said that init sets the default: there, 0 is a value like others. Everything
+ * is borrowed for the duration of the call. Later versions append members, whose zero means what
+ * this version does.
+ */
+typedef struct sn_train_params {
+    /** The size of this struct as the caller knows it. Set by sn_train_params_init(). */
+    size_t struct_size;
+    /** Rank of the adapter. From 1 to 256; 0 for the default, 16. */
+    uint32_t rank;
+    /**
+     * Scale of the adapter: its product counts alpha/rank times. Above 0; 0 for the default, 32.
+     */
+    double alpha;
+    /**
+     * Not 0: scale by alpha/sqrt(rank) instead (rsLoRA, arXiv 2312.03732), so that large ranks
+     * learn.
+     */
+    int32_t rslora;
+    /**
+     * Modules that get an adapter, of those that the model has. Some of
+     * attn_q,attn_k,attn_v,attn_qkv,attn_output,ffn_gate,ffn_up,ffn_down, with commas between
+     * them; NULL for all.
+     */
+    const char *modules;
+    size_t modules_len;
+    /** Dropout on the adapter's input. At least 0 and below 1; default 0. */
+    double dropout;
+    /** Peak learning rate. Above 0 and below 1; 0 for the default, 0.0002. */
     double lr;
-    /** Fewest kept questions to go on with; 0 for the default, 20. */
-    uint32_t least_kept;
-    /** Most samples per question, 1 to 1000; 0 for the task's. */
-    uint32_t samples;
-    /** An sn_weights. */
+    /**
+     * Learning rate of B over that of A (LoRA+, arXiv 2402.12354); 1 is plain LoRA. Above 0; 0 for
+     * the default, 1.
+     */
+    double lora_plus;
+    /** How the learning rate falls after the warm-up. An sn_schedule. */
+    int32_t schedule;
+    /** Share of the steps that warm up. From 0 to 1; init sets the default, 0.05. */
+    double warmup;
+    /** Maximum number of passes over the examples. At least 1; 0 for the default, 4. */
+    uint32_t epochs;
+    /** Maximum number of optimiser steps. At least 1; 0 for as many as the epochs have. */
+    uint64_t max_steps;
+    /** Examples per optimiser step. At least 1; 0 for the default, 16. */
+    uint32_t batch;
+    /** Maximum norm of the gradient; 0 for no limit. At least 0; init sets the default, 1. */
+    double clip;
+    /** Weight decay of AdamW. At least 0; default 0. */
+    double weight_decay;
+    /**
+     * Epochs without a lower held-out loss after which training stops; 0 never stops early. Init
+     * sets the default, 1.
+     */
+    uint32_t patience;
+    /**
+     * Share of the kept questions that is held out to choose the best checkpoint. From 0 to 0.5;
+     * init sets the default, 0.1.
+     */
+    double held_out;
+    /** How the adapter file stores its numbers. An sn_adapter_dtype. */
+    int32_t adapter_dtype;
+    /** What matmuls multiply. A run that resumes keeps what it began with. An sn_compute_dtype. */
+    int32_t compute_dtype;
+    /** Seed of the initial weights and of the order of examples. Default 0. */
+    uint64_t seed;
+    /** Threads to compute with. From 1 to 1024; 0 for all cores. */
+    uint32_t threads;
+    /**
+     * Maximum number of tokens computed at once; a larger step accumulates gradients. Fewer tokens
+     * take less memory. At least 1; 0 for the default, 1024.
+     */
+    uint32_t max_tokens;
+    /**
+     * Whether activations are computed again in the backward pass, to save memory. The adapter is
+     * the same to the bit. An sn_recompute.
+     */
+    int32_t recompute;
+    /** What threads do between two loops. An sn_wait. */
+    int32_t wait;
+    /** An adapter of the same model to continue from. A path; NULL for a fresh one. */
+    const char *init_adapter;
+    size_t init_adapter_len;
+    /**
+     * Other run directories of the same model whose kept answers are learned as well: several
+     * tasks in one adapter. `extra_runs_count` paths, each as long as `extra_runs_len` has it, or
+     * ending in NUL where `extra_runs_len` is NULL.
+     */
+    const char *const *extra_runs;
+    const size_t *extra_runs_len;
+    size_t extra_runs_count;
+    /**
+     * Unrelated prompts, one a line. The base model's own answers to them are mixed in, against
+     * forgetting. A path; NULL for none.
+     */
+    const char *replay;
+    size_t replay_len;
+    /**
+     * Number of replayed prompts as a share of the task's examples. From 0 to 10; init sets the
+     * default, 0.25.
+     */
+    double replay_share;
+    /** Receives progress; NULL for none. */
+    sn_progress_fn progress;
+    /** Handed to `progress`. */
+    void *progress_user_data;
+    /** Receives the figures of each optimiser step; NULL for none. */
+    sn_train_step_fn step;
+    /** Handed to `step`. */
+    void *step_user_data;
+    /** The caller's own inference; NULL for the library's. */
+    const struct sn_decoder *decoder;
+    /** Stops the work; NULL for none. */
+    const struct sn_cancel *cancel;
+} sn_train_params;
+
+/**
+ * How sn_run_decide() and sn_run_evaluate() sample, vote and measure. Give both calls the same, so
+ * that the second finds what the first has sampled.
+ *
+ * Fill it with sn_evaluate_params_init(), then set what you need. 0 and NULL stand for the
+ * defaults, except where it is said that init sets the default: there, 0 is a value like others.
+ * Everything is borrowed for the duration of the call. Later versions append members, whose zero
+ * means what this version does.
+ */
+typedef struct sn_evaluate_params {
+    /** The size of this struct as the caller knows it. Set by sn_evaluate_params_init(). */
+    size_t struct_size;
+    /** Threads to compute with. From 1 to 1024; 0 for all cores. */
+    uint32_t threads;
+    /** Sequences sampled at once. From 1 to 256; 0 for the default, 16. */
+    uint32_t slots;
+    /** Which weights batches of sequences are multiplied with. An sn_weights. */
     int32_t weights;
-    /** Must be 0. */
-    uint32_t reserved2;
-} sn_distill_params;
+    /**
+     * Memory for the model, its expanded weights and its KV cache together. Bytes; 0 for what is
+     * free.
+     */
+    uint64_t max_memory;
+    /** What threads do between two loops. An sn_wait. */
+    int32_t wait;
+    /** Maximum number of samples of a question. From 1 to 1000; 0 for the task's. */
+    uint32_t samples;
+    /** Share of the samples that must agree. Above 0 and at most 1; 0 for the task's. */
+    double threshold;
+    /**
+     * Reasons to stop early that are switched off. Some of answer,converged,abandon, with commas
+     * between them; NULL for none.
+     */
+    const char *disable_early_stop;
+    size_t disable_early_stop_len;
+    /**
+     * Minimum number of kept questions. Under 20 there are too few to hold any out, and a LoRA
+     * adapter learns them by heart. Init sets the default, 20.
+     */
+    uint32_t min_kept;
+    /**
+     * Minimum share of kept questions, also of held-out ones that have no answers. Where under a
+     * tenth is kept, the kept ones are the exceptions, not the task. From 0 to 1; init sets the
+     * default, 0.1.
+     */
+    double min_kept_share;
+    /** Path of the adapter that sn_run_evaluate() measures. NULL: the run's own. */
+    const char *adapter;
+    size_t adapter_len;
+    /** Receives progress; NULL for none. */
+    sn_progress_fn progress;
+    /** Handed to `progress`. */
+    void *progress_user_data;
+    /** Receives the verdict on each question; NULL for none. */
+    sn_verdict_fn verdict;
+    /** Handed to `verdict`. */
+    void *verdict_user_data;
+    /** Checks each sampled answer; NULL for no check. */
+    sn_verifier_fn verifier;
+    /** Handed to `verifier`. */
+    void *verifier_user_data;
+    /** The caller's own inference; NULL for the library's. */
+    const struct sn_decoder *decoder;
+    /** Stops the work; NULL for none. */
+    const struct sn_cancel *cancel;
+} sn_evaluate_params;
+
+/**
+ * How sn_answerer_new() sets up. SN_WEIGHTS_AUTO leaves the weights as they are stored, since few
+ * sequences are sampled at once.
+ *
+ * Fill it with sn_answer_params_init(), then set what you need. 0 and NULL stand for the defaults,
+ * except where it is said that init sets the default: there, 0 is a value like others. Everything
+ * is borrowed for the duration of the call. Later versions append members, whose zero means what
+ * this version does.
+ */
+typedef struct sn_answer_params {
+    /** The size of this struct as the caller knows it. Set by sn_answer_params_init(). */
+    size_t struct_size;
+    /**
+     * Answer directly where the model's own probability of its answer is at least this; above 1,
+     * always reason. 0 for as calibrated when the adapter was trained, else 0.9.
+     */
+    double threshold;
+    /** Seed of reasoned answers. Default 0. */
+    uint64_t seed;
+    /** Threads to compute with. From 1 to 1024; 0 for all cores. */
+    uint32_t threads;
+    /** Sequences sampled at once. From 1 to 256; 0 for the default, 16. */
+    uint32_t slots;
+    /** Which weights batches of sequences are multiplied with. An sn_weights. */
+    int32_t weights;
+    /**
+     * Memory for the model, its expanded weights and its KV cache together. Bytes; 0 for what is
+     * free.
+     */
+    uint64_t max_memory;
+    /** What threads do between two loops. An sn_wait. */
+    int32_t wait;
+    /**
+     * The caller's own inference, which must stay usable until the answerer is freed; NULL for the
+     * library's.
+     */
+    const struct sn_decoder *decoder;
+} sn_answer_params;
 
 /**
  * What sn_distill() came to; everything else is in the JSON text beside it. Set `struct_size` to
@@ -737,206 +1122,6 @@ typedef struct sn_report {
     double distilled_tokens;
     double mcnemar_p;
 } sn_report;
-
-/**
- * How sn_run_curate() samples and votes. Fill it with sn_curate_params_init(), then set what you
- * need; 0 and NULL stand for the defaults. Everything is borrowed for the duration of the call.
- * Later versions append fields, whose zero means what this version does.
- */
-typedef struct sn_curate_params {
-    /** The size of this struct as the caller knows it. Set by sn_curate_params_init(). */
-    size_t struct_size;
-    /** Threads to compute with, at most 1024; 0 for all cores. */
-    uint32_t threads;
-    /** Sequences sampled at once, at most 256; 0 for the default, 16. */
-    uint32_t slots;
-    /** An sn_weights. */
-    int32_t weights;
-    /** Most samples per question, 1 to 1000; 0 for the task's. */
-    uint32_t samples;
-    /** Share of the samples that must agree, at most 1; 0 for the task's. */
-    double threshold;
-    /** Bytes for the model, its expanded weights and its KV cache together; 0 for what is free. */
-    uint64_t max_memory;
-    /** Not 0: a completion goes on after it holds its answer. */
-    int32_t no_stop_answer;
-    /** Not 0: sampling goes on after the vote is settled. */
-    int32_t no_stop_settled;
-    /** Not 0: sampling goes on after no answer can reach the threshold any more. */
-    int32_t no_stop_threshold;
-    /** Must be 0. */
-    uint32_t reserved;
-    /** Receives progress; NULL for none. */
-    sn_progress_fn progress;
-    /** Handed to `progress`. */
-    void *progress_user_data;
-    /** Stops the work; NULL for none. */
-    const struct sn_cancel *cancel;
-    /** Receives each verdict; NULL for none. */
-    sn_verdict_fn verdict;
-    /** Handed to `verdict`. */
-    void *verdict_user_data;
-    /** Checks each sampled answer; NULL for nobody. */
-    sn_verifier_fn verifier;
-    /** Handed to `verifier`. */
-    void *verifier_user_data;
-    /** The host's own inference to sample with; NULL for the library's. */
-    const struct sn_decoder *decoder;
-} sn_curate_params;
-
-/**
- * How sn_run_train() trains. Fill it with sn_train_params_init(), then set what you need. 0 and
- * NULL stand for the defaults, except where it is said that init sets the default: there, 0 is a
- * value like others. Everything is borrowed for the duration of the call. Later versions append
- * fields, whose zero means what this version does.
- */
-typedef struct sn_train_params {
-    /** The size of this struct as the caller knows it. Set by sn_train_params_init(). */
-    size_t struct_size;
-    /** Seed of the initial weights and of the order of examples. Default 0. */
-    uint64_t seed;
-    /** Rank of the adapter, 1 to 256; 0 for the default, 16. */
-    uint32_t rank;
-    /** Most passes over the examples; 0 for the default, 4. */
-    uint32_t epochs;
-    /** Examples per optimiser step; 0 for the default, 16. */
-    uint32_t batch;
-    /**
-     * Epochs without gain on held-out examples before training stops; 0 never stops early. Init
-     * sets the default, 1.
-     */
-    uint32_t patience;
-    /** Most optimiser steps; 0 for as many as the epochs have. */
-    uint64_t max_steps;
-    /** The adapter counts alpha/rank times; 0 for the default, 32. */
-    double alpha;
-    /** Peak learning rate, below 1; 0 for the default, 2e-4. */
-    double lr;
-    /** How many times faster B learns than A (LoRA+); 0 for the default, 1, which is plain LoRA. */
-    double lora_plus;
-    /** Dropout of what the adapter reads, below 1. Default 0. */
-    double dropout;
-    /** Share of the steps that warm up, at most 1. Init sets the default, 0.05. */
-    double warmup;
-    /** Largest norm of the gradient; 0 for no limit. Init sets the default, 1. */
-    double clip;
-    /** AdamW's weight decay. Default 0. */
-    double weight_decay;
-    /**
-     * Share of the kept questions held out to choose the best moment, at most 0.5. Init sets the
-     * default, 0.1.
-     */
-    double held_out;
-    /** Not 0: the adapter counts alpha/sqrt(rank) times (rsLoRA), for large ranks. */
-    int32_t rslora;
-    /** An sn_schedule. */
-    int32_t schedule;
-    /** An sn_precision. */
-    int32_t precision;
-    /** An sn_arithmetic. What a run began with it resumes with. */
-    int32_t arithmetic;
-    /** An sn_memory. */
-    int32_t memory;
-    /** Most tokens computed at once, less of which takes less memory; 0 for the default, 1024. */
-    uint32_t max_tokens;
-    /** Threads to compute with, at most 1024; 0 for all cores. */
-    uint32_t threads;
-    /** Must be 0. */
-    uint32_t reserved;
-    /** Modules that get an adapter, such as "attn_q,attn_v". NULL: all linear ones. */
-    const char *modules;
-    size_t modules_len;
-    /** Path of an adapter of the same model to go on from. NULL: a fresh one. */
-    const char *start;
-    size_t start_len;
-    /**
-     * Other run directories of the same model whose kept answers are learnt, too: `also_count`
-     * paths, each as long as `also_len` has it, or ending in NUL where `also_len` is NULL.
-     */
-    const char *const *also;
-    const size_t *also_len;
-    size_t also_count;
-    /**
-     * Path of unrelated prompts, one a line; the base model's own answers to them are mixed in,
-     * against forgetting. NULL: none.
-     */
-    const char *replay;
-    size_t replay_len;
-    /**
-     * How many of those, as a share of the task's examples, at most 10; 0 for the default, 0.25.
-     */
-    double replay_share;
-    /** Receives progress; NULL for none. */
-    sn_progress_fn progress;
-    /** Handed to `progress`. */
-    void *progress_user_data;
-    /** Stops the work; NULL for none. */
-    const struct sn_cancel *cancel;
-    /** Receives the figures of each optimiser step; NULL for none. */
-    sn_train_step_fn step;
-    /** Handed to `step`. */
-    void *step_user_data;
-    /**
-     * The host's own inference, to read the questions as tokens and to find the confidence from
-     * which direct answers can be trusted; NULL for the library's. Training itself reads the
-     * model's file.
-     */
-    const struct sn_decoder *decoder;
-} sn_train_params;
-
-/**
- * How sn_run_judge() and sn_run_evaluate() sample, vote and measure. Fill it with
- * sn_evaluate_params_init(), then set what you need; 0 and NULL stand for the defaults. Give both
- * calls the same, so that the second finds what the first has sampled. Everything is borrowed for
- * the duration of the call. Later versions append fields, whose zero means what this version does.
- */
-typedef struct sn_evaluate_params {
-    /** The size of this struct as the caller knows it. Set by sn_evaluate_params_init(). */
-    size_t struct_size;
-    /** Threads to compute with, at most 1024; 0 for all cores. */
-    uint32_t threads;
-    /** Sequences sampled at once, at most 256; 0 for the default, 16. */
-    uint32_t slots;
-    /** An sn_weights. */
-    int32_t weights;
-    /** Most samples per question, 1 to 1000; 0 for the task's. */
-    uint32_t samples;
-    /** Share of the samples that must agree, at most 1; 0 for the task's. */
-    double threshold;
-    /** Bytes for the model, its expanded weights and its KV cache together; 0 for what is free. */
-    uint64_t max_memory;
-    /** Not 0: a completion goes on after it holds its answer. */
-    int32_t no_stop_answer;
-    /** Not 0: sampling goes on after the vote is settled. */
-    int32_t no_stop_settled;
-    /** Judging: fewest kept questions that are enough to learn from; 0 for the default, 20. */
-    uint32_t least_kept;
-    /** Must be 0. */
-    uint32_t reserved;
-    /**
-     * Judging: least share of kept questions, at most 1; 0 for the default, 0.1; below 0 for none.
-     */
-    double least_share;
-    /** Evaluating: measure this adapter, a path. NULL: the run's own. */
-    const char *adapter;
-    size_t adapter_len;
-    /** Receives progress; NULL for none. */
-    sn_progress_fn progress;
-    /** Handed to `progress`. */
-    void *progress_user_data;
-    /** Stops the work; NULL for none. */
-    const struct sn_cancel *cancel;
-    /** Receives the verdict on each held-out question; NULL for none. */
-    sn_verdict_fn verdict;
-    /** Handed to `verdict`. */
-    void *verdict_user_data;
-    /** Checks each sampled answer; NULL for nobody. */
-    sn_verifier_fn verifier;
-    /** Handed to `verifier`. */
-    void *verifier_user_data;
-    /** The host's own inference to sample with; NULL for the library's. */
-    const struct sn_decoder *decoder;
-} sn_evaluate_params;
 
 /**
  * What curation gave. Set `struct_size` to `sizeof(sn_curation)` before the call that fills it.
@@ -1041,38 +1226,6 @@ typedef struct sn_evaluation {
     /** Tokens generated for each answer with that threshold. */
     double fallback_tokens;
 } sn_evaluation;
-
-/**
- * How sn_answerer_new() sets up. Fill it with sn_answer_params_init(), then set what you need; 0 and
- * NULL stand for the defaults. Later versions append fields, whose zero means what this version
- * does.
- */
-typedef struct sn_answer_params {
-    /** The size of this struct as the caller knows it. Set by sn_answer_params_init(). */
-    size_t struct_size;
-    /**
-     * Answer directly where the model's own probability of its answer is at least this. 0 or less:
-     * as calibrated when the adapter was trained, else 0.9. Above 1: always reason.
-     */
-    double threshold;
-    /** Where the randomness of reasoned answers comes from. Default 0. */
-    uint64_t seed;
-    /** Bytes for the model, its expanded weights and its KV cache together; 0 for what is free. */
-    uint64_t max_memory;
-    /** Threads to compute with, at most 1024; 0 for all cores. */
-    uint32_t threads;
-    /** Sequences sampled at once, at most 256; 0 for the default, 16. */
-    uint32_t slots;
-    /** An sn_weights; SN_WEIGHTS_AUTO is as is, since few sequences run at once. */
-    int32_t weights;
-    /** Must be 0. */
-    uint32_t reserved;
-    /**
-     * The host's own inference to answer with; NULL for the library's. Must stay usable until the
-     * answerer is freed.
-     */
-    const struct sn_decoder *decoder;
-} sn_answer_params;
 
 /**
  * Receives a line of the log: UTF-8 of `line_len` bytes without a line end, followed by a NUL and
@@ -1200,6 +1353,18 @@ SN_API void sn_model_free(struct sn_model *model);
 
 /** Fills `params` with the defaults. `struct_size` is `sizeof *params`. Does nothing for NULL. */
 SN_API void sn_distill_params_init(struct sn_distill_params *params, size_t struct_size);
+
+/** Fills `params` with the defaults. `struct_size` is `sizeof *params`. Does nothing for NULL. */
+SN_API void sn_curate_params_init(struct sn_curate_params *params, size_t struct_size);
+
+/** Fills `params` with the defaults. `struct_size` is `sizeof *params`. Does nothing for NULL. */
+SN_API void sn_train_params_init(struct sn_train_params *params, size_t struct_size);
+
+/** Fills `params` with the defaults. `struct_size` is `sizeof *params`. Does nothing for NULL. */
+SN_API void sn_evaluate_params_init(struct sn_evaluate_params *params, size_t struct_size);
+
+/** Fills `params` with the defaults. `struct_size` is `sizeof *params`. Does nothing for NULL. */
+SN_API void sn_answer_params_init(struct sn_answer_params *params, size_t struct_size);
 
 /**
  * Turns the slow, voted answers of `model` into an adapter that answers directly: samples, votes,
@@ -1352,15 +1517,6 @@ SN_API size_t sn_questions_count(const struct sn_questions *questions);
 
 /** Frees questions. Does nothing for NULL. */
 SN_API void sn_questions_free(struct sn_questions *questions);
-
-/** Fills `params` with the defaults. `struct_size` is `sizeof *params`. Does nothing for NULL. */
-SN_API void sn_curate_params_init(struct sn_curate_params *params, size_t struct_size);
-
-/** Fills `params` with the defaults. `struct_size` is `sizeof *params`. Does nothing for NULL. */
-SN_API void sn_train_params_init(struct sn_train_params *params, size_t struct_size);
-
-/** Fills `params` with the defaults. `struct_size` is `sizeof *params`. Does nothing for NULL. */
-SN_API void sn_evaluate_params_init(struct sn_evaluate_params *params, size_t struct_size);
 
 /**
  * Makes the run directory `out_dir`, or opens it to resume the same run. Hashes the model, which
@@ -1560,9 +1716,6 @@ SN_API const char *sn_adapter_describe(const struct sn_adapter *adapter, size_t 
 
 /** Frees an adapter. Does nothing for NULL. */
 SN_API void sn_adapter_free(struct sn_adapter *adapter);
-
-/** Fills `params` with the defaults. `struct_size` is `sizeof *params`. Does nothing for NULL. */
-SN_API void sn_answer_params_init(struct sn_answer_params *params, size_t struct_size);
 
 /**
  * Loads `model`, with the adapter in the file `adapter_path` unless that is NULL, to answer

@@ -57,6 +57,7 @@ mod grammar;
 pub mod kernels;
 mod memory;
 pub mod model;
+pub mod options;
 pub mod report;
 mod run;
 pub mod task;

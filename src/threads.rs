@@ -20,14 +20,14 @@ use std::thread::JoinHandle;
 
 use crate::{Error, Result};
 
-/// What the threads of a team do between two loops of one [`Team::enter`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Wait {
-    /// Spin: the next loop begins at once, and every core is busy meanwhile.
-    #[default]
-    Spin,
-    /// Sleep soon, for a process that shares its cores: slower by the time it takes to wake them.
-    Sleep,
+crate::options::choices! {
+    /// What threads do between two loops of one piece of work.
+    pub enum Wait: "wait" {
+        /// Spin: the next loop begins at once, and every core is busy meanwhile.
+        Spin = "spin",
+        /// Sleep soon, for a process that shares its cores: slower by the time it takes to wake them.
+        Sleep = "sleep",
+    }
 }
 
 /// Threads that share the loops of one caller at a time.

@@ -222,7 +222,7 @@ fn options_that_cannot_work_are_named_before_any_work() {
         ("--lr", "7"),
         ("--threshold", "1.5"),
         ("--modules", "attn_z"),
-        ("--least-share", "2"),
+        ("--min-kept-share", "2"),
     ] {
         let mut command = b.distill("model.gguf", "quick.json", "train.jsonl");
         command.args([option, value]);

@@ -12,10 +12,12 @@ use regex::{Captures, Regex};
 
 #[path = "common/declared.rs"]
 mod declared;
+#[path = "common/option_bindings.rs"]
+mod option_bindings;
 
 /// The files in header order: what every call needs; the one call, then its stages; then what only
 /// some hosts use.
-const SOURCES: [&str; 24] = [
+const SOURCES: [&str; 21] = [
     "version",
     "status",
     "error",
@@ -27,13 +29,10 @@ const SOURCES: [&str; 24] = [
     "verdict",
     "train_step",
     "figures",
+    "options",
     "distill",
     "task",
     "questions",
-    "sampling",
-    "curate",
-    "train",
-    "evaluate",
     "run",
     "adapter",
     "answerer",
@@ -43,8 +42,19 @@ const SOURCES: [&str; 24] = [
 ];
 
 /// Files that declare nothing in the header.
-const INTERNAL: [&str; 10] =
-    ["callbacks", "catch", "entry", "failure", "handle", "naming", "output", "panic_tests", "params", "text"];
+const INTERNAL: [&str; 11] = [
+    "callbacks",
+    "catch",
+    "entry",
+    "failure",
+    "given",
+    "handle",
+    "naming",
+    "output",
+    "panic_tests",
+    "params",
+    "text",
+];
 
 /// The functions before which a part of the header begins, and what it is about.
 const PARTS: [(&str, &str); 3] = [
@@ -127,23 +137,25 @@ fn generate(root: &Path) -> String {
     add_headings(mark_statuses(&shorten_comments(&simplify_enums(&indent_examples(&header)))))
 }
 
+/// Writes the generated text to `path` where SN_WRITE_HEADER is set, and compares what is there.
+fn write_or_compare(path: &Path, wanted: &str) {
+    if std::env::var_os("SN_WRITE_HEADER").is_some() {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, wanted).unwrap();
+    }
+    let found = std::fs::read_to_string(path).unwrap_or_default();
+    assert!(found == wanted, "{} has drifted from src/; run `make header` and commit it", path.display());
+}
+
 #[test]
 fn the_committed_header_and_exports_are_what_the_source_says() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    write_or_compare(&root.join("src/capi/options.rs"), &option_bindings::rust());
+    write_or_compare(&root.join("bindings/cpp/secondnature/options.hpp"), &option_bindings::cpp());
     let header = generate(root);
     let exports = declared::functions(&header).map(|name| name + "\n").collect::<String>();
-    for (path, wanted) in [("include/secondnature.h", header), ("bindings/exports.txt", exports)] {
-        let path = root.join(path);
-        if std::env::var_os("SN_WRITE_HEADER").is_some() {
-            std::fs::write(&path, &wanted).unwrap();
-        }
-        let found = std::fs::read_to_string(&path).unwrap_or_default();
-        assert!(
-            found == wanted,
-            "{} has drifted from src/capi; run `make header` and commit it",
-            path.display()
-        );
-    }
+    write_or_compare(&root.join("include/secondnature.h"), &header);
+    write_or_compare(&root.join("bindings/exports.txt"), &exports);
 }
 
 #[test]
@@ -161,5 +173,31 @@ fn every_file_of_the_boundary_is_in_the_header_or_known_as_internal() {
     for file in mods.lines().filter_map(|line| line.strip_prefix("mod ")?.strip_suffix(';')) {
         let is_known = INTERNAL.contains(&file) || SOURCES.contains(&file);
         assert!(is_known, "{file} is missing in tests/header.rs");
+    }
+}
+
+/// A new option is one row of a table: nothing else has to be written for it to be in C, C++ and files.
+#[test]
+fn every_row_of_the_tables_is_in_both_headers() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |path: &str| std::fs::read_to_string(root.join(path)).unwrap();
+    let (c, cpp) = (read("include/secondnature.h"), read("bindings/cpp/secondnature/options.hpp"));
+    let rows = option_bindings::rows();
+    assert!(rows.len() > 80, "{} rows", rows.len());
+    for (row, group) in rows {
+        let between = |text: &str, begin: &str, end: &str| {
+            let begin = text.find(begin).unwrap_or_else(|| panic!("{begin} is missing"));
+            text[begin..begin + text[begin..].find(end).unwrap()].to_string()
+        };
+        let in_c = between(&c, &format!("typedef struct sn_{group}_params {{"), "\n} ");
+        assert!(Regex::new(&format!(r"\b{}[;,]", row.name)).unwrap().is_match(&in_c), "{} in C", row.name);
+        let fill = between(&cpp, &format!("set_options(sn_{group}_params &raw"), "\n}");
+        assert!(fill.contains(&format!("params.{}", row.name)), "{} in C++", row.name);
+        if let secondnature::options::Kind::Choice(info) = row.kind {
+            for (value, _) in row.values() {
+                let constant = format!("SN_{}_{}", info.name, value.replace('-', "_")).to_uppercase();
+                assert!(c.contains(&constant), "{constant} in C");
+            }
+        }
     }
 }

@@ -83,15 +83,15 @@ fn adapters_are_continued_mixed_and_converted() {
     std::fs::copy(bench.path("a/adapter.gguf"), bench.path("first.gguf")).unwrap();
     assert_eq!(bench.fact("first.gguf", "vote.threshold"), "0.75");
 
-    let mixed = bench.train(&["--also", "b", "--replay", "prompts.txt", "--replay-share", "0.5"]);
+    let mixed = bench.train(&["--extra-runs", "b", "--replay", "prompts.txt", "--replay-share", "0.5"]);
     let both = mixed["examples"].as_u64().unwrap();
     assert!(both > own + own / 2 + 10, "{own} examples alone, {both} with another run and replay");
     assert_eq!(bench.fact("a/adapter.gguf", "task.also"), "coin-flip");
 
-    let onward = bench.train(&["--start", "first.gguf"]);
+    let onward = bench.train(&["--init-adapter", "first.gguf"]);
     let loss = |v: &serde_json::Value, key: &str| v[key].as_f64().unwrap();
     assert!(loss(&onward, "loss_first") < 0.9 * loss(&alone, "loss_first"), "{onward}");
-    let complaint = bench.fail(&["train", "--out", "a", "--start", "first.gguf", "--rank", "8"]);
+    let complaint = bench.fail(&["train", "--out", "a", "--init-adapter", "first.gguf", "--rank", "8"]);
     assert!(complaint.contains("pass --rank 16"), "{complaint}");
 
     bench.run(&["convert", "--model", "model.gguf", "first.gguf", "peft"]);

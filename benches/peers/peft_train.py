@@ -36,7 +36,7 @@ def arguments():
     p.add_argument("--steps", type=int, default=5)
     p.add_argument("--rounds", type=int, default=3)
     p.add_argument("--dtypes", default="bf16,f32")
-    p.add_argument("--memory", default="fast,lean")
+    p.add_argument("--recompute", default="never,always")
     p.add_argument("--worker", help=argparse.SUPPRESS)
     return p.parse_args()
 
@@ -142,7 +142,7 @@ def main():
     if args.examples:
         shape += ["--examples", str(args.examples)]
     ours = [str(ROOT / "target/release/secondnature"), "bench", "train", *shape, "--json"]
-    contestants = {f"secondnature {m}": ours + ["--memory", m] for m in args.memory.split(",")}
+    contestants = {f"secondnature {m}": ours + ["--recompute", m] for m in args.recompute.split(",")}
     contestants |= {f"peft {d}": [python, __file__, *shape, "--worker", d] for d in args.dtypes.split(",") if d}
     runs = {name: [] for name in contestants}
     for _ in range(args.rounds):

@@ -17,7 +17,7 @@ use crate::engine::{Llama, LlamaOptions};
 use crate::gguf::{Gguf, GgufWriter};
 use crate::model::spec::{Module, Spec};
 use crate::threads::{Team, Wait};
-use crate::train::Precision;
+use crate::train::AdapterDtype;
 use crate::train::batch::{Batch, Example};
 use crate::train::lora::{Adapter, Layout};
 use crate::train::model::{Model, Tape};
@@ -38,7 +38,7 @@ pub fn write(
     path: &Path,
     spec: &Spec,
     adapter: &Adapter,
-    precision: Precision,
+    precision: AdapterDtype,
     provenance: &[(&str, String)],
 ) -> Result<u64> {
     let Adapter { layout, params } = adapter;
@@ -52,8 +52,8 @@ pub fn write(
         w.str(&format!("secondnature.{key}"), value);
     }
     let mut tensor = |name: &str, dims: &[usize], data: &[f32]| match precision {
-        Precision::F32 => w.tensor_f32(name, dims, data),
-        Precision::F16 => w.tensor_f16(name, dims, data),
+        AdapterDtype::F32 => w.tensor_f32(name, dims, data),
+        AdapterDtype::F16 => w.tensor_f16(name, dims, data),
     };
     let rank = layout.rank;
     for (layer, module, a, bt) in layout.pairs() {

@@ -12,6 +12,7 @@ use crate::evaluate::ask_directly;
 use crate::gguf::Gguf;
 use crate::model::fallback_threshold;
 use crate::model::spec::Spec;
+use crate::options::options;
 use crate::task::{Question, Task};
 use crate::vote::Verdict;
 use crate::{Error, Result};
@@ -42,6 +43,20 @@ pub struct RoutedAnswer {
 /// Answers directly at or above this probability where nothing was calibrated.
 pub const DEFAULT_THRESHOLD: f64 = 0.9;
 
+options! {
+    /// When to answer directly.
+    #[derive(Debug, Clone, Copy, PartialEq)]
+    pub struct RoutingOptions: "Answering" {
+        /// Answer directly where the model's own probability of its answer is at least this; above 1, always
+        /// reason.
+        threshold: Option<f64> = None, {
+            placeholder: "P", unset: "as calibrated when the adapter was trained, else 0.9"
+        };
+        /// Seed of reasoned answers.
+        seed: u64 = 0, {};
+    }
+}
+
 /// What to answer with.
 #[derive(Debug, Clone, Copy)]
 pub struct AnswerOptions<'a> {
@@ -51,13 +66,10 @@ pub struct AnswerOptions<'a> {
     pub adapter: Option<&'a Path>,
     /// The task; by default the one the adapter was trained on.
     pub task: Option<&'a Task>,
-    /// Answer directly at or above this probability; by default what was calibrated after the
-    /// adapter was trained, or [`DEFAULT_THRESHOLD`].
-    pub threshold: Option<f64>,
+    /// When to answer directly.
+    pub routing: RoutingOptions,
     /// How to sample.
     pub engine: EngineOptions,
-    /// Where the randomness of reasoned answers comes from.
-    pub seed: u64,
 }
 
 /// A model, and its adapter, that answers one question after another.
@@ -79,6 +91,8 @@ impl Answerer {
     /// [`Error::Input`] where no task is named and the adapter carries none, and for a caller's engine
     /// that does not belong to the model; those of loading.
     pub fn load(options: &AnswerOptions, cx: &mut Context) -> Result<Answerer> {
+        options.routing.check()?;
+        options.engine.check()?;
         let adapter = options.adapter.map(Gguf::open).transpose()?;
         let task = match (options.task, adapter.as_ref().and_then(|a| a.str("secondnature.task.json"))) {
             (Some(task), _) => task.clone(),
@@ -102,10 +116,10 @@ impl Answerer {
             base: EngineCache::new(gguf, date.as_deref()),
             // One answer is wanted, not a label: it need not survive perturbations.
             task: Task { perturbations: Vec::new(), ..task },
-            threshold: options.threshold.or(calibrated).unwrap_or(DEFAULT_THRESHOLD),
+            threshold: options.routing.threshold.or(calibrated).unwrap_or(DEFAULT_THRESHOLD),
             adapter: options.adapter.map(Path::to_path_buf),
             engine: EngineOptions { weights, ..options.engine },
-            seed: options.seed,
+            seed: options.routing.seed,
         };
         if cx.callers_engine().is_none() {
             answerer.base.engine(cx, answerer.adapter.as_deref(), &answerer.engine)?;

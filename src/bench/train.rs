@@ -20,7 +20,7 @@ use crate::train::adamw::{AdamW, Moments};
 use crate::train::batch::{Batch, Example};
 use crate::train::clock::{Seconds, Work};
 use crate::train::model::{Model, Tape};
-use crate::train::{Memory, TrainOptions, keep, layout};
+use crate::train::{Recompute, TrainOptions, keep, layout};
 use crate::{Cancel, Error, Result};
 
 /// What to measure of training.
@@ -39,10 +39,10 @@ pub struct TrainBench {
     /// Examples to train on instead of random rows, `rows` a step; each is gone through once.
     #[serde(skip)]
     pub examples: Vec<Example>,
-    /// How much memory a step may take.
-    pub memory: Memory,
+    /// Whether activations are computed again in the backward pass.
+    pub recompute: Recompute,
     /// What products multiply; what this processor is faster at by default.
-    pub arithmetic: Option<Arithmetic>,
+    pub compute_dtype: Option<Arithmetic>,
     /// Threads; all cores by default.
     pub threads: Option<u32>,
 }
@@ -56,8 +56,8 @@ impl Default for TrainBench {
             rank: 16,
             steps: 5,
             examples: Vec::new(),
-            memory: Memory::Fast,
-            arithmetic: None,
+            recompute: Recompute::Never,
+            compute_dtype: None,
             threads: None,
         }
     }
@@ -159,9 +159,10 @@ pub fn train(model: &Path, options: &TrainBench, cancel: &Cancel) -> Result<Trai
         ));
     }
     let model = Model::open(&Gguf::open(model)?)?;
-    let (memory, arithmetic, max_tokens) = (options.memory, options.arithmetic, rows * row_tokens);
+    let (recompute, compute_dtype, max_tokens) =
+        (options.recompute, options.compute_dtype, rows * row_tokens);
     let options_of_training =
-        TrainOptions { rank, memory, arithmetic, max_tokens, ..TrainOptions::default() };
+        TrainOptions { rank, recompute, compute_dtype, max_tokens, ..TrainOptions::default() };
     let kernel = options_of_training.kernel()?;
     let layout = layout(&model, &options_of_training)?;
     let real = options.examples.chunks(rows).map(|part| Batch::pack(part, true)).collect::<Vec<_>>();

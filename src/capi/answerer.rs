@@ -1,18 +1,16 @@
 //! Answers: direct where the model is sure, reasoned where it is not.
 
 use std::ffi::c_char;
-use std::mem::{offset_of, size_of};
 
 use super::cancel::{self, sn_cancel};
 use super::catch::catch;
-use super::decoder::{self, DecoderTable, context, sn_decoder};
+use super::decoder::{self, DecoderTable, context};
 use super::entry::entry;
 use super::error::sn_error;
-use super::failure::Failure;
 use super::handle::{Exclusive, hand_out, place, release, required};
 use super::model::sn_model;
-use super::params::{self, Params};
-use super::sampling::Sampling;
+use super::options::sn_answer_params;
+use super::params;
 use super::status::sn_status;
 use super::task::sn_task;
 use super::text::{Text, lend, optional_text, text};
@@ -29,76 +27,6 @@ pub enum sn_route {
     Direct = 0,
     /// By a vote of reasoned samples.
     Reasoned = 1,
-}
-
-/// How sn_answerer_new() sets up. Fill it with sn_answer_params_init(), then set what you need; 0 and
-/// NULL stand for the defaults. Later versions append fields, whose zero means what this version
-/// does.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub struct sn_answer_params {
-    /// The size of this struct as the caller knows it. Set by sn_answer_params_init().
-    pub struct_size: usize,
-    /// Answer directly where the model's own probability of its answer is at least this. 0 or less:
-    /// as calibrated when the adapter was trained, else 0.9. Above 1: always reason.
-    pub threshold: f64,
-    /// Where the randomness of reasoned answers comes from. Default 0.
-    pub seed: u64,
-    /// Bytes for the model, its expanded weights and its KV cache together; 0 for what is free.
-    pub max_memory: u64,
-    /// Threads to compute with, at most 1024; 0 for all cores.
-    pub threads: u32,
-    /// Sequences sampled at once, at most 256; 0 for the default, 16.
-    pub slots: u32,
-    /// An sn_weights; SN_WEIGHTS_AUTO is as is, since few sequences run at once.
-    pub weights: i32,
-    /// Must be 0.
-    pub reserved: u32,
-    /// The host's own inference to answer with; NULL for the library's. Must stay usable until the
-    /// answerer is freed.
-    pub decoder: *const sn_decoder,
-}
-
-// SAFETY: numbers and a pointer; the last has the largest alignment.
-unsafe impl Params for sn_answer_params {
-    const FIRST_SIZE: usize = offset_of!(sn_answer_params, decoder) + size_of::<*const sn_decoder>();
-    const INIT: &'static str = "sn_answer_params_init";
-    const DEFAULT: sn_answer_params = sn_answer_params {
-        struct_size: size_of::<sn_answer_params>(),
-        threshold: 0.0,
-        seed: 0,
-        max_memory: 0,
-        threads: 0,
-        slots: 0,
-        weights: 0,
-        reserved: 0,
-        decoder: std::ptr::null(),
-    };
-}
-
-impl sn_answer_params {
-    fn sampling(&self) -> Sampling {
-        Sampling {
-            threads: self.threads,
-            slots: self.slots,
-            weights: self.weights,
-            max_memory: self.max_memory,
-        }
-    }
-
-    fn threshold(&self) -> Result<Option<f64>, Failure> {
-        if self.threshold.is_nan() {
-            return Err(Failure::argument("params.threshold", "is not a number"));
-        }
-        Ok((self.threshold > 0.0).then_some(self.threshold))
-    }
-}
-
-/// Fills `params` with the defaults. `struct_size` is `sizeof *params`. Does nothing for NULL.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn sn_answer_params_init(params: *mut sn_answer_params, struct_size: usize) {
-    // SAFETY: by the header's rules.
-    catch!(or () => unsafe { params::init(params, struct_size) })
 }
 
 /// A loaded model that answers one question after another: directly where it is sure, by reasoning
@@ -162,14 +90,14 @@ pub unsafe extern "C" fn sn_answerer_new(
             (task.as_ref(), optional_text("adapter_path", adapter_path, adapter_path_len)?)
         };
         let out = place("out", out)?;
-        params::zero("params.reserved", params.reserved)?;
+        // SAFETY: by the header's rules.
+        let given = unsafe { params.given() }?;
         let options = AnswerOptions {
             model: &model.model.path,
             adapter: adapter.map(str::as_ref),
             task: task.map(|task| &task.task),
-            threshold: params.threshold()?,
-            engine: params.sampling().engine()?,
-            seed: params.seed,
+            routing: given.read()?,
+            engine: given.read()?,
         };
         model.poison.guard(|| {
             // SAFETY: by the header's rules.

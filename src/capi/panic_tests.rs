@@ -7,11 +7,12 @@ use std::path::Path;
 use std::ptr::{null, null_mut};
 
 use super::answerer::sn_answerer_new;
-use super::distill::{sn_distill, sn_distill_params_init};
+use super::distill::sn_distill;
 use super::entry::entry;
 use super::error::{sn_error, sn_error_free, sn_error_message};
 use super::handle::Poison;
 use super::model::{sn_model, sn_model_architecture, sn_model_free, sn_model_open};
+use super::options::sn_distill_params_init;
 use super::questions::{sn_questions_free, sn_questions_new};
 use super::run::sn_run_create;
 use super::status::sn_status;

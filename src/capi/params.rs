@@ -36,9 +36,10 @@ pub unsafe fn read<P: Params>(name: &str, params: *const P) -> Result<P, Failure
         let why = format!("has struct_size {size}, expected {}; call {}() first", size_of::<P>(), P::INIT);
         return Err(Failure::argument(name, why));
     }
-    // SAFETY: `size` readable bytes, by this function's contract.
-    let given = unsafe { std::slice::from_raw_parts(params.cast::<u8>(), size) };
-    let (known, newer) = given.split_at(size.min(size_of::<P>()));
+    let known = size.min(size_of::<P>());
+    // SAFETY: `size` readable bytes, by this function's contract. What a newer version appends is filled by
+    // init, padding included.
+    let newer = unsafe { std::slice::from_raw_parts(params.cast::<u8>().add(known), size - known) };
     if newer.iter().any(|byte| *byte != 0) {
         let why = format!(
             "sets a field that version {} does not know; use the library that belongs to the header",
@@ -47,9 +48,9 @@ pub unsafe fn read<P: Params>(name: &str, params: *const P) -> Result<P, Failure
         return Err(Failure::argument(name, why));
     }
     let mut read = P::DEFAULT;
-    // SAFETY: `known` is no longer than `read`, and every member takes any bit pattern, by the
-    // contract of `Params`.
-    unsafe { std::ptr::copy_nonoverlapping(known.as_ptr(), (&raw mut read).cast(), known.len()) };
+    // SAFETY: `known` is no longer than `read` or what the caller gave, and every member takes any bit
+    // pattern, by the contract of `Params`.
+    unsafe { std::ptr::copy_nonoverlapping(params.cast::<u8>(), (&raw mut read).cast(), known) };
     Ok(read)
 }
 
@@ -85,11 +86,6 @@ pub unsafe fn init<P: Params>(params: *mut P, struct_size: usize) {
         std::ptr::copy_nonoverlapping((&raw const defaults).cast::<u8>(), bytes, known);
         bytes.add(known).write_bytes(0, struct_size - known);
     }
-}
-
-/// Refuses a field that no version uses yet.
-pub fn zero(field: &str, value: u32) -> Result<(), Failure> {
-    if value == 0 { Ok(()) } else { Err(Failure::argument(field, "must be 0")) }
 }
 
 #[cfg(test)]

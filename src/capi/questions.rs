@@ -7,7 +7,6 @@ use super::entry::entry;
 use super::error::sn_error;
 use super::failure::Failure;
 use super::handle::{Exclusive, hand_out, place, release, required};
-use super::sampling::choose;
 use super::status::sn_status;
 use super::text::{optional_text, text};
 use crate::datasets::{Split, generate};
@@ -133,7 +132,10 @@ pub unsafe extern "C" fn sn_questions_generate(
         // SAFETY: by the header's rules.
         let kind = unsafe { text("kind", kind, len) }?;
         let splits = [(sn_split::Train as i32, Split::Train), (sn_split::Test as i32, Split::Test)];
-        let split = choose("split", "sn_split", split, &splits)?;
+        let known = splits.iter().find(|(number, _)| *number == split);
+        let (_, split) = *known.ok_or_else(|| {
+            Failure::argument("split", format!("is {split}, expected an sn_split, 0 to 1"))
+        })?;
         let out = place("out", out)?;
         let questions = QuestionSet::from(generate(kind, n, seed, split)?);
         // SAFETY: not NULL, so writable, by the header's rules.

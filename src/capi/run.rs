@@ -8,15 +8,14 @@ use serde::Serialize;
 use super::callbacks::Reporter;
 use super::cancel;
 use super::catch::catch;
-use super::curate::sn_curate_params;
 use super::decoder::{self, context};
 use super::entry::entry;
 use super::error::sn_error;
-use super::evaluate::sn_evaluate_params;
 use super::failure::Failure;
 use super::figures::{sn_curation, sn_evaluation, sn_training};
 use super::handle::{Exclusive, hand_out, place, release, required};
 use super::model::sn_model;
+use super::options::{sn_curate_params, sn_evaluate_params, sn_train_params};
 use super::output::{Output, Place, output};
 use super::params;
 use super::questions::sn_questions;
@@ -24,10 +23,10 @@ use super::status::sn_status;
 use super::string::give_json;
 use super::task::sn_task;
 use super::text::{Text, lend, optional_text, text};
-use super::train::sn_train_params;
 use super::verifier::verifier;
 use crate::Context;
-use crate::distill::{Run, Setup, finished_adapter};
+use crate::distill::{CurateOptions, DataMix, Run, Setup, finished_adapter};
+use crate::train::TrainOptions;
 
 /// A run directory and its stages. Each keeps what it finishes, so that the same call resumes it
 /// after an interruption, in this process or another. In order:
@@ -184,7 +183,9 @@ pub unsafe extern "C" fn sn_run_curate(
     entry!(err => {
         // SAFETY: by the header's rules.
         let (handle, params) = unsafe { (required("run", run)?, params::read_or_default("params", params)?) };
-        let options = params.options()?;
+        // SAFETY: by the header's rules.
+        let given = unsafe { params.given() }?;
+        let options = CurateOptions { engine: given.read()?, ..given.read()? };
         // SAFETY: by the header's rules.
         let cancel = unsafe { cancel::of(params.cancel) };
         // SAFETY: by the header's rules.
@@ -234,7 +235,10 @@ pub unsafe extern "C" fn sn_run_decide(
         let (handle, params) = unsafe { (required("run", run)?, params::read_or_default("params", params)?) };
         // SAFETY: by the header's rules.
         let eval = unsafe { eval.as_ref() }.map_or(Ok(Default::default()), |eval| eval.read("eval"))?;
-        let (options, gate) = (params.options()?, params.gate()?);
+        // SAFETY: by the header's rules.
+        let given = unsafe { params.given() }?;
+        let options = CurateOptions { engine: given.read()?, ..given.read()? };
+        let acceptance = given.read()?;
         // SAFETY: by the header's rules.
         let cancel = unsafe { cancel::of(params.cancel) };
         let host = Reporter::new(params.callbacks());
@@ -243,7 +247,7 @@ pub unsafe extern "C" fn sn_run_decide(
             // SAFETY: by the header's rules.
             let mut engine = unsafe { decoder::engine("params.decoder", params.decoder, run.model()) }?;
             let mut cx = context(&mut engine, &host, &cancel);
-            let decision = run.decide(eval.as_slice(), &gate, &options, &mut cx)?;
+            let decision = run.decide(eval.as_slice(), &acceptance, &options, &mut cx)?;
             // SAFETY: by the header's rules.
             unsafe { give_json(&decision, json, json_len) }?;
             if !worthwhile.is_null() {
@@ -287,15 +291,15 @@ pub unsafe extern "C" fn sn_run_train(
         // SAFETY: by the header's rules.
         let (handle, params) = unsafe { (required("run", run)?, params::read_or_default("params", params)?) };
         // SAFETY: by the header's rules.
-        let (options, mixture, cancel) =
-            unsafe { (params.options()?, params.mixture()?, cancel::of(params.cancel)) };
+        let (given, cancel) = unsafe { (params.given()?, cancel::of(params.cancel)) };
+        let (options, data): (TrainOptions, DataMix) = (given.read()?, given.read()?);
         // SAFETY: by the header's rules.
         let out = unsafe { output("training", training) }?;
         let host = Reporter::new(params.callbacks());
         handle.run.change("run", |run| {
             // SAFETY: by the header's rules.
             let mut engine = unsafe { decoder::engine("params.decoder", params.decoder, run.model()) }?;
-            let found = run.train(&options, &mixture, &mut context(&mut engine, &host, &cancel))?;
+            let found = run.train(&options, &data, &mut context(&mut engine, &host, &cancel))?;
             // SAFETY: by the header's rules.
             unsafe { give(&found, out, json, json_len) }
         })
@@ -333,9 +337,15 @@ pub unsafe extern "C" fn sn_run_evaluate(
         let (handle, params) = unsafe { (required("run", run)?, params::read_or_default("params", params)?) };
         // SAFETY: by the header's rules.
         let eval = unsafe { required("eval", eval) }?.read("eval")?;
-        let options = params.options()?;
         // SAFETY: by the header's rules.
-        let (adapter, cancel) = unsafe { (params.adapter()?, cancel::of(params.cancel)) };
+        let (given, adapter, cancel) = unsafe {
+            (
+                params.given()?,
+                optional_text("params.adapter", params.adapter, params.adapter_len)?,
+                cancel::of(params.cancel),
+            )
+        };
+        let options = CurateOptions { engine: given.read()?, ..given.read()? };
         // SAFETY: by the header's rules.
         let out = unsafe { output("evaluation", evaluation) }?;
         let host = Reporter::new(params.callbacks());
@@ -344,7 +354,7 @@ pub unsafe extern "C" fn sn_run_evaluate(
             // SAFETY: by the header's rules.
             let mut engine = unsafe { decoder::engine("params.decoder", params.decoder, run.model()) }?;
             let mut cx = context(&mut engine, &host, &cancel);
-            let found = run.evaluate(eval.as_slice(), adapter, &options, &mut cx)?;
+            let found = run.evaluate(eval.as_slice(), adapter.map(str::as_ref), &options, &mut cx)?;
             // SAFETY: by the header's rules.
             unsafe { give(&found, out, json, json_len) }
         })

@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use secondnature::answer::{AnswerOptions, Answerer, DEFAULT_THRESHOLD, Route, RoutedAnswer};
+use secondnature::answer::{AnswerOptions, Answerer, Route, RoutedAnswer, RoutingOptions};
+use secondnature::distill::EngineOptions;
 use secondnature::task::{Question, Task};
 use secondnature::{Error, Result, Silent};
 
-use super::knobs::Sampling;
+use super::options::Flags;
 use super::{Context, output};
 
 /// Answer one question: directly where the model is sure, by reasoning where it is not.
@@ -29,13 +30,13 @@ pub struct Answer {
     /// A built-in task (see `secondnature tasks`) or a JSON file [default: the adapter's].
     #[arg(long, value_name = "TASK")]
     task: Option<String>,
-    #[arg(long, value_name = "P", help = threshold_help())]
-    threshold: Option<f64>,
     /// Print answer, confidence, route and tokens as JSON.
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    sampling: Sampling,
+    routing: Flags<RoutingOptions>,
+    #[command(flatten)]
+    sampling: Flags<EngineOptions>,
 }
 
 impl Answer {
@@ -46,9 +47,8 @@ impl Answer {
             model: &self.model,
             adapter: self.adapter.as_deref(),
             task: task.as_ref(),
-            threshold: self.threshold,
-            engine: self.sampling.engine(),
-            seed: 0,
+            routing: self.routing.read()?,
+            engine: self.sampling.read()?,
         };
         let mut cx = context.work(&Silent);
         let answered = Answerer::load(&options, &mut cx)?.answer(&question, &mut cx)?;
@@ -56,19 +56,13 @@ impl Answer {
             return output::print_json(&answered);
         }
         if !context.quiet {
-            output::say(&how(&answered));
+            output::eprint_line(&how(&answered));
         }
         match &answered.answer {
             Some(answer) => output::print(answer),
             None => Err(Error::Refused("no answer could be read from what the model wrote".into())),
         }
     }
-}
-
-fn threshold_help() -> String {
-    format!(
-        "Answer directly at or above this probability [default: as calibrated when the adapter was trained, else {DEFAULT_THRESHOLD}]"
-    )
 }
 
 fn how(answered: &RoutedAnswer) -> String {

@@ -6,8 +6,10 @@ use clap::{Args, Subcommand};
 use secondnature::Result;
 use secondnature::bench::{self, SampleBench, TrainBench};
 use secondnature::distill::read_examples;
+use secondnature::engine::Weights;
+use secondnature::train::{Arithmetic, Recompute};
 
-use super::knobs::{ArithmeticArg, MemoryArg, WeightsArg};
+use super::options::choice;
 use super::{Context, output, progress};
 
 /// Measure how fast this machine does the work.
@@ -60,12 +62,12 @@ struct Train {
     /// Examples to train on instead of random rows: a run's train/examples.jsonl.
     #[arg(long, value_name = "FILE")]
     examples: Option<PathBuf>,
-    /// What is kept for the backward pass: everything, or each layer's input.
-    #[arg(long, value_enum, default_value = "fast")]
-    memory: MemoryArg,
-    /// What products multiply.
-    #[arg(long, value_enum, default_value = "auto")]
-    arithmetic: ArithmeticArg,
+    /// Whether activations are computed again in the backward pass.
+    #[arg(long, value_parser = choice::<Recompute>(), default_value = "never")]
+    recompute: Recompute,
+    /// What matmuls multiply [default: what this processor is faster at].
+    #[arg(long, value_parser = choice::<Arithmetic>())]
+    compute_dtype: Option<Arithmetic>,
     /// Threads to compute with [default: all cores].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
     threads: Option<u32>,
@@ -83,8 +85,8 @@ impl Train {
             rank: self.rank,
             steps: self.steps,
             examples: self.examples.as_deref().map_or(Ok(Vec::new()), read_examples)?,
-            memory: self.memory.into(),
-            arithmetic: self.arithmetic.into(),
+            recompute: self.recompute,
+            compute_dtype: self.compute_dtype,
             threads: self.threads,
         };
         let figures = bench::train(&self.model, &options, &context.cancel)?;
@@ -113,8 +115,8 @@ struct Sample {
     #[arg(long, value_name = "N", default_value_t = SampleBench::default().new_tokens)]
     new_tokens: usize,
     /// Which weights batches are multiplied with.
-    #[arg(long, value_enum, default_value = "auto")]
-    weights: WeightsArg,
+    #[arg(long, value_parser = choice::<Weights>(), default_value = "auto")]
+    weights: Weights,
     /// How often each number of sequences is measured; medians are reported.
     #[arg(long, value_name = "N", default_value_t = SampleBench::default().rounds)]
     rounds: usize,
@@ -132,7 +134,7 @@ impl Sample {
             slots: self.slots,
             prompt_tokens: self.prompt_tokens,
             new_tokens: self.new_tokens,
-            weights: self.weights.into(),
+            weights: self.weights,
             threads: self.threads,
             rounds: self.rounds,
         };

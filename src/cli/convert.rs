@@ -6,7 +6,7 @@ use clap::Args;
 use secondnature::adapter::{self, peft};
 use secondnature::gguf::Gguf;
 use secondnature::model::spec::Spec;
-use secondnature::train::Precision;
+use secondnature::train::AdapterDtype;
 use secondnature::{Error, Result};
 
 use super::{Context, output};
@@ -42,7 +42,7 @@ impl Convert {
         }
         let adapter = if self.from.is_dir() {
             let adapter = peft::import(&self.from, &model)?;
-            adapter::write(&self.to, &spec, &adapter, Precision::F32, &[])?;
+            adapter::write(&self.to, &spec, &adapter, AdapterDtype::F32, &[])?;
             adapter
         } else {
             let adapter = adapter::read(&self.from, &spec)?;
@@ -52,7 +52,7 @@ impl Convert {
         };
         if !context.quiet {
             let (pairs, rank) = (adapter.layout.pairs().count(), adapter.layout.rank);
-            output::say(&format!("{}: {pairs} pairs of rank {rank}", self.to.display()));
+            output::eprint_line(&format!("{}: {pairs} pairs of rank {rank}", self.to.display()));
         }
         Ok(())
     }

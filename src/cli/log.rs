@@ -22,7 +22,7 @@ impl Log for Stderr {
 
     fn log(&self, record: &Record) {
         if self.enabled(record.metadata()) {
-            output::complain(&format!("{}: {}", record.level().as_str().to_lowercase(), record.args()));
+            output::print_error(&format!("{}: {}", record.level().as_str().to_lowercase(), record.args()));
         }
     }
 

@@ -4,19 +4,19 @@
 //! error, so that output can be piped; a failure is one line, so that it can be read in a log.
 
 mod answer;
+mod arg_errors;
 mod bench;
 mod convert;
 mod inspect;
-mod knobs;
 mod log;
 mod naming;
+mod options;
 mod output;
 mod progress;
 mod questions;
 mod run;
-mod stop;
+mod signals;
 mod tasks;
-mod usage;
 
 use std::process::ExitCode;
 
@@ -77,15 +77,15 @@ impl Context {
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => return usage::answer(&error),
+        Err(error) => return arg_errors::print(&error),
     };
     log::to_stderr();
-    let context = Context { quiet: cli.quiet, cancel: stop::on_ctrl_c() };
+    let context = Context { quiet: cli.quiet, cancel: signals::cancel_on_interrupt() };
     let resumes = cli.command.resumes();
     match cli.command.run(&context) {
         Ok(()) => ExitCode::SUCCESS,
         Err(Error::Cancelled) => {
-            output::complain(if resumes {
+            output::print_error(if resumes {
                 "stopped; everything finished so far is kept; run the same command again to resume"
             } else {
                 "stopped"
@@ -93,7 +93,7 @@ pub fn main() -> ExitCode {
             ExitCode::from(130)
         }
         Err(error) => {
-            output::complain(&error.message(&FlagNaming));
+            output::print_error(&error.message(&FlagNaming));
             ExitCode::FAILURE
         }
     }

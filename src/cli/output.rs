@@ -23,11 +23,11 @@ pub fn print_json(value: &impl Serialize) -> Result<()> {
 }
 
 /// Says what went wrong, in one line whatever the message holds.
-pub fn complain(message: &str) {
-    say(&format!("secondnature: {}", message.split_whitespace().collect::<Vec<_>>().join(" ")));
+pub fn print_error(message: &str) {
+    eprint_line(&format!("secondnature: {}", message.split_whitespace().collect::<Vec<_>>().join(" ")));
 }
 
 /// A line for the person watching. Nobody may be: a closed standard error is not a failure.
-pub fn say(line: &str) {
+pub fn eprint_line(line: &str) {
     let _ = writeln!(std::io::stderr(), "{line}");
 }

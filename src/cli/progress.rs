@@ -95,7 +95,7 @@ impl Progress for Lines {
         let Ok(mut last) = self.last.lock() else { return };
         if last.elapsed() >= LEAST_BETWEEN_LINES.max(self.begin.elapsed() / 20) {
             *last = Instant::now();
-            output::say(&line(update));
+            output::eprint_line(&line(update));
         }
     }
 }

@@ -3,12 +3,14 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use secondnature::distill::{Options, Run, Setup, distill};
+use secondnature::distill::{CurateOptions, DataMix, EngineOptions, Options, Run, Setup, distill};
+use secondnature::evaluate::Acceptance;
 use secondnature::task::{Task, read_questions};
+use secondnature::train::TrainOptions;
 use secondnature::{Result, Silent};
 
 use super::Context;
-use super::knobs::{Gating, Mixing, Sampling, Training, Voting};
+use super::options::Flags;
 use super::{output, progress};
 
 /// Show the whole pipeline on a tiny embedded model, in about a minute.
@@ -79,33 +81,32 @@ pub struct Distill {
     /// is measured.
     #[arg(long, value_name = "FILE")]
     eval: Option<PathBuf>,
-    /// Go on where distilling does not seem to pay, whatever the gate asks for.
+    /// Train where distilling does not look worthwhile, too.
     #[arg(long)]
     force: bool,
     /// Print the report as JSON.
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    sampling: Sampling,
+    sampling: Flags<EngineOptions>,
     #[command(flatten)]
-    voting: Voting,
+    voting: Flags<CurateOptions>,
     #[command(flatten)]
-    gating: Gating,
+    acceptance: Flags<Acceptance>,
     #[command(flatten)]
-    training: Training,
+    training: Flags<TrainOptions>,
     #[command(flatten)]
-    mixture: Mixing,
+    data_mix: Flags<DataMix>,
 }
 
 impl Distill {
     pub fn run(&self, context: &Context) -> Result<()> {
         let eval = self.eval.as_deref().map_or(Ok(Vec::new()), read_questions)?;
-        let engine = self.sampling.engine();
         let options = Options {
-            curate: self.voting.options(engine),
-            train: self.training.options(self.about.seed, engine.threads)?,
-            data: self.mixture.read()?,
-            acceptance: self.gating.gate(),
+            curate: curate_options(&self.voting, &self.sampling)?,
+            train: self.training.read()?,
+            data: self.data_mix.read()?,
+            acceptance: self.acceptance.read()?,
             force: self.force,
             ..Options::default()
         };
@@ -128,15 +129,15 @@ pub struct Curate {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    sampling: Sampling,
+    sampling: Flags<EngineOptions>,
     #[command(flatten)]
-    voting: Voting,
+    voting: Flags<CurateOptions>,
 }
 
 impl Curate {
     pub fn run(&self, context: &Context) -> Result<()> {
         let mut run = Run::create(&self.about.setup()?, &mut context.work(&Silent))?;
-        let options = self.voting.options(self.sampling.engine());
+        let options = curate_options(&self.voting, &self.sampling)?;
         let progress = progress::new(context.quiet);
         let curation = run.curate(&options, &mut context.work(&*progress))?;
         drop(progress);
@@ -167,27 +168,21 @@ impl Existing {
 pub struct Train {
     #[command(flatten)]
     run: Existing,
-    /// Seed of the initial weights and the order of examples.
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    seed: u64,
-    /// Threads to compute with [default: all cores].
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
-    threads: Option<u32>,
     /// Print the figures of this stage as JSON.
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    training: Training,
+    training: Flags<TrainOptions>,
     #[command(flatten)]
-    mixture: Mixing,
+    data_mix: Flags<DataMix>,
 }
 
 impl Train {
     pub fn run(&self, context: &Context) -> Result<()> {
-        let options = self.training.options(self.seed, self.threads)?;
+        let options = self.training.read()?;
         let mut run = self.run.open(context)?;
         let progress = progress::new(context.quiet);
-        let training = run.train(&options, &self.mixture.read()?, &mut context.work(&*progress))?;
+        let training = run.train(&options, &self.data_mix.read()?, &mut context.work(&*progress))?;
         drop(progress);
         if self.json { output::print_json(&training) } else { print_report(&run.write_report()?, false) }
     }
@@ -209,16 +204,16 @@ pub struct Evaluate {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    sampling: Sampling,
+    sampling: Flags<EngineOptions>,
     #[command(flatten)]
-    voting: Voting,
+    voting: Flags<CurateOptions>,
 }
 
 impl Evaluate {
     pub fn run(&self, context: &Context) -> Result<()> {
         let questions = read_questions(&self.eval)?;
         let mut run = self.run.open(context)?;
-        let options = self.voting.options(self.sampling.engine());
+        let options = curate_options(&self.voting, &self.sampling)?;
         let progress = progress::new(context.quiet);
         let evaluation =
             run.evaluate(&questions, self.adapter.as_deref(), &options, &mut context.work(&*progress))?;
@@ -257,6 +252,10 @@ impl Report {
     pub fn run(&self) -> Result<()> {
         print_report(&Run::read_report(&self.run.out, self.run.model.as_deref())?, self.json)
     }
+}
+
+fn curate_options(voting: &Flags<CurateOptions>, sampling: &Flags<EngineOptions>) -> Result<CurateOptions> {
+    Ok(CurateOptions { engine: sampling.read()?, ..voting.read()? })
 }
 
 fn print_report(report: &secondnature::report::Report, json: bool) -> Result<()> {

@@ -8,6 +8,7 @@ mod curation;
 pub(crate) mod engine_cache;
 mod evaluation;
 mod examples;
+mod options;
 mod reporting;
 mod training;
 
@@ -17,12 +18,10 @@ use std::sync::Arc;
 pub use context::Context;
 use engine_cache::{EngineCache, check_callers_engine};
 pub use examples::read_examples;
-use serde::{Deserialize, Serialize};
+pub use options::{CurateOptions, DataMix, EarlyStopping, EngineOptions};
 use training::ADAPTER;
-pub use training::DataMix;
 
 use crate::curate::{Curation, Verifier};
-use crate::engine::{LlamaOptions, Weights};
 use crate::evaluate::Acceptance;
 use crate::evaluate::Decision;
 use crate::fs::{sha256, sha256_files};
@@ -48,66 +47,6 @@ pub struct Setup {
     pub out: PathBuf,
     /// Seed of all sampling.
     pub seed: u64,
-}
-
-/// How to sample.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct EngineOptions {
-    /// Threads; all cores by default.
-    pub threads: Option<u32>,
-    /// Sequences decoded together.
-    pub slots: u32,
-    /// Which weights batches are multiplied with.
-    #[serde(default)]
-    pub weights: Weights,
-    /// Bytes that the model, its unpacked weights and its KV cache may take together.
-    #[serde(default)]
-    pub max_memory: Option<u64>,
-}
-
-impl EngineOptions {
-    /// The same as options of the engine itself.
-    pub fn llama(&self) -> LlamaOptions {
-        let EngineOptions { threads, slots, weights, max_memory } = *self;
-        LlamaOptions { threads, slots, weights, max_memory, ..LlamaOptions::default() }
-    }
-}
-
-impl Default for EngineOptions {
-    fn default() -> Self {
-        EngineOptions { threads: None, slots: 16, weights: Weights::Auto, max_memory: None }
-    }
-}
-
-/// How to sample and vote; `None` takes the task's own value.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct CurateOptions {
-    /// The engine.
-    pub engine: EngineOptions,
-    /// Most samples of a question.
-    pub samples: Option<usize>,
-    /// The part of the samples that must agree.
-    pub threshold: Option<f32>,
-    /// Which reasons to stop early are in force.
-    pub early_stopping: EarlyStopping,
-}
-
-/// Reasons to sample less than everything. All are on by default; switched off to measure what they
-/// change.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct EarlyStopping {
-    /// A completion ends where its answer is complete.
-    pub answer: bool,
-    /// A question ends when its vote is settled.
-    pub settled: bool,
-    /// A question ends when no answer can reach the threshold any more.
-    pub threshold: bool,
-}
-
-impl Default for EarlyStopping {
-    fn default() -> Self {
-        EarlyStopping { answer: true, settled: true, threshold: true }
-    }
 }
 
 /// How to run the whole pipeline.
@@ -288,24 +227,20 @@ impl Run {
 
     /// The task with the caller's own samples and threshold.
     fn task_with(&self, options: &CurateOptions) -> Result<Task> {
+        options.check()?;
+        options.engine.check()?;
         let mut task = self.task.clone();
         if let Some(samples) = options.samples {
-            if !(1..=1000).contains(&samples) {
-                return Err(Error::field("samples", format!("{samples} is outside 1..=1000")));
-            }
             task.vote.samples = samples;
             task.vote.min_samples = task.vote.min_samples.min(samples);
         }
         if let Some(threshold) = options.threshold {
-            if !(threshold > 0.0 && threshold <= 1.0) {
-                return Err(Error::field("threshold", format!("{threshold} is outside 0..=1")));
-            }
             task.vote.threshold = threshold;
         }
-        if !options.early_stopping.settled {
+        if !options.early_stopping.converged {
             task.vote.confidence = 1.0;
         }
-        task.vote.early_abandon &= options.early_stopping.threshold;
+        task.vote.early_abandon &= options.early_stopping.abandon;
         Ok(task)
     }
 }
@@ -318,7 +253,10 @@ impl Run {
 /// `options.force` is not set; [`Error::Input`] for a caller's engine that does not belong to the
 /// model. Whatever finished is kept, and repeating the call resumes.
 pub fn distill(setup: &Setup, eval: &[Question], options: &Options, cx: &mut Context) -> Result<Report> {
+    options.curate.check()?;
+    options.curate.engine.check()?;
     options.train.check()?;
+    options.data.check()?;
     options.acceptance.check()?;
     refuse_shared_questions(&setup.questions, eval)?;
     let mut run = Run::create(setup, cx)?;

@@ -72,7 +72,7 @@ fn finished_training_and_evaluation_are_found_without_loading_a_model() {
 
     let mut run = Run::open(&dir.path().join("run"), None, &mut cx).unwrap();
     // Neither changes the adapter.
-    let again = TrainOptions { threads: Some(1), memory: crate::train::Memory::Lean, ..options() };
+    let again = TrainOptions { threads: Some(1), recompute: crate::train::Recompute::Always, ..options() };
     assert_eq!(run.train(&again, &data, &mut cx).unwrap(), training);
     assert_eq!(run.evaluate(&held_out, None, &CurateOptions::default(), &mut cx).unwrap(), evaluation);
     let loaded: Vec<_> =
@@ -225,9 +225,8 @@ fn an_answerer_on_the_callers_engine_reads_the_model_file_once() {
         model: &model,
         adapter: None,
         task: Some(&task),
-        threshold: Some(0.0),
+        routing: crate::answer::RoutingOptions { threshold: Some(0.0), ..Default::default() },
         engine: EngineOptions::default(),
-        seed: 0,
     };
     let mut engine = Scheduler::new(Script::new());
     let mut cx = Context::new().engine(&mut engine);

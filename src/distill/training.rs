@@ -2,13 +2,13 @@
 //! confidence from which its direct answers can be trusted.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
 use super::engine_cache::decoder_of;
 use super::examples::{LabelSplit, Labelled, example, replayed, split_labels};
-use super::{Context, Run, read_verdicts};
+use super::{Context, DataMix, Run, read_verdicts};
 use crate::adapter::{self, AdapterFacts};
 use crate::engine::Engine;
 use crate::evaluate;
@@ -38,21 +38,6 @@ const INPUTS: &str = "train/inputs.json";
 /// The same as earlier versions wrote it.
 const OLD_INPUTS: &str = "train/from.json";
 const REPLAY: &str = "train/replay.jsonl";
-
-/// What an adapter is trained on besides the run's own answers, and what it starts from.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct DataMix {
-    /// An adapter of the same model to continue training.
-    pub init_adapter: Option<PathBuf>,
-    /// Other run directories of the same model whose accepted answers are trained on as well, which
-    /// makes one adapter for several tasks.
-    pub extra_runs: Vec<PathBuf>,
-    /// Prompts that have nothing to do with the task. The base model's own answers to them are
-    /// trained on as well, against forgetting.
-    pub replay: Vec<Question>,
-    /// How many of those, as a share of the task's examples.
-    pub replay_share: f32,
-}
 
 /// Everything that determines the adapter, short of the run's manifest.
 #[derive(Debug, Serialize, Deserialize, PartialEq)]
@@ -112,6 +97,7 @@ impl Run {
     pub fn train(&mut self, options: &TrainOptions, data: &DataMix, cx: &mut Context) -> Result<Training> {
         self.check_callers_engine(cx)?;
         options.check()?;
+        data.check()?;
         let sources = self.sources(options, data)?;
         let inputs = training_inputs(options, data, &sources, &cx.cancel)?;
         if let Some(training) = self.finished_training(&inputs)? {
@@ -270,7 +256,7 @@ impl Run {
         let (path, unverified) = (self.dir.file(ADAPTER), self.dir.file(UNVERIFIED));
         let mut provenance = self.provenance(&set.extra_tasks, &trained.summary)?;
         let write = |provenance: &[(&str, String)]| {
-            adapter::write(&unverified, &model.spec, &trained.adapter, options.precision, provenance)
+            adapter::write(&unverified, &model.spec, &trained.adapter, options.adapter_dtype, provenance)
         };
         report(0, format!("writing {ADAPTER}"));
         write(&provenance)?;
@@ -394,7 +380,7 @@ fn training_inputs(
 
 /// `options` without what does not change the adapter file.
 fn determining(options: &TrainOptions) -> TrainOptions {
-    TrainOptions { threads: None, wait: Default::default(), memory: Default::default(), ..options.clone() }
+    TrainOptions { threads: None, wait: Default::default(), recompute: Default::default(), ..options.clone() }
 }
 
 /// How many replayed answers `n` examples are mixed with.

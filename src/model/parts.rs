@@ -1,34 +1,28 @@
 //! The named parts of a layer: linear layers, to which adapters apply, and norms.
 
-use crate::{Error, Result};
+use crate::options::Choice;
 
-/// A linear layer, to which a LoRA pair can apply.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
-pub enum Module {
-    /// Query projection.
-    #[serde(rename = "attn_q")]
-    Q,
-    /// Key projection.
-    #[serde(rename = "attn_k")]
-    K,
-    /// Value projection.
-    #[serde(rename = "attn_v")]
-    V,
-    /// Query, key and value projection as one matrix.
-    #[serde(rename = "attn_qkv")]
-    Qkv,
-    /// Attention output projection.
-    #[serde(rename = "attn_output")]
-    O,
-    /// Feed-forward gate.
-    #[serde(rename = "ffn_gate")]
-    Gate,
-    /// Feed-forward up projection; with the gate in the same matrix if an architecture fuses the two.
-    #[serde(rename = "ffn_up")]
-    Up,
-    /// Feed-forward down projection.
-    #[serde(rename = "ffn_down")]
-    Down,
+crate::options::choices! {
+    /// A linear layer, to which a LoRA pair can apply.
+    #[derive(Hash, PartialOrd, Ord)]
+    pub enum Module: "module" {
+        /// Query projection.
+        Q = "attn_q",
+        /// Key projection.
+        K = "attn_k",
+        /// Value projection.
+        V = "attn_v",
+        /// Query, key and value projection as one matrix.
+        Qkv = "attn_qkv",
+        /// Attention output projection.
+        O = "attn_output",
+        /// Feed-forward gate.
+        Gate = "ffn_gate",
+        /// Feed-forward up projection; with the gate in the same matrix if an architecture fuses the two.
+        Up = "ffn_up",
+        /// Feed-forward down projection.
+        Down = "ffn_down",
+    }
 }
 
 impl Module {
@@ -41,38 +35,12 @@ impl Module {
 
     /// The name in GGUF files, such as `attn_q`.
     pub fn gguf_name(self) -> &'static str {
-        match self {
-            Module::Q => "attn_q",
-            Module::K => "attn_k",
-            Module::V => "attn_v",
-            Module::Qkv => "attn_qkv",
-            Module::O => "attn_output",
-            Module::Gate => "ffn_gate",
-            Module::Up => "ffn_up",
-            Module::Down => "ffn_down",
-        }
+        self.name()
     }
 
     /// The module with the given GGUF name.
     pub fn from_gguf_name(name: &str) -> Option<Module> {
         Module::ALL.into_iter().find(|m| m.gguf_name() == name)
-    }
-
-    /// The modules with the given GGUF names, such as `attn_q,attn_v`; all modules for an empty text.
-    ///
-    /// # Errors
-    /// [`Error::Input`] for an unknown name, with all names.
-    pub fn list(names: &str) -> Result<Vec<Module>> {
-        if names.is_empty() {
-            return Ok(Module::ALL.to_vec());
-        }
-        let named = |name: &str| {
-            Module::from_gguf_name(name.trim()).ok_or_else(|| {
-                let known = Module::ALL.map(Module::gguf_name).join(", ");
-                Error::field("modules", format!("no module is called {name:?}; modules: {known}"))
-            })
-        };
-        names.split(',').map(named).collect()
     }
 
     /// Whether the layer can have a bias.

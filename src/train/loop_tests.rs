@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::batch::Example;
 use super::model_tests::{open, random_model::RandomModel};
-use super::{Memory, Schedule, TrainOptions, train};
+use super::{Recompute, Schedule, TrainOptions, train};
 use crate::model::spec::Module;
 use crate::{Cancel, Error, Progress, Silent, Update};
 
@@ -70,7 +70,7 @@ fn every_option_of_training_learns_and_memory_changes_no_bit() {
         train(&model, &examples()[..20], held, None, options, dir.path(), &Silent, &Cancel::new()).unwrap()
     };
     let base = run(&options());
-    assert_eq!(run(&TrainOptions { memory: Memory::Lean, ..options() }).adapter, base.adapter);
+    assert_eq!(run(&TrainOptions { recompute: Recompute::Always, ..options() }).adapter, base.adapter);
     for (name, other) in [
         ("rslora", TrainOptions { rslora: true, ..options() }),
         ("dropout", TrainOptions { dropout: 0.1, ..options() }),
@@ -84,7 +84,7 @@ fn every_option_of_training_learns_and_memory_changes_no_bit() {
         assert!(last < 0.8 * first, "{name}: {first} to {last}");
         assert_ne!(trained.adapter, base.adapter, "{name} changed nothing");
         if name == "dropout" {
-            let lean = run(&TrainOptions { memory: Memory::Lean, ..other });
+            let lean = run(&TrainOptions { recompute: Recompute::Always, ..other });
             assert_eq!(lean.adapter, trained.adapter, "dropout masks differ where a layer is run again");
         }
     }
@@ -160,8 +160,8 @@ fn what_does_not_change_the_adapter_may_change_when_training_resumes() {
     let before = train_some(&options(), held_out, &resumed, 5);
     let changed = TrainOptions {
         threads: Some(1),
-        precision: super::Precision::F16,
-        memory: Memory::Lean,
+        adapter_dtype: super::AdapterDtype::F16,
+        recompute: Recompute::Always,
         ..options()
     };
     assert_eq!(before + train_some(&changed, held_out, &resumed, u64::MAX), steps, "it started over");

@@ -35,7 +35,7 @@ use checkpoint::{Checkpoint, Cursor};
 use lora::{Adapter, Layout};
 use model::{Keep, Model, Tape};
 use ops::linear::{Dropout, mix};
-pub use options::{Memory, Precision, Schedule, TrainOptions};
+pub use options::{AdapterDtype, Recompute, Schedule, TrainOptions};
 
 pub use summary::Training;
 
@@ -121,10 +121,10 @@ pub fn layout(model: &Model, options: &TrainOptions) -> Result<Layout> {
 
 /// What a tape keeps, where that may depend on the machine.
 pub(crate) fn keep(model: &Model, options: &TrainOptions) -> Keep {
-    match options.memory {
-        Memory::Fast => Keep::Activations,
-        Memory::Lean => Keep::Inputs,
-        Memory::Auto => {
+    match options.recompute {
+        Recompute::Never => Keep::Activations,
+        Recompute::Always => Keep::Inputs,
+        Recompute::Auto => {
             let needed = model.spec.activation_bytes(options.rank) * options.max_tokens as u64;
             match crate::memory::available_memory() {
                 Some(free) if needed > free / 2 => Keep::Inputs,
@@ -161,7 +161,8 @@ impl<'a> Trainer<'a> {
         let layout = layout(model, options)?;
         let kernel = options.kernel()?;
         // Neither changes the parameters by a bit, so a run that resumes may change both.
-        let determining = TrainOptions { threads: None, precision: Precision::default(), ..options.clone() };
+        let determining =
+            TrainOptions { threads: None, adapter_dtype: AdapterDtype::default(), ..options.clone() };
         let identity = serde_json::to_vec(&(
             &determining,
             examples,

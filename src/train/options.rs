@@ -1,23 +1,108 @@
-//! How to train.
+//! How to train: the table of training options.
 
 use serde::{Deserialize, Serialize};
 
 use crate::kernels::gemm::{Arithmetic, Kernel};
 use crate::model::spec::Module;
+use crate::options::{Range, choices, options};
 use crate::threads::Wait;
 use crate::{Error, Hint, Result};
 
-/// How the learning rate falls after the warm-up.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Schedule {
-    /// Along half a cosine, to zero.
-    #[default]
-    Cosine,
-    /// In a straight line, to zero.
-    Linear,
-    /// Not at all.
-    Constant,
+choices! {
+    /// How the learning rate falls after the warm-up.
+    pub enum Schedule: "schedule" {
+        /// Along half a cosine, to zero.
+        Cosine = "cosine",
+        /// In a straight line, to zero.
+        Linear = "linear",
+        /// Not at all.
+        Constant = "constant",
+    }
+}
+
+choices! {
+    /// Whether activations are computed again in the backward pass instead of kept. The adapter is the
+    /// same either way, to the bit.
+    pub enum Recompute: "recompute" {
+        /// Never where that fits into half of the free memory, else always.
+        Auto = "auto",
+        /// Keep everything that is expensive to compute again.
+        Never = "never",
+        /// Keep the input of every layer alone: least memory, a third more work.
+        Always = "always",
+    }
+}
+
+choices! {
+    /// How an adapter file stores its numbers.
+    pub enum AdapterDtype: "adapter_dtype" {
+        /// As trained.
+        F32 = "f32",
+        /// Half the size; differences of 10⁻³ of a weight.
+        F16 = "f16",
+    }
+}
+
+options! {
+    /// How to train. The defaults suit a few hundred short answers.
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    #[serde(default)]
+    pub struct TrainOptions: "Training" {
+        /// Rank of the adapter.
+        rank: usize = 16, { range: Range::closed(1.0, 256.0), placeholder: "R" };
+        /// Scale of the adapter: its product counts alpha/rank times.
+        alpha: f32 = 32.0, { range: Range::above(0.0), placeholder: "A" };
+        /// Scale by alpha/sqrt(rank) instead (rsLoRA, arXiv 2312.03732), so that large ranks learn.
+        rslora: bool = false, {};
+        /// Modules that get an adapter, of those that the model has.
+        modules: Vec<Module> = Module::ALL.to_vec(), { placeholder: "NAMES" };
+        /// Dropout on the adapter's input.
+        dropout: f32 = 0.0, { range: Range::at_least(0.0).below(1.0), usual: "0.05", placeholder: "P" };
+        /// Peak learning rate.
+        lr: f32 = 2e-4, { range: Range::above(0.0).below(1.0), usual: "2e-4", placeholder: "RATE" };
+        /// Learning rate of B over that of A (LoRA+, arXiv 2402.12354); 1 is plain LoRA.
+        lora_plus: f32 = 1.0, { range: Range::above(0.0), usual: "16", placeholder: "RATIO" };
+        /// How the learning rate falls after the warm-up.
+        schedule: Schedule = Schedule::Cosine, {};
+        /// Share of the steps that warm up.
+        warmup: f32 = 0.05, { range: Range::closed(0.0, 1.0), usual: "0.05", placeholder: "SHARE" };
+        /// Maximum number of passes over the examples.
+        epochs: usize = 4, { range: Range::at_least(1.0) };
+        /// Maximum number of optimiser steps.
+        max_steps: Option<u64> = None, { range: Range::at_least(1.0), unset: "as many as the epochs have" };
+        /// Examples per optimiser step.
+        batch: usize = 16, { range: Range::at_least(1.0) };
+        /// Maximum norm of the gradient; 0 for no limit.
+        clip: f32 = 1.0, { range: Range::at_least(0.0), placeholder: "NORM" };
+        /// Weight decay of AdamW.
+        weight_decay: f32 = 0.0, { range: Range::at_least(0.0), placeholder: "DECAY" };
+        /// Epochs without a lower held-out loss after which training stops; 0 never stops early.
+        patience: usize = 1, {};
+        /// Share of the kept questions that is held out to choose the best checkpoint.
+        held_out: f32 = 0.1, { range: Range::closed(0.0, 0.5), placeholder: "SHARE" };
+        /// How the adapter file stores its numbers.
+        #[serde(alias = "precision")]
+        adapter_dtype: AdapterDtype = AdapterDtype::F32, {};
+        /// What matmuls multiply. A run that resumes keeps what it began with.
+        #[serde(alias = "arithmetic")]
+        compute_dtype: Option<Arithmetic> = None, {
+            unset: "What this processor is faster at: bf16 only where that is half as fast again."
+        };
+        /// Seed of the initial weights and of the order of examples.
+        seed: u64 = 0, {};
+        /// Threads to compute with.
+        threads: Option<u32> = None, { range: Range::closed(1.0, 1024.0), unset: "all cores" };
+        /// Maximum number of tokens computed at once; a larger step accumulates gradients. Fewer tokens
+        /// take less memory.
+        max_tokens: usize = 1024, { range: Range::at_least(1.0) };
+        /// Whether activations are computed again in the backward pass, to save memory. The adapter is the
+        /// same to the bit.
+        #[serde(skip)]
+        recompute: Recompute = Recompute::Auto, {};
+        /// What threads do between two loops.
+        #[serde(skip)]
+        wait: Wait = Wait::Spin, {};
+    }
 }
 
 impl Schedule {
@@ -37,174 +122,19 @@ impl Schedule {
     }
 }
 
-/// How much of the forward pass is kept for the backward pass. The adapter is the same either way,
-/// to the bit.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Memory {
-    /// Everything that is expensive to compute again.
-    Fast,
-    /// The input of every layer; a third more work.
-    Lean,
-    /// Fast where that fits into half of the memory that is free, else lean.
-    #[default]
-    Auto,
-}
-
-/// How an adapter file stores its numbers.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Precision {
-    /// As trained.
-    #[default]
-    F32,
-    /// Half the size; differences of 10⁻³ of a weight.
-    F16,
-}
-
-/// How to train. The defaults suit a few hundred short answers.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct TrainOptions {
-    /// Rank of every low-rank pair, 1..=256.
-    pub rank: usize,
-    /// α; the adapter counts α/rank times.
-    pub alpha: f32,
-    /// Count it α/√rank times instead (rsLoRA, arXiv 2312.03732), so that large ranks learn.
-    pub rslora: bool,
-    /// The modules that get a pair, of those that the model has.
-    pub modules: Vec<Module>,
-    /// Dropout of what the adapter reads, in 0..1.
-    pub dropout: f32,
-    /// Peak learning rate.
-    pub lr: f32,
-    /// How many times faster B learns than A (LoRA+, arXiv 2402.12354); 1 for equally fast.
-    pub lora_plus: f32,
-    /// How the learning rate falls.
-    pub schedule: Schedule,
-    /// Share of the steps that warm up.
-    pub warmup: f32,
-    /// Most passes over the examples.
-    pub epochs: usize,
-    /// Most optimiser steps, if fewer than the epochs have.
-    pub max_steps: Option<u64>,
-    /// Examples per optimiser step.
-    pub batch: usize,
-    /// Largest norm of the gradient; 0 for no limit.
-    pub clip: f32,
-    /// AdamW's weight decay.
-    pub weight_decay: f32,
-    /// Stop after this many epochs without a lower held-out loss; 0 never stops early.
-    pub patience: usize,
-    /// Share of the kept questions held out to choose the best moment.
-    pub held_out: f32,
-    /// How the adapter file stores its numbers.
-    pub precision: Precision,
-    /// What products multiply; by default what this processor is faster at, `bf16` only where it is
-    /// half as fast again. A run that resumes keeps what it began with.
-    pub arithmetic: Option<Arithmetic>,
-    /// Seed of the initial weights and the order of examples.
-    pub seed: u64,
-    /// Threads; all cores by default.
-    pub threads: Option<u32>,
-    /// Most tokens computed at once; the gradients of a step with more are accumulated. Bounds
-    /// memory.
-    pub max_tokens: usize,
-    /// What is kept for the backward pass. Not part of what determines the result.
-    #[serde(skip)]
-    pub memory: Memory,
-    /// What the threads do between the loops of a step. Not part of what determines the result.
-    #[serde(skip)]
-    pub wait: Wait,
-}
-
-impl Default for TrainOptions {
-    fn default() -> Self {
-        TrainOptions {
-            rank: 16,
-            alpha: 32.0,
-            rslora: false,
-            modules: Module::ALL.to_vec(),
-            dropout: 0.0,
-            lr: 2e-4,
-            lora_plus: 1.0,
-            schedule: Schedule::Cosine,
-            warmup: 0.05,
-            epochs: 4,
-            max_steps: None,
-            batch: 16,
-            clip: 1.0,
-            weight_decay: 0.0,
-            patience: 1,
-            held_out: 0.1,
-            precision: Precision::F32,
-            arithmetic: None,
-            seed: 0,
-            threads: None,
-            max_tokens: 1024,
-            memory: Memory::Auto,
-            wait: Wait::Spin,
-        }
-    }
-}
-
 impl TrainOptions {
-    /// The kernel that `arithmetic` asks for.
+    /// The kernel that `compute_dtype` asks for.
     ///
     /// # Errors
     /// [`Error::Unsupported`] where this processor has no instructions for it.
     pub(crate) fn kernel(&self) -> Result<&'static Kernel> {
-        match self.arithmetic {
+        match self.compute_dtype {
             None => Ok(Kernel::fastest()),
             Some(arithmetic) => Kernel::of(arithmetic).ok_or_else(|| {
                 Error::unsupported("this processor cannot multiply bf16")
                     .hint(Hint::set("compute_dtype", "f32 or auto"))
             }),
         }
-    }
-
-    /// Refuses values that cannot work, naming the option.
-    pub fn check(&self) -> Result<()> {
-        let bad = |field: &'static str, reason: String| Err(Error::field(field, reason));
-        if !(1..=256).contains(&self.rank) {
-            return bad("rank", format!("{} is outside 1..=256", self.rank));
-        }
-        if !(self.alpha.is_finite() && self.alpha > 0.0) {
-            return bad("alpha", format!("{} is not a positive number", self.alpha));
-        }
-        if !(0.0..1.0).contains(&self.dropout) {
-            return bad("dropout", format!("{} is outside 0..1; 0.05 is usual", self.dropout));
-        }
-        if !(self.lr.is_finite() && self.lr > 0.0 && self.lr < 1.0) {
-            return bad("lr", format!("{} is outside 0..1; 2e-4 is usual", self.lr));
-        }
-        if !(self.lora_plus.is_finite() && self.lora_plus > 0.0) {
-            return bad("lora_plus", format!("{} is not a positive number; 16 is usual", self.lora_plus));
-        }
-        if !(0.0..=1.0).contains(&self.warmup) {
-            return bad("warmup", format!("{} is outside 0..=1; 0.05 is usual", self.warmup));
-        }
-        let counts = [
-            ("epochs", self.epochs == 0),
-            ("batch", self.batch == 0),
-            ("max_steps", self.max_steps == Some(0)),
-            ("max_tokens", self.max_tokens == 0),
-        ];
-        if let Some((field, _)) = counts.iter().find(|(_, is_zero)| *is_zero) {
-            return bad(field, "0 is not at least 1".into());
-        }
-        for (field, value) in [("clip", self.clip), ("weight_decay", self.weight_decay)] {
-            if !(value >= 0.0) {
-                return bad(field, format!("{value} is not at least 0"));
-            }
-        }
-        if !(0.0..=0.5).contains(&self.held_out) {
-            return bad("held_out", format!("{} is outside 0..=0.5", self.held_out));
-        }
-        if self.modules.is_empty() {
-            return bad("modules", "names no module; leave it out for all linear ones".into());
-        }
-        Ok(())
     }
 
     /// The α with which α/rank is what the adapter counts: the one its file states.
@@ -236,18 +166,43 @@ mod tests {
     }
 
     #[test]
-    fn values_that_cannot_work_are_refused_by_name() {
+    fn every_value_that_cannot_work_is_refused_by_its_own_name() {
         let d = TrainOptions::default;
-        for (name, options) in [
-            ("rank", TrainOptions { rank: 0, ..d() }),
-            ("dropout", TrainOptions { dropout: 1.0, ..d() }),
-            ("lora_plus", TrainOptions { lora_plus: 0.0, ..d() }),
-            ("warmup", TrainOptions { warmup: f32::NAN, ..d() }),
-            ("max_steps", TrainOptions { max_steps: Some(0), ..d() }),
-            ("clip", TrainOptions { clip: -1.0, ..d() }),
+        for (options, message) in [
+            (TrainOptions { rank: 0, ..d() }, "rank: 0 is not from 1 to 256"),
+            (TrainOptions { alpha: f32::INFINITY, ..d() }, "alpha: inf is not above 0"),
+            (TrainOptions { dropout: 1.0, ..d() }, "dropout: 1 is not at least 0 and below 1; 0.05 is usual"),
+            (TrainOptions { lora_plus: 0.0, ..d() }, "lora_plus: 0 is not above 0; 16 is usual"),
+            (TrainOptions { warmup: f32::NAN, ..d() }, "warmup: NaN is not from 0 to 1; 0.05 is usual"),
+            (TrainOptions { epochs: 0, ..d() }, "epochs: 0 is not at least 1"),
+            (TrainOptions { batch: 0, ..d() }, "batch: 0 is not at least 1"),
+            (TrainOptions { max_steps: Some(0), ..d() }, "max_steps: 0 is not at least 1"),
+            (TrainOptions { max_tokens: 0, ..d() }, "max_tokens: 0 is not at least 1"),
+            (TrainOptions { clip: -1.0, ..d() }, "clip: -1 is not at least 0"),
+            (TrainOptions { weight_decay: -1.0, ..d() }, "weight_decay: -1 is not at least 0"),
         ] {
-            let message = options.check().unwrap_err().to_string();
-            assert!(message.contains(name), "{message}");
+            assert_eq!(options.check().unwrap_err().to_string(), message);
         }
+        let refusal = TrainOptions { modules: Vec::new(), ..d() }.check().unwrap_err().to_string();
+        assert!(refusal.starts_with("modules: names nothing; name some of attn_q, "), "{refusal}");
+    }
+
+    #[test]
+    fn every_row_is_in_files_but_those_that_change_no_result() {
+        use crate::options::OptionGroup;
+
+        let file = serde_json::to_value(TrainOptions::default()).unwrap();
+        let names: Vec<_> = TrainOptions::OPTIONS.iter().map(|option| option.name).collect();
+        let missing: Vec<_> = names.iter().filter(|name| file.get(name).is_none()).collect();
+        assert_eq!(missing, [&"recompute", &"wait"]);
+        assert_eq!(file.as_object().unwrap().len() + 2, names.len());
+    }
+
+    #[test]
+    fn options_written_under_their_earlier_names_are_read() {
+        let old = r#"{"rank": 8, "precision": "f16", "arithmetic": "bf16"}"#;
+        let read: TrainOptions = serde_json::from_str(old).unwrap();
+        let (adapter_dtype, compute_dtype) = (AdapterDtype::F16, Some(Arithmetic::Bf16));
+        assert_eq!(read, TrainOptions { rank: 8, adapter_dtype, compute_dtype, ..TrainOptions::default() });
     }
 }

@@ -1,6 +1,6 @@
 //! The trainer's forward pass against llama.cpp's, on random models, prompts of unequal length.
 
-use super::Precision;
+use super::AdapterDtype;
 use super::batch::{Batch, Example};
 use super::lora::{Adapter, Layout};
 use super::model::{Model, Tape};
@@ -58,7 +58,7 @@ fn adapted(spec: &RandomModel, ty: QuantType) -> Adapted {
     let params: Vec<f32> = random(layout.len(), 3).iter().map(|x| x * 0.3).collect();
     let adapter = dir.path().join("a.gguf");
     let trained = Adapter { layout, params };
-    crate::adapter::write(&adapter, &model.spec, &trained, Precision::F32, &[]).unwrap();
+    crate::adapter::write(&adapter, &model.spec, &trained, AdapterDtype::F32, &[]).unwrap();
     Adapted { _dir: dir, path, model, adapter, trained }
 }
 
@@ -232,17 +232,17 @@ fn an_adapter_that_llama_cpp_reads_differently_is_rejected() {
         let ours = Adapter { layout: layout.clone(), params: params.clone() };
         crate::adapter::verify(&path, &adapter, &model, &ours, &examples, Some(1))
     };
-    for precision in [Precision::F32, Precision::F16] {
+    for precision in [AdapterDtype::F32, AdapterDtype::F16] {
         let parity = verify(&layout, precision).unwrap();
         assert!(parity.relative_rms < 0.05, "{parity:?}");
         let read = crate::adapter::read(&adapter, &model.spec).unwrap();
         assert_eq!(read.layout, layout);
         let error = read.params.iter().zip(&params).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
         // 11 bits of values under 0.15.
-        assert!(error <= if precision == Precision::F32 { 0.0 } else { 1e-4 }, "{error}");
+        assert!(error <= if precision == AdapterDtype::F32 { 0.0 } else { 1e-4 }, "{error}");
     }
     let other_scale = Layout::new(&model.spec, 4, 10.0, &Module::ALL);
-    let message = verify(&other_scale, Precision::F32).unwrap_err().to_string();
+    let message = verify(&other_scale, AdapterDtype::F32).unwrap_err().to_string();
     assert!(message.contains("differ from the trainer's"), "{message}");
 }
 
@@ -257,7 +257,7 @@ fn real_model_logits_equal_llama_cpp_with_a_random_adapter() {
         let dir = tempfile::tempdir().unwrap();
         let adapter = dir.path().join("a.gguf");
         let trained = Adapter { layout: layout.clone(), params: params.clone() };
-        crate::adapter::write(&adapter, &model.spec, &trained, Precision::F32, &[]).unwrap();
+        crate::adapter::write(&adapter, &model.spec, &trained, AdapterDtype::F32, &[]).unwrap();
         let llama = Llama::load(&path, &LlamaOptions { slots: 1, ..LlamaOptions::default() }).unwrap();
         let tokens = |text: &str| llama.tokenize(text, true).unwrap();
         let prompt =

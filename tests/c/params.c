@@ -96,36 +96,34 @@ static void sizes(const struct params *p) {
 
 static void numbers_out_of_range(void) {
     const double nan = strtod("nan", NULL);
-    const char *also[] = {"no-such-run", NULL};
+    const char *extra[] = {"no-such-run", NULL};
 
-    OUT_OF_RANGE(curate, threads, 1025, "params.threads");
-    OUT_OF_RANGE(curate, slots, 257, "params.slots");
+    INPUT(curate, threads, 1025, "params.threads");
+    INPUT(curate, slots, 257, "params.slots");
     OUT_OF_RANGE(curate, weights, 3, "sn_weights");
     OUT_OF_RANGE(curate, weights, -1, "sn_weights");
-    OUT_OF_RANGE(curate, reserved, 1, "params.reserved");
     INPUT(curate, samples, 1001, "params.samples: 1001");
     INPUT(curate, threshold, 1.5, "params.threshold: 1.5");
     INPUT(curate, threshold, -1, "params.threshold: -1");
     INPUT(curate, threshold, nan, "params.threshold: NaN");
 
-    OUT_OF_RANGE(evaluate, threads, 1025, "params.threads");
-    OUT_OF_RANGE(evaluate, slots, 257, "params.slots");
+    INPUT(evaluate, threads, 1025, "params.threads");
+    INPUT(evaluate, slots, 257, "params.slots");
     OUT_OF_RANGE(evaluate, weights, 3, "sn_weights");
-    OUT_OF_RANGE(evaluate, reserved, 1, "params.reserved");
 
     OUT_OF_RANGE(train, schedule, 3, "sn_schedule");
-    OUT_OF_RANGE(train, precision, 2, "sn_precision");
-    OUT_OF_RANGE(train, arithmetic, 3, "sn_arithmetic");
-    OUT_OF_RANGE(train, memory, -1, "sn_memory");
-    OUT_OF_RANGE(train, threads, 1025, "params.threads");
-    OUT_OF_RANGE(train, reserved, 1, "params.reserved");
-    OUT_OF_RANGE(train, replay_share, 11, "params.replay_share");
-    OUT_OF_RANGE(train, replay_share, nan, "params.replay_share");
+    OUT_OF_RANGE(train, adapter_dtype, 2, "sn_adapter_dtype");
+    OUT_OF_RANGE(train, compute_dtype, 3, "sn_compute_dtype");
+    OUT_OF_RANGE(train, recompute, -1, "sn_recompute");
+    INPUT(train, threads, 1025, "params.threads");
+    INPUT(train, replay_share, 11, "params.replay_share");
+    INPUT(train, replay_share, nan, "params.replay_share");
     OUT_OF_RANGE(train, modules, "\xff", "params.modules");
-    OUT_OF_RANGE(train, start, "\xff", "params.start");
+    OUT_OF_RANGE(train, init_adapter, "\xff", "params.init_adapter");
     OUT_OF_RANGE(train, replay, "\xff", "params.replay");
-    OUT_OF_RANGE(train, also_count, 1, "params.also");
+    OUT_OF_RANGE(train, extra_runs_count, 1, "params.extra_runs");
     BAD(train, replay, "no-such.jsonl", SN_STATUS_IO, "no-such.jsonl");
+    INPUT(curate, disable_early_stop, "never", "params.disable_early_stop: \"never\" is not one of answer, converged, abandon");
     INPUT(train, rank, 257, "params.rank: 257");
     INPUT(train, alpha, -1, "params.alpha:");
     INPUT(train, lr, 1, "params.lr:");
@@ -140,16 +138,15 @@ static void numbers_out_of_range(void) {
     {
         sn_train_params params;
         sn_train_params_init(&params, sizeof params);
-        params.also = also;
-        params.also_count = 2;
-        FAILS(train(&params, &err), SN_STATUS_INVALID_ARGUMENT, "params.also");
+        params.extra_runs = extra;
+        params.extra_runs_count = 2;
+        FAILS(train(&params, &err), SN_STATUS_INVALID_ARGUMENT, "params.extra_runs");
     }
 
-    OUT_OF_RANGE(answer, threads, 1025, "params.threads");
-    OUT_OF_RANGE(answer, slots, 257, "params.slots");
+    INPUT(answer, threads, 1025, "params.threads");
+    INPUT(answer, slots, 257, "params.slots");
     OUT_OF_RANGE(answer, weights, 3, "sn_weights");
-    OUT_OF_RANGE(answer, threshold, nan, "params.threshold");
-    OUT_OF_RANGE(answer, reserved, 1, "params.reserved");
+    INPUT(answer, threshold, nan, "params.threshold");
 }
 
 static void distillation_is_refused_as_its_stages_are(const char *path, const char *out) {
@@ -165,12 +162,10 @@ static void distillation_is_refused_as_its_stages_are(const char *path, const ch
         FAILS(distill(&params, &err), status, words);                                             \
         params = whole;                                                                           \
     } while (0)
-    WITH(threads, 1025, SN_STATUS_INVALID_ARGUMENT, "params.threads");
-    WITH(slots, 257, SN_STATUS_INVALID_ARGUMENT, "params.slots");
+    WITH(threads, 1025, SN_STATUS_INPUT, "params.threads");
+    WITH(slots, 257, SN_STATUS_INPUT, "params.slots");
     WITH(weights, 3, SN_STATUS_INVALID_ARGUMENT, "sn_weights");
-    WITH(least_share, 1.5, SN_STATUS_INVALID_ARGUMENT, "params.least_share");
-    WITH(reserved, 1, SN_STATUS_INVALID_ARGUMENT, "params.reserved");
-    WITH(reserved2, 1, SN_STATUS_INVALID_ARGUMENT, "params.reserved2");
+    WITH(min_kept_share, 1.5, SN_STATUS_INPUT, "params.min_kept_share: 1.5");
     WITH(task, "\xff", SN_STATUS_INVALID_ARGUMENT, "params.task");
     WITH(questions, "\xff", SN_STATUS_INVALID_ARGUMENT, "params.questions");
     WITH(eval, "\xff", SN_STATUS_INVALID_ARGUMENT, "params.eval");
@@ -187,9 +182,9 @@ static void distillation_is_refused_as_its_stages_are(const char *path, const ch
 int main(int argc, char **argv) {
     const struct params all[] = {
         {"sn_distill_params_init", FIRST(distill, cancel), distill, SN_STATUS_INVALID_ARGUMENT, "params.task"},
-        {"sn_evaluate_params_init", FIRST(evaluate, decoder), decide, SN_STATUS_RUN, "sn_run_curate()"},
-        {"sn_evaluate_params_init", FIRST(evaluate, decoder), evaluate, SN_STATUS_RUN, "sn_run_train()"},
-        {"sn_train_params_init", FIRST(train, decoder), train, SN_STATUS_RUN, "sn_run_curate()"},
+        {"sn_evaluate_params_init", FIRST(evaluate, cancel), decide, SN_STATUS_RUN, "sn_run_curate()"},
+        {"sn_evaluate_params_init", FIRST(evaluate, cancel), evaluate, SN_STATUS_RUN, "sn_run_train()"},
+        {"sn_train_params_init", FIRST(train, cancel), train, SN_STATUS_RUN, "sn_run_curate()"},
         {"sn_answer_params_init", FIRST(answer, decoder), answer, SN_STATUS_INPUT, "task:"},
     };
     size_t i;

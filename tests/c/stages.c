@@ -148,12 +148,12 @@ static void decide(sn_run *run, const sn_questions *train, const sn_questions *e
 
     memset(&watch, 0, sizeof watch);
     sn_evaluate_params_init(&params, sizeof params);
-    params.least_kept = 1000;
+    params.min_kept = 1000;
     WORKS(sn_run_decide(run, NULL, &params, &worthwhile, &json, &len, &err));
     CHECK(worthwhile == 0 && has(json, len, "\"reasons\"") && has(json, len, "1000"));
     sn_string_free(json);
-    params.least_kept = 1;
-    params.least_share = -1;
+    params.min_kept = 1;
+    params.min_kept_share = 0;
     WORKS(sn_run_decide(run, NULL, &params, &worthwhile, &json, &len, &err));
     CHECK(worthwhile == 1 && has(json, len, "\"why\""));
     sn_string_free(json);
@@ -184,9 +184,9 @@ static void train(sn_run *run) {
     params.epochs = 3;
     params.batch = 8;
     params.schedule = SN_SCHEDULE_LINEAR;
-    params.precision = SN_PRECISION_F16;
-    params.arithmetic = SN_ARITHMETIC_F32;
-    params.memory = SN_MEMORY_LEAN;
+    params.adapter_dtype = SN_ADAPTER_DTYPE_F16;
+    params.compute_dtype = SN_COMPUTE_DTYPE_F32;
+    params.recompute = SN_RECOMPUTE_ALWAYS;
     params.modules = "attn_q,attn_v,ffn_up";
     params.progress = on_progress;
     params.progress_user_data = &watch;

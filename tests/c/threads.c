@@ -81,7 +81,7 @@ static void *curate(void *user_data) {
     params.cancel = work->cancel;
     if (work->cancel != NULL) {
         params.samples = 1000;
-        params.no_stop_settled = params.no_stop_threshold = 1;
+        params.disable_early_stop = "converged,abandon";
     }
     work->status = sn_run_curate(work->run, &params, NULL, NULL, NULL, NULL);
     work->ended = now();

@@ -179,7 +179,7 @@ int main(int argc, char **argv) {
 
     // It is always right, and so is every vote.
     int verdicts = 0;
-    curate.no_stop_settled = true;
+    curate.disable_early_stop = "converged";
     curate.verdict = [&](const sn::Verdict &verdict) {
         CHECK(verdict.kept && verdict.votes == verdict.samples && verdict.samples == 8);
         verdicts++;

@@ -205,7 +205,7 @@ static void fields(const sn::Model &model) {
         {"threads", [](auto &p) { p.threads = 1025; }},
         {"slots", [](auto &p) { p.slots = 257; }},
         {"weights", [](auto &p) { p.weights = static_cast<sn_weights>(3); }},
-        {"least_share", [](auto &p) { p.least_share = 1.5; }},
+        {"min_kept_share", [](auto &p) { p.min_kept_share = 1.5; }},
     };
     refuse<sn::EvaluateParams>(wrong, {}, [&](const auto &p) { return run.decide(&questions, p); });
     wrong.pop_back();
@@ -220,9 +220,9 @@ static void fields(const sn::Model &model) {
                              {"weight_decay", [](auto &p) { p.weight_decay = -1; }},
                              {"held_out", [](auto &p) { p.held_out = 0.6; }},
                              {"schedule", [](auto &p) { p.schedule = static_cast<sn_schedule>(3); }},
-                             {"precision", [](auto &p) { p.precision = static_cast<sn_precision>(3); }},
-                             {"arithmetic", [](auto &p) { p.arithmetic = static_cast<sn_arithmetic>(3); }},
-                             {"memory", [](auto &p) { p.memory = static_cast<sn_memory>(3); }},
+                             {"adapter_dtype", [](auto &p) { p.adapter_dtype = static_cast<sn_adapter_dtype>(3); }},
+                             {"compute_dtype", [](auto &p) { p.compute_dtype = static_cast<sn_compute_dtype>(3); }},
+                             {"recompute", [](auto &p) { p.recompute = static_cast<sn_recompute>(3); }},
                              {"threads", [](auto &p) { p.threads = 1025; }},
                              {"modules", [](auto &p) { p.modules = "attn_z"; }},
                              {"no-such-replay", [](auto &p) { p.replay = "no-such-replay"; }},
@@ -241,7 +241,7 @@ static void fields(const sn::Model &model) {
                                          {"out_dir", [](auto &p) { p.out_dir.clear(); }},
                                          {"rank", [](auto &p) { p.rank = 257; }},
                                          {"lr", [](auto &p) { p.lr = 2; }},
-                                         {"least_share", [](auto &p) { p.least_share = 2; }},
+                                         {"min_kept_share", [](auto &p) { p.min_kept_share = 2; }},
                                          {"no-such-eval", [](auto &p) { p.eval = "no-such-eval"; }},
                                          {"no-such-lines", [](auto &p) { p.questions = "no-such-lines"; }}});
     refuse<sn::DistillParams>(of_distill, distill, [&](const auto &p) { return sn::distill(model, p); });

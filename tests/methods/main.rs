@@ -197,14 +197,14 @@ fn multi_step_arithmetic_of_a_real_model_is_refused_with_reasons_and_advice_unle
         "of 4 questions were kept; fewer than 20 are too few",
         "reasoning does not help: on 2 held-out questions System 1 is right 0.0% of the time, the System 2 vote 0.0%",
         "What may help: ",
-        "--least-kept ",
+        "min_kept ",
         "worked example in the prompt",
-        "pass --force to train all the same",
+        "set --force to go on all the same",
     ] {
         assert!(refusal.contains(part), "{part:?} is missing in {refusal}");
     }
     // With a lower threshold there are enough labels, but reasoning still does not help.
-    let refusal = bench.refused("run", &["--least-kept", "1", "--least-share", "0"]);
+    let refusal = bench.refused("run", &["--min-kept", "1", "--min-kept-share", "0"]);
     assert!(!refusal.contains("too few") && refusal.contains("reasoning does not help"), "{refusal}");
     let decision: Value = serde_json::from_str(&bench.read("run/decision.json")).unwrap();
     assert_eq!(decision["distill"], false);

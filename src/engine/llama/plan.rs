@@ -6,18 +6,18 @@ use crate::kernels::gemm::{Kept, Kernel};
 use crate::memory::available_memory;
 use crate::{Error, Result};
 
-/// Which weights a batch is multiplied with.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Weights {
-    /// As they are stored, by llama.cpp.
-    AsIs,
-    /// Dequantized to bf16 in memory, by this library: two to three times as fast from some eight
-    /// sequences on. An error where they do not fit into memory.
-    Expanded,
-    /// Expanded where that pays and fits into half of the memory that is free.
-    #[default]
-    Auto,
+crate::options::choices! {
+    /// Which weights batches of sequences are multiplied with.
+    #[derive(Hash)]
+    pub enum Weights: "weights" {
+        /// Expanded where that pays and fits into half of the free memory.
+        Auto = "auto",
+        /// As they are stored, by llama.cpp.
+        AsIs = "as-is",
+        /// Dequantized to bf16 in memory, by this library: two to three times as fast from some eight
+        /// sequences on. An error where they do not fit into memory.
+        Expanded = "expanded",
+    }
 }
 
 /// What was decided for one model.

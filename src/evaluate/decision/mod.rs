@@ -12,9 +12,9 @@ use crate::train::Training;
 pub use summary::Decision;
 
 mod summary;
+use crate::options::{Range, options};
 use crate::task::{Question, Task};
 use crate::vote::Verdict;
-use crate::{Error, Result};
 
 /// A gain with a larger p may be chance.
 const SIGNIFICANT: f64 = 0.05;
@@ -23,35 +23,20 @@ const SIGNIFICANT: f64 = 0.05;
 const COLLAPSED: f64 = 0.95;
 const ENOUGH_TO_COLLAPSE: usize = 20;
 
-/// How many questions must settle for their labels to be trained on.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Acceptance {
-    /// Fewest kept questions. Under 20 there are too few to hold any out, and a LoRA adapter learns
-    /// them by heart.
-    pub min_kept: usize,
-    /// Least share of kept questions, in 0..=1, and of held-out ones that settle where these have no
-    /// answers. Where under a tenth settles, those that do are the exceptions, not the task.
-    pub min_kept_share: f64,
-}
-
-impl Default for Acceptance {
-    fn default() -> Self {
-        Acceptance { min_kept: 20, min_kept_share: 0.1 }
+options! {
+    /// How many questions must be kept for their labels to be trained on.
+    #[derive(Debug, Clone, Copy, PartialEq)]
+    pub struct Acceptance: "Acceptance" {
+        /// Minimum number of kept questions. Under 20 there are too few to hold any out, and a LoRA adapter
+        /// learns them by heart.
+        min_kept: usize = 20, {};
+        /// Minimum share of kept questions, also of held-out ones that have no answers. Where under a tenth
+        /// is kept, the kept ones are the exceptions, not the task.
+        min_kept_share: f64 = 0.1, { range: Range::closed(0.0, 1.0), placeholder: "SHARE" };
     }
 }
 
 impl Acceptance {
-    /// Whether it can be asked for.
-    ///
-    /// # Errors
-    /// [`Error::Input`] where the share is none.
-    pub fn check(&self) -> Result<()> {
-        match (0.0..=1.0).contains(&self.min_kept_share) {
-            true => Ok(()),
-            false => Err(Error::field("min_kept_share", format!("{} is outside 0..=1", self.min_kept_share))),
-        }
-    }
-
     /// Whether `kept` of `questions` are not too small a share.
     pub(super) fn has_share(&self, kept: usize, questions: usize) -> bool {
         kept as f64 / questions.max(1) as f64 >= self.min_kept_share

@@ -11,20 +11,17 @@
 
 use std::time::{Duration, Instant};
 
-use serde::{Deserialize, Serialize};
-
 /// What panels are made of: an `f32`, or two `bf16`, the lower half first in depth.
 pub type Lane = u32;
 
-/// The numbers that products multiply. Sums are `f32` always.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Arithmetic {
-    /// 24 bits of precision.
-    #[default]
-    F32,
-    /// Both sides rounded to 8 bits of precision.
-    Bf16,
+crate::options::choices! {
+    /// What the matmuls of training multiply. Sums are `f32` always.
+    pub enum Arithmetic: "compute_dtype" {
+        /// 24 bits of precision.
+        F32 = "f32",
+        /// Both sides rounded to 8 bits of precision.
+        Bf16 = "bf16",
+    }
 }
 
 /// One tile's work. See [`Kernel::run`].

@@ -7,7 +7,7 @@ use clap::error::ErrorKind;
 use super::output;
 
 /// Prints what the argument parser has to say instead of running a command.
-pub fn answer(error: &clap::Error) -> ExitCode {
+pub fn print(error: &clap::Error) -> ExitCode {
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
             // Prints with the terminal's colours, and copes with a closed pipe.
@@ -19,7 +19,7 @@ pub fn answer(error: &clap::Error) -> ExitCode {
             ExitCode::from(2)
         }
         _ => {
-            output::complain(&one_line(&error.render().to_string()));
+            output::print_error(&one_line(&error.render().to_string()));
             ExitCode::from(2)
         }
     }

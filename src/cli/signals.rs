@@ -5,7 +5,7 @@ use secondnature::Cancel;
 use super::output;
 
 /// A token that Ctrl-C (or a request to terminate) cancels.
-pub fn on_ctrl_c() -> Cancel {
+pub fn cancel_on_interrupt() -> Cancel {
     let cancel = Cancel::new();
     let shared = cancel.clone();
     let handler = move || {
@@ -17,7 +17,7 @@ pub fn on_ctrl_c() -> Cancel {
         shared.cancel();
     };
     if let Err(error) = ctrlc::set_handler(handler) {
-        output::say(&format!("secondnature: Ctrl-C will lose unsaved work ({error})"));
+        output::eprint_line(&format!("secondnature: Ctrl-C will lose unsaved work ({error})"));
     }
     cancel
 }
