@@ -1,4 +1,4 @@
-//! The GGUF adapter: what stock llama.cpp loads with `--lora`.
+//! GGUF LoRA adapters, as stock llama.cpp loads them: written, read, and compared with llama.cpp.
 //!
 //! Format as llama.cpp's `convert_lora_to_gguf.py` writes it: for every adapted weight
 //! `X.lora_a` with `ne = [n_in, r]` and `X.lora_b` with `ne = [r, n_out]`, and the keys
@@ -23,12 +23,12 @@ use crate::train::lora::{Adapter, Layout};
 use crate::train::model::{Model, Tape};
 use crate::{Error, Result};
 
-/// The provenance key of the date that chat templates were told when the examples were made.
-pub const TEMPLATE_DATE: &str = "template.date";
+/// The provenance key of the date that chat templates were given when the examples were made.
+pub(crate) const TEMPLATE_DATE: &str = "template.date";
 
 /// The provenance of the confidence from which direct answers are taken, which
 /// [`crate::model::fallback_threshold`] reads back to the bit: near 1 every digit counts.
-pub fn fallback_threshold(threshold: f64) -> (&'static str, String) {
+pub(crate) fn fallback_threshold(threshold: f64) -> (&'static str, String) {
     ("fallback.threshold", threshold.to_string())
 }
 
@@ -69,7 +69,7 @@ pub fn write(
 /// Reads the adapter of a model `spec`.
 ///
 /// # Errors
-/// [`Error::Model`] where it is no LoRA adapter, or one of another model.
+/// [`Error::Model`] where it is not a LoRA adapter, or one of another model.
 pub fn read(path: &Path, spec: &Spec) -> Result<Adapter> {
     let gguf = Gguf::open(path)?;
     let bad = |why: String| Error::model(path, why);
@@ -86,7 +86,7 @@ pub fn read(path: &Path, spec: &Spec) -> Result<Adapter> {
     let (mut rank, mut modules) = (None, Vec::new());
     for tensor in gguf.tensors() {
         let Some((layer, module, is_b)) = pair_of(&tensor.name) else {
-            return Err(bad(format!("has a tensor \"{}\" that is no pair of a linear layer", tensor.name)));
+            return Err(bad(format!("has a tensor \"{}\" that is not part of a pair of a linear layer", tensor.name)));
         };
         let r = tensor.dims.get(usize::from(!is_b)).copied().unwrap_or(0);
         let (n_in, n_out) = spec.shape(module);
@@ -111,7 +111,7 @@ pub fn read(path: &Path, spec: &Spec) -> Result<Adapter> {
                 params[a].copy_from_slice(&gguf.read_f32(ta));
                 params[bt].copy_from_slice(&transposed(&gguf.read_f32(tb), rank));
             }
-            (None, None) => {} // A pair of zeros is no pair.
+            (None, None) => {} // A pair that was never written counts as zero.
             _ => return Err(bad(format!("has only half of the pair of \"{name}\""))),
         }
     }
@@ -126,7 +126,7 @@ fn transposed(x: &[f32], cols: usize) -> Vec<f32> {
 
 /// How closely llama.cpp, with the adapter file loaded, reproduces the trainer's logits.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Parity {
+pub(crate) struct Parity {
     /// Largest difference of a logit.
     pub max_abs_diff: f64,
     /// Root mean square difference over the logits' standard deviation.
@@ -148,7 +148,7 @@ const BASE_LIMIT: f64 = 0.1;
 ///
 /// # Errors
 /// [`Error::Parity`] where they differ by more than rounding explains.
-pub fn verify(
+pub(crate) fn verify(
     model_path: &Path,
     path: &Path,
     model: &Model,

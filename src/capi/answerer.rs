@@ -47,9 +47,9 @@ pub enum sn_route {
 ///
 /// Ownership: the caller's; free it with sn_answerer_free(). Threads: a `sn_answerer *` may be used by
 /// one thread at a time; a call while another is running is SN_STATUS_INVALID_ARGUMENT.
-pub struct sn_answerer(Exclusive<Kept>);
+pub struct sn_answerer(Exclusive<AnswererWithEngine>);
 
-struct Kept {
+struct AnswererWithEngine {
     answerer: Answerer,
     /// The host's engine, where it gave one.
     engine: Option<Scheduler<HostDecoder<DecoderTable>>>,
@@ -104,7 +104,7 @@ pub unsafe extern "C" fn sn_answerer_new(
             let mut engine = unsafe { decoder::engine("params.decoder", params.decoder, options.model) }?;
             let answerer = Answerer::load(&options, &mut context(&mut engine, &Silent, &Cancel::new()))?;
             // SAFETY: not NULL, so writable, by the header's rules.
-            unsafe { hand_out(out, sn_answerer(Exclusive::new(Kept { answerer, engine }))) };
+            unsafe { hand_out(out, sn_answerer(Exclusive::new(AnswererWithEngine { answerer, engine }))) };
             Ok(())
         })
     })
@@ -135,7 +135,7 @@ pub unsafe extern "C" fn sn_answerer_ask(
             (required("answerer", answerer)?, text("question", question, len)?, cancel::of(cancel))
         };
         let out = place("out", out)?;
-        answerer.0.change("answerer", |Kept { answerer, engine }| {
+        answerer.0.change("answerer", |AnswererWithEngine { answerer, engine }| {
             let question = Question::new("question", question, Vec::new());
             let answered = answerer.answer(&question, &mut context(engine, &Silent, &cancel))?;
             let text = answered.answer.as_deref().map(Text::new);

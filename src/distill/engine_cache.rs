@@ -11,7 +11,7 @@ use crate::{Error, Progress, Result, Stage, Update};
 /// The base model: its opened file, and the library's own engine on it once one was needed.
 pub struct EngineCache {
     gguf: Gguf,
-    /// The time that the chat template is told, in seconds since 1970 (UTC); the clock's without.
+    /// The time given to the chat template, in seconds since 1970 (UTC); without one it gets the current time.
     time: Option<i64>,
     /// Options of the stage before.
     options: EngineOptions,
@@ -25,7 +25,7 @@ struct Loaded {
 }
 
 impl EngineCache {
-    /// `date`, such as `2026-07-31`, is what chat templates are told in place of today's.
+    /// `date`, such as `2026-07-31`, is given to chat templates in place of the current date.
     pub fn new(gguf: Gguf, date: Option<&str>) -> EngineCache {
         EngineCache {
             gguf,

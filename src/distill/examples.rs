@@ -39,7 +39,7 @@ pub struct LabelSplit {
 ///
 /// Where answers are many (names, numbers), whole answers are held out, so that a held-out question
 /// asks for something never trained on; where they are few (yes, no), single questions are. A
-/// perturbed form that is to be trained on too stands beside its question.
+/// perturbed variant that is to be trained on too follows its question.
 pub fn split_labels(
     task: &Task,
     questions: &[Question],
@@ -77,12 +77,12 @@ pub fn split_labels(
         chosen.insert(name);
     }
     let mut split = LabelSplit::default();
-    // Every form goes where its question goes, so that no form of a held-out one is trained on.
+    // Every variant goes where its question goes, so that no variant of a held-out one is trained on.
     for (label, verdict) in kept {
         let side = if chosen.contains(&group(&label)) { &mut split.held_out } else { &mut split.train };
-        let forms = variant_labels(task, &label, verdict)?;
+        let variants = variant_labels(task, &label, verdict)?;
         side.push(label);
-        side.extend(forms);
+        side.extend(variants);
     }
     Ok(split)
 }
@@ -90,17 +90,17 @@ pub fn split_labels(
 /// The perturbed forms of `label` that are trained on too. One in which no answer means the voted
 /// one has nothing to teach.
 fn variant_labels(task: &Task, label: &Labelled, verdict: &Verdict) -> Result<Vec<Labelled>> {
-    let mut forms = Vec::new();
+    let mut variants = Vec::new();
     for perturbation in task.perturbations.iter().filter(|perturbation| perturbation.distill) {
         let Some(answer) = perturbation.wording(&label.answer) else { continue };
         let variant = verdict.variants.iter().find(|b| b.perturbation == perturbation.name);
-        forms.push(Labelled {
+        variants.push(Labelled {
             question: perturbation.asked(&label.question)?,
             answer,
             completion: variant.and_then(|variant| variant.completion.clone()),
         });
     }
-    Ok(forms)
+    Ok(variants)
 }
 
 fn hash(name: &str) -> u64 {
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn a_form_that_is_trained_on_too_stands_beside_its_question_in_its_own_words() {
+    fn a_variant_that_is_trained_on_too_follows_its_question_in_its_own_words() {
         let json = task().to_json().replacen(
             "\"vote\"",
             "\"perturbations\": [

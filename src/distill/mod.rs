@@ -1,7 +1,21 @@
-//! The whole pipeline: questions in, adapter and report out.
+//! The pipeline: from questions to an adapter and a report.
 //!
-//! [`Run`] is a run directory with its stages as methods; each stage keeps what it finishes, so that
-//! repeating a stage resumes it. [`distill`] calls them in order.
+//! [`Run`] is a run directory with its stages as methods; [`distill`] calls them in order. A stage
+//! writes what it finishes into the directory, so repeating the same call resumes it, and a finished
+//! stage returns what it found without loading a model. [`Context`] says which engine a call uses, where
+//! it reports progress and how it is cancelled.
+//!
+//! | file in the run directory | written by | contents |
+//! | --- | --- | --- |
+//! | `run.json` | [`Run::create`] | model, task, questions, seed and date, by which a run is recognized |
+//! | `task.json`, `questions.jsonl` | [`Run::create`] | the task and the training questions |
+//! | `samples.jsonl`, `selections.jsonl` | [`Run::curate`] | every sample and selection, appended and synced |
+//! | `verdicts.jsonl`, `curation.json` | [`Run::curate`] | the votes, and the figures of the stage |
+//! | `decision.json` | [`Run::decide`], [`Run::evaluate`] | whether distilling is worthwhile |
+//! | `train/` | [`Run::train`] | examples, replayed answers, the checkpoint, and `inputs.json`: what the adapter was made from |
+//! | `adapter.gguf`, `adapter.json`, `training.json` | [`Run::train`] | the verified adapter and the figures of the stage |
+//! | `evaluation/`, `evaluation.json` | [`Run::evaluate`] | answers to the held-out questions, and the figures |
+//! | `report.json` | [`Run::write_report`] | all figures together |
 
 mod context;
 mod curation;
@@ -117,24 +131,17 @@ impl Run {
         let dir = RunDir::open(&setup.out, &manifest)?;
         // An older directory keeps what it began with.
         let Manifest { verifier, date, .. } = read_manifest(&setup.out)?;
-        let mut manifest = Manifest { verifier, date, ..manifest };
-        if manifest.date.is_none() {
-            manifest.date = Some(dir.date_of_manifest()?);
-            dir.amend(&manifest)?;
-        }
+        let manifest = Manifest { verifier, date, ..manifest };
         for (name, text) in [("task.json", &task_json), ("questions.jsonl", &questions)] {
             dir.write(name, text.as_bytes())?;
         }
-        let (task, questions) = (setup.task.clone(), setup.questions.clone());
-        let base = EngineCache::new(gguf, manifest.date.as_deref());
-        let (verdicts, curation) = (None, None);
-        Ok(Run { dir, manifest, base, verdicts, curation, verifier: None, task, questions })
+        Run::new(dir, manifest, gguf, setup.task.clone(), setup.questions.clone())
     }
 
     /// Opens an existing run directory. `model` overrides where the model is, if it has moved; its
     /// contents must be the same.
     pub fn open(out: &Path, model: Option<&Path>, cx: &mut Context) -> Result<Run> {
-        let mut manifest = existing_manifest(out)?;
+        let manifest = existing_manifest(out)?;
         let model = model.map_or_else(|| PathBuf::from(&manifest.model), Path::to_path_buf);
         let gguf = Gguf::open(&model)?;
         check_callers_engine(cx, &gguf)?;
@@ -146,12 +153,22 @@ impl Run {
             ));
         }
         let dir = RunDir::open(out, &manifest)?;
+        let task = Task::load(&dir.file("task.json").display().to_string())?;
+        let questions = read_questions(&dir.file("questions.jsonl"))?;
+        Run::new(dir, manifest, gguf, task, questions)
+    }
+
+    fn new(
+        dir: RunDir,
+        mut manifest: Manifest,
+        gguf: Gguf,
+        task: Task,
+        questions: Vec<Question>,
+    ) -> Result<Run> {
         if manifest.date.is_none() {
             manifest.date = Some(dir.date_of_manifest()?);
             dir.amend(&manifest)?;
         }
-        let task = Task::load(&dir.file("task.json").display().to_string())?;
-        let questions = read_questions(&dir.file("questions.jsonl"))?;
         let base = EngineCache::new(gguf, manifest.date.as_deref());
         let (verdicts, curation) = (None, None);
         Ok(Run { dir, manifest, base, verdicts, curation, verifier: None, task, questions })
@@ -200,10 +217,8 @@ impl Run {
         check_callers_engine(cx, self.base.gguf())
     }
 
-    /// Refuses a verifier where the samples so far were taken without, and the reverse; where there
-    /// are none yet, the manifest is told.
-    ///
-    /// Unchecked samples beside checked ones would make labels that are neither.
+    /// Refuses a verifier where the samples so far were taken without one, and the reverse, since labels
+    /// from both would be neither checked nor unchecked. Where there are no samples yet, records it.
     fn agree_on_verifier(&mut self) -> Result<()> {
         let now = self.verifier.is_some();
         if now == self.manifest.verifier {
@@ -211,15 +226,15 @@ impl Run {
         }
         let sampled = std::fs::metadata(self.dir.file("samples.jsonl")).is_ok_and(|file| file.len() > 0);
         if sampled {
-            let (was, cure) = match now {
+            let (was, fix) = match now {
                 true => ("without a verifier, so its samples are unchecked", "resume it without one"),
                 false => (
                     "with a verifier, which further samples need as well",
-                    "set the same one (`Options::verifier`, `Run::verifier`; from C the params have one, the program none)",
+                    "set the same verifier, which an application has and the program has not",
                 ),
             };
-            let why = format!("was begun {was}: {cure}");
-            return Err(Error::run(self.path(), why).hint(Hint::other_directory()));
+            let reason = format!("was begun {was}: {fix}");
+            return Err(Error::run(self.path(), reason).hint(Hint::other_directory()));
         }
         self.manifest.verifier = now;
         self.dir.amend(&self.manifest)

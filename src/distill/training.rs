@@ -65,7 +65,7 @@ struct OldInputs {
 }
 
 /// The accepted answers of one run, split into those to train on and those held out.
-struct Source {
+struct LabelSource {
     task: Task,
     split: LabelSplit,
     /// Hash of task, questions and verdicts.
@@ -121,13 +121,13 @@ impl Run {
     }
 
     /// The run's own accepted answers, and those of `data.extra_runs`.
-    fn sources(&mut self, options: &TrainOptions, data: &DataMix) -> Result<Vec<Source>> {
+    fn sources(&mut self, options: &TrainOptions, data: &DataMix) -> Result<Vec<LabelSource>> {
         let verdicts = self.verdicts()?;
         let split = split_labels(&self.task, &self.questions, &verdicts, options.held_out)?;
         if split.train.is_empty() {
             return Err(Error::refused("no question was kept, so there is nothing to train on"));
         }
-        let mut sources = vec![Source { task: self.task.clone(), split, id: hash_json(&*verdicts)? }];
+        let mut sources = vec![LabelSource { task: self.task.clone(), split, id: hash_json(&*verdicts)? }];
         for dir in &data.extra_runs {
             sources.push(self.other_source(dir, options)?);
         }
@@ -136,7 +136,7 @@ impl Run {
 
     /// The accepted answers of another run directory, which is read without a lock: its files are
     /// replaced as a whole.
-    fn other_source(&self, dir: &Path, options: &TrainOptions) -> Result<Source> {
+    fn other_source(&self, dir: &Path, options: &TrainOptions) -> Result<LabelSource> {
         let same =
             |a: &Path, b: &Path| matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b);
         if same(dir, self.path()) {
@@ -155,7 +155,7 @@ impl Run {
         let verdicts = read_verdicts(dir, questions.len())?;
         let id = hash_json(&(&manifest.task_sha256, &manifest.questions_sha256, &verdicts))?;
         let split = split_labels(&task, &questions, &verdicts, options.held_out)?;
-        Ok(Source { task, split, id })
+        Ok(LabelSource { task, split, id })
     }
 
     /// What training found, where it is finished and was made from the same `inputs`.
@@ -188,7 +188,7 @@ impl Run {
     /// Tokenizes the labels of `sources` and adds the replayed answers.
     fn prepare(
         &mut self,
-        mut sources: Vec<Source>,
+        mut sources: Vec<LabelSource>,
         options: &TrainOptions,
         data: &DataMix,
         cx: &mut Context,
@@ -200,7 +200,7 @@ impl Run {
         let engine = self.base.engine(cx, None, &engine_options)?;
         let decoder = decoder_of(engine)?;
         let (mut train, mut held_out) = (Vec::new(), Vec::new());
-        for Source { task, split, .. } in &sources {
+        for LabelSource { task, split, .. } in &sources {
             let encode = |label: &Labelled| example(decoder, task, label);
             train.extend(split.train.iter().map(encode).collect::<Result<Vec<_>>>()?);
             held_out.extend(split.held_out.iter().map(encode).collect::<Result<Vec<_>>>()?);
@@ -291,6 +291,8 @@ impl Run {
             parity_relative_rms: parity.relative_rms,
             parity_base_relative_rms: parity.base_relative_rms,
         };
+        // It was measured on the adapter that this one replaces.
+        let _ = std::fs::remove_file(self.dir.file("evaluation.json"));
         self.dir.save("adapter.json", &facts)?;
         self.dir.save("training.json", &trained.summary)?;
         self.dir.save(INPUTS, inputs)?;
@@ -359,7 +361,7 @@ impl Run {
 fn training_inputs(
     options: &TrainOptions,
     data: &DataMix,
-    sources: &[Source],
+    sources: &[LabelSource],
     cancel: &Cancel,
 ) -> Result<TrainingInputs> {
     let prompts: Vec<&str> = data.replay.iter().map(Question::text).collect();

@@ -24,7 +24,7 @@ pub fn on_few_labels(
     let kept = verdicts.iter().filter(|verdict| verdict.kept).count();
     let wanted = acceptance.wanted(n);
     let mut advice = Vec::new();
-    advice.extend(on_unread(curation.unparsed, curation.cut_off, curation.samples, "samples.jsonl"));
+    advice.extend(on_unreadable(curation.unparsed, curation.cut_off, curation.samples, "samples.jsonl"));
     let all_are_read = advice.is_empty();
     advice.extend(task.perturbations.iter().filter_map(|perturbation| {
         let variants = verdicts.iter().filter_map(|verdict| {
@@ -52,7 +52,7 @@ pub fn on_few_labels(
     let lower = THRESHOLDS.into_iter().filter(|threshold| *threshold < curation.threshold - 1e-6);
     let lower: Vec<(f32, usize)> = lower.map(|threshold| (threshold, would_keep(threshold))).collect();
     let best = lower.iter().find(|(_, kept)| *kept >= wanted).or(lower.last());
-    // A lower threshold mends neither too few questions nor perturbations that change the answer.
+    // A lower threshold helps neither with too few questions nor with perturbations that change the answer.
     let votes_fail = verdicts.iter().filter(|verdict| !own_vote_is_kept(verdict)).count() * 2 > n;
     match best {
         Some((threshold, then)) if *then > kept && n >= wanted => advice.push(format!(
@@ -109,15 +109,15 @@ fn would_be_kept(verdict: &Verdict, threshold: f32) -> bool {
 }
 
 /// Many samples hold no answer.
-fn on_unread(unread: usize, cut_off: usize, samples: usize, journal: &str) -> Option<String> {
+fn on_unreadable(unread: usize, cut_off: usize, samples: usize, journal: &str) -> Option<String> {
     if unread * 3 < samples || unread == 0 {
         return None;
     }
-    let cure = match cut_off * 2 > unread {
+    let fix = match cut_off * 2 > unread {
         true => format!("{cut_off} of them ended at \"max_tokens\", which the last step should have more of"),
         false => format!("see in {journal} how they end, and fit the prompt, the marker or the answer rule"),
     };
-    Some(format!("{unread} of {samples} samples hold no answer: {cure}"))
+    Some(format!("{unread} of {samples} samples hold no answer: {fix}"))
 }
 
 /// What a comparison of the systems on held-out questions showed.
@@ -140,13 +140,13 @@ pub fn on_reasoning(task: &Task, seen: Option<Seen>) -> Vec<String> {
             ));
             return advice;
         }
-        advice.extend(on_unread(seen.unread, 0, seen.samples, "evaluation/system2.jsonl"));
+        advice.extend(on_unreadable(seen.unread, 0, seen.samples, "evaluation/system2.jsonl"));
         if let Some(single) = seen.system2.accuracy_per_sample
             && single > seen.system2.accuracy + GAP
         {
             advice.push(format!(
                 "single samples are right more often ({:.1}%) than their vote: a wrong answer is the common \
-                 one, and voting cannot mend that",
+                 one, and voting cannot correct that",
                 100.0 * single
             ));
         }

@@ -22,7 +22,7 @@ pub struct Journal<T> {
 impl<T: Serialize + DeserializeOwned> Journal<T> {
     /// Opens or creates the journal; with what it holds, read as it is asked for. A last line that
     /// was cut off by a crash is dropped, from the file as well.
-    pub fn open(path: impl AsRef<Path>) -> Result<(Journal<T>, Items<T>)> {
+    pub fn open(path: impl AsRef<Path>) -> Result<(Journal<T>, JournalItems<T>)> {
         let path = path.as_ref().to_path_buf();
         let open = || OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&path);
         let mut file = open().map_err(Error::io("open", &path))?;
@@ -36,17 +36,17 @@ impl<T: Serialize + DeserializeOwned> Journal<T> {
         }
         journal.file.seek(SeekFrom::Start(len)).map_err(Error::io("read", &path))?;
         let lines = BufReader::new(open().map_err(Error::io("open", &path))?).take(len);
-        Ok((journal, Items { path, lines, line: 0, _items: PhantomData }))
+        Ok((journal, JournalItems { path, lines, line: 0, _items: PhantomData }))
     }
 
     /// Reads the whole lines of a journal without changing or locking it.
-    pub fn read(path: impl AsRef<Path>) -> Result<Items<T>> {
+    pub fn read(path: impl AsRef<Path>) -> Result<JournalItems<T>> {
         let path = path.as_ref().to_path_buf();
         let mut file = File::open(&path).map_err(Error::io("open", &path))?;
         let all = file.metadata().map_err(Error::io("read", &path))?.len();
         let len = whole_lines(&mut file, all).map_err(Error::io("read", &path))?;
         file.rewind().map_err(Error::io("read", &path))?;
-        Ok(Items { path, lines: BufReader::new(file).take(len), line: 0, _items: PhantomData })
+        Ok(JournalItems { path, lines: BufReader::new(file).take(len), line: 0, _items: PhantomData })
     }
 
     /// Appends one item. After an error the file is as before.
@@ -62,7 +62,7 @@ impl<T: Serialize + DeserializeOwned> Journal<T> {
         Ok(())
     }
 
-    /// Items appended since the journal was opened.
+    /// JournalItems appended since the journal was opened.
     pub fn appended(&self) -> usize {
         self.appended
     }
@@ -98,14 +98,14 @@ fn whole_lines(file: &mut File, len: u64) -> std::io::Result<u64> {
 
 /// What a journal held when it was opened.
 #[derive(Debug)]
-pub struct Items<T> {
+pub struct JournalItems<T> {
     path: PathBuf,
     lines: Take<BufReader<File>>,
     line: usize,
     _items: PhantomData<fn() -> T>,
 }
 
-impl<T: DeserializeOwned> Iterator for Items<T> {
+impl<T: DeserializeOwned> Iterator for JournalItems<T> {
     /// [`Error::Input`] naming the line where it is damaged.
     type Item = Result<T>;
 

@@ -44,7 +44,7 @@ pub struct Manifest {
     /// Whether a verifier checks the sampled answers; set with the first sample.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub verifier: bool,
-    /// The date that chat templates are told, `2026-07-31`: the day on which the run began, so that it
+    /// The date given to chat templates, `2026-07-31`: the day on which the run began, so that it
     /// has the same prompts on every day. Earlier versions did not record it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub date: Option<String>,

@@ -16,7 +16,7 @@ const MAGIC: &[u8; 8] = b"SNTRAIN1";
 
 /// Where training is, and its curves so far.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Cursor {
+pub struct TrainingCursor {
     /// Hash of options and examples: a checkpoint of another run is ignored.
     pub identity: String,
     /// What its products multiply.
@@ -25,7 +25,8 @@ pub struct Cursor {
     pub step: u64,
     pub adam_steps: u64,
     pub finished: bool,
-    pub judged_without_gain: usize,
+    #[serde(rename = "judged_without_gain")]
+    pub validations_without_gain: usize,
     pub best_epochs: f64,
     pub tokens: u64,
     pub tokens_computed: u64,
@@ -36,7 +37,7 @@ pub struct Cursor {
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct Checkpoint {
-    pub cursor: Cursor,
+    pub cursor: TrainingCursor,
     pub params: Vec<f32>,
     pub moments: Moments,
     /// The parameters with the lowest held-out loss so far; empty before the first epoch ends.
@@ -45,7 +46,7 @@ pub struct Checkpoint {
 
 impl Checkpoint {
     pub fn save(&self, path: &Path) -> Result<()> {
-        let cursor = Cursor { adam_steps: self.moments.steps, ..self.cursor.clone() };
+        let cursor = TrainingCursor { adam_steps: self.moments.steps, ..self.cursor.clone() };
         let json = serde_json::to_vec(&cursor).map_err(|e| Error::Internal(e.to_string()))?;
         let mut bytes = Vec::with_capacity(16 + json.len() + 16 * self.params.len() + 32);
         bytes.extend(MAGIC);
@@ -79,7 +80,7 @@ fn parse(bytes: &[u8], n: usize) -> Option<Checkpoint> {
     let rest = body.strip_prefix(MAGIC)?;
     let (len, rest) = rest.split_first_chunk::<8>()?;
     let (json, rest) = rest.split_at_checked(usize::try_from(u64::from_le_bytes(*len)).ok()?)?;
-    let cursor: Cursor = serde_json::from_slice(json).ok()?;
+    let cursor: TrainingCursor = serde_json::from_slice(json).ok()?;
     let values: Vec<f32> =
         rest.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
     if values.len() != 3 * n && values.len() != 4 * n {

@@ -31,7 +31,7 @@ use rand_chacha::ChaCha8Rng;
 
 use adamw::{AdamW, Moments, global_norm};
 use batch::{Batch, Example};
-use checkpoint::{Checkpoint, Cursor};
+use checkpoint::{Checkpoint, TrainingCursor};
 use lora::{Adapter, Layout};
 use model::{Keep, Model, Tape};
 use ops::linear::{Dropout, mix};
@@ -98,12 +98,12 @@ fn check_examples<'a>(model: &Model, examples: impl Iterator<Item = &'a Example>
 
 /// A few hundred short answers are learned within one epoch and overlearned in the next, so the best
 /// moment to stop may be between.
-const JUDGED_PER_EPOCH: usize = 2;
+const VALIDATIONS_PER_EPOCH: usize = 2;
 
 /// Whether the held-out loss is measured after `step` steps.
-fn judged_after(step: u64, per_epoch: usize) -> bool {
+fn validated_after(step: u64, per_epoch: usize) -> bool {
     let within = step as usize % per_epoch;
-    within == 0 || (1..JUDGED_PER_EPOCH).any(|part| within == per_epoch * part / JUDGED_PER_EPOCH)
+    within == 0 || (1..VALIDATIONS_PER_EPOCH).any(|part| within == per_epoch * part / VALIDATIONS_PER_EPOCH)
 }
 
 /// The pairs that `options` ask of `model`.
@@ -177,7 +177,7 @@ impl<'a> Trainer<'a> {
         let state = match Checkpoint::load(&file, &identity, layout.len())? {
             Some(state) => state,
             None => Checkpoint {
-                cursor: Cursor { identity, arithmetic: kernel.arithmetic, ..Cursor::default() },
+                cursor: TrainingCursor { identity, arithmetic: kernel.arithmetic, ..TrainingCursor::default() },
                 params: start.unwrap_or_else(|| layout.init(&model.spec, options.seed)),
                 moments: Moments::new(layout.len()),
                 best: Vec::new(),
@@ -196,11 +196,11 @@ impl<'a> Trainer<'a> {
 
     fn run(mut self, progress: &dyn Progress, cancel: &Cancel) -> Result<Trained> {
         let per_epoch = self.steps_per_epoch();
-        let whole = (per_epoch * self.options.epochs) as u64;
-        let total = self.options.max_steps.map_or(whole, |most| most.min(whole));
+        let all_epochs = (per_epoch * self.options.epochs) as u64;
+        let total = self.options.max_steps.map_or(all_epochs, |max| max.min(all_epochs));
         let mut saved = Instant::now();
         if self.state.cursor.step == 0 && self.state.cursor.held_out_curve.is_empty() {
-            self.judge(0.0)?;
+            self.validate(0.0)?;
         }
         while !self.state.cursor.finished {
             if cancel.is_cancelled() {
@@ -220,7 +220,7 @@ impl<'a> Trainer<'a> {
             cursor.step += 1;
             cursor.loss_curve.push(loss);
             cursor.seconds += begin.elapsed().as_secs_f64();
-            tell(
+            report_step(
                 progress,
                 &TrainStep {
                     step: cursor.step,
@@ -232,9 +232,9 @@ impl<'a> Trainer<'a> {
                     lr,
                 },
             );
-            if judged_after(self.state.cursor.step, per_epoch) || self.state.cursor.step == total {
+            if validated_after(self.state.cursor.step, per_epoch) || self.state.cursor.step == total {
                 let begin = Instant::now();
-                self.judge(self.state.cursor.step as f64 / per_epoch as f64)?;
+                self.validate(self.state.cursor.step as f64 / per_epoch as f64)?;
                 self.state.cursor.seconds += begin.elapsed().as_secs_f64();
                 self.state.cursor.finished |= self.state.cursor.step >= total;
                 self.save()?;
@@ -296,13 +296,13 @@ impl<'a> Trainer<'a> {
         let lr = self.options.schedule.rate(step, warmup, total, self.options.lr);
         let adamw = AdamW { weight_decay: self.options.weight_decay, ..AdamW::default() };
         let Checkpoint { params, moments, .. } = &mut self.state;
-        let faster = self.layout.groups(self.options.lora_plus);
-        adamw.step(params, &self.grads, scale as f32, lr, &faster, moments);
+        let param_groups = self.layout.groups(self.options.lora_plus);
+        adamw.step(params, &self.grads, scale as f32, lr, &param_groups, moments);
         Ok((loss, lr))
     }
 
     /// Measures the held-out loss, keeps the adapter if it is the best, and decides whether to stop.
-    fn judge(&mut self, epochs: f64) -> Result<()> {
+    fn validate(&mut self, epochs: f64) -> Result<()> {
         let cursor = &mut self.state.cursor;
         if self.held_out.is_empty() {
             cursor.best_epochs = epochs;
@@ -323,12 +323,12 @@ impl<'a> Trainer<'a> {
         cursor.held_out_curve.push(loss);
         if epochs > 0.0 && loss < best {
             cursor.best_epochs = epochs;
-            cursor.judged_without_gain = 0;
+            cursor.validations_without_gain = 0;
             self.state.best = self.state.params.clone();
         } else if epochs > 0.0 {
-            cursor.judged_without_gain += 1;
-            let patience = self.options.patience * JUDGED_PER_EPOCH;
-            cursor.finished |= patience > 0 && cursor.judged_without_gain > patience;
+            cursor.validations_without_gain += 1;
+            let patience = self.options.patience * VALIDATIONS_PER_EPOCH;
+            cursor.finished |= patience > 0 && cursor.validations_without_gain > patience;
         }
         Ok(())
     }
@@ -360,7 +360,7 @@ impl<'a> Trainer<'a> {
     }
 }
 
-fn tell(progress: &dyn Progress, step: &TrainStep) {
+fn report_step(progress: &dyn Progress, step: &TrainStep) {
     let held_out = step.held_out_loss.map_or(String::new(), |loss| format!(", held-out loss {loss:.3}"));
     progress.update(&Update {
         stage: Stage::Train,
