@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::median;
 use crate::gguf::{Gguf, Rows};
-use crate::kernels::gemm::{Arithmetic, Kernel, Left, Out, Right, View, fma_gflops, product};
+use crate::kernels::gemm::{Arithmetic, Kernel, Out, PackedLhs, Rhs, View, fma_gflops, matmul};
 use crate::memory::peak_rss_mb;
 use crate::model::spec::Module;
 use crate::threads::{Team, Wait};
@@ -239,7 +239,7 @@ fn machine(model: &Model, kernel: &'static Kernel, n: usize) -> Machine {
     let unlike = |i: usize| (i.wrapping_mul(2_654_435_761) >> 8) as u8 as f32 / 256.0 - 0.5;
     let (x, mut y): (Vec<f32>, Vec<f32>) =
         ((0..n * weight.cols).map(unlike).collect(), vec![0.0; n * weight.rows]);
-    let (mut left, flop) = (Left::new(kernel), (2 * n * weight.rows * weight.cols) as f64);
+    let (mut left, flop) = (PackedLhs::new(kernel), (2 * n * weight.rows * weight.cols) as f64);
     left.pack(View::new(&x, n, weight.cols), 1.0);
     let rate = |work: &mut dyn FnMut()| {
         let seconds: Vec<f64> = (0..7)
@@ -252,10 +252,10 @@ fn machine(model: &Model, kernel: &'static Kernel, n: usize) -> Machine {
         flop / median(&seconds) / 1e9
     };
     let forward =
-        rate(&mut || product(Out::new(&mut y, n, weight.rows), &[(&left, Right::Forward(weight))], false));
+        rate(&mut || matmul(Out::new(&mut y, n, weight.rows), &[(&left, Rhs::Forward(weight))], false));
     left.pack(View::new(&y, n, weight.rows), 1.0);
     let mut dx = x.clone();
     let backward =
-        rate(&mut || product(Out::new(&mut dx, n, weight.cols), &[(&left, Right::Backward(weight))], false));
+        rate(&mut || matmul(Out::new(&mut dx, n, weight.cols), &[(&left, Rhs::Backward(weight))], false));
     Machine { fma: fma_gflops(kernel), forward, backward }
 }

@@ -1,5 +1,8 @@
-//! Processor kernels: the matrix product, loops over slices, and the buffers they work in.
+//! Processor kernels: the matrix product, attention over a KV cache, loops over slices, the
+//! instructions they are chosen by and the buffers they work in.
 
 pub mod buffer;
+pub mod decode_attention;
 pub mod gemm;
 pub mod lanes;
+pub mod simd;

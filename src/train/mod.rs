@@ -11,14 +11,14 @@
 //! examples, whatever the number of threads: interrupted and resumed, training ends with the same
 //! bytes.
 
-pub mod adamw;
-pub mod batch;
+pub(crate) mod adamw;
+pub(crate) mod batch;
 mod checkpoint;
-pub mod clock;
+pub(crate) mod clock;
 mod layer;
-pub mod lora;
-pub mod model;
-pub mod ops;
+pub(crate) mod lora;
+pub(crate) mod model;
+pub(crate) mod ops;
 mod options;
 mod summary;
 
@@ -34,7 +34,7 @@ use batch::{Batch, Example};
 use checkpoint::{Checkpoint, TrainingCursor};
 use lora::{Adapter, Layout};
 use model::{Keep, Model, Tape};
-use ops::linear::{Dropout, mix};
+use ops::linear::Dropout;
 pub use options::{AdapterDtype, Recompute, Schedule, TrainOptions};
 
 pub use summary::Training;
@@ -42,6 +42,7 @@ pub use summary::Training;
 pub use crate::kernels::gemm::Arithmetic;
 use crate::kernels::gemm::Kernel;
 
+use crate::splitmix::splitmix64;
 use crate::threads::Team;
 use crate::{Cancel, Error, Hint, Progress, Result, Stage, TrainStep, Update};
 
@@ -265,7 +266,7 @@ impl<'a> Trainer<'a> {
         for (part, batch) in batches(examples, self.options.max_tokens).into_iter().enumerate() {
             self.tape.dropout = (self.options.dropout > 0.0).then(|| Dropout {
                 probability: self.options.dropout,
-                seed: mix(mix(self.options.seed ^ mix(step)) ^ part as u64),
+                seed: splitmix64(splitmix64(self.options.seed ^ splitmix64(step)) ^ part as u64),
             });
             self.state.cursor.tokens += batch.tokens_unshared as u64;
             self.state.cursor.tokens_computed += batch.tokens.len() as u64;

@@ -10,7 +10,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::gguf::{Gguf, Rows};
-use crate::kernels::gemm::{Kernel, Left, Out, Right, View, product};
+use crate::kernels::gemm::{Kernel, Out, PackedLhs, Rhs, View, matmul};
 use crate::token::Token;
 use crate::{Error, Result};
 
@@ -64,7 +64,7 @@ pub struct Tape {
 impl Tape {
     /// An empty tape that will keep so much and compute with `kernel`.
     pub fn new(keep: Keep, kernel: &'static Kernel) -> Tape {
-        let head = Head { left: Left::new(kernel), ..Head::default() };
+        let head = Head { left: PackedLhs::new(kernel), ..Head::default() };
         Tape { keep, scratch: Scratch::new(kernel), head, ..Tape::default() }
     }
 
@@ -81,7 +81,7 @@ struct Head {
     normed: Vec<f32>,
     d_normed: Vec<f32>,
     logits: Vec<f32>,
-    left: Left,
+    left: PackedLhs,
 }
 
 /// One batch's fixed facts: who sees whom, in layers that see everything and in windowed ones.
@@ -243,10 +243,10 @@ impl Model {
         norm::forward(x, w, self.spec.rms_eps, normed, fit(&mut head.rho, m));
     }
 
-    fn output(&self, normed: &[f32], m: usize, left: &mut Left, logits: &mut [f32]) {
+    fn output(&self, normed: &[f32], m: usize, left: &mut PackedLhs, logits: &mut [f32]) {
         left.pack(View::new(normed, m, self.spec.n_embd), 1.0);
-        let weight = Right::Forward(self.weights.output());
-        product(Out::new(logits, m, self.spec.n_vocab), &[(left, weight)], false);
+        let weight = Rhs::Forward(self.weights.output());
+        matmul(Out::new(logits, m, self.spec.n_vocab), &[(left, weight)], false);
     }
 
     fn logit_shape(&self) -> loss::Shape {
@@ -271,7 +271,7 @@ impl Model {
             if differentiate {
                 left.pack(View::new(logits, rows, v), 1.0);
                 let out = Out::new(&mut d_normed[block], rows, d);
-                product(out, &[(left, Right::Backward(self.weights.output()))], false);
+                matmul(out, &[(left, Rhs::Backward(self.weights.output()))], false);
             }
         }
         if differentiate {

@@ -3,7 +3,7 @@
 //! ggml's quantized kernels are made for one token; with a batch of sequences they unpack every
 //! weight again for every row. llama.cpp asks each *accelerator device* (a BLAS library, usually)
 //! whether it wants an operation, so this registers one that wants the products of weights with a
-//! batch, keeps those weights unpacked ([`Kept`]), and leaves everything else to the CPU device.
+//! batch, keeps those weights unpacked ([`PrepackedBf16`]), and leaves everything else to the CPU device.
 //!
 //! A device is asked by llama.cpp without saying on whose behalf, and there is one for the whole
 //! process. Both questions and work come on the thread that called llama.cpp, so that thread says
@@ -20,24 +20,24 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use llama_cpp_sys_2 as sys;
 
-use super::attend::{Sight, attend, can_attend};
+use super::attend::{VisibleCells, attend, can_attend};
 use crate::Result;
 use crate::gguf::{QuantType, Rows};
-use crate::kernels::gemm::{Kept, Left};
+use crate::kernels::gemm::{PackedLhs, PrepackedBf16};
 use crate::threads::{Team, Wait};
 
 /// Fewest rows whose product is worth it; a single token is bound by reading the weights, which are
 /// smaller as they are stored.
-const LEAST_ROWS: i64 = 2;
+const MIN_ROWS: i64 = 2;
 
 /// The unpacked weights of one model, and the threads that multiply them.
 pub struct Accelerator {
     /// Whether it multiplies weights, and not only attends.
     multiplies: bool,
     /// By address of the weight in the model, which outlives this.
-    kept: Mutex<HashMap<usize, Kept>>,
-    left: Mutex<Left>,
-    sight: Mutex<Sight>,
+    prepacked: Mutex<HashMap<usize, PrepackedBf16>>,
+    lhs: Mutex<PackedLhs>,
+    visible: Mutex<VisibleCells>,
     team: Team,
 }
 
@@ -60,8 +60,8 @@ impl Accelerator {
     pub fn new(threads: u32, wait: Wait, multiplies: bool) -> Result<Accelerator> {
         register();
         let team = Team::new(Some(threads), "decode", wait)?;
-        let (kept, left, sight) = (Mutex::default(), Mutex::default(), Mutex::default());
-        Ok(Accelerator { multiplies, kept, left, sight, team })
+        let (prepacked, lhs, visible) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Ok(Accelerator { multiplies, prepacked, lhs, visible, team })
     }
 
     /// Runs `work`, which calls llama.cpp, with this accelerator in force.
@@ -69,7 +69,7 @@ impl Accelerator {
         self.team.enter(|| {
             let _scope = Scope;
             CURRENT.set(self);
-            lock(&self.sight).clear();
+            lock(&self.visible).clear();
             work()
         })
     }
@@ -92,9 +92,10 @@ impl Accelerator {
             let x = std::slice::from_raw_parts(x.data.cast::<f32>(), n * n_in);
             (weight, x, std::slice::from_raw_parts_mut(node.data.cast::<f32>(), n * n_out), n)
         };
-        let (mut kept, mut left) = (lock(&self.kept), lock(&self.left));
-        let kept = kept.entry(weight.data.as_ptr() as usize).or_insert_with(|| Kept::new(weight));
-        kept.product(x, n, y, &mut left);
+        let (mut prepacked, mut lhs) = (lock(&self.prepacked), lock(&self.lhs));
+        let prepacked =
+            prepacked.entry(weight.data.as_ptr() as usize).or_insert_with(|| PrepackedBf16::new(weight));
+        prepacked.matmul(x, n, y, &mut lhs);
     }
 }
 
@@ -122,7 +123,7 @@ unsafe fn wants(node: &sys::ggml_tensor) -> bool {
     });
     // Tiny matrices cost more to hand over than to multiply.
     let large = w.ne[0] >= 64 && w.ne[1] >= 64 && w.ne[0] % 2 == 0;
-    is_weight && matrices && plain(x) && plain(node) && stored && large && x.ne[1] >= LEAST_ROWS
+    is_weight && matrices && plain(x) && plain(node) && stored && large && x.ne[1] >= MIN_ROWS
 }
 
 #[repr(C)]
@@ -339,7 +340,7 @@ unsafe extern "C" fn graph_compute(_: *mut Backend, graph: *mut sys::ggml_cgraph
                 let node = &*sys::ggml_graph_node(graph, i);
                 match node.op {
                     sys::GGML_OP_MUL_MAT => accelerator.multiply(node),
-                    sys::GGML_OP_FLASH_ATTN_EXT => attend(node, &mut lock(&accelerator.sight)),
+                    sys::GGML_OP_FLASH_ATTN_EXT => attend(node, &mut lock(&accelerator.visible)),
                     _ => {}
                 }
             }

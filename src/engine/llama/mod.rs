@@ -12,7 +12,6 @@ mod attend;
 #[cfg(feature = "portable")]
 mod cpu;
 mod handles;
-mod heads;
 mod log;
 mod plan;
 

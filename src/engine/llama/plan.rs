@@ -2,7 +2,7 @@
 
 use super::LlamaOptions;
 use crate::gguf::{Gguf, Value};
-use crate::kernels::gemm::{Kept, Kernel};
+use crate::kernels::gemm::{Kernel, PrepackedBf16};
 use crate::memory::available_memory;
 use crate::{Error, Result};
 
@@ -51,7 +51,7 @@ impl MemoryPlan {
     fn with_free(gguf: &Gguf, options: &LlamaOptions, free: u64) -> Result<MemoryPlan> {
         let weights: u64 = gguf.tensors().map(|t| t.elements() as u64).sum();
         let file: u64 = gguf.files().iter().filter_map(|f| f.metadata().ok()).map(|m| m.len()).sum();
-        let expanded_bytes = Kept::bytes(weights as usize) as u64;
+        let expanded_bytes = PrepackedBf16::bytes(weights as usize) as u64;
         let cell = cell_bytes(gguf, options);
         let min_cache = cell.saturating_mul(options.context.map_or(MIN_CELLS, u64::from));
         let limit = options.max_memory.unwrap_or(u64::MAX);
@@ -87,7 +87,7 @@ impl MemoryPlan {
             _ if options.slots < MIN_SLOTS_TO_EXPAND => {
                 Some("with few sequences they are fastest".to_string())
             }
-            _ if !Kernel::of_kept().is_fast() => Some("this processor lacks AVX2".to_string()),
+            _ if !Kernel::prepacked().is_fast() => Some("this processor lacks AVX2".to_string()),
             _ if expanded_bytes > free / 2 => {
                 Some(format!("expanded they need {needed} MB, and {there} MB are free"))
             }

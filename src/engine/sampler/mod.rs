@@ -16,9 +16,10 @@ use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
 
-use self::row::{Candidate, Row, Survey, keep_mass};
+use self::row::{Candidate, Row, RowStats, keep_mass};
 use super::Token;
 use crate::Result;
+use crate::splitmix::splitmix64;
 use crate::threads::{Team, Wait, chunks, chunks_mut, for_each};
 
 /// How tokens are chosen and when a completion stops.
@@ -126,43 +127,43 @@ impl Draw<'_> {
     /// Chooses a token. Logits that are not finite are never chosen; `None` if no logit is finite,
     /// of those allowed.
     pub fn choose(&self) -> Option<Choice> {
-        let patches = self.penalised();
-        let slope = if self.sampling.is_greedy() { 1.0 } else { 1.0 / self.sampling.temperature };
+        let overrides = self.penalised();
+        let inv_temperature = if self.sampling.is_greedy() { 1.0 } else { 1.0 / self.sampling.temperature };
         let (index, plain) = match self.allowed {
             None => {
-                let row = Row { logits: self.logits, patches: &patches, slope };
-                let (survey, plain) = row.survey();
-                (self.choose_from(&row, &survey?)?, plain?)
+                let row = Row { logits: self.logits, overrides: &overrides, inv_temperature };
+                let (stats, plain) = row.stats();
+                (self.choose_from(&row, &stats?)?, plain?)
             }
             Some(tokens) => {
                 let tokens = tokens.iter().map(|&token| token as usize);
                 let tokens: Vec<usize> = tokens.filter(|&index| index < self.logits.len()).collect();
                 let mut logits: Vec<f32> = tokens.iter().map(|&index| self.logits[index]).collect();
-                for (index, logit) in patches {
+                for (index, logit) in overrides {
                     if let Ok(at) = tokens.binary_search(&index) {
                         logits[at] = logit;
                     }
                 }
-                let row = Row { logits: &logits, patches: &[], slope };
-                let at = self.choose_from(&row, &row.own_survey()?)?;
-                let plain = Row { logits: self.logits, patches: &[], slope: 1.0 };
-                (tokens[at], plain.own_survey()?)
+                let row = Row { logits: &logits, overrides: &[], inv_temperature };
+                let at = self.choose_from(&row, &row.own_stats()?)?;
+                let plain = Row { logits: self.logits, overrides: &[], inv_temperature: 1.0 };
+                (tokens[at], plain.own_stats()?)
             }
         };
         let probability = f64::from(row::weight(self.logits[index], plain.max, 1.0)) / plain.total;
         Some(Choice { token: index as Token, probability: (probability as f32).min(1.0) })
     }
 
-    fn choose_from(&self, row: &Row, survey: &Survey) -> Option<usize> {
+    fn choose_from(&self, row: &Row, stats: &RowStats) -> Option<usize> {
         let sampling = self.sampling;
         if sampling.is_greedy() {
-            return row.first_largest(survey);
+            return row.first_largest(stats);
         }
         let n = row.logits.len();
         if (1..n).contains(&sampling.top_k) || sampling.top_p < 1.0 || sampling.min_p > 0.0 {
-            return draw_from(&kept(row, survey, sampling), self.uniform);
+            return draw_from(&kept(row, stats, sampling), self.uniform);
         }
-        row.draw(survey, self.uniform)
+        row.draw(stats, self.uniform)
     }
 
     /// The logits that the repetition penalty changes, by ascending index.
@@ -182,10 +183,10 @@ impl Draw<'_> {
 }
 
 /// The tokens that top-k, top-p and min-p leave.
-fn kept(row: &Row, survey: &Survey, sampling: &Sampling) -> Vec<Candidate> {
+fn kept(row: &Row, stats: &RowStats, sampling: &Sampling) -> Vec<Candidate> {
     let share = f64::from(sampling.top_p).clamp(0.0, 1.0);
     let mut kept = if (1..row.logits.len()).contains(&sampling.top_k) {
-        let mut kept = row.most_probable(survey, sampling.top_k);
+        let mut kept = row.most_probable(stats, sampling.top_k);
         if sampling.top_p < 1.0 {
             let mass = share * row::total(&kept);
             keep_mass(&mut kept, mass);
@@ -194,12 +195,12 @@ fn kept(row: &Row, survey: &Survey, sampling: &Sampling) -> Vec<Candidate> {
     } else if sampling.top_p < 1.0 {
         // Tokens lighter than (1 - top_p) · total / n together weigh less than what top-p may
         // drop, so it never reaches them.
-        let floor = (1.0 - share) * survey.total / row.logits.len() as f64;
-        let mut kept = row.heaviest(survey, share * survey.total, (floor * 0.999).min(1.0) as f32);
-        keep_mass(&mut kept, share * survey.total);
+        let floor = (1.0 - share) * stats.total / row.logits.len() as f64;
+        let mut kept = row.top_mass(stats, share * stats.total, (floor * 0.999).min(1.0) as f32);
+        keep_mass(&mut kept, share * stats.total);
         kept
     } else {
-        row.heaviest(survey, f64::INFINITY, sampling.min_p.min(1.0) * 0.999)
+        row.top_mass(stats, f64::INFINITY, sampling.min_p.min(1.0) * 0.999)
     };
     if sampling.min_p > 0.0 {
         // The largest weight is 1 by construction, and must survive.
@@ -260,17 +261,10 @@ impl SamplingTeam {
 }
 
 /// A number in 0..1 that depends on `seed` and `index` only: the draw for token `index`.
-/// (The finaliser of MurmurHash3, twice: a counter-based generator.)
+/// SplitMix64's mixer, twice: a counter-based generator.
 pub(super) fn uniform(seed: u64, index: u64) -> f64 {
-    let bits = scramble(scramble(seed ^ 0x5de1_9c2a_71f3_0b4d).wrapping_add(index));
+    let bits = splitmix64(splitmix64(seed ^ 0x5de1_9c2a_71f3_0b4d).wrapping_add(index));
     (bits >> 11) as f64 / (1u64 << 53) as f64
-}
-
-fn scramble(x: u64) -> u64 {
-    let x = x.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    x ^ (x >> 31)
 }
 
 #[cfg(test)]

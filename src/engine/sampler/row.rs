@@ -6,26 +6,25 @@
 //! arXiv 1805.02867, by blocks). What follows looks only into the blocks that matter: the draw
 //! into one, the filters into those whose largest logit is above a bound.
 
-/// Values handled at once: two AVX-512 or four AVX2 registers.
+use crate::kernels::lanes::{MIN_EXPONENT, exp_fused, largest, sum_of};
+
+/// Logits that are compared with a bound at once: two AVX-512 or four AVX2 registers.
 const LANES: usize = 32;
 /// Logits surveyed together.
 pub(super) const BLOCK: usize = 1024;
-/// Below this exponent a weight counts as 0; `exp` holds above it.
-const LOWEST: f32 = -87.0;
-
 /// A row of logits of which some are replaced, at a temperature.
 #[derive(Clone, Copy)]
 pub(super) struct Row<'a> {
     pub logits: &'a [f32],
     /// Logits that differ from `logits`, by ascending index.
-    pub patches: &'a [(usize, f32)],
+    pub overrides: &'a [(usize, f32)],
     /// 1 / temperature.
-    pub slope: f32,
+    pub inv_temperature: f32,
 }
 
 /// What is known of a block, and of the row, after one look.
 #[derive(Clone)]
-pub(super) struct Survey {
+pub(super) struct RowStats {
     blocks: Vec<Block>,
     /// The largest finite logit.
     pub max: f32,
@@ -43,25 +42,25 @@ struct Block {
     mass: f32,
 }
 
-impl Survey {
-    fn of(mut blocks: Vec<Block>, slope: f32) -> Option<Survey> {
+impl RowStats {
+    fn of(mut blocks: Vec<Block>, inv_temperature: f32) -> Option<RowStats> {
         let max = blocks.iter().fold(f32::NEG_INFINITY, |max, block| max.max(block.max));
         if max == f32::NEG_INFINITY {
             return None;
         }
         let mut total = 0.0;
         for block in &mut blocks {
-            block.mass = block.sum * weight(block.max, max, slope);
+            block.mass = block.sum * weight(block.max, max, inv_temperature);
             total += f64::from(block.mass);
         }
-        Some(Survey { blocks, max, total })
+        Some(RowStats { blocks, max, total })
     }
 }
 
 impl Row<'_> {
-    /// The survey of the row as it is, and of the same logits without patches at temperature 1;
+    /// The stats of the row as it is, and of the same logits without overrides at temperature 1;
     /// `None` for a row without a finite logit.
-    pub fn survey(&self) -> (Option<Survey>, Option<Survey>) {
+    pub fn stats(&self) -> (Option<RowStats>, Option<RowStats>) {
         let n = self.logits.len().div_ceil(BLOCK);
         let (mut own, mut plain) = (Vec::with_capacity(n), Vec::with_capacity(n));
         let mut buffer = [0.0; BLOCK];
@@ -69,59 +68,59 @@ impl Row<'_> {
             let largest = largest(logits);
             let block = Block::below(logits, largest, 1.0);
             plain.push(block);
-            own.push(if !self.patches_of(index).is_empty() {
-                Block::of(self.block(index, &mut buffer), self.slope)
-            } else if self.slope == 1.0 {
+            own.push(if !self.overrides_of(index).is_empty() {
+                Block::of(self.block(index, &mut buffer), self.inv_temperature)
+            } else if self.inv_temperature == 1.0 {
                 block
             } else {
-                Block::below(logits, largest, self.slope)
+                Block::below(logits, largest, self.inv_temperature)
             });
         }
-        (Survey::of(own, self.slope), Survey::of(plain, 1.0))
+        (RowStats::of(own, self.inv_temperature), RowStats::of(plain, 1.0))
     }
 
-    /// The survey of the row as it is.
-    pub fn own_survey(&self) -> Option<Survey> {
+    /// The stats of the row as it is.
+    pub fn own_stats(&self) -> Option<RowStats> {
         let mut buffer = [0.0; BLOCK];
         let blocks = 0..self.logits.len().div_ceil(BLOCK);
-        let blocks = blocks.map(|index| Block::of(self.block(index, &mut buffer), self.slope));
-        Survey::of(blocks.collect(), self.slope)
+        let blocks = blocks.map(|index| Block::of(self.block(index, &mut buffer), self.inv_temperature));
+        RowStats::of(blocks.collect(), self.inv_temperature)
     }
 
-    fn patches_of(&self, block: usize) -> &[(usize, f32)] {
-        let below = |end: usize| self.patches.partition_point(|&(index, _)| index < end);
-        &self.patches[below(block * BLOCK)..below((block + 1) * BLOCK)]
+    fn overrides_of(&self, block: usize) -> &[(usize, f32)] {
+        let below = |end: usize| self.overrides.partition_point(|&(index, _)| index < end);
+        &self.overrides[below(block * BLOCK)..below((block + 1) * BLOCK)]
     }
 
     /// The logits of a block, in `buffer` if they are patched.
     fn block<'b>(&'b self, index: usize, buffer: &'b mut [f32; BLOCK]) -> &'b [f32] {
         let start = index * BLOCK;
         let logits = &self.logits[start..self.logits.len().min(start + BLOCK)];
-        let patches = self.patches_of(index);
-        if patches.is_empty() {
+        let overrides = self.overrides_of(index);
+        if overrides.is_empty() {
             return logits;
         }
         let buffer = &mut buffer[..logits.len()];
         buffer.copy_from_slice(logits);
-        for &(index, logit) in patches {
+        for &(index, logit) in overrides {
             buffer[index - start] = logit;
         }
         buffer
     }
 
     /// The first of the tokens with the largest logit.
-    pub fn first_largest(&self, survey: &Survey) -> Option<usize> {
-        let block = survey.blocks.iter().position(|block| block.max == survey.max)?;
+    pub fn first_largest(&self, stats: &RowStats) -> Option<usize> {
+        let block = stats.blocks.iter().position(|block| block.max == stats.max)?;
         let mut buffer = [0.0; BLOCK];
-        let at = self.block(block, &mut buffer).iter().position(|&x| x == survey.max)?;
+        let at = self.block(block, &mut buffer).iter().position(|&x| x == stats.max)?;
         Some(block * BLOCK + at)
     }
 
     /// The token at which the running sum of weights passes the share `uniform` of their total.
-    pub fn draw(&self, survey: &Survey, uniform: f64) -> Option<usize> {
-        let mut target = uniform * survey.total;
+    pub fn draw(&self, stats: &RowStats, uniform: f64) -> Option<usize> {
+        let mut target = uniform * stats.total;
         let mut chosen = None;
-        for (index, block) in survey.blocks.iter().enumerate() {
+        for (index, block) in stats.blocks.iter().enumerate() {
             let mass = f64::from(block.mass);
             if mass > 0.0 {
                 chosen = Some(index);
@@ -133,12 +132,12 @@ impl Row<'_> {
         }
         // Rounding can leave the target just past the end: then the last token that weighs anything.
         let index = chosen?;
-        let block = &survey.blocks[index];
+        let block = &stats.blocks[index];
         let mut target = target * f64::from(block.sum) / f64::from(block.mass);
         let mut last = None;
         let mut buffer = [0.0; BLOCK];
         for (i, &x) in self.block(index, &mut buffer).iter().enumerate() {
-            let weight = f64::from(weight(x, block.max, self.slope));
+            let weight = f64::from(weight(x, block.max, self.inv_temperature));
             if weight > 0.0 {
                 last = Some(index * BLOCK + i);
                 if target < weight {
@@ -152,23 +151,23 @@ impl Row<'_> {
 
     /// The tokens that together weigh at least `mass`, or a few more than the fewest such; at
     /// least those that weigh `floor` or more.
-    pub fn heaviest(&self, survey: &Survey, mass: f64, floor: f32) -> Vec<Candidate> {
+    pub fn top_mass(&self, stats: &RowStats, mass: f64, floor: f32) -> Vec<Candidate> {
         // Each step lowers the bound to an eighth; few are needed, and the first look into few blocks.
         const STEP: f32 = 2.079_441_5;
-        let lowest = survey.max + floor.max(f32::MIN_POSITIVE).ln() / self.slope;
+        let lowest = stats.max + floor.max(f32::MIN_POSITIVE).ln() / self.inv_temperature;
         let mut depth = STEP;
         let bound = loop {
-            let bound = survey.max - depth / self.slope;
-            if bound <= lowest || depth >= -LOWEST {
+            let bound = stats.max - depth / self.inv_temperature;
+            if bound <= lowest || depth >= -MIN_EXPONENT {
                 break lowest;
             }
-            if self.mass_above(survey, bound) >= mass {
+            if self.mass_above(stats, bound) >= mass {
                 break bound;
             }
             depth += STEP;
         };
         let mut found = Vec::new();
-        self.each_above(survey, bound.next_down(), |candidate, _| {
+        self.each_above(stats, bound.next_down(), |candidate, _| {
             found.push(candidate);
             f32::NEG_INFINITY
         });
@@ -176,32 +175,36 @@ impl Row<'_> {
     }
 
     /// What the logits of at least `bound` weigh together.
-    fn mass_above(&self, survey: &Survey, bound: f32) -> f64 {
+    fn mass_above(&self, stats: &RowStats, bound: f32) -> f64 {
         let mut buffer = [0.0; BLOCK];
-        let blocks = survey.blocks.iter().enumerate().filter(|(_, block)| block.max >= bound);
+        let blocks = stats.blocks.iter().enumerate().filter(|(_, block)| block.max >= bound);
         let mut sum = 0.0;
         for (index, _) in blocks {
             let logits = self.block(index, &mut buffer);
-            sum += f64::from(lane_sum(logits, |x| {
-                let inside = x >= bound && x <= survey.max;
-                if inside { exp(((x - survey.max) * self.slope).max(LOWEST)) } else { 0.0 }
+            sum += f64::from(sum_of(logits, |x| {
+                let inside = x >= bound && x <= stats.max;
+                if inside {
+                    exp_fused(((x - stats.max) * self.inv_temperature).max(MIN_EXPONENT))
+                } else {
+                    0.0
+                }
             }));
         }
         sum
     }
 
-    /// The `k` heaviest tokens, heaviest first.
-    pub fn most_probable(&self, survey: &Survey, k: usize) -> Vec<Candidate> {
+    /// The `k` top_mass tokens, top_mass first.
+    pub fn most_probable(&self, stats: &RowStats, k: usize) -> Vec<Candidate> {
         // Candidates above the k-th best so far; pruned whenever the list has doubled. At least k
         // logits reach the k-th largest of the blocks' largest.
-        let mut largest: Vec<f32> = survey.blocks.iter().map(|block| block.max).collect();
+        let mut largest: Vec<f32> = stats.blocks.iter().map(|block| block.max).collect();
         let mut least = f32::NEG_INFINITY;
         if k <= largest.len() {
             let (_, bound, _) = largest.select_nth_unstable_by(k - 1, |a, b| b.total_cmp(a));
             least = bound.next_down();
         }
         let mut found: Vec<Candidate> = Vec::with_capacity(2 * k.min(self.logits.len()));
-        self.each_above(survey, least, |candidate, _| {
+        self.each_above(stats, least, |candidate, _| {
             found.push(candidate);
             if found.len() < 2 * k {
                 return f32::NEG_INFINITY;
@@ -217,9 +220,9 @@ impl Row<'_> {
 
     /// Calls `visit` with each token whose logit is above `least` and whose weight is not 0, in
     /// the order of the row. What it returns may raise `least`.
-    fn each_above(&self, survey: &Survey, mut least: f32, mut visit: impl FnMut(Candidate, usize) -> f32) {
+    fn each_above(&self, stats: &RowStats, mut least: f32, mut visit: impl FnMut(Candidate, usize) -> f32) {
         let mut buffer = [0.0; BLOCK];
-        for (index, block) in survey.blocks.iter().enumerate() {
+        for (index, block) in stats.blocks.iter().enumerate() {
             if block.max <= least {
                 continue;
             }
@@ -228,7 +231,7 @@ impl Row<'_> {
                     continue;
                 }
                 for (i, &logit) in chunk.iter().enumerate() {
-                    let weight = weight(logit, survey.max, self.slope);
+                    let weight = weight(logit, stats.max, self.inv_temperature);
                     if logit > least && weight > 0.0 {
                         let at = index * BLOCK + start * LANES + i;
                         least = least.max(visit(Candidate { weight, logit, index: at as u32 }, at));
@@ -240,76 +243,37 @@ impl Row<'_> {
 }
 
 impl Block {
-    fn of(logits: &[f32], slope: f32) -> Block {
-        Block::below(logits, largest(logits), slope)
+    fn of(logits: &[f32], inv_temperature: f32) -> Block {
+        Block::below(logits, largest(logits), inv_temperature)
     }
 
     /// The block of `logits`, of which `max` is the largest.
-    fn below(logits: &[f32], max: f32, slope: f32) -> Block {
+    fn below(logits: &[f32], max: f32, inv_temperature: f32) -> Block {
         if max == f32::INFINITY {
             let finite = |&x: &f32| if x < f32::INFINITY { x } else { f32::NEG_INFINITY };
-            return Block::of(&logits.iter().map(finite).collect::<Vec<f32>>(), slope);
+            return Block::of(&logits.iter().map(finite).collect::<Vec<f32>>(), inv_temperature);
         }
-        Block { max, sum: sum_of(logits, max, slope), mass: 0.0 }
+        Block { max, sum: sum_below(logits, max, inv_temperature), mass: 0.0 }
     }
 }
 
 /// The sum of the weights of `logits`, none of which is above the finite `max`.
-fn sum_of(logits: &[f32], max: f32, slope: f32) -> f32 {
+fn sum_below(logits: &[f32], max: f32, inv_temperature: f32) -> f32 {
     if max == f32::NEG_INFINITY {
         return 0.0;
     }
-    lane_sum(logits, |x| {
+    sum_of(logits, |x| {
         // What is not a number fails the comparison.
-        let exponent = (x - max) * slope;
-        exp(if exponent > LOWEST { exponent } else { LOWEST })
+        let exponent = (x - max) * inv_temperature;
+        exp_fused(if exponent > MIN_EXPONENT { exponent } else { MIN_EXPONENT })
     })
-}
-
-/// The largest of `logits`, infinity included; minus infinity for none.
-fn largest(logits: &[f32]) -> f32 {
-    // What is not a number fails the comparison.
-    let keep = |m: f32, x: f32| if x > m { x } else { m };
-    let mut lanes = [f32::NEG_INFINITY; LANES];
-    let (chunks, rest) = logits.as_chunks::<LANES>();
-    for chunk in chunks {
-        for (m, &x) in lanes.iter_mut().zip(chunk) {
-            *m = keep(*m, x);
-        }
-    }
-    rest.iter().fold(in_halves(lanes, keep), |m, &x| keep(m, x))
-}
-
-/// All lanes in one. In halves, because one after the other each would wait for the last.
-#[inline(always)]
-fn in_halves(mut lanes: [f32; LANES], join: impl Fn(f32, f32) -> f32) -> f32 {
-    let mut width = LANES / 2;
-    while width > 0 {
-        for lane in 0..width {
-            lanes[lane] = join(lanes[lane], lanes[lane + width]);
-        }
-        width /= 2;
-    }
-    lanes[0]
-}
-
-#[inline(always)]
-fn lane_sum(logits: &[f32], weight: impl Fn(f32) -> f32) -> f32 {
-    let mut lanes = [0.0; LANES];
-    let (chunks, rest) = logits.as_chunks::<LANES>();
-    for chunk in chunks {
-        for (sum, &x) in lanes.iter_mut().zip(chunk) {
-            *sum += weight(x);
-        }
-    }
-    in_halves(lanes, |a, b| a + b) + rest.iter().map(|&x| weight(x)).sum::<f32>()
 }
 
 /// The weight of `logit` beside `max`, which weighs 1; 0 for what is not finite.
 #[inline(always)]
-pub(super) fn weight(logit: f32, max: f32, slope: f32) -> f32 {
-    let x = (logit - max) * slope;
-    if (LOWEST..=0.0).contains(&x) { exp(x) } else { 0.0 }
+pub(super) fn weight(logit: f32, max: f32, inv_temperature: f32) -> f32 {
+    let x = (logit - max) * inv_temperature;
+    if (MIN_EXPONENT..=0.0).contains(&x) { exp_fused(x) } else { 0.0 }
 }
 
 /// A token that may be drawn.
@@ -359,29 +323,4 @@ pub(super) fn keep_mass(candidates: &mut Vec<Candidate>, mass: f64) {
 /// What `candidates` weigh together.
 pub(super) fn total(candidates: &[Candidate]) -> f64 {
     candidates.iter().map(|candidate| f64::from(candidate.weight)).sum()
-}
-
-/// e^x for x in -87..=0, within 2 units in the last place; branch-free so that it vectorises
-/// (the scalar library call would cost more than everything else here). Cephes `expf`.
-#[inline(always)]
-pub(super) fn exp(x: f32) -> f32 {
-    const ROUND: f32 = 12_582_912.0; // 1.5 · 2^23: adding it rounds to an integer
-    let n = multiply_add(x, std::f32::consts::LOG2_E, ROUND);
-    let k = n - ROUND;
-    let r = multiply_add(k, 2.121_944_4e-4, multiply_add(k, -0.693_359_4, x));
-    let mut p = 1.987_569_1e-4;
-    p = multiply_add(p, r, 1.398_199_9e-3);
-    p = multiply_add(p, r, 8.333_452e-3);
-    p = multiply_add(p, r, 4.166_579_6e-2);
-    p = multiply_add(p, r, 1.666_666_5e-1);
-    p = multiply_add(p, r, 0.5);
-    let y = multiply_add(p * r, r, r) + 1.0;
-    // The low bits of `n` are the integer k; the exponent field starts at bit 23.
-    f32::from_bits(y.to_bits().wrapping_add(n.to_bits() << 23))
-}
-
-/// Fused where the CPU that is compiled for does that; elsewhere it would be a library call.
-#[inline(always)]
-fn multiply_add(a: f32, b: f32, c: f32) -> f32 {
-    if cfg!(target_feature = "fma") { a.mul_add(b, c) } else { a * b + c }
 }

@@ -11,8 +11,10 @@
 
 use std::time::{Duration, Instant};
 
+use crate::kernels::simd::Simd;
+
 /// What panels are made of: an `f32`, or two `bf16`, the lower half first in depth.
-pub type Lane = u32;
+pub type PackUnit = u32;
 
 crate::options::choices! {
     /// What the matmuls of training multiply. Sums are `f32` always.
@@ -28,12 +30,12 @@ crate::options::choices! {
 #[derive(Debug, Clone, Copy)]
 pub struct Tile {
     /// `[depth][height]`
-    pub a: *const Lane,
-    /// `[depth][width]`, whose rows lie `b_stride` apart.
-    pub b: *const Lane,
+    pub a: *const PackUnit,
+    /// `[depth][width]`, whose rows pack_rows `b_stride` apart.
+    pub b: *const PackUnit,
     pub b_stride: usize,
     pub depth: usize,
-    /// `[height][width]`, whose rows lie `c_stride` apart.
+    /// `[height][width]`, whose rows pack_rows `c_stride` apart.
     pub c: *mut f32,
     pub c_stride: usize,
     pub height: usize,
@@ -63,21 +65,23 @@ impl Kernel {
     /// The kernel for `arithmetic` on this processor; `None` where it has no instruction for it.
     pub fn of(arithmetic: Arithmetic) -> Option<&'static Kernel> {
         match arithmetic {
-            Arithmetic::F32 => Some(best_f32()),
-            Arithmetic::Bf16 => bf16(),
+            Arithmetic::F32 => Some(f32_kernel(Simd::of_this_processor())),
+            Arithmetic::Bf16 => bf16_kernel(Simd::of_this_processor()),
         }
     }
 
-    /// The kernel for weights kept as pairs of `bf16` and rows of `f32`.
-    pub fn of_kept() -> &'static Kernel {
-        best_kept()
+    /// The kernel for weights prepacked as pairs of `bf16` and rows of `f32`.
+    pub fn prepacked() -> &'static Kernel {
+        prepacked_kernel(Simd::of_this_processor())
     }
 
     /// The faster of the two on this processor: `bf16` where it is there and half as fast again.
     /// Takes some milliseconds.
     pub fn fastest() -> &'static Kernel {
         const WORTH: f64 = 1.5;
-        let (plain, Some(paired)) = (best_f32(), bf16()) else { return best_f32() };
+        let simd = Simd::of_this_processor();
+        let plain = f32_kernel(simd);
+        let Some(paired) = bf16_kernel(simd) else { return plain };
         let rate =
             |kernel: &Kernel| (0..3).map(|_| kernel.gflops(Duration::from_millis(2))).fold(0.0, f64::max);
         if rate(paired) > WORTH * rate(plain) { paired } else { plain }
@@ -94,7 +98,7 @@ impl Kernel {
     }
 
     /// Values of depth in a lane.
-    pub fn per_lane(&self) -> usize {
+    pub fn values_per_unit(&self) -> usize {
         match self.arithmetic {
             Arithmetic::F32 => 1,
             Arithmetic::Bf16 => 2,
@@ -124,8 +128,8 @@ impl Kernel {
     /// for `time`: the bound of any product.
     pub fn gflops(&self, time: Duration) -> f64 {
         const DEPTH: usize = 128;
-        let a: Vec<Lane> = vec![0x3a00_3a00; self.height * DEPTH];
-        let b: Vec<Lane> = vec![0x3a00_3a00; self.width() * DEPTH];
+        let a: Vec<PackUnit> = vec![0x3a00_3a00; self.height * DEPTH];
+        let b: Vec<PackUnit> = vec![0x3a00_3a00; self.width() * DEPTH];
         let mut c = vec![0.0f32; self.height * self.width()];
         let tile = Tile {
             a: a.as_ptr(),
@@ -146,7 +150,7 @@ impl Kernel {
             }
             calls += 64;
         }
-        let flop = 2 * self.height * self.width() * DEPTH * self.per_lane() * calls;
+        let flop = 2 * self.height * self.width() * DEPTH * self.values_per_unit() * calls;
         flop as f64 / begin.elapsed().as_secs_f64() / 1e9
     }
 }
@@ -154,59 +158,42 @@ impl Kernel {
 /// Every kernel that this processor can run.
 #[cfg(test)]
 pub fn available() -> Vec<&'static Kernel> {
-    let mut all: Vec<&'static Kernel> = vec![&PORTABLE];
-    #[cfg(target_arch = "x86_64")]
-    if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-        all.push(&x86::AVX2);
-    }
-    #[cfg(target_arch = "x86_64")]
-    if is_x86_feature_detected!("avx512f") {
-        all.push(&x86::AVX512);
-    }
-    all.extend(bf16());
-    all
+    let sets = [Simd::Portable, Simd::Avx2, Simd::Avx512];
+    let there = sets.into_iter().filter(|simd| *simd <= Simd::of_this_processor());
+    there.map(f32_kernel).chain(bf16_kernel(Simd::of_this_processor())).collect()
 }
 
-#[cfg(target_arch = "x86_64")]
-fn best_f32() -> &'static Kernel {
-    if is_x86_feature_detected!("avx512f") {
-        &x86::AVX512
-    } else if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-        &x86::AVX2
-    } else {
-        &PORTABLE
+/// The kernel on `f32` for a processor that has `simd`.
+fn f32_kernel(simd: Simd) -> &'static Kernel {
+    #[cfg(target_arch = "x86_64")]
+    match simd {
+        Simd::Portable => {}
+        Simd::Avx2 => return &x86::AVX2,
+        Simd::Avx512 | Simd::Avx512Bf16 => return &x86::AVX512,
     }
-}
-
-#[cfg(not(target_arch = "x86_64"))]
-fn best_f32() -> &'static Kernel {
+    let _ = simd;
     &PORTABLE
 }
 
-#[cfg(target_arch = "x86_64")]
-fn best_kept() -> &'static Kernel {
-    if is_x86_feature_detected!("avx512f") {
-        &x86::AVX512_KEPT
-    } else if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-        &x86::AVX2_KEPT
-    } else {
-        &PORTABLE_KEPT
+/// The kernel on `f32` rows and prepacked `bf16` weights for a processor that has `simd`.
+fn prepacked_kernel(simd: Simd) -> &'static Kernel {
+    #[cfg(target_arch = "x86_64")]
+    match simd {
+        Simd::Portable => {}
+        Simd::Avx2 => return &x86::AVX2_PREPACKED,
+        Simd::Avx512 | Simd::Avx512Bf16 => return &x86::AVX512_PREPACKED,
     }
+    let _ = simd;
+    &PORTABLE_PREPACKED
 }
 
-#[cfg(not(target_arch = "x86_64"))]
-fn best_kept() -> &'static Kernel {
-    &PORTABLE_KEPT
-}
-
-#[cfg(target_arch = "x86_64")]
-fn bf16() -> Option<&'static Kernel> {
-    let there = is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bf16");
-    there.then_some(&x86::AVX512_BF16)
-}
-
-#[cfg(not(target_arch = "x86_64"))]
-fn bf16() -> Option<&'static Kernel> {
+/// The kernel on pairs of `bf16`, where the processor has instructions for it.
+fn bf16_kernel(simd: Simd) -> Option<&'static Kernel> {
+    #[cfg(target_arch = "x86_64")]
+    if simd >= Simd::Avx512Bf16 {
+        return Some(&x86::AVX512_BF16);
+    }
+    let _ = simd;
     None
 }
 
@@ -214,11 +201,11 @@ fn bf16() -> Option<&'static Kernel> {
 static PORTABLE: Kernel =
     Kernel { name: "portable", arithmetic: Arithmetic::F32, height: 6, vector: 8, tile: portable };
 
-/// For weights kept as pairs of `bf16`; its `A` is `f32`, two rows of it to a lane of `B`.
-static PORTABLE_KEPT: Kernel =
-    Kernel { name: "portable", arithmetic: Arithmetic::F32, height: 6, vector: 8, tile: portable_kept };
+/// For weights prepacked as pairs of `bf16`; its `A` is `f32`, two rows of it to a lane of `B`.
+static PORTABLE_PREPACKED: Kernel =
+    Kernel { name: "portable", arithmetic: Arithmetic::F32, height: 6, vector: 8, tile: portable_prepacked };
 
-unsafe fn portable_kept(t: &Tile) {
+unsafe fn portable_prepacked(t: &Tile) {
     const WIDTH: usize = 8;
     let mut acc = [[0.0f32; WIDTH]; 6];
     for k in 0..t.depth {
@@ -291,15 +278,20 @@ mod x86 {
         tile: avx512_bf16,
     };
 
-    /// One vector wide and as high as there are registers, so that a batch's rows meet each weight
-    /// while it is there: its way from memory takes as long as 16 rows. 24 accumulators, a vector of
-    /// pairs, which become two, and a mask.
-    pub static AVX512_KEPT: Kernel =
-        Kernel { name: "avx512", arithmetic: Arithmetic::F32, height: 24, vector: 16, tile: avx512_kept };
+    /// 24 rows by one vector. Loading a vector of weights from memory takes as long as 16 rows of
+    /// multiply-adds, so every register serves rows: 24 accumulators, one load of pairs, the two
+    /// vectors it is split into, and a mask.
+    pub static AVX512_PREPACKED: Kernel = Kernel {
+        name: "avx512",
+        arithmetic: Arithmetic::F32,
+        height: 24,
+        vector: 16,
+        tile: avx512_prepacked,
+    };
 
     /// 10 accumulators, two vectors, a broadcast and a mask.
-    pub static AVX2_KEPT: Kernel =
-        Kernel { name: "avx2", arithmetic: Arithmetic::F32, height: 10, vector: 8, tile: avx2_kept };
+    pub static AVX2_PREPACKED: Kernel =
+        Kernel { name: "avx2", arithmetic: Arithmetic::F32, height: 10, vector: 8, tile: avx2_prepacked };
 
     /// Calls the instance of a tile function for the tile's height and width.
     macro_rules! by_shape {
@@ -339,13 +331,13 @@ mod x86 {
     }
 
     #[target_feature(enable = "avx512f")]
-    unsafe fn avx512_kept(t: &Tile) {
-        by_height!(t, avx512_kept_tile, [2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24])
+    unsafe fn avx512_prepacked(t: &Tile) {
+        by_height!(t, avx512_prepacked_tile, [2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24])
     }
 
     #[target_feature(enable = "avx2,fma")]
-    unsafe fn avx2_kept(t: &Tile) {
-        by_height!(t, avx2_kept_tile, [2, 4, 6, 8, 10])
+    unsafe fn avx2_prepacked(t: &Tile) {
+        by_height!(t, avx2_prepacked_tile, [2, 4, 6, 8, 10])
     }
 
     #[target_feature(enable = "avx512f,avx512bf16")]
@@ -402,7 +394,7 @@ mod x86 {
 
     /// The same, one vector wide, where a lane of `B` holds two `bf16`, for two rows of `A`. There is
     /// nothing in `C` yet.
-    macro_rules! kept_tile_function {
+    macro_rules! prepacked_tile_function {
         ($name:ident, $features:literal, $zero:ident, $storeu:ident, $set1:ident, $fma:ident,
           |$b:ident| ($low:expr, $high:expr)) => {
             #[target_feature(enable = $features)]
@@ -436,8 +428,8 @@ mod x86 {
         };
     }
 
-    kept_tile_function!(
-        avx512_kept_tile,
+    prepacked_tile_function!(
+        avx512_prepacked_tile,
         "avx512f",
         _mm512_setzero_ps,
         _mm512_storeu_ps,
@@ -449,8 +441,8 @@ mod x86 {
         )
     );
 
-    kept_tile_function!(
-        avx2_kept_tile,
+    prepacked_tile_function!(
+        avx2_prepacked_tile,
         "avx2,fma",
         _mm256_setzero_ps,
         _mm256_storeu_ps,

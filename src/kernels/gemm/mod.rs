@@ -14,20 +14,20 @@
 //!
 //! Results do not depend on the number of threads: every element of `C` is summed in one fixed order.
 
-mod kept;
 mod kernel;
 mod pack;
+mod prepacked;
 
 use std::cell::RefCell;
 use std::ops::Range;
 
 use crate::kernels::buffer::grow;
 use crate::threads::{chunks_mut, current_threads, for_each, for_each_index};
-pub use kept::Kept;
 pub use kernel::{Arithmetic, Kernel};
-use kernel::{Lane, Tile};
+use kernel::{PackUnit, Tile};
 use pack::{Buffers, panel_width};
-pub use pack::{Left, Right, View};
+pub use pack::{PackedLhs, Rhs, View};
+pub use prepacked::PrepackedBf16;
 
 /// Most depth of a packed block of `B`, about. A panel of `A` so deep stays in the first-level cache
 /// while those of `B` pass over it, and `C` is read and written once for so much work.
@@ -39,7 +39,7 @@ const NP: usize = 6;
 thread_local! {
     /// What products pack into. Threads keep it, since allocating it anew costs more than a small
     /// product.
-    static PACKED: RefCell<Vec<Lane>> = const { RefCell::new(Vec::new()) };
+    static PACKED: RefCell<Vec<PackUnit>> = const { RefCell::new(Vec::new()) };
     static BUFFERS: RefCell<Buffers> = RefCell::default();
 }
 
@@ -47,7 +47,7 @@ fn with_buffers<T>(work: impl FnOnce(&mut Buffers) -> T) -> T {
     BUFFERS.with_borrow_mut(work)
 }
 
-/// Where a product goes: `rows × cols`, whose rows lie `stride` apart.
+/// Where a product goes: `rows × cols`, whose rows pack_rows `stride` apart.
 #[derive(Debug)]
 pub struct Out<'a> {
     data: &'a mut [f32],
@@ -75,11 +75,11 @@ unsafe impl Sync for Shared {}
 ///
 /// # Panics
 /// If the shapes do not fit, or the left sides are packed for different kernels.
-pub fn product(mut out: Out, terms: &[(&Left, Right)], accumulate: bool) {
+pub fn matmul(mut out: Out, terms: &[(&PackedLhs, Rhs)], accumulate: bool) {
     let Some(job) = Job::new(&mut out, terms, accumulate) else { return };
-    let granule = job.granule();
+    let align = job.align();
     let threads = current_threads();
-    let width = chunk_width(out.cols, granule, threads, job.most_columns());
+    let width = chunk_width(out.cols, align, threads, job.most_columns());
     let chunks = out.cols.div_ceil(width);
     // Too narrow to occupy every thread by columns (a projection to the rank): split the rows too.
     let height = out.rows.div_ceil(threads.div_ceil(chunks)).next_multiple_of(job.tile_height);
@@ -94,10 +94,10 @@ pub fn product(mut out: Out, terms: &[(&Left, Right)], accumulate: bool) {
 /// The same on the calling thread alone, for products so small that there is one for each thread.
 ///
 /// # Panics
-/// As [`product`].
-pub fn product_alone(mut out: Out, terms: &[(&Left, Right)], accumulate: bool) {
+/// As [`matmul`].
+pub fn matmul_on_one_thread(mut out: Out, terms: &[(&PackedLhs, Rhs)], accumulate: bool) {
     let Some(job) = Job::new(&mut out, terms, accumulate) else { return };
-    let width = job.most_columns().next_multiple_of(job.granule());
+    let width = job.most_columns().next_multiple_of(job.align());
     for n0 in (0..out.cols).step_by(width) {
         // SAFETY: this thread alone has `out`.
         unsafe { job.run(0..out.rows, n0, width.min(out.cols - n0)) }
@@ -106,7 +106,7 @@ pub fn product_alone(mut out: Out, terms: &[(&Left, Right)], accumulate: bool) {
 
 /// A product whose shapes were checked.
 struct Job<'a> {
-    terms: &'a [(&'a Left, Right<'a>)],
+    terms: &'a [(&'a PackedLhs, Rhs<'a>)],
     kernel: &'static Kernel,
     tile_height: usize,
     c: Shared,
@@ -116,7 +116,7 @@ struct Job<'a> {
 
 impl<'a> Job<'a> {
     /// `None` where there is nothing to do.
-    fn new(out: &mut Out, terms: &'a [(&'a Left, Right<'a>)], accumulate: bool) -> Option<Job<'a>> {
+    fn new(out: &mut Out, terms: &'a [(&'a PackedLhs, Rhs<'a>)], accumulate: bool) -> Option<Job<'a>> {
         let (first, _) = terms.first()?;
         for (left, right) in terms {
             assert_eq!(
@@ -137,8 +137,8 @@ impl<'a> Job<'a> {
     }
 
     /// Columns must be given out in multiples of this.
-    fn granule(&self) -> usize {
-        self.terms.iter().map(|(_, right)| right.granules().1).max().unwrap_or(1).max(self.kernel.width())
+    fn align(&self) -> usize {
+        self.terms.iter().map(|(_, right)| right.aligns().1).max().unwrap_or(1).max(self.kernel.width())
     }
 
     /// Columns that one thread packs at a time.
@@ -149,7 +149,7 @@ impl<'a> Job<'a> {
     /// Computes rows `band` of columns `n0..n0 + nc`.
     ///
     /// # Safety
-    /// They lie inside the output that this was made for, which is still borrowed, and nobody else
+    /// They pack_rows inside the output that this was made for, which is still borrowed, and nobody else
     /// uses them meanwhile.
     unsafe fn run(&self, band: Range<usize>, n0: usize, nc: usize) {
         let Job { kernel, tile_height, .. } = *self;
@@ -158,19 +158,19 @@ impl<'a> Job<'a> {
         let few_rows = band.len() <= 2 * tile_height && nc.is_multiple_of(kernel.vector);
         let mut overwrite = !self.accumulate;
         for (left, right) in self.terms {
-            let step = block_depth(left.depth, right.granules().0.max(kernel.per_lane()));
+            let step = block_depth(left.depth, right.aligns().0.max(kernel.values_per_unit()));
             for k0 in (0..left.depth).step_by(step) {
                 let kc = step.min(left.depth - k0);
-                let lanes = kc.div_ceil(kernel.per_lane());
+                let lanes = kc.div_ceil(kernel.values_per_unit());
                 // The tile at row `m` and column `n0 + from`, whose panel of `B` begins at `b`.
-                let compute = |m: usize, from: usize, b: *const Lane, b_stride: usize| {
+                let compute = |m: usize, from: usize, b: *const PackUnit, b_stride: usize| {
                     let wide = panel_width(kernel, nc - from);
                     let tile = Tile {
                         a: left.panel(m / tile_height, k0, lanes).as_ptr(),
                         b,
                         b_stride,
                         depth: lanes,
-                        // SAFETY: row m and column n0 + from lie inside `C`.
+                        // SAFETY: row m and column n0 + from pack_rows inside `C`.
                         c: unsafe { self.c.0.add(m * self.stride + n0 + from) },
                         c_stride: self.stride,
                         height: tile_height,
@@ -178,7 +178,7 @@ impl<'a> Job<'a> {
                         overwrite,
                     };
                     let (height, width) = (tile_height.min(band.end - m), wide.min(nc - from));
-                    // SAFETY: row m + height and column n0 + from + width lie inside `C` and are the
+                    // SAFETY: row m + height and column n0 + from + width pack_rows inside `C` and are the
                     // caller's alone; the panels hold `lanes` rows, those read in place as wide as
                     // the tile, since `nc` is a multiple of the vectors.
                     unsafe { clipped(kernel, &tile, height, width) };
@@ -209,17 +209,17 @@ impl<'a> Job<'a> {
     }
 }
 
-/// Chunks as equal as possible, each a multiple of `granule`, at most about `most` wide, and their
+/// Chunks as equal as possible, each a multiple of `align`, at most about `most` wide, and their
 /// number a multiple of the threads where the width allows it.
-fn chunk_width(cols: usize, granule: usize, threads: usize, most: usize) -> usize {
-    let granules = cols.div_ceil(granule);
+fn chunk_width(cols: usize, align: usize, threads: usize, most: usize) -> usize {
+    let aligns = cols.div_ceil(align);
     let rounds = cols.div_ceil(most * threads);
-    granules.div_ceil(rounds * threads).max(1) * granule
+    aligns.div_ceil(rounds * threads).max(1) * align
 }
 
-/// Blocks of depth as equal as possible, each a multiple of `granule`, at most about `KC` deep.
-fn block_depth(depth: usize, granule: usize) -> usize {
-    depth.div_ceil(depth.div_ceil(KC.max(granule)).max(1)).next_multiple_of(granule)
+/// Blocks of depth as equal as possible, each a multiple of `align`, at most about `KC` deep.
+fn block_depth(depth: usize, align: usize) -> usize {
+    depth.div_ceil(depth.div_ceil(KC.max(align)).max(1)).next_multiple_of(align)
 }
 
 /// Computes `tile`, of which only `height × width` lies inside `C`.
@@ -320,14 +320,14 @@ mod tests {
                 (65, 1, 31),
             ] {
                 let (a, b) = (random(m * k, 1), random(k * n, 2));
-                let left = Left::of(kernel, View::new(&a, m, k));
-                let right = Right::Dense(View::new(&b, k, n));
+                let left = PackedLhs::of(kernel, View::new(&a, m, k));
+                let right = Rhs::Dense(View::new(&b, k, n));
                 let mut c = vec![9.0; m * n];
-                product(Out::new(&mut c, m, n), &[(&left, right)], false);
+                matmul(Out::new(&mut c, m, n), &[(&left, right)], false);
                 let (a, b) = (seen(kernel, a.clone()), seen(kernel, b.clone()));
                 let want = naive(View::new(&a, m, k), View::new(&b, k, n));
                 assert_close(kernel, &c, &want);
-                product(Out::new(&mut c, m, n), &[(&left, right)], true);
+                matmul(Out::new(&mut c, m, n), &[(&left, right)], true);
                 assert_close(kernel, &c, &want.iter().map(|x| 2.0 * x).collect::<Vec<_>>());
             }
         }
@@ -341,11 +341,11 @@ mod tests {
             let (sa, sb) = (seen(kernel, a.clone()), seen(kernel, b.clone()));
             let at = |a| View::new(a, k, m).t();
             let bt = View::new(&b, n, k).t();
-            let mut left = Left::new(kernel);
+            let mut left = PackedLhs::new(kernel);
             // A power of two, so that rounding after scaling is rounding before it.
             left.pack(at(&a), 0.25);
             let mut c = vec![0.0; m * n];
-            product(Out::new(&mut c, m, n), &[(&left, Right::Dense(bt))], false);
+            matmul(Out::new(&mut c, m, n), &[(&left, Rhs::Dense(bt))], false);
             let want = naive(at(&sa), View::new(&sb, n, k).t());
             assert_close(kernel, &c, &want.iter().map(|x| x * 0.25).collect::<Vec<_>>());
         }
@@ -362,8 +362,8 @@ mod tests {
             let (v1, w1) = (View::new(&a1, m, 300), View::new(&b1, 300, n));
             let (v2, w2) = (View::new(&a2, m, 16), View::new(&b2, 16, n));
             let mut c = vec![0.0; m * n];
-            let (l1, l2) = (Left::of(kernel, v1), Left::of(kernel, v2));
-            product(Out::new(&mut c, m, n), &[(&l1, Right::Dense(w1)), (&l2, Right::Dense(w2))], false);
+            let (l1, l2) = (PackedLhs::of(kernel, v1), PackedLhs::of(kernel, v2));
+            matmul(Out::new(&mut c, m, n), &[(&l1, Rhs::Dense(w1)), (&l2, Rhs::Dense(w2))], false);
             let want: Vec<f32> = naive(v1, w1).iter().zip(naive(v2, w2)).map(|(x, y)| x + y).collect();
             assert_close(kernel, &c, &want);
         }
@@ -384,15 +384,15 @@ mod tests {
                 let x = seen(kernel, random(m * n_in, 10));
                 let x = View::new(&x, m, n_in);
                 let mut y = vec![0.0; m * n_out];
-                let left = Left::of(kernel, x);
-                product(Out::new(&mut y, m, n_out), &[(&left, Right::Forward(w))], false);
+                let left = PackedLhs::of(kernel, x);
+                matmul(Out::new(&mut y, m, n_out), &[(&left, Rhs::Forward(w))], false);
                 assert_close(kernel, &y, &naive(x, dense.t()));
 
                 let dy = seen(kernel, random(m * n_out, 11));
                 let dy = View::new(&dy, m, n_out);
                 let mut dx = vec![0.0; m * n_in];
-                let left = Left::of(kernel, dy);
-                product(Out::new(&mut dx, m, n_in), &[(&left, Right::Backward(w))], false);
+                let left = PackedLhs::of(kernel, dy);
+                matmul(Out::new(&mut dx, m, n_in), &[(&left, Rhs::Backward(w))], false);
                 assert_close(kernel, &dx, &naive(dy, dense));
             }
         }
@@ -407,9 +407,9 @@ mod tests {
                 let team = Team::new(Some(threads), "test", Wait::Spin).unwrap();
                 team.enter(|| {
                     let mut c = vec![0.0; m * n];
-                    let left = Left::of(kernel, View::new(&a, m, k));
-                    let right = Right::Dense(View::new(&b, k, n));
-                    product(Out::new(&mut c, m, n), &[(&left, right)], false);
+                    let left = PackedLhs::of(kernel, View::new(&a, m, k));
+                    let right = Rhs::Dense(View::new(&b, k, n));
+                    matmul(Out::new(&mut c, m, n), &[(&left, right)], false);
                     c
                 })
             };

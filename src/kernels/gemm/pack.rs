@@ -1,8 +1,10 @@
 //! The two sides of a product, laid out as a kernel reads them.
 
-use super::kernel::{Arithmetic, Kernel, Lane};
+use super::kernel::{Arithmetic, Kernel, PackUnit};
 use crate::gguf::Rows;
 use crate::kernels::buffer;
+#[cfg(target_arch = "x86_64")]
+use crate::kernels::simd::Simd;
 use crate::threads::{chunks_mut, for_each};
 
 /// A dense matrix, or its transpose, anywhere in memory.
@@ -13,7 +15,7 @@ pub struct View<'a> {
     pub(super) cols: usize,
     /// From the start of a row, or of a column of a transpose, to that of the next.
     stride: usize,
-    /// Whether columns, and not rows, lie in one piece.
+    /// Whether columns, and not rows, pack_rows in one piece.
     transposed: bool,
 }
 
@@ -22,12 +24,6 @@ impl<'a> View<'a> {
     pub fn new(data: &'a [f32], rows: usize, cols: usize) -> Self {
         assert_eq!(data.len(), rows * cols, "view of {rows}×{cols}");
         View { data, rows, cols, stride: cols, transposed: false }
-    }
-
-    /// Columns `from..from + cols` of a matrix whose rows are `stride` long.
-    pub fn columns(data: &'a [f32], rows: usize, stride: usize, from: usize, cols: usize) -> Self {
-        assert!(data.len() == rows * stride && from + cols <= stride, "columns of {rows}×{stride}");
-        View { data: &data[from.min(data.len())..], rows, cols, stride, transposed: false }
     }
 
     /// The transpose.
@@ -49,37 +45,37 @@ impl<'a> View<'a> {
 
 /// The left side of a product, packed for a kernel; reusable. `rows × depth`.
 #[derive(Debug)]
-pub struct Left {
+pub struct PackedLhs {
     pub(super) kernel: &'static Kernel,
     /// `[row panel][lane][height]`, rows padded with zeros to whole panels.
-    data: Vec<Lane>,
+    data: Vec<PackUnit>,
     pub(super) rows: usize,
     pub(super) depth: usize,
     /// Rows of a panel.
     pub(super) height: usize,
 }
 
-impl Default for Left {
+impl Default for PackedLhs {
     fn default() -> Self {
-        Left::new(Kernel::of(Arithmetic::F32).expect("every processor has one"))
+        PackedLhs::new(Kernel::of(Arithmetic::F32).expect("every processor has one"))
     }
 }
 
-impl Left {
+impl PackedLhs {
     /// An empty one for `kernel`.
-    pub fn new(kernel: &'static Kernel) -> Left {
-        Left { kernel, data: Vec::new(), rows: 0, depth: 0, height: 2 }
+    pub fn new(kernel: &'static Kernel) -> PackedLhs {
+        PackedLhs { kernel, data: Vec::new(), rows: 0, depth: 0, height: 2 }
     }
 
     /// The same buffer for another kernel.
-    pub(super) fn for_kernel(self, kernel: &'static Kernel) -> Left {
-        Left { kernel, ..self }
+    pub(super) fn for_kernel(self, kernel: &'static Kernel) -> PackedLhs {
+        PackedLhs { kernel, ..self }
     }
 
     /// A fresh packing of `a`.
     #[cfg(test)]
-    pub fn of(kernel: &'static Kernel, a: View) -> Left {
-        let mut left = Left::new(kernel);
+    pub fn of(kernel: &'static Kernel, a: View) -> PackedLhs {
+        let mut left = PackedLhs::new(kernel);
         left.pack(a, 1.0);
         left
     }
@@ -91,7 +87,7 @@ impl Left {
     }
 
     /// The same on the calling thread alone.
-    pub fn pack_alone(&mut self, a: View, scale: f32) {
+    pub fn pack_on_one_thread(&mut self, a: View, scale: f32) {
         let panels = self.fit(a, scale);
         self.data.chunks_mut(panels.len()).enumerate().for_each(|(p, panel)| panels.fill(p, panel));
     }
@@ -105,9 +101,9 @@ impl Left {
     }
 
     /// Panel `p` from depth `k0` on, `lanes` lanes.
-    pub(super) fn panel(&self, p: usize, k0: usize, lanes: usize) -> &[Lane] {
-        let per_lane = self.kernel.per_lane();
-        let before = p * self.depth.div_ceil(per_lane) + k0 / per_lane;
+    pub(super) fn panel(&self, p: usize, k0: usize, lanes: usize) -> &[PackUnit] {
+        let values_per_unit = self.kernel.values_per_unit();
+        let before = p * self.depth.div_ceil(values_per_unit) + k0 / values_per_unit;
         &self.data[before * self.height..][..self.height * lanes]
     }
 }
@@ -124,18 +120,20 @@ struct Panels<'a> {
 impl Panels<'_> {
     /// Lanes of a panel; 1 where there is no depth, so that there is a length to go by.
     fn len(self) -> usize {
-        (self.height * self.a.cols.div_ceil(self.kernel.per_lane())).max(1)
+        (self.height * self.a.cols.div_ceil(self.kernel.values_per_unit())).max(1)
     }
 
     /// Fills panel `p`.
-    fn fill(self, p: usize, panel: &mut [Lane]) {
+    fn fill(self, p: usize, panel: &mut [PackUnit]) {
         let Panels { kernel, height, a, scale } = self;
         let rows = height.min(a.rows - p * height);
         super::with_buffers(|buffers| {
-            let of = Lines { kernel, scale, scratch: &mut buffers.lines };
+            let of = Packer { kernel, scale, scratch: &mut buffers.lines };
             match a.transposed {
-                false => of.stand(|i| a.line(p * height + i, 0, a.cols), rows, a.cols, height, panel),
-                true => of.lie(|k| a.line(k, p * height, rows), a.cols, height, panel),
+                false => {
+                    of.pack_transposed(|i| a.line(p * height + i, 0, a.cols), rows, a.cols, height, panel)
+                }
+                true => of.pack_rows(|k| a.line(k, p * height, rows), a.cols, height, panel),
             }
         });
     }
@@ -143,7 +141,7 @@ impl Panels<'_> {
 
 /// The right side of a product: `depth × cols`.
 #[derive(Debug, Clone, Copy)]
-pub enum Right<'a> {
+pub enum Rhs<'a> {
     /// A dense matrix.
     Dense(View<'a>),
     /// `Wᵀ` of stored weights `W [n_out rows][n_in]`: turns inputs into outputs.
@@ -152,38 +150,38 @@ pub enum Right<'a> {
     Backward(Rows<'a>),
 }
 
-impl Right<'_> {
+impl Rhs<'_> {
     pub(super) fn depth(&self) -> usize {
         match self {
-            Right::Dense(v) => v.rows,
-            Right::Forward(w) => w.cols,
-            Right::Backward(w) => w.rows,
+            Rhs::Dense(v) => v.rows,
+            Rhs::Forward(w) => w.cols,
+            Rhs::Backward(w) => w.rows,
         }
     }
 
     pub(super) fn cols(&self) -> usize {
         match self {
-            Right::Dense(v) => v.cols,
-            Right::Forward(w) => w.rows,
-            Right::Backward(w) => w.cols,
+            Rhs::Dense(v) => v.cols,
+            Rhs::Forward(w) => w.rows,
+            Rhs::Backward(w) => w.cols,
         }
     }
 
     /// Depth and columns must be packed in multiples of these, so that quantized blocks are read
     /// once.
-    pub(super) fn granules(&self) -> (usize, usize) {
+    pub(super) fn aligns(&self) -> (usize, usize) {
         match self {
-            Right::Dense(_) => (1, 1),
-            Right::Forward(w) => (w.ty.block_len(), 1),
-            Right::Backward(w) => (1, w.ty.block_len()),
+            Rhs::Dense(_) => (1, 1),
+            Rhs::Forward(w) => (w.ty.block_len(), 1),
+            Rhs::Backward(w) => (1, w.ty.block_len()),
         }
     }
 
-    /// Where rows `k0..`, columns `n0..` lie if they can be read in place, and their stride: dense
+    /// Where rows `k0..`, columns `n0..` pack_rows if they can be read in place, and their stride: dense
     /// `f32` rows.
-    pub(super) fn in_place(&self, kernel: &Kernel, k0: usize, n0: usize) -> Option<(*const Lane, usize)> {
+    pub(super) fn in_place(&self, kernel: &Kernel, k0: usize, n0: usize) -> Option<(*const PackUnit, usize)> {
         match self {
-            Right::Dense(v) if !v.transposed && kernel.arithmetic == Arithmetic::F32 => {
+            Rhs::Dense(v) if !v.transposed && kernel.arithmetic == Arithmetic::F32 => {
                 Some((v.data[k0 * v.stride + n0..].as_ptr().cast(), v.stride))
             }
             _ => None,
@@ -198,48 +196,54 @@ impl Right<'_> {
         kernel: &'static Kernel,
         (k0, kc): (usize, usize),
         (n0, nc): (usize, usize),
-        out: &mut [Lane],
+        out: &mut [PackUnit],
         buffers: &mut Buffers,
     ) {
-        let lanes = kc.div_ceil(kernel.per_lane());
+        let lanes = kc.div_ceil(kernel.values_per_unit());
         let panels = (0..nc).step_by(kernel.width()).map(|from| {
             let width = panel_width(kernel, nc - from);
             (n0 + from, width, width.min(nc - from), from * lanes..(from + width) * lanes)
         });
         let Buffers { values, lines } = buffers;
         match self {
-            Right::Dense(v) => {
+            Rhs::Dense(v) => {
                 for (from, width, count, place) in panels {
-                    let of = Lines { kernel, scale: 1.0, scratch: &mut *lines };
+                    let of = Packer { kernel, scale: 1.0, scratch: &mut *lines };
                     match v.transposed {
-                        true => of.stand(|i| v.line(from + i, k0, kc), count, kc, width, &mut out[place]),
-                        false => of.lie(|k| v.line(k0 + k, from, count), kc, width, &mut out[place]),
+                        true => of.pack_transposed(
+                            |i| v.line(from + i, k0, kc),
+                            count,
+                            kc,
+                            width,
+                            &mut out[place],
+                        ),
+                        false => of.pack_rows(|k| v.line(k0 + k, from, count), kc, width, &mut out[place]),
                     }
                 }
             }
-            Right::Forward(w) => {
+            Rhs::Forward(w) => {
                 values.resize(kernel.width() * kc, 0.0);
                 for (from, width, count, place) in panels {
                     for (i, row) in values.chunks_exact_mut(kc).take(count).enumerate() {
                         w.read(from + i, k0, row);
                     }
-                    let of = Lines { kernel, scale: 1.0, scratch: &mut *lines };
-                    of.stand(|i| &values[i * kc..][..kc], count, kc, width, &mut out[place]);
+                    let of = Packer { kernel, scale: 1.0, scratch: &mut *lines };
+                    of.pack_transposed(|i| &values[i * kc..][..kc], count, kc, width, &mut out[place]);
                 }
             }
-            Right::Backward(w) => {
+            Rhs::Backward(w) => {
                 // A lane of depth at a time goes to all panels while it is in the first-level cache.
-                let per_lane = kernel.per_lane();
-                values.resize(per_lane * nc, 0.0);
+                let values_per_unit = kernel.values_per_unit();
+                values.resize(values_per_unit * nc, 0.0);
                 for lane in 0..lanes {
-                    let depth = per_lane.min(kc - lane * per_lane);
+                    let depth = values_per_unit.min(kc - lane * values_per_unit);
                     for (i, row) in values.chunks_exact_mut(nc).take(depth).enumerate() {
-                        w.read(k0 + lane * per_lane + i, n0, row);
+                        w.read(k0 + lane * values_per_unit + i, n0, row);
                     }
                     for (from, width, count, place) in panels.clone() {
                         let part = |i: usize| &values[i * nc + from - n0..][..count];
                         let row = &mut out[place][lane * width..][..width];
-                        lie_down(kernel.arithmetic, 1.0, part, depth, row);
+                        pack_row(kernel.arithmetic, 1.0, part, depth, row);
                     }
                 }
             }
@@ -248,7 +252,7 @@ impl Right<'_> {
 }
 
 /// Rows `from..from + count` of `weight` as `[pair][width]`, two `bf16` a lane.
-pub fn pack_pairs(weight: Rows, from: usize, count: usize, width: usize, panel: &mut [Lane]) {
+pub fn pack_pairs(weight: Rows, from: usize, count: usize, width: usize, panel: &mut [PackUnit]) {
     let pairs = weight.cols / 2;
     let mut values = vec![0.0; weight.cols];
     let mut lines = vec![0; count * pairs];
@@ -270,27 +274,27 @@ pub fn panel_width(kernel: &Kernel, columns: usize) -> usize {
 #[derive(Debug, Default)]
 pub struct Buffers {
     values: Vec<f32>,
-    lines: Vec<Lane>,
+    lines: Vec<PackUnit>,
 }
 
 /// Turns lines of values into `[lane][width]`.
-struct Lines<'s> {
+struct Packer<'s> {
     kernel: &'static Kernel,
     scale: f32,
-    scratch: &'s mut Vec<Lane>,
+    scratch: &'s mut Vec<PackUnit>,
 }
 
-impl Lines<'_> {
-    /// Lines that run along the depth: `line(i)` becomes column `i`; `count` of them.
-    fn stand<'v>(
+impl Packer<'_> {
+    /// Packer that run along the depth: `line(i)` becomes column `i`; `count` of them.
+    fn pack_transposed<'v>(
         self,
         line: impl Fn(usize) -> &'v [f32],
         count: usize,
         depth: usize,
         width: usize,
-        panel: &mut [Lane],
+        panel: &mut [PackUnit],
     ) {
-        let lanes = depth.div_ceil(self.kernel.per_lane());
+        let lanes = depth.div_ceil(self.kernel.values_per_unit());
         if self.kernel.arithmetic == Arithmetic::F32 && self.scale == 1.0 {
             return transpose(|i| bits(line(i)), count, lanes, width, panel);
         }
@@ -315,25 +319,31 @@ impl Lines<'_> {
         transpose(|i| &scratch[i * lanes..][..lanes], count, lanes, width, panel);
     }
 
-    /// Lines that run across: `line(k)` becomes row `k`; `depth` of them.
-    fn lie<'v>(self, line: impl Fn(usize) -> &'v [f32], depth: usize, width: usize, panel: &mut [Lane]) {
-        let per_lane = self.kernel.per_lane();
+    /// Packer that run across: `line(k)` becomes row `k`; `depth` of them.
+    fn pack_rows<'v>(
+        self,
+        line: impl Fn(usize) -> &'v [f32],
+        depth: usize,
+        width: usize,
+        panel: &mut [PackUnit],
+    ) {
+        let values_per_unit = self.kernel.values_per_unit();
         for (lane, row) in panel.chunks_exact_mut(width).enumerate() {
-            let first = lane * per_lane;
+            let first = lane * values_per_unit;
             let line = |i| line(first + i);
-            lie_down(self.kernel.arithmetic, self.scale, line, per_lane.min(depth - first), row);
+            pack_row(self.kernel.arithmetic, self.scale, line, values_per_unit.min(depth - first), row);
         }
     }
 }
 
 /// One or two lines, `depth` of them, as one row of lanes, padded with zeros.
 #[inline]
-fn lie_down<'v>(
+fn pack_row<'v>(
     arithmetic: Arithmetic,
     scale: f32,
     line: impl Fn(usize) -> &'v [f32],
     depth: usize,
-    row: &mut [Lane],
+    row: &mut [PackUnit],
 ) {
     let low = line(0);
     match arithmetic {
@@ -351,7 +361,7 @@ fn lie_down<'v>(
 
 /// Two `bf16` in a lane, each rounded to the nearest, ties to even.
 #[inline(always)]
-fn pair(low: f32, high: f32) -> Lane {
+fn pair(low: f32, high: f32) -> PackUnit {
     let round = |x: f32| {
         let bits = x.to_bits();
         bits.wrapping_add(0x7fff + ((bits >> 16) & 1))
@@ -360,16 +370,16 @@ fn pair(low: f32, high: f32) -> Lane {
 }
 
 /// The same values as lanes.
-fn bits(values: &[f32]) -> &[Lane] {
+fn bits(values: &[f32]) -> &[PackUnit] {
     // SAFETY: f32 and u32 have the same size and alignment, and every bit pattern is a u32.
     unsafe { std::slice::from_raw_parts(values.as_ptr().cast(), values.len()) }
 }
 
 /// A row of a panel; the whole ones, nearly all, as vectors and not by a call.
 #[inline]
-fn copy_padded(src: &[Lane], dst: &mut [Lane]) {
-    fn whole<const N: usize>(src: &[Lane], dst: &mut [Lane]) -> Option<()> {
-        let (src, dst): (&[Lane; N], &mut [Lane; N]) = (src.try_into().ok()?, dst.try_into().ok()?);
+fn copy_padded(src: &[PackUnit], dst: &mut [PackUnit]) {
+    fn whole<const N: usize>(src: &[PackUnit], dst: &mut [PackUnit]) -> Option<()> {
+        let (src, dst): (&[PackUnit; N], &mut [PackUnit; N]) = (src.try_into().ok()?, dst.try_into().ok()?);
         *dst = *src;
         Some(())
     }
@@ -379,14 +389,14 @@ fn copy_padded(src: &[Lane], dst: &mut [Lane]) {
     }
 }
 
-/// Lines `0..count` of `lanes` each become columns of `[lanes][width]`, the rest of which is zero;
+/// Packer `0..count` of `lanes` each become columns of `[lanes][width]`, the rest of which is zero;
 /// in squares of 8 that stay in registers.
 fn transpose<'v>(
-    line: impl Fn(usize) -> &'v [Lane],
+    line: impl Fn(usize) -> &'v [PackUnit],
     count: usize,
     lanes: usize,
     width: usize,
-    panel: &mut [Lane],
+    panel: &mut [PackUnit],
 ) {
     if count < width {
         panel.fill(0);
@@ -395,7 +405,7 @@ fn transpose<'v>(
     let mut from = 0;
     while from < count {
         let first = if count < SQUARE { from } else { from.min(count - SQUARE) };
-        let here: [&[Lane]; SQUARE] = std::array::from_fn(|i| &line((first + i).min(count - 1))[..lanes]);
+        let here: [&[PackUnit]; SQUARE] = std::array::from_fn(|i| &line((first + i).min(count - 1))[..lanes]);
         let wide = SQUARE.min(count - first);
         let whole = if wide == SQUARE { lanes / SQUARE * SQUARE } else { 0 };
         for k in (0..whole).step_by(SQUARE) {
@@ -415,12 +425,12 @@ const SQUARE: usize = 8;
 
 /// Values `k..k + 8` of eight lines become eight rows, `stride` apart.
 #[inline]
-fn transpose_square(lines: &[&[Lane]; SQUARE], k: usize, rows: &mut [Lane], stride: usize) {
+fn transpose_square(lines: &[&[PackUnit]; SQUARE], k: usize, rows: &mut [PackUnit], stride: usize) {
     #[cfg(target_arch = "x86_64")]
-    if is_x86_feature_detected!("avx") {
+    if Simd::of_this_processor() >= Simd::Avx2 {
         assert!(rows.len() == (SQUARE - 1) * stride + SQUARE && lines.iter().all(|l| l.len() >= k + SQUARE));
         let lines = lines.map(|line| line[k..].as_ptr().cast());
-        // SAFETY: AVX was just detected; every line has eight values from k on, and the rows are
+        // SAFETY: AVX2 includes AVX; every line has eight values from k on, and the rows are
         // there, as was asserted.
         return unsafe { transpose_square_avx(&lines, rows.as_mut_ptr().cast(), stride) };
     }

@@ -8,13 +8,14 @@ use super::batch::Segment;
 use super::clock::{Clock, Work};
 use super::lora::Layout;
 use super::ops::attention::{Gradients, Heads, Reach};
-use super::ops::linear::{Dropout, Input, Linear, Packs, mix};
+use super::ops::linear::{Dropout, Input, Linear, Packs};
 use super::ops::rope::Angles;
 use super::ops::{add_scaled, axpy, copy, fit, norm};
-use crate::kernels::gemm::{Kernel, Left};
+use crate::kernels::gemm::{Kernel, PackedLhs};
 use crate::model::FrozenWeights;
 use crate::model::arch::HeadNorm;
 use crate::model::spec::{Module, Norm, Rope, Spec};
+use crate::splitmix::splitmix64;
 use crate::threads::{chunks, chunks_mut, for_each};
 
 /// Who attends to whom and at which angles, for one kind of layer.
@@ -93,8 +94,8 @@ pub struct Scratch {
     d: [Vec<f32>; 3],
     d_raw: Vec<f32>,
     d_normed: Vec<f32>,
-    left: Left,
-    low_rank: Left,
+    left: PackedLhs,
+    low_rank: PackedLhs,
     packs: [Packs; 3],
     attention: Gradients,
     pub clock: Clock,
@@ -103,7 +104,7 @@ pub struct Scratch {
 impl Scratch {
     /// Empty buffers for products with `kernel`.
     pub fn new(kernel: &'static Kernel) -> Scratch {
-        let left = || Left::new(kernel);
+        let left = || PackedLhs::new(kernel);
         Scratch {
             left: left(),
             low_rank: left(),
@@ -156,7 +157,7 @@ impl<'a> Layer<'a> {
             pair: self.layout.pair(self.params, self.index, module),
             dropout: self.dropout.map(|d| {
                 let place = self.index * Module::COUNT + module as usize;
-                Dropout { seed: mix(d.seed ^ mix(place as u64)), ..d }
+                Dropout { seed: splitmix64(d.seed ^ splitmix64(place as u64)), ..d }
             }),
         }
     }
@@ -216,7 +217,7 @@ impl<'a> Layer<'a> {
         stream: &mut [f32],
         kept: &mut Joined,
         t: &mut Vec<f32>,
-        (added, low_rank): (&mut Vec<f32>, &mut Left),
+        (added, low_rank): (&mut Vec<f32>, &mut PackedLhs),
     ) {
         let linear = self.linear(module);
         if self.adds_plainly() {

@@ -11,7 +11,7 @@ use std::cell::RefCell;
 use std::ops::Range;
 
 use super::{axpy, exp, fit, largest, sum};
-use crate::kernels::gemm::{Left, Out, Right, View, product_alone};
+use crate::kernels::gemm::{Out, PackedLhs, Rhs, View, matmul_on_one_thread};
 use crate::threads::{chunks, chunks_mut, for_each};
 use crate::train::batch::Segment;
 
@@ -110,7 +110,7 @@ pub struct Heads {
 /// Buffers of one block of one head; m queries, t keys.
 #[derive(Debug, Default)]
 struct Scratch {
-    left: Left,
+    left: PackedLhs,
     /// `[t, e]`
     keys: Vec<f32>,
     values: Vec<f32>,
@@ -127,12 +127,12 @@ thread_local! {
 
 impl Scratch {
     /// `self.p[m, t] =` the scores of `q[m, e]` and the keys, capped where they are, and in
-    /// `self.slopes` how much they change with the inner product, relative to the scale.
+    /// `self.slopes` how much they change with the inner matmul, relative to the scale.
     fn score(&mut self, s: Heads, q: &[f32], t: usize) {
         let (m, p) = (q.len() / s.e, fit(&mut self.p, q.len() / s.e * t));
-        self.left.pack_alone(View::new(q, m, s.e), s.scale);
-        let keys = Right::Dense(View::new(&self.keys, t, s.e).t());
-        product_alone(Out::new(p, m, t), &[(&self.left, keys)], false);
+        self.left.pack_on_one_thread(View::new(q, m, s.e), s.scale);
+        let keys = Rhs::Dense(View::new(&self.keys, t, s.e).t());
+        matmul_on_one_thread(Out::new(p, m, t), &[(&self.left, keys)], false);
         if s.cap != 0.0 {
             for (p, slope) in p.iter_mut().zip(fit(&mut self.slopes, m * t)) {
                 let tanh = (*p / s.cap).tanh();
@@ -201,9 +201,9 @@ fn forward_block(
         let factor = 1.0 / total;
         seen.iter_mut().for_each(|x| *x *= factor);
     }
-    scratch.left.pack_alone(View::new(&scratch.p, m, t), 1.0);
-    let values = Right::Dense(View::new(&scratch.values, t, s.e));
-    product_alone(Out::new(o, m, s.e), &[(&scratch.left, values)], false);
+    scratch.left.pack_on_one_thread(View::new(&scratch.p, m, t), 1.0);
+    let values = Rhs::Dense(View::new(&scratch.values, t, s.e));
+    matmul_on_one_thread(Out::new(o, m, s.e), &[(&scratch.left, values)], false);
 }
 
 /// What [`backward`] writes.
@@ -287,13 +287,13 @@ fn backward_block(
     }
     // dv += pᵀ·do
     let d_keys = fit(d_keys, t * e);
-    left.pack_alone(View::new(p, m, t).t(), 1.0);
-    product_alone(Out::new(d_keys, t, e), &[(left, Right::Dense(View::new(dout, m, e)))], false);
+    left.pack_on_one_thread(View::new(p, m, t).t(), 1.0);
+    matmul_on_one_thread(Out::new(d_keys, t, e), &[(left, Rhs::Dense(View::new(dout, m, e)))], false);
     scatter_add(d_keys, e, &block.keys, dv);
     // dp = do·vᵀ, then ds in its place
     let dp = fit(dp, m * t);
-    left.pack_alone(View::new(dout, m, e), 1.0);
-    product_alone(Out::new(dp, m, t), &[(left, Right::Dense(View::new(values, t, e).t()))], false);
+    left.pack_on_one_thread(View::new(dout, m, e), 1.0);
+    matmul_on_one_thread(Out::new(dp, m, t), &[(left, Rhs::Dense(View::new(values, t, e).t()))], false);
     for (i, (dp, p)) in dp.chunks_exact_mut(t).zip(p.chunks_exact(t)).enumerate() {
         let mean = super::dot(&dout[i * e..][..e], &o[i * e..][..e]);
         dp.iter_mut().zip(p).for_each(|(dp, p)| *dp = s.scale * p * (*dp - mean));
@@ -301,10 +301,10 @@ fn backward_block(
     if s.cap != 0.0 {
         dp.iter_mut().zip(slopes).for_each(|(dp, slope)| *dp *= *slope);
     }
-    left.pack_alone(View::new(dp, m, t), 1.0);
-    product_alone(Out::new(dq, m, e), &[(left, Right::Dense(View::new(keys, t, e)))], false);
-    left.pack_alone(View::new(dp, m, t).t(), 1.0);
-    product_alone(Out::new(d_keys, t, e), &[(left, Right::Dense(View::new(q, m, e)))], false);
+    left.pack_on_one_thread(View::new(dp, m, t), 1.0);
+    matmul_on_one_thread(Out::new(dq, m, e), &[(left, Rhs::Dense(View::new(keys, t, e)))], false);
+    left.pack_on_one_thread(View::new(dp, m, t).t(), 1.0);
+    matmul_on_one_thread(Out::new(d_keys, t, e), &[(left, Rhs::Dense(View::new(q, m, e)))], false);
     scatter_add(d_keys, e, &block.keys, dk);
 }
 

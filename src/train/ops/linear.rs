@@ -10,7 +10,8 @@ use std::borrow::Cow;
 
 use super::fit;
 use crate::gguf::Rows;
-use crate::kernels::gemm::{Kernel, Left, Out, Right, View, product};
+use crate::kernels::gemm::{Kernel, Out, PackedLhs, Rhs, View, matmul};
+use crate::splitmix::splitmix64;
 use crate::threads::{chunks_mut, for_each};
 
 /// The adapter of one linear layer.
@@ -45,19 +46,10 @@ impl Dropout {
         for_each(chunks_mut(x, CHUNK), 1, |chunk, x| {
             for (i, x) in x.iter_mut().enumerate() {
                 let place = (chunk * CHUNK + i) as u64;
-                *x *= if mix(self.seed ^ mix(place)) >> 32 < least { 0.0 } else { keep };
+                *x *= if splitmix64(self.seed ^ splitmix64(place)) >> 32 < least { 0.0 } else { keep };
             }
         });
     }
-}
-
-/// SplitMix64's finalizer (Steele, Lea and Flood 2014): every bit of the result depends on every
-/// bit of `x`.
-pub fn mix(x: u64) -> u64 {
-    let x = x.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    x ^ (x >> 31)
 }
 
 /// One linear layer.
@@ -79,23 +71,23 @@ pub struct Input<'a> {
     /// Row after row.
     pub values: &'a [f32],
     /// The same, packed.
-    pub packed: &'a Left,
+    pub packed: &'a PackedLhs,
 }
 
 /// Buffers of the low-rank products, and packed gradients that [`Linear::backward`] leaves for
 /// [`gradient_of_input`].
 #[derive(Debug, Default)]
 pub struct Packs {
-    dy: Left,
-    dt: Left,
-    small: Left,
+    dy: PackedLhs,
+    dt: PackedLhs,
+    small: PackedLhs,
     dt_values: Vec<f32>,
 }
 
 impl Packs {
     /// Empty buffers for products with `kernel`.
     pub fn new(kernel: &'static Kernel) -> Packs {
-        let left = || Left::new(kernel);
+        let left = || PackedLhs::new(kernel);
         Packs { dy: left(), dt: left(), small: left(), dt_values: Vec::new() }
     }
 }
@@ -109,7 +101,7 @@ impl Linear<'_> {
         y: &mut [f32],
         accumulate: bool,
         t: &mut Vec<f32>,
-        pack: &mut Left,
+        pack: &mut PackedLhs,
     ) {
         let n_out = self.weight.rows;
         let mut accumulate = accumulate;
@@ -118,22 +110,22 @@ impl Linear<'_> {
             for_each(chunks_mut(y, n_out), 64, |_, row| row.copy_from_slice(self.bias));
             accumulate = true;
         }
-        let base = (x.packed, Right::Forward(self.weight));
+        let base = (x.packed, Rhs::Forward(self.weight));
         let Some(p) = self.pair else {
-            return product(Out::new(y, n, n_out), &[base], accumulate);
+            return matmul(Out::new(y, n, n_out), &[base], accumulate);
         };
         let t = fit(t, n * p.rank);
-        let a = Right::Dense(View::new(p.a, p.rank, self.weight.cols).t());
+        let a = Rhs::Dense(View::new(p.a, p.rank, self.weight.cols).t());
         match self.read(x.values) {
-            Cow::Borrowed(_) => product(Out::new(t, n, p.rank), &[(x.packed, a)], false),
+            Cow::Borrowed(_) => matmul(Out::new(t, n, p.rank), &[(x.packed, a)], false),
             Cow::Owned(dropped) => {
                 pack.pack(View::new(&dropped, n, self.weight.cols), 1.0);
-                product(Out::new(t, n, p.rank), &[(pack, a)], false);
+                matmul(Out::new(t, n, p.rank), &[(pack, a)], false);
             }
         }
         pack.pack(View::new(t, n, p.rank), p.scale);
-        let low_rank = (&*pack, Right::Dense(View::new(p.bt, p.rank, n_out)));
-        product(Out::new(y, n, n_out), &[base, low_rank], accumulate);
+        let low_rank = (&*pack, Rhs::Dense(View::new(p.bt, p.rank, n_out)));
+        matmul(Out::new(y, n, n_out), &[base, low_rank], accumulate);
     }
 
     /// x̃: what the adapter reads.
@@ -161,14 +153,14 @@ impl Linear<'_> {
         let (Some(p), Some((da, dbt))) = (self.pair, grads) else { return };
         let dt = fit(&mut packs.dt_values, n * p.rank);
         let bt = View::new(p.bt, p.rank, n_out);
-        product(Out::new(dt, n, p.rank), &[(&packs.dy, Right::Dense(bt.t()))], false);
+        matmul(Out::new(dt, n, p.rank), &[(&packs.dy, Rhs::Dense(bt.t()))], false);
         dt.iter_mut().for_each(|x| *x *= p.scale);
         packs.dt.pack(View::new(dt, n, p.rank), 1.0);
         packs.small.pack(View::new(dt, n, p.rank).t(), 1.0);
         let x = self.read(x);
-        product(Out::new(da, p.rank, n_in), &[(&packs.small, Right::Dense(View::new(&x, n, n_in)))], true);
+        matmul(Out::new(da, p.rank, n_in), &[(&packs.small, Rhs::Dense(View::new(&x, n, n_in)))], true);
         packs.small.pack(View::new(t, n, p.rank).t(), p.scale);
-        product(Out::new(dbt, p.rank, n_out), &[(&packs.small, Right::Dense(View::new(dy, n, n_out)))], true);
+        matmul(Out::new(dbt, p.rank, n_out), &[(&packs.small, Rhs::Dense(View::new(dy, n, n_out)))], true);
     }
 }
 
@@ -176,19 +168,19 @@ impl Linear<'_> {
 /// [`Linear::backward`]. One product for all, but for adapters with dropout.
 pub fn gradient_of_input(dx: &mut [f32], n: usize, layers: &[(&Linear, &Packs)]) {
     let n_in = dx.len() / n;
-    let mut terms: Vec<(&Left, Right)> = Vec::new();
+    let mut terms: Vec<(&PackedLhs, Rhs)> = Vec::new();
     for (layer, packs) in layers {
-        terms.push((&packs.dy, Right::Backward(layer.weight)));
+        terms.push((&packs.dy, Rhs::Backward(layer.weight)));
         if let (Some(p), None) = (layer.pair, layer.dropout) {
-            terms.push((&packs.dt, Right::Dense(View::new(p.a, p.rank, n_in))));
+            terms.push((&packs.dt, Rhs::Dense(View::new(p.a, p.rank, n_in))));
         }
     }
-    product(Out::new(dx, n, n_in), &terms, false);
+    matmul(Out::new(dx, n, n_in), &terms, false);
     for (layer, packs) in layers {
         if let (Some(p), Some(dropout)) = (layer.pair, layer.dropout) {
             let mut masked = vec![0.0; dx.len()];
-            let a = Right::Dense(View::new(p.a, p.rank, n_in));
-            product(Out::new(&mut masked, n, n_in), &[(&packs.dt, a)], false);
+            let a = Rhs::Dense(View::new(p.a, p.rank, n_in));
+            matmul(Out::new(&mut masked, n, n_in), &[(&packs.dt, a)], false);
             dropout.apply(&mut masked);
             super::axpy(1.0, &masked, dx);
         }
@@ -236,9 +228,9 @@ mod tests {
             let layer = layer(Vec::leak(a.to_vec()), Vec::leak(bt.to_vec()));
             let input = Input {
                 values: x,
-                packed: &Left::of(Kernel::of(Arithmetic::F32).unwrap(), View::new(x, n, n_in)),
+                packed: &PackedLhs::of(Kernel::of(Arithmetic::F32).unwrap(), View::new(x, n, n_in)),
             };
-            layer.forward(input, n, &mut y, false, &mut t, &mut Left::default());
+            layer.forward(input, n, &mut y, false, &mut t, &mut PackedLhs::default());
             (y, t)
         };
         let (_, t) = run(&x, &a, &bt);

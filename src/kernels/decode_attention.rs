@@ -1,20 +1,23 @@
-//! One row's attention by the query heads that share a key head, in vector instructions.
+//! Attention of one token over a KV cache, for the query heads that share a key head.
 //!
-//! Its cells lie anywhere in the cache, so each is fetched some cells ahead, widened from `f16` in
-//! registers, and meets all its query heads there.
+//! The cells of a sequence are scattered over the cache. Each is prefetched [`PREFETCH_DISTANCE`]
+//! cells ahead, converted from `f16` to `f32` in registers, and scored there by all query heads of
+//! the group.
 
 use half::f16;
 
 use crate::kernels::lanes::{exp, largest, sum};
+use crate::kernels::simd::Simd;
 
-/// What is attended to.
+/// The query heads that share a key head, and what they attend to.
 #[derive(Debug, Clone, Copy)]
-pub struct Group<'a> {
+pub struct HeadGroup<'a> {
     /// The query heads, `e` values each.
     pub q: &'a [*const f32],
-    /// Keys and values of the key head they share.
-    pub k: Lines,
-    pub v: Lines,
+    /// Keys of the key head they share.
+    pub k: CellRows,
+    /// Its values.
+    pub v: CellRows,
     /// Width of a head.
     pub e: usize,
     /// The cells that are seen, and what the mask adds to their scores.
@@ -25,14 +28,14 @@ pub struct Group<'a> {
 
 /// A row of `f16` for each cell.
 #[derive(Debug, Clone, Copy)]
-pub struct Lines {
+pub struct CellRows {
     /// Address of the first.
     pub first: usize,
     /// Bytes from one to the next.
     pub stride: usize,
 }
 
-impl Lines {
+impl CellRows {
     fn at(self, cell: u32) -> *const f16 {
         (self.first + cell as usize * self.stride) as *const f16
     }
@@ -42,19 +45,22 @@ impl Lines {
 /// a buffer.
 ///
 /// # Safety
-/// The addresses are valid for `e` values each, for every cell; those of `out` for nobody else.
-pub unsafe fn attend(group: &Group, scores: &mut Vec<f32>, out: &[*mut f32]) {
-    // SAFETY: the caller's promise; instructions are used where they were detected.
+/// For every cell, the addresses of its key and its value are valid for reads of `e` values; those
+/// of the queries as well, and those of `out` for writes by this thread alone.
+pub unsafe fn attend(group: &HeadGroup, scores: &mut Vec<f32>, out: &[*mut f32]) {
+    let simd = Simd::of_this_processor();
+    // SAFETY: the caller's promise; a function is used where its instructions are.
     unsafe {
         #[cfg(target_arch = "x86_64")]
         {
-            if group.e.is_multiple_of(16) && is_x86_feature_detected!("avx512f") {
+            if group.e.is_multiple_of(16) && simd >= Simd::Avx512 {
                 return x86::with_avx512(group, scores, out);
             }
-            if group.e.is_multiple_of(8) && x86::has_avx2() {
+            if group.e.is_multiple_of(8) && simd >= Simd::Avx2 {
                 return x86::with_avx2(group, scores, out);
             }
         }
+        let _ = simd;
         if group.e.is_multiple_of(8) {
             attend_with::<Portable<8>>(group, scores, out);
         } else {
@@ -63,8 +69,11 @@ pub unsafe fn attend(group: &Group, scores: &mut Vec<f32>, out: &[*mut f32]) {
     }
 }
 
-/// Vectors of one instruction set. All is unsafe: it must be there, and pointers be valid for `N`
-/// values.
+/// Vectors of one instruction set.
+///
+/// # Safety
+/// Every function requires that the processor has the instructions, and every pointer must be valid
+/// for `N` values (a prefetch takes any address).
 trait Vector: Copy {
     const N: usize;
     unsafe fn zero() -> Self;
@@ -80,29 +89,30 @@ trait Vector: Copy {
         // SAFETY: the caller's promise.
         of.map(|x| unsafe { x.sum() })
     }
-    /// Fetches what is there into the cache, if anything is.
+    /// Prefetches the cache line at an address.
     unsafe fn prefetch(from: *const f16);
 }
 
-/// Query heads that meet a cell at once: their sums stay in registers.
-const TOGETHER: usize = 4;
+/// Query heads that are scored in one pass over the cells: their sums stay in registers.
+const HEADS_PER_PASS: usize = 4;
 
-/// How many cells ahead are fetched.
-const AHEAD: usize = 6;
+/// How many cells ahead rows are prefetched.
+const PREFETCH_DISTANCE: usize = 6;
 
 #[inline(always)]
-unsafe fn attend_with<V: Vector>(group: &Group, scores: &mut Vec<f32>, out: &[*mut f32]) {
+unsafe fn attend_with<V: Vector>(group: &HeadGroup, scores: &mut Vec<f32>, out: &[*mut f32]) {
     let n = group.cells.len();
     scores.resize(out.len() * n, 0.0);
     // SAFETY: the caller's promise, passed on.
     unsafe {
-        for (q, scores) in group.q.chunks(TOGETHER).zip(scores.chunks_mut((TOGETHER * n).max(1))) {
+        for (q, scores) in group.q.chunks(HEADS_PER_PASS).zip(scores.chunks_mut((HEADS_PER_PASS * n).max(1)))
+        {
             match q {
-                [a] => compare::<V, 1>(group, [*a], scores),
-                [a, b] => compare::<V, 2>(group, [*a, *b], scores),
-                [a, b, c] => compare::<V, 3>(group, [*a, *b, *c], scores),
-                [a, b, c, d] => compare::<V, 4>(group, [*a, *b, *c, *d], scores),
-                _ => unreachable!("chunks of at most {TOGETHER}"),
+                [a] => qk_scores::<V, 1>(group, [*a], scores),
+                [a, b] => qk_scores::<V, 2>(group, [*a, *b], scores),
+                [a, b, c] => qk_scores::<V, 3>(group, [*a, *b, *c], scores),
+                [a, b, c, d] => qk_scores::<V, 4>(group, [*a, *b, *c, *d], scores),
+                _ => unreachable!("chunks of at most {HEADS_PER_PASS}"),
             }
         }
         for scores in scores.chunks_exact_mut(n.max(1)) {
@@ -111,14 +121,14 @@ unsafe fn attend_with<V: Vector>(group: &Group, scores: &mut Vec<f32>, out: &[*m
             let factor = 1.0 / sum(scores);
             scores.iter_mut().for_each(|x| *x *= factor);
         }
-        for (i, out) in out.chunks(TOGETHER).enumerate() {
-            let scores = &scores[i * TOGETHER * n..][..out.len() * n];
+        for (i, out) in out.chunks(HEADS_PER_PASS).enumerate() {
+            let scores = &scores[i * HEADS_PER_PASS * n..][..out.len() * n];
             match out {
-                [a] => mix::<V, 1>(group, scores, [*a]),
-                [a, b] => mix::<V, 2>(group, scores, [*a, *b]),
-                [a, b, c] => mix::<V, 3>(group, scores, [*a, *b, *c]),
-                [a, b, c, d] => mix::<V, 4>(group, scores, [*a, *b, *c, *d]),
-                _ => unreachable!("chunks of at most {TOGETHER}"),
+                [a] => pv_accumulate::<V, 1>(group, scores, [*a]),
+                [a, b] => pv_accumulate::<V, 2>(group, scores, [*a, *b]),
+                [a, b, c] => pv_accumulate::<V, 3>(group, scores, [*a, *b, *c]),
+                [a, b, c, d] => pv_accumulate::<V, 4>(group, scores, [*a, *b, *c, *d]),
+                _ => unreachable!("chunks of at most {HEADS_PER_PASS}"),
             }
         }
     }
@@ -126,15 +136,15 @@ unsafe fn attend_with<V: Vector>(group: &Group, scores: &mut Vec<f32>, out: &[*m
 
 /// `scores[head][cell] = scale·q·k + bias`
 #[inline(always)]
-unsafe fn compare<V: Vector, const H: usize>(group: &Group, q: [*const f32; H], scores: &mut [f32]) {
-    let Group { k, e, cells, scale, .. } = *group;
+unsafe fn qk_scores<V: Vector, const H: usize>(group: &HeadGroup, q: [*const f32; H], scores: &mut [f32]) {
+    let HeadGroup { k, e, cells, scale, .. } = *group;
     let n = cells.len();
     let (fours, rest) = cells.as_chunks::<4>();
     for (i, four) in fours.iter().enumerate() {
         // SAFETY: e values behind each pointer.
         unsafe {
-            (4 * i..4 * i + 4).for_each(|i| fetch::<V>(k, cells, i, e));
-            let sums = products::<V, H, 4>(q, four.map(|(cell, _)| k.at(cell)), e);
+            (4 * i..4 * i + 4).for_each(|i| prefetch_row::<V>(k, cells, i, e));
+            let sums = qk_products::<V, H, 4>(q, four.map(|(cell, _)| k.at(cell)), e);
             for (head, sums) in sums.into_iter().enumerate() {
                 let scores = &mut scores[head * n + 4 * i..][..4];
                 for ((score, x), (_, bias)) in scores.iter_mut().zip(V::sums(sums)).zip(four) {
@@ -146,7 +156,7 @@ unsafe fn compare<V: Vector, const H: usize>(group: &Group, q: [*const f32; H], 
     for (i, &(cell, bias)) in rest.iter().enumerate() {
         // SAFETY: e values behind each pointer.
         unsafe {
-            for (head, [x]) in products::<V, H, 1>(q, [k.at(cell)], e).into_iter().enumerate() {
+            for (head, [x]) in qk_products::<V, H, 1>(q, [k.at(cell)], e).into_iter().enumerate() {
                 scores[head * n + 4 * fours.len() + i] = scale * x.sum() + bias;
             }
         }
@@ -155,7 +165,7 @@ unsafe fn compare<V: Vector, const H: usize>(group: &Group, q: [*const f32; H], 
 
 /// q·k of each head and cell, in lanes to be summed.
 #[inline(always)]
-unsafe fn products<V: Vector, const H: usize, const C: usize>(
+unsafe fn qk_products<V: Vector, const H: usize, const C: usize>(
     q: [*const f32; H],
     keys: [*const f16; C],
     e: usize,
@@ -178,16 +188,16 @@ unsafe fn products<V: Vector, const H: usize, const C: usize>(
 
 /// `out[head] = Σ scores[head][cell]·v`
 #[inline(always)]
-unsafe fn mix<V: Vector, const H: usize>(group: &Group, scores: &[f32], out: [*mut f32; H]) {
+unsafe fn pv_accumulate<V: Vector, const H: usize>(group: &HeadGroup, scores: &[f32], out: [*mut f32; H]) {
     let mut at = 0;
     while at < group.e {
         let left = (group.e - at) / V::N;
         // SAFETY: columns at.. of e, and so many vectors are left.
         at += unsafe {
             match left {
-                4.. => mix_columns::<V, H, 4>(group, scores, out, at),
-                2.. => mix_columns::<V, H, 2>(group, scores, out, at),
-                _ => mix_columns::<V, H, 1>(group, scores, out, at),
+                4.. => pv_accumulate_columns::<V, H, 4>(group, scores, out, at),
+                2.. => pv_accumulate_columns::<V, H, 2>(group, scores, out, at),
+                _ => pv_accumulate_columns::<V, H, 1>(group, scores, out, at),
             }
         };
     }
@@ -195,19 +205,19 @@ unsafe fn mix<V: Vector, const H: usize>(group: &Group, scores: &[f32], out: [*m
 
 /// The same for `W` vectors from column `at` on; how many columns those are.
 #[inline(always)]
-unsafe fn mix_columns<V: Vector, const H: usize, const W: usize>(
-    group: &Group,
+unsafe fn pv_accumulate_columns<V: Vector, const H: usize, const W: usize>(
+    group: &HeadGroup,
     scores: &[f32],
     out: [*mut f32; H],
     at: usize,
 ) -> usize {
-    let Group { v, e, cells, .. } = *group;
+    let HeadGroup { v, e, cells, .. } = *group;
     let n = cells.len();
     // SAFETY: columns at..at + W·N lie inside the e values behind each pointer.
     unsafe {
         let mut sums = [[V::zero(); W]; H];
         for (i, &(cell, _)) in cells.iter().enumerate() {
-            fetch::<V>(v, cells, i, e);
+            prefetch_row::<V>(v, cells, i, e);
             let value = v.at(cell).add(at);
             let value: [V; W] = std::array::from_fn(|w| V::widen(value.add(w * V::N)));
             for (head, sums) in sums.iter_mut().enumerate() {
@@ -226,11 +236,11 @@ unsafe fn mix_columns<V: Vector, const H: usize, const W: usize>(
     W * V::N
 }
 
-/// Fetches the line that comes [`AHEAD`] of cell `i`.
+/// Prefetches the row of the cell that comes [`PREFETCH_DISTANCE`] after cell `i`.
 #[inline(always)]
-unsafe fn fetch<V: Vector>(lines: Lines, cells: &[(u32, f32)], i: usize, e: usize) {
+unsafe fn prefetch_row<V: Vector>(lines: CellRows, cells: &[(u32, f32)], i: usize, e: usize) {
     const LINE: usize = 32; // Halves in a line of the cache.
-    if let Some((cell, _)) = cells.get(i + AHEAD) {
+    if let Some((cell, _)) = cells.get(i + PREFETCH_DISTANCE) {
         for at in (0..e).step_by(LINE) {
             // SAFETY: a prefetch reads nothing.
             unsafe { V::prefetch(lines.at(*cell).wrapping_add(at)) };
@@ -238,7 +248,7 @@ unsafe fn fetch<V: Vector>(lines: Lines, cells: &[(u32, f32)], i: usize, e: usiz
     }
 }
 
-/// What the compiler makes of it.
+/// `N` values, for which the compiler chooses the instructions.
 #[derive(Clone, Copy)]
 struct Portable<const N: usize>([f32; N]);
 
@@ -283,23 +293,16 @@ impl<const N: usize> Vector for Portable<N> {
 mod x86 {
     use std::arch::x86_64::*;
 
-    use super::{Group, Vector, attend_with, f16};
+    use super::{HeadGroup, Vector, attend_with, f16};
 
     #[target_feature(enable = "avx512f,avx2,fma")]
-    pub unsafe fn with_avx512(group: &Group, scores: &mut Vec<f32>, out: &[*mut f32]) {
+    pub unsafe fn with_avx512(group: &HeadGroup, scores: &mut Vec<f32>, out: &[*mut f32]) {
         // SAFETY: the caller's promise.
         unsafe { attend_with::<__m512>(group, scores, out) }
     }
 
-    /// Whether [`with_avx2`] may be called.
-    pub fn has_avx2() -> bool {
-        is_x86_feature_detected!("avx2")
-            && is_x86_feature_detected!("fma")
-            && is_x86_feature_detected!("f16c")
-    }
-
     #[target_feature(enable = "avx2,fma,f16c")]
-    pub unsafe fn with_avx2(group: &Group, scores: &mut Vec<f32>, out: &[*mut f32]) {
+    pub unsafe fn with_avx2(group: &HeadGroup, scores: &mut Vec<f32>, out: &[*mut f32]) {
         // SAFETY: the caller's promise.
         unsafe { attend_with::<__m256>(group, scores, out) }
     }
@@ -412,7 +415,7 @@ mod tests {
     use super::*;
     use crate::testing::random;
 
-    type Attend = unsafe fn(&Group, &mut Vec<f32>, &[*mut f32]);
+    type Attend = unsafe fn(&HeadGroup, &mut Vec<f32>, &[*mut f32]);
 
     /// Every way that this processor can take.
     fn ways(e: usize) -> Vec<Attend> {
@@ -420,7 +423,7 @@ mod tests {
         if e.is_multiple_of(8) {
             ways.push(attend_with::<Portable<8>>);
             #[cfg(target_arch = "x86_64")]
-            if x86::has_avx2() {
+            if Simd::of_this_processor() >= Simd::Avx2 {
                 // SAFETY: its instructions are there, and the caller promises the rest.
                 ways.push(|g, s, o| unsafe { x86::with_avx2(g, s, o) });
             }
@@ -436,9 +439,10 @@ mod tests {
                 |seed| -> Vec<f16> { random(cells_there * e, seed).into_iter().map(f16::from_f32).collect() };
             let (k, v, q) = (halves(1), halves(2), random(heads * e, 3));
             let cells: Vec<(u32, f32)> = (0..seen).map(|i| ((i * 7 % 50) as u32, (i % 3) as f32)).collect();
-            let lines = |x: &[f16]| Lines { first: x.as_ptr() as usize, stride: 2 * e };
+            let lines = |x: &[f16]| CellRows { first: x.as_ptr() as usize, stride: 2 * e };
             let heads_of_q: Vec<*const f32> = q.chunks(e).map(<[f32]>::as_ptr).collect();
-            let group = Group { q: &heads_of_q, k: lines(&k), v: lines(&v), e, cells: &cells, scale: 0.3 };
+            let group =
+                HeadGroup { q: &heads_of_q, k: lines(&k), v: lines(&v), e, cells: &cells, scale: 0.3 };
             for way in ways(e) {
                 let mut out = vec![f32::NAN; heads * e];
                 let to: Vec<*mut f32> = out.chunks_mut(e).map(<[f32]>::as_mut_ptr).collect();
@@ -454,7 +458,7 @@ mod tests {
                     for i in 0..e {
                         let want: f64 = cells.iter().map(|c| score(*c) / total * at(&v, c.0, i)).sum();
                         let got = f64::from(out[head * e + i]);
-                        // Sums of some ten f32 products below 1.
+                        // Sums of some ten f32 qk_products below 1.
                         assert!((got - want).abs() < 2e-6, "e {e}, head {head}, {i}: {got} != {want}");
                     }
                 }
@@ -466,8 +470,8 @@ mod tests {
     fn a_row_that_sees_nothing_gets_zeros() {
         let q = [0.5f32; 16];
         let mut out = [1.0f32; 16];
-        let lines = Lines { first: 0, stride: 32 };
-        let group = Group { q: &[q.as_ptr()], k: lines, v: lines, e: 16, cells: &[], scale: 1.0 };
+        let lines = CellRows { first: 0, stride: 32 };
+        let group = HeadGroup { q: &[q.as_ptr()], k: lines, v: lines, e: 16, cells: &[], scale: 1.0 };
         // SAFETY: no cell is read.
         unsafe { attend(&group, &mut Vec::new(), &[out.as_mut_ptr()]) };
         assert_eq!(out, [0.0; 16]);

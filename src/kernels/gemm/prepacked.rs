@@ -6,36 +6,36 @@
 //! registers: two instructions for 32 weights, which then meet every row. Rows and sums are `f32`,
 //! where llama.cpp's own products round rows to 8-bit integers.
 
-use super::kernel::{Kernel, Lane, Tile};
-use super::pack::{Left, View, pack_pairs};
+use super::kernel::{Kernel, PackUnit, Tile};
+use super::pack::{PackedLhs, View, pack_pairs};
 use super::{Shared, clipped};
 use crate::gguf::Rows;
 use crate::threads::{chunks, chunks_mut, current_threads, for_each};
 
 /// A weight matrix, packed.
 #[derive(Debug)]
-pub struct Kept {
+pub struct PrepackedBf16 {
     /// `[panel][pair of inputs][width]`, two `bf16` a lane.
-    lanes: Vec<Lane>,
+    lanes: Vec<PackUnit>,
     n_in: usize,
     n_out: usize,
 }
 
-impl Kept {
+impl PrepackedBf16 {
     /// Packs `weight`, on the current team.
     ///
     /// # Panics
     /// If its rows have an odd length.
-    pub fn new(weight: Rows) -> Kept {
+    pub fn new(weight: Rows) -> PrepackedBf16 {
         let (n_in, n_out) = (weight.cols, weight.rows);
         assert!(n_in.is_multiple_of(2), "rows of {n_in} weights are not pairs");
-        let width = Kernel::of_kept().vector;
+        let width = Kernel::prepacked().vector;
         let mut lanes = vec![0; n_out.div_ceil(width) * width * n_in / 2];
         for_each(chunks_mut(&mut lanes, width * n_in / 2), 1, |panel, lanes| {
             let rows = width.min(n_out - panel * width);
             pack_pairs(weight, panel * width, rows, width, lanes);
         });
-        Kept { lanes, n_in, n_out }
+        PrepackedBf16 { lanes, n_in, n_out }
     }
 
     /// Bytes that a matrix of so many weights takes.
@@ -47,11 +47,11 @@ impl Kept {
     ///
     /// # Panics
     /// If the shapes do not fit.
-    pub fn product(&self, x: &[f32], n: usize, y: &mut [f32], left: &mut Left) {
+    pub fn matmul(&self, x: &[f32], n: usize, y: &mut [f32], left: &mut PackedLhs) {
         assert!(x.len() == n * self.n_in && y.len() == n * self.n_out, "product shapes");
-        let kernel = Kernel::of_kept();
+        let kernel = Kernel::prepacked();
         *left = std::mem::take(left).for_kernel(kernel);
-        left.pack_alone(View::new(x, n, self.n_in), 1.0);
+        left.pack_on_one_thread(View::new(x, n, self.n_in), 1.0);
         let (width, pairs) = (kernel.vector, self.n_in / 2);
         let c = Shared(y.as_mut_ptr());
         let panels = self.n_out.div_ceil(width);
@@ -63,7 +63,7 @@ impl Kept {
                 let from = (task * each + panel) * width;
                 for (p, m) in (0..n).step_by(left.height).enumerate() {
                     let a = left.panel(p, 0, self.n_in);
-                    // SAFETY: rows m.. and columns from.. lie inside `y`, clipped to its size, and
+                    // SAFETY: rows m.. and columns from.. pack_rows inside `y`, clipped to its size, and
                     // no other task writes these columns; the panels hold `pairs` pairs.
                     unsafe {
                         let tile = Tile {
@@ -100,7 +100,7 @@ mod tests {
             QuantType::Q8_0.dequantize(&bytes, &mut dense);
             let x = random(n * n_in, 2);
             let mut y = vec![f32::NAN; n * n_out];
-            Kept::new(weight).product(&x, n, &mut y, &mut Left::default());
+            PrepackedBf16::new(weight).matmul(&x, n, &mut y, &mut PackedLhs::default());
             for i in 0..n {
                 for j in 0..n_out {
                     let want: f64 = (0..n_in)
