@@ -6,10 +6,11 @@
 //! compiled for a newer processor can stand in for the same one elsewhere. Which object serves is
 //! decided when llama.cpp starts (`src/engine/llama/cpu.rs`).
 
-use std::collections::HashMap;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+
+use crate::llama::LlamaBuild;
 
 /// One build of the backend: its name and the instructions it uses, as ggml's build calls them.
 type Variant = (&'static str, &'static str);
@@ -36,7 +37,7 @@ fn detected(instruction: &str) -> Vec<String> {
 }
 
 /// Builds the variants of this target and tells the crate of them (`$OUT_DIR/cpu_variants.rs`).
-pub fn add_kernels() {
+pub fn add_kernels(llama: &LlamaBuild) {
     let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
     let arch = std::env::var("CARGO_CFG_TARGET_ARCH").unwrap_or_default();
     let is_elf = std::env::var("CARGO_CFG_TARGET_OS").is_ok_and(|os| os == "linux");
@@ -45,7 +46,6 @@ pub fn add_kernels() {
         "aarch64" if is_elf => (AARCH64, "is_aarch64_feature_detected"),
         _ => panic!("the feature `portable` is for Linux on x86_64 and aarch64"),
     };
-    let llama = LlamaBuild::find();
     let dir = out.join("variants");
     std::fs::create_dir_all(&dir).expect("OUT_DIR is writable");
     let (mut entries, mut table) = (String::new(), String::new());
@@ -71,34 +71,13 @@ pub fn add_kernels() {
     std::fs::write(out.join("cpu_variants.rs"), source).expect("OUT_DIR is writable");
 }
 
-/// What llama-cpp-sys-2 built: its sources and its tools are taken, so that both builds agree.
-struct LlamaBuild(HashMap<String, String>);
-
 impl LlamaBuild {
-    fn find() -> LlamaBuild {
-        let told = std::env::var_os("DEP_LLAMA_GGML_CMAKE_DIR").expect("llama-cpp-sys-2 names its build");
-        let out = Path::new(&told).ancestors().nth(2).expect("lib/cmake lies in its OUT_DIR");
-        let cache = out.join("build/CMakeCache.txt");
-        let text =
-            std::fs::read_to_string(&cache).unwrap_or_else(|error| panic!("{}: {error}", cache.display()));
-        let entry = |line: &str| {
-            let (name, value) = line.split_once('=')?;
-            Some((name.split(':').next()?.to_string(), value.to_string()))
-        };
-        LlamaBuild(text.lines().filter(|line| !line.starts_with(['#', '/'])).filter_map(entry).collect())
-    }
-
-    fn get(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(String::as_str).filter(|value| !value.is_empty() && !value.ends_with("NOTFOUND"))
-    }
-
     /// Compiles the CPU backend and gives its static library. All variants share one build tree, of
     /// which only the backend is compiled anew.
     fn compile(&self, instructions: &str, dir: &Path) -> PathBuf {
         let tree = dir.join("build");
         let mut configure = Command::new("cmake");
-        let source = self.get("CMAKE_HOME_DIRECTORY").expect("CMake keeps it");
-        configure.arg("-S").arg(source).arg("-B").arg(&tree);
+        configure.arg("-S").arg(self.sources()).arg("-B").arg(&tree);
         let mut define = |name: &str, value: &str| {
             configure.arg(format!("-D{name}={value}"));
         };

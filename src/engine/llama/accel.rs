@@ -1,22 +1,22 @@
-//! llama.cpp's weight products, computed here.
+//! llama.cpp's weight products and attention of batches, computed by this library.
 //!
-//! ggml's quantized kernels are made for one token; with a batch of sequences they unpack every
+//! ggml's quantized kernels are made for one token; with a batch of sequences they dequantize every
 //! weight again for every row. llama.cpp asks each *accelerator device* (a BLAS library, usually)
-//! whether it wants an operation, so this registers one that wants the products of weights with a
-//! batch, keeps those weights unpacked ([`PrepackedBf16`]), and leaves everything else to the CPU device.
+//! whether it supports an operation. This module registers one that supports products of weights
+//! with a batch, keeps those weights dequantized ([`PrepackedBf16`]), and leaves everything else to
+//! the CPU device.
 //!
-//! A device is asked by llama.cpp without saying on whose behalf, and there is one for the whole
-//! process. Both questions and work come on the thread that called llama.cpp, so that thread says
-//! whose [`Accelerator`] is in force ([`Accelerator::run`]); without one, the device wants nothing.
+//! llama.cpp asks a device without saying for which model, and there is one device in the process.
+//! Questions and work come on the thread that called llama.cpp, so that thread installs its
+//! [`Accelerator`] first ([`Accelerator::run`]); on a thread without one, the device supports nothing.
 //!
-//! The structures below are those of `ggml-backend-impl.h`, of the llama.cpp version that this
-//! crate pins.
+//! The device itself is C (`device.c`), compiled against ggml's own header.
 
 use std::cell::Cell;
 use std::collections::HashMap;
-use std::ffi::{CStr, c_char, c_void};
-use std::ptr::{null, null_mut};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::ffi::CStr;
+use std::ptr::null;
+use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 
 use llama_cpp_sys_2 as sys;
 
@@ -30,7 +30,7 @@ use crate::threads::{Team, Wait};
 /// smaller as they are stored.
 const MIN_ROWS: i64 = 2;
 
-/// The unpacked weights of one model, and the threads that multiply them.
+/// The dequantized weights of one model, and the threads that multiply them.
 pub struct Accelerator {
     /// Whether it multiplies weights, and not only attends.
     multiplies: bool,
@@ -74,19 +74,19 @@ impl Accelerator {
         })
     }
 
-    /// Computes a `MUL_MAT` node that [`wants`] agreed to.
+    /// Computes a `MUL_MAT` node that [`can_multiply`] accepted to.
     ///
     /// # Safety
     /// `node` and its sources are live tensors with their data in host memory, and nobody else
     /// uses `node`'s.
     unsafe fn multiply(&self, node: &sys::ggml_tensor) {
-        // SAFETY: a MUL_MAT has two sources, live as the node is; `wants` checked that all three are
+        // SAFETY: a MUL_MAT has two sources, live as the node is; `can_multiply` checked that all three are
         // contiguous matrices of these types, so that their data has these lengths.
         let (weight, x, y, n) = unsafe {
             let (w, x) = (&*node.src[0], &*node.src[1]);
             let (n_in, n_out, n) = (w.ne[0] as usize, w.ne[1] as usize, x.ne[1] as usize);
-            let ty = QuantType::from_id(w.type_).expect("checked by `wants`");
-            let bytes = ty.row_bytes(n_in).expect("checked by `wants`") * n_out;
+            let ty = QuantType::from_id(w.type_).expect("checked by `can_multiply`");
+            let bytes = ty.row_bytes(n_in).expect("checked by `can_multiply`") * n_out;
             let data = std::slice::from_raw_parts(w.data.cast::<u8>(), bytes);
             let weight = Rows { ty, data, rows: n_out, cols: n_in };
             let x = std::slice::from_raw_parts(x.data.cast::<f32>(), n * n_in);
@@ -107,7 +107,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 ///
 /// # Safety
 /// `node` and its sources are live tensors.
-unsafe fn wants(node: &sys::ggml_tensor) -> bool {
+unsafe fn can_multiply(node: &sys::ggml_tensor) -> bool {
     // SAFETY: the caller's promise; a MUL_MAT has two sources.
     let (w, x) = unsafe { (&*node.src[0], &*node.src[1]) };
     // SAFETY: names are NUL-terminated arrays.
@@ -121,185 +121,24 @@ unsafe fn wants(node: &sys::ggml_tensor) -> bool {
     let stored = readable.is_some_and(|ty| {
         ty.row_bytes(w.ne[0].max(0) as usize) == Some(w.nb[1]) && w.nb[0] == ty.block_bytes()
     });
-    // Tiny matrices cost more to hand over than to multiply.
+    // A tiny matrix takes longer to hand to other threads than to multiply.
     let large = w.ne[0] >= 64 && w.ne[1] >= 64 && w.ne[0] % 2 == 0;
     is_weight && matrices && plain(x) && plain(node) && stored && large && x.ne[1] >= MIN_ROWS
 }
 
-#[repr(C)]
-struct Device {
-    get_name: extern "C" fn(*mut Device) -> *const c_char,
-    get_description: extern "C" fn(*mut Device) -> *const c_char,
-    get_memory: unsafe extern "C" fn(*mut Device, *mut usize, *mut usize),
-    get_type: extern "C" fn(*mut Device) -> sys::ggml_backend_dev_type,
-    get_props: unsafe extern "C" fn(*mut Device, *mut sys::ggml_backend_dev_props),
-    init_backend: extern "C" fn(*mut Device, *const c_char) -> *mut Backend,
-    get_buffer_type: extern "C" fn(*mut Device) -> sys::ggml_backend_buffer_type_t,
-    get_host_buffer_type: *const c_void,
-    buffer_from_host_ptr: *const c_void,
-    supports_op: unsafe extern "C" fn(*mut Device, *const sys::ggml_tensor) -> bool,
-    supports_buft: extern "C" fn(*mut Device, sys::ggml_backend_buffer_type_t) -> bool,
-    offload_op: *const c_void,
-    events: [*const c_void; 3],
-    reg: *mut Registration,
-    context: *mut c_void,
-}
-
-#[repr(C)]
-struct Registration {
-    api_version: i32,
-    get_name: extern "C" fn(*mut Registration) -> *const c_char,
-    get_device_count: extern "C" fn(*mut Registration) -> usize,
-    get_device: extern "C" fn(*mut Registration, usize) -> *mut Device,
-    get_proc_address: extern "C" fn(*mut Registration, *const c_char) -> *mut c_void,
-    /// The device.
-    context: *mut c_void,
-}
-
-#[repr(C)]
-struct Backend {
-    guid: *const [u8; 16],
-    get_name: extern "C" fn(*mut Backend) -> *const c_char,
-    free: unsafe extern "C" fn(*mut Backend),
-    /// Asynchronous transfers, `synchronize`, graph plans.
-    unused: [*const c_void; 10],
-    graph_compute: unsafe extern "C" fn(*mut Backend, *mut sys::ggml_cgraph) -> sys::ggml_status,
-    /// Events, `graph_optimize`.
-    unused_too: [*const c_void; 3],
-    device: *mut Device,
-    context: *mut c_void,
-}
-
-const API_VERSION: i32 = 3;
-const NAME: &CStr = c"secondnature";
-static GUID: [u8; 16] = *b"secondnature-gem";
+type SupportsOp = unsafe extern "C" fn(*const sys::ggml_tensor) -> bool;
+type Compute = unsafe extern "C" fn(*mut sys::ggml_cgraph) -> sys::ggml_status;
 
 unsafe extern "C" {
-    fn ggml_backend_register(reg: *mut Registration);
+    /// `device.c`.
+    fn secondnature_register_device(supports_op: SupportsOp, compute: Compute);
 }
 
 /// Makes the device known to ggml, once; ggml keeps it as long as the process lives.
 fn register() {
-    // The address: ggml forgets it when the process ends, and what nothing points to then looks lost
-    // to a leak checker.
-    static REGISTERED: OnceLock<usize> = OnceLock::new();
-    REGISTERED.get_or_init(|| {
-        let device = Box::into_raw(Box::new(Device {
-            get_name: device_name,
-            get_description: device_name,
-            get_memory: device_memory,
-            get_type: device_type,
-            get_props: device_props,
-            init_backend,
-            get_buffer_type: buffer_type,
-            get_host_buffer_type: null(),
-            buffer_from_host_ptr: null(),
-            supports_op,
-            supports_buft,
-            offload_op: null(),
-            events: [null(); 3],
-            reg: null_mut(),
-            context: null_mut(),
-        }));
-        let reg = Box::into_raw(Box::new(Registration {
-            api_version: API_VERSION,
-            get_name: reg_name,
-            get_device_count,
-            get_device,
-            get_proc_address,
-            context: device.cast(),
-        }));
-        // SAFETY: both were just made and are never freed; ggml takes them as its own structures,
-        // whose layout they have.
-        unsafe {
-            (*device).reg = reg;
-            ggml_backend_register(reg);
-        }
-        reg as usize
-    });
-}
-
-extern "C" fn reg_name(_: *mut Registration) -> *const c_char {
-    NAME.as_ptr()
-}
-
-extern "C" fn get_device_count(_: *mut Registration) -> usize {
-    1
-}
-
-extern "C" fn get_device(reg: *mut Registration, _: usize) -> *mut Device {
-    // SAFETY: ggml hands back what `register` gave it.
-    unsafe { (*reg).context.cast() }
-}
-
-extern "C" fn get_proc_address(_: *mut Registration, _: *const c_char) -> *mut c_void {
-    null_mut()
-}
-
-extern "C" fn device_name(_: *mut Device) -> *const c_char {
-    NAME.as_ptr()
-}
-
-unsafe extern "C" fn device_memory(_: *mut Device, free: *mut usize, total: *mut usize) {
-    // SAFETY: ggml gives two places to write to. Nothing to report: the memory is the host's.
-    unsafe { (*free, *total) = (0, 0) }
-}
-
-extern "C" fn device_type(_: *mut Device) -> sys::ggml_backend_dev_type {
-    sys::GGML_BACKEND_DEVICE_TYPE_ACCEL
-}
-
-unsafe extern "C" fn device_props(_: *mut Device, props: *mut sys::ggml_backend_dev_props) {
-    // SAFETY: ggml gives a place to write to.
-    unsafe {
-        *props = sys::ggml_backend_dev_props {
-            name: NAME.as_ptr(),
-            description: NAME.as_ptr(),
-            memory_free: 0,
-            memory_total: 0,
-            type_: sys::GGML_BACKEND_DEVICE_TYPE_ACCEL,
-            device_id: null(),
-            caps: sys::ggml_backend_dev_caps {
-                async_: false,
-                host_buffer: false,
-                buffer_from_host_ptr: false,
-                events: false,
-                mmap_support: true,
-            },
-        }
-    }
-}
-
-extern "C" fn init_backend(device: *mut Device, _: *const c_char) -> *mut Backend {
-    Box::into_raw(Box::new(Backend {
-        guid: &raw const GUID,
-        get_name: backend_name,
-        free: free_backend,
-        unused: [null(); 10],
-        graph_compute,
-        unused_too: [null(); 3],
-        device,
-        context: null_mut(),
-    }))
-}
-
-extern "C" fn backend_name(_: *mut Backend) -> *const c_char {
-    NAME.as_ptr()
-}
-
-unsafe extern "C" fn free_backend(backend: *mut Backend) {
-    // SAFETY: made by `init_backend`, freed by ggml once.
-    drop(unsafe { Box::from_raw(backend) });
-}
-
-extern "C" fn buffer_type(_: *mut Device) -> sys::ggml_backend_buffer_type_t {
-    // SAFETY: returns a static of ggml's.
-    unsafe { sys::ggml_backend_cpu_buffer_type() }
-}
-
-extern "C" fn supports_buft(_: *mut Device, buft: sys::ggml_backend_buffer_type_t) -> bool {
-    // SAFETY: ggml asks about a live buffer type.
-    unsafe { sys::ggml_backend_buft_is_host(buft) }
+    static REGISTERED: Once = Once::new();
+    // SAFETY: called once, with functions that may be called by any thread.
+    REGISTERED.call_once(|| unsafe { secondnature_register_device(supports_op, graph_compute) });
 }
 
 /// Operations that only change how a tensor is seen.
@@ -314,7 +153,7 @@ fn is_view(op: sys::ggml_op) -> bool {
     views.contains(&op)
 }
 
-unsafe extern "C" fn supports_op(_: *mut Device, op: *const sys::ggml_tensor) -> bool {
+unsafe extern "C" fn supports_op(op: *const sys::ggml_tensor) -> bool {
     // SAFETY: ggml asks about a live node.
     let op = unsafe { &*op };
     // SAFETY: set by `run`, which is still on this thread's stack.
@@ -322,14 +161,14 @@ unsafe extern "C" fn supports_op(_: *mut Device, op: *const sys::ggml_tensor) ->
     // SAFETY: as above.
     unsafe {
         match op.op {
-            sys::GGML_OP_MUL_MAT => accelerator.multiplies && wants(op),
+            sys::GGML_OP_MUL_MAT => accelerator.multiplies && can_multiply(op),
             sys::GGML_OP_FLASH_ATTN_EXT => can_attend(op),
             view => is_view(view),
         }
     }
 }
 
-unsafe extern "C" fn graph_compute(_: *mut Backend, graph: *mut sys::ggml_cgraph) -> sys::ggml_status {
+unsafe extern "C" fn graph_compute(graph: *mut sys::ggml_cgraph) -> sys::ggml_status {
     // SAFETY: set by `run`, which is still on this thread's stack.
     let Some(accelerator) = (unsafe { CURRENT.get().as_ref() }) else { return sys::GGML_STATUS_FAILED };
     // A panic must not cross llama.cpp.

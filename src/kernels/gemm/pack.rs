@@ -26,6 +26,13 @@ impl<'a> View<'a> {
         View { data, rows, cols, stride: cols, transposed: false }
     }
 
+    /// Columns `from..from + cols` of a matrix whose rows are `stride` long.
+    #[cfg(test)]
+    pub fn columns(data: &'a [f32], rows: usize, stride: usize, from: usize, cols: usize) -> Self {
+        assert!(data.len() == rows * stride && from + cols <= stride, "columns of {rows}×{stride}");
+        View { data: &data[from.min(data.len())..], rows, cols, stride, transposed: false }
+    }
+
     /// The transpose.
     pub fn t(self) -> Self {
         View { rows: self.cols, cols: self.rows, transposed: !self.transposed, ..self }
