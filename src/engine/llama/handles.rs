@@ -1,9 +1,14 @@
-//! What llama.cpp hands out, freed when dropped: model, context, adapter; and the arrays of a batch.
+//! Owners of llama.cpp's objects: model, context, adapter; and the arrays of a batch.
+//!
+//! A context of llama-cpp-2 borrows its model and an adapter there is freed only with its model; a
+//! [`super::Llama`] owns all three and replaces adapters while it lives, so these two are its own.
 
-use std::ffi::{CStr, CString, c_char};
+use std::ffi::{CStr, c_char};
 use std::path::Path;
 use std::ptr::NonNull;
 
+use llama_cpp_2::model::{LlamaModel as Wrapped, VocabType};
+use llama_cpp_2::vocab::LlamaVocab;
 use llama_cpp_sys_2 as sys;
 
 use super::plan::MemoryPlan;
@@ -11,14 +16,14 @@ use super::{LlamaOptions, ModelInfo};
 use crate::engine::{BatchRow, Token};
 use crate::{Error, Result};
 
-/// Most sequences of a context (llama.cpp's LLAMA_MAX_SEQ).
-pub const MOST_SEQUENCES: u32 = 256;
+/// The most sequences of a context (llama.cpp's LLAMA_MAX_SEQ).
+pub const MAX_SEQUENCES: u32 = 256;
 
 /// Sequences of a context: those worked on and those that keep prompts.
 pub fn sequences(options: &LlamaOptions) -> u32 {
     match options.slots {
         1 => 1,
-        slots => (2 * slots).min(MOST_SEQUENCES),
+        slots => (2 * slots).min(MAX_SEQUENCES),
     }
 }
 
@@ -28,31 +33,67 @@ pub fn max_outputs(options: &LlamaOptions) -> u32 {
     sequences(options).max(32)
 }
 
-pub struct Model(pub NonNull<sys::llama_model>);
+/// A loaded model. llama-cpp-2's type owns it and answers what it can; what that cannot is asked of
+/// llama.cpp here.
+pub struct LlamaModel(Wrapped);
 
-impl Drop for Model {
-    fn drop(&mut self) {
-        // SAFETY: owned; contexts and adapters are dropped before it.
-        unsafe { sys::llama_model_free(self.0.as_ptr()) }
+const _: () = assert!(size_of::<Wrapped>() == size_of::<*mut sys::llama_model>());
+
+impl LlamaModel {
+    /// Loads the file at `path` with a llama.cpp that has been started; `None` where llama.cpp refuses it. `rearranged`: whether ggml may
+    /// rearrange weights for its own kernels, out of the accelerator's reach.
+    ///
+    /// The wrapper cannot ask for that, so its own way of loading does not serve.
+    pub fn load(path: &CStr, rearranged: bool) -> Option<LlamaModel> {
+        // SAFETY: fills a plain struct.
+        let mut params = unsafe { sys::llama_model_default_params() };
+        params.n_gpu_layers = 0;
+        params.load_mode = sys::LLAMA_LOAD_MODE_MMAP;
+        params.use_extra_bufts = rearranged;
+        // SAFETY: the path is NUL-terminated and outlives the call; `params` has only defaults.
+        let model = NonNull::new(unsafe { sys::llama_model_load_from_file(path.as_ptr(), params) })?;
+        // SAFETY: the wrapper is a transparent struct around this very pointer, which is not null and
+        // owned by nobody else.
+        Some(LlamaModel(unsafe { std::mem::transmute::<NonNull<sys::llama_model>, Wrapped>(model) }))
     }
-}
 
-impl Model {
+    /// The model, for llama.cpp's own functions; lives as long as `self`.
+    pub fn as_ptr(&self) -> *mut sys::llama_model {
+        // SAFETY: as in `load`.
+        unsafe { *(&raw const self.0).cast::<*mut sys::llama_model>() }
+    }
+
+    /// Its vocabulary.
+    pub fn vocab(&self) -> LlamaVocab<'_> {
+        self.0.vocab()
+    }
+
+    /// Its chat template, if it has one.
+    pub fn chat_template(&self) -> Option<String> {
+        let template = self.0.chat_template(None).ok()?;
+        Some(template.as_c_str().to_string_lossy().into_owned())
+    }
+
+    /// # Errors
+    /// [`Error::Unsupported`] where it is no decoder-only transformer with a vocabulary.
     pub fn check_supported(&self, path: &Path) -> Result<()> {
-        let model = self.0.as_ptr();
+        let model = self.as_ptr();
         // SAFETY: the model is live; these only read.
-        let obstacles = unsafe {
-            let vocab = sys::llama_model_get_vocab(model);
-            let no_vocab = vocab.is_null() || sys::llama_vocab_type(vocab) == sys::LLAMA_VOCAB_TYPE_NONE;
-            [
-                (no_vocab, "a model without a vocabulary"),
-                (sys::llama_model_is_recurrent(model), "a recurrent model"),
-                (sys::llama_model_is_hybrid(model), "a hybrid (partly recurrent) model"),
-                (sys::llama_model_is_diffusion(model), "a diffusion model"),
-                (sys::llama_model_has_encoder(model), "an encoder-decoder model"),
-                (!sys::llama_model_has_decoder(model), "a model that cannot generate"),
-            ]
+        let (is_diffusion, has_encoder, has_decoder) = unsafe {
+            (
+                sys::llama_model_is_diffusion(model),
+                sys::llama_model_has_encoder(model),
+                sys::llama_model_has_decoder(model),
+            )
         };
+        let obstacles = [
+            (self.vocab().vocab_type() == VocabType::NONE, "a model without a vocabulary"),
+            (self.0.is_recurrent(), "a recurrent model"),
+            (self.0.is_hybrid(), "a hybrid (partly recurrent) model"),
+            (is_diffusion, "a diffusion model"),
+            (has_encoder, "an encoder-decoder model"),
+            (!has_decoder, "a model that cannot generate"),
+        ];
         match obstacles.iter().find(|(found, _)| *found) {
             Some((_, what)) => Err(Error::unsupported(format!(
                 "{}: {what} (architecture {}); text generation needs a decoder-only transformer",
@@ -64,62 +105,48 @@ impl Model {
     }
 
     pub fn info(&self) -> ModelInfo {
-        let model = self.0.as_ptr();
-        // SAFETY: the model is live; these only read.
-        unsafe {
-            ModelInfo {
-                name: self.meta("general.name"),
-                arch: self.meta("general.architecture"),
-                n_params: sys::llama_model_n_params(model),
-                size: sys::llama_model_size(model),
-                n_layer: sys::llama_model_n_layer(model).max(0) as u32,
-                n_ctx_train: sys::llama_model_n_ctx_train(model).max(0) as u32,
-            }
+        ModelInfo {
+            name: self.meta("general.name"),
+            arch: self.meta("general.architecture"),
+            n_params: self.0.n_params(),
+            size: self.0.size(),
+            n_layer: self.0.n_layer(),
+            n_ctx_train: self.0.n_ctx_train(),
         }
     }
 
     /// A metadata value as text; empty if absent.
-    pub fn meta(&self, key: &str) -> String {
-        let Ok(key) = CString::new(key) else {
-            return String::new();
-        };
-        let mut buffer = vec![0u8; 1024];
-        // SAFETY: live model, NUL-terminated key, buffer of the given size.
-        let n = unsafe {
-            let out = buffer.as_mut_ptr().cast::<c_char>();
-            sys::llama_model_meta_val_str(self.0.as_ptr(), key.as_ptr(), out, buffer.len())
-        };
-        buffer.truncate(n.clamp(0, 1023) as usize);
-        String::from_utf8_lossy(&buffer).into_owned()
+    fn meta(&self, key: &str) -> String {
+        self.0.meta_val_str(key).unwrap_or_default()
     }
 }
 
-pub struct Adapter(pub NonNull<sys::llama_adapter_lora>);
+pub struct LlamaAdapter(pub NonNull<sys::llama_adapter_lora>);
 
-impl Drop for Adapter {
+impl Drop for LlamaAdapter {
     fn drop(&mut self) {
         // SAFETY: owned; detached from the context or dropped after it, and before the model.
         unsafe { sys::llama_adapter_lora_free(self.0.as_ptr()) }
     }
 }
 
-pub struct Context(pub NonNull<sys::llama_context>);
+pub struct LlamaContext(pub NonNull<sys::llama_context>);
 
-impl Drop for Context {
+impl Drop for LlamaContext {
     fn drop(&mut self) {
         // SAFETY: owned; its model outlives it.
         unsafe { sys::llama_free(self.0.as_ptr()) }
     }
 }
 
-impl Context {
+impl LlamaContext {
     pub fn new(
-        model: &Model,
+        model: &LlamaModel,
         info: &ModelInfo,
         options: &LlamaOptions,
         plan: &MemoryPlan,
         accelerated: bool,
-    ) -> Option<Context> {
+    ) -> Option<LlamaContext> {
         let cells = plan.cells;
         // ggml's threads would wait for the accelerator's, and these for them, by spinning.
         let threads = if accelerated { 1 } else { threads(info, options) as i32 };
@@ -149,8 +176,8 @@ impl Context {
             params.flash_attn_type = sys::LLAMA_FLASH_ATTN_TYPE_DISABLED;
         }
         // SAFETY: the model is live and outlives the context (see the fields of `Llama`).
-        let context = unsafe { sys::llama_init_from_model(model.0.as_ptr(), params) };
-        let context = Context(NonNull::new(context)?);
+        let context = unsafe { sys::llama_init_from_model(model.as_ptr(), params) };
+        let context = LlamaContext(NonNull::new(context)?);
         (!context.memory().is_null()).then_some(context)
     }
 

@@ -1,8 +1,9 @@
 //! The built-in [`Decoder`]: llama.cpp in this process, on the CPU.
 //!
-//! These files speak to llama.cpp's C API itself. The safe wrapper ties a context to a borrowed
-//! model and frees an adapter only with its model; a [`Llama`] owns all three and swaps adapters
-//! while it lives.
+//! llama-cpp-2's safe types do what they can: start llama.cpp, own the model, tell its facts, read
+//! and write its vocabulary. Its context borrows the model and its adapters are freed only with the
+//! model, while a [`Llama`] owns all three and replaces adapters while it lives; so contexts,
+//! adapters and batches are llama.cpp's C functions, called here.
 //!
 //! llama.cpp answers many mistakes with `GGML_ASSERT`, which ends the process. So everything it
 //! asserts about batches, sequences and tokens is checked here first and becomes an [`Error`].
@@ -19,11 +20,12 @@ use std::ffi::CString;
 use std::path::Path;
 use std::ptr::NonNull;
 
+use llama_cpp_2::token::LlamaToken;
 use llama_cpp_sys_2 as sys;
 
 use accel::Accelerator;
 use handles::{
-    Adapter, Batch, Context, MOST_SEQUENCES, Model, copy_text, is_tiny, max_outputs, sequences, threads,
+    Batch, LlamaAdapter, LlamaContext, LlamaModel, MAX_SEQUENCES, is_tiny, max_outputs, sequences, threads,
 };
 use log::start_loading;
 use plan::MemoryPlan;
@@ -94,12 +96,11 @@ pub struct ModelInfo {
 pub struct Llama {
     // Dropped in this order: the context points into the adapter and the model, the adapter into
     // the model.
-    context: Context,
+    context: LlamaContext,
     /// Refers to the model's weights.
     accelerator: Option<Accelerator>,
-    adapter: Option<Adapter>,
-    model: Model,
-    vocab: NonNull<sys::llama_vocab>,
+    adapter: Option<LlamaAdapter>,
+    model: LlamaModel,
     info: ModelInfo,
     template: ChatTemplate,
     bos: Option<Token>,
@@ -128,75 +129,53 @@ impl Llama {
     /// encoder and diffusion models), [`Error::Input`] for options out of range.
     pub fn load(path: impl AsRef<Path>, options: &LlamaOptions) -> Result<Llama> {
         let path = path.as_ref();
-        let max_slots = MOST_SEQUENCES;
+        let max_slots = MAX_SEQUENCES;
         if !(1..=max_slots).contains(&options.slots) {
-            let why = format!("expected 1 to {max_slots}, found {}", options.slots);
-            return Err(Error::input("slots", why));
+            let reason = format!("expected 1 to {max_slots}, found {}", options.slots);
+            return Err(Error::field("slots", reason));
         }
-        if options.batch == 0 || options.context == Some(0) {
-            return Err(Error::input("batch, context", "expected at least 1, found 0"));
+        for (field, value) in [("batch", Some(options.batch)), ("context", options.context)] {
+            if value == Some(0) {
+                return Err(Error::field(field, "expected at least 1, found 0"));
+            }
         }
         // The whole file is checked before llama.cpp, which asserts on some damage, sees it.
         let plan = MemoryPlan::of(&crate::gguf::Gguf::open(path)?, options)?;
         let c_path = c_path(path)?;
 
         let (_loading, log) = start_loading();
-        // SAFETY: fills a plain struct.
-        let mut params = unsafe { sys::llama_model_default_params() };
-        params.n_gpu_layers = 0;
-        params.load_mode = sys::LLAMA_LOAD_MODE_MMAP;
-        // Weights that ggml rearranges for its own kernels are out of the accelerator's reach.
-        params.use_extra_bufts = !plan.expanded;
-        // SAFETY: the path is NUL-terminated and outlives the call; `params` has only defaults.
-        let model = unsafe { sys::llama_model_load_from_file(c_path.as_ptr(), params) };
-        let model = NonNull::new(model).map(Model).ok_or_else(|| Error::model(path, log.why()))?;
+        let model = LlamaModel::load(&c_path, !plan.expanded).ok_or_else(|| Error::model(path, log.why()))?;
         model.check_supported(path)?;
         let info = model.info();
-
-        // SAFETY: the model is live; the vocabulary belongs to it and lives as long.
-        let vocab = unsafe { sys::llama_model_get_vocab(model.0.as_ptr()) };
-        let vocab =
-            NonNull::new(vocab.cast_mut()).ok_or_else(|| Error::model(path, "it has no vocabulary"))?;
         let threads = threads(&info, options);
         // A tiny model spends most of its time on the cells that its sequences do not see.
         let accelerates = plan.expanded || (is_tiny(&info) && options.slots > 1 && !options.f32_kv);
         let accelerator =
             accelerates.then(|| Accelerator::new(threads, options.wait, plan.expanded)).transpose()?;
-        let context = run(accelerator.as_ref(), || Context::new(&model, &info, options, &plan, accelerates))
-            .ok_or_else(|| Error::model(path, format!("no context for it: {}", log.why())))?;
+        let context =
+            run(accelerator.as_ref(), || LlamaContext::new(&model, &info, options, &plan, accelerates))
+                .ok_or_else(|| Error::model(path, format!("no context for it: {}", log.why())))?;
 
-        // SAFETY: as above; these only read.
-        let (n_vocab, bos, eos, adds_bos, template) = unsafe {
-            (
-                sys::llama_vocab_n_tokens(vocab.as_ptr()),
-                sys::llama_vocab_bos(vocab.as_ptr()),
-                sys::llama_vocab_eos(vocab.as_ptr()),
-                sys::llama_vocab_get_add_bos(vocab.as_ptr()),
-                sys::llama_model_chat_template(model.0.as_ptr(), std::ptr::null()),
-            )
+        let vocab = model.vocab();
+        let (n_vocab, bos) = (vocab.n_tokens(), vocab.bos());
+        let text = |token: LlamaToken| {
+            // llama.cpp asserts that the token exists.
+            let text = (0..n_vocab).contains(&token.0).then(|| vocab.text(token)).flatten();
+            text.map_or(String::new(), |text| text.to_string_lossy().into_owned())
         };
-        // SAFETY: both texts are NUL-terminated and owned by the model; copied here.
-        let (template, bos_text, eos_text) = unsafe {
-            let text = |token: Token| {
-                if !(0..n_vocab).contains(&token) {
-                    return String::new();
-                }
-                copy_text(sys::llama_vocab_get_text(vocab.as_ptr(), token)).unwrap_or_default()
-            };
-            (copy_text(template), text(bos), text(eos))
-        };
-        let template = ChatTemplate::new(template.as_deref(), &bos_text, &eos_text)
+        let template = model.chat_template();
+        let template = ChatTemplate::new(template.as_deref(), &text(bos), &text(vocab.eos()))
             .map_err(|error| Error::model(path, error.to_string()))?;
+        let bos = (vocab.should_add_bos() && bos.0 >= 0).then_some(bos.0);
         Ok(Llama {
             batch: Batch::with_capacity(context.n_batch()),
             context,
             accelerator,
             adapter: None,
             model,
-            vocab,
             info,
             template,
-            bos: (adds_bos && bos >= 0).then_some(bos),
+            bos,
             n_vocab: n_vocab.max(0) as usize,
             lengths: vec![0; sequences(options) as usize],
             slots: options.slots as usize,
@@ -290,58 +269,26 @@ impl Decoder for Llama {
         if text.is_empty() {
             return Ok(Vec::new());
         }
-        let too_long = || Error::Engine(format!("a text of {} bytes is too long", text.len()));
-        let length = i32::try_from(text.len()).map_err(|_| too_long())?;
-        // Most texts have fewer tokens than bytes; otherwise llama.cpp says how many.
-        let mut tokens: Vec<Token> = vec![0; text.len() + 8];
-        for _ in 0..2 {
-            let room = i32::try_from(tokens.len()).map_err(|_| too_long())?;
-            // SAFETY: text and tokens are valid for the given lengths, the text is UTF-8.
-            let n = unsafe {
-                sys::llama_tokenize(
-                    self.vocab.as_ptr(),
-                    text.as_ptr().cast(),
-                    length,
-                    tokens.as_mut_ptr(),
-                    room,
-                    false,
-                    special,
-                )
-            };
-            if n >= 0 {
-                tokens.truncate(n as usize);
-                return Ok(tokens);
-            }
-            let needed = n.checked_neg().ok_or_else(too_long)?;
-            tokens.resize(needed as usize, 0);
+        if i32::try_from(text.len()).is_err() {
+            return Err(Error::Engine(format!("a text of {} bytes is too long", text.len())));
         }
-        Err(Error::Internal("llama.cpp changed its mind about the number of tokens".into()))
+        // Most texts have fewer tokens than bytes; otherwise llama.cpp says how many and is asked again.
+        let mut tokens: Vec<LlamaToken> = Vec::with_capacity(text.len() + 8);
+        self.model.vocab().tokenize_into(text.as_bytes(), &mut tokens, false, special);
+        Ok(tokens.into_iter().map(|token| token.0).collect())
     }
 
     fn piece(&self, token: Token, out: &mut Vec<u8>) {
         if token < 0 || token as usize >= self.n_vocab {
             return;
         }
-        let start = out.len();
-        let mut room = 64;
-        loop {
-            out.resize(start + room, 0);
-            // SAFETY: the token exists; the buffer has `room` bytes after `start`.
-            let n = unsafe {
-                let buffer = out.as_mut_ptr().add(start).cast();
-                sys::llama_token_to_piece(self.vocab.as_ptr(), token, buffer, room as i32, 0, false)
-            };
-            if n >= 0 {
-                out.truncate(start + n as usize);
-                return;
-            }
-            room = n.unsigned_abs() as usize;
-        }
+        // Nearly every piece fits, so that llama.cpp is asked once.
+        out.reserve(64);
+        self.model.vocab().token_to_piece_into(LlamaToken(token), out, false, None);
     }
 
     fn is_end(&self, token: Token) -> bool {
-        // SAFETY: the vocabulary is live; any number may be asked for.
-        unsafe { sys::llama_vocab_is_eog(self.vocab.as_ptr(), token) }
+        self.model.vocab().is_eog(LlamaToken(token))
     }
 
     fn chat_template(&self) -> &ChatTemplate {
@@ -471,13 +418,13 @@ impl Decoder for Llama {
 }
 
 impl Llama {
-    fn load_adapter(&mut self, path: &Path) -> Result<Adapter> {
+    fn load_adapter(&mut self, path: &Path) -> Result<LlamaAdapter> {
         crate::gguf::Gguf::open(path)?;
         let c_path = c_path(path)?;
         let (_loading, log) = start_loading();
         // SAFETY: the model is live and the path NUL-terminated.
-        let adapter = unsafe { sys::llama_adapter_lora_init(self.model.0.as_ptr(), c_path.as_ptr()) };
-        NonNull::new(adapter).map(Adapter).ok_or_else(|| Error::model(path, log.why()))
+        let adapter = unsafe { sys::llama_adapter_lora_init(self.model.as_ptr(), c_path.as_ptr()) };
+        NonNull::new(adapter).map(LlamaAdapter).ok_or_else(|| Error::model(path, log.why()))
     }
 }
 

@@ -47,7 +47,7 @@ fn llama_cpp_rendering(llama: &Llama, messages: &[Message]) -> String {
     let mut out = vec![0u8; 10_000];
     // SAFETY: live model; all texts are NUL-terminated and outlive the call.
     let n = unsafe {
-        let template = sys::llama_model_chat_template(llama.model.0.as_ptr(), std::ptr::null());
+        let template = sys::llama_model_chat_template(llama.model.as_ptr(), std::ptr::null());
         let buffer = out.as_mut_ptr().cast();
         sys::llama_chat_apply_template(template, chat.as_ptr(), chat.len(), true, buffer, 10_000)
     };
@@ -301,8 +301,10 @@ impl TheirGrammar {
     fn new(llama: &Llama, grammar: &str) -> TheirGrammar {
         let text = CString::new(grammar).unwrap();
         // SAFETY: live vocabulary, NUL-terminated texts.
-        let sampler =
-            unsafe { sys::llama_sampler_init_grammar(llama.vocab.as_ptr(), text.as_ptr(), c"root".as_ptr()) };
+        let sampler = unsafe {
+            let vocab = sys::llama_model_get_vocab(llama.model.as_ptr());
+            sys::llama_sampler_init_grammar(vocab, text.as_ptr(), c"root".as_ptr())
+        };
         assert!(!sampler.is_null(), "{grammar}");
         TheirGrammar(sampler)
     }
