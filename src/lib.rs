@@ -60,7 +60,6 @@ pub mod model;
 pub mod options;
 pub mod report;
 mod run;
-mod splitmix;
 pub mod task;
 mod threads;
 pub mod train;

@@ -1,4 +1,4 @@
-//! Processor kernels: the matrix product, attention over a KV cache, loops over slices, the
+//! Processor kernels: the matrix product, attention over a KV cache, loops over slices, a mixer of bits; the
 //! instructions they are chosen by and the buffers they work in.
 
 pub mod buffer;
@@ -6,3 +6,4 @@ pub mod decode_attention;
 pub mod gemm;
 pub mod lanes;
 pub mod simd;
+pub mod splitmix;

@@ -42,7 +42,7 @@ pub use summary::Training;
 pub use crate::kernels::gemm::Arithmetic;
 use crate::kernels::gemm::Kernel;
 
-use crate::splitmix::splitmix64;
+use crate::kernels::splitmix::splitmix64;
 use crate::threads::Team;
 use crate::{Cancel, Error, Hint, Progress, Result, Stage, TrainStep, Update};
 

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use self::row::{Candidate, Row, RowStats, keep_mass};
 use super::Token;
 use crate::Result;
-use crate::splitmix::splitmix64;
+use crate::kernels::splitmix::splitmix64;
 use crate::threads::{Team, Wait, chunks, chunks_mut, for_each};
 
 /// How tokens are chosen and when a completion stops.

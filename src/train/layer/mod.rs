@@ -12,10 +12,10 @@ use super::ops::linear::{Dropout, Input, Linear, Packs};
 use super::ops::rope::Angles;
 use super::ops::{add_scaled, axpy, copy, fit, norm};
 use crate::kernels::gemm::{Kernel, PackedLhs};
+use crate::kernels::splitmix::splitmix64;
 use crate::model::FrozenWeights;
 use crate::model::arch::HeadNorm;
 use crate::model::spec::{Module, Norm, Rope, Spec};
-use crate::splitmix::splitmix64;
 use crate::threads::{chunks, chunks_mut, for_each};
 
 /// Who attends to whom and at which angles, for one kind of layer.

@@ -11,7 +11,7 @@ use std::borrow::Cow;
 use super::fit;
 use crate::gguf::Rows;
 use crate::kernels::gemm::{Kernel, Out, PackedLhs, Rhs, View, matmul};
-use crate::splitmix::splitmix64;
+use crate::kernels::splitmix::splitmix64;
 use crate::threads::{chunks_mut, for_each};
 
 /// The adapter of one linear layer.
