@@ -19,8 +19,8 @@ use crate::model::spec::{Module, Spec};
 use crate::threads::{Team, Wait};
 use crate::train::AdapterDtype;
 use crate::train::batch::{Batch, Example};
-use crate::train::lora::{Adapter, Layout};
-use crate::train::model::{Model, Tape};
+use crate::train::lora::{Layout, LoraWeights};
+use crate::train::model::{Tape, Transformer};
 use crate::{Error, Result};
 
 /// The provenance key of the date that chat templates were given when the examples were made.
@@ -37,11 +37,11 @@ pub(crate) fn fallback_threshold(threshold: f64) -> (&'static str, String) {
 pub fn write(
     path: &Path,
     spec: &Spec,
-    adapter: &Adapter,
+    adapter: &LoraWeights,
     precision: AdapterDtype,
     provenance: &[(&str, String)],
 ) -> Result<u64> {
-    let Adapter { layout, params } = adapter;
+    let LoraWeights { layout, params } = adapter;
     let mut w = GgufWriter::new();
     w.str("general.type", "adapter");
     w.str("general.architecture", spec.arch.name);
@@ -70,7 +70,7 @@ pub fn write(
 ///
 /// # Errors
 /// [`Error::Model`] where it is not a LoRA adapter, or one of another model.
-pub fn read(path: &Path, spec: &Spec) -> Result<Adapter> {
+pub fn read(path: &Path, spec: &Spec) -> Result<LoraWeights> {
     let gguf = Gguf::open(path)?;
     let bad = |why: String| Error::model(path, why);
     let alpha = crate::model::lora_alpha(&gguf, path)?;
@@ -115,7 +115,7 @@ pub fn read(path: &Path, spec: &Spec) -> Result<Adapter> {
             _ => return Err(bad(format!("has only half of the pair of \"{name}\""))),
         }
     }
-    Ok(Adapter { layout, params })
+    Ok(LoraWeights { layout, params })
 }
 
 /// `[rows, cols]` → `[cols, rows]`.
@@ -151,8 +151,8 @@ const BASE_LIMIT: f64 = 0.1;
 pub(crate) fn verify(
     model_path: &Path,
     path: &Path,
-    model: &Model,
-    adapter: &Adapter,
+    model: &Transformer,
+    adapter: &LoraWeights,
     examples: &[&Example],
     threads: Option<u32>,
 ) -> Result<Parity> {
@@ -166,7 +166,7 @@ pub(crate) fn verify(
     };
     let mut llama = Llama::load(model_path, &options)?;
     let team = Team::new(threads, "verify", Wait::Spin)?;
-    let Adapter { layout, params } = adapter;
+    let LoraWeights { layout, params } = adapter;
     let base = compare(&team, &mut llama, model, layout, &vec![0.0; params.len()], examples)?;
     crate::engine::Decoder::set_adapter(&mut llama, Some(path))?;
     let with = compare(&team, &mut llama, model, layout, params, examples)?;
@@ -190,7 +190,7 @@ struct Difference {
 fn compare(
     team: &Team,
     llama: &mut Llama,
-    model: &Model,
+    model: &Transformer,
     layout: &Layout,
     params: &[f32],
     examples: &[&Example],

@@ -15,7 +15,7 @@ use crate::fs::write_atomically;
 use crate::gguf::Gguf;
 use crate::model::arch::RopePairs;
 use crate::model::spec::{Module, Spec};
-use crate::train::lora::{Adapter, Layout};
+use crate::train::lora::{Layout, LoraWeights};
 use crate::{Error, Result};
 
 const CONFIG: &str = "adapter_config.json";
@@ -71,10 +71,10 @@ fn rows_there(spec: &Spec, module: Module) -> Vec<usize> {
 
 /// Writes the adapter of `model` as a PEFT directory. `name` is what its configuration calls the base
 /// model.
-pub fn export(adapter: &Adapter, model: &Gguf, name: &str, dir: &Path) -> Result<()> {
+pub fn export(adapter: &LoraWeights, model: &Gguf, name: &str, dir: &Path) -> Result<()> {
     let spec = Spec::of(model)?;
     std::fs::create_dir_all(dir).map_err(Error::io("create", dir))?;
-    let Adapter { layout, params } = adapter;
+    let LoraWeights { layout, params } = adapter;
     let (r, fused) = (layout.rank, spec.arch.fused);
     let mut tensors: Vec<(String, Vec<usize>, Vec<u8>)> = Vec::new();
     let mut targets: Vec<&str> = Vec::new();
@@ -133,7 +133,7 @@ pub fn export(adapter: &Adapter, model: &Gguf, name: &str, dir: &Path) -> Result
 /// # Errors
 /// [`Error::Model`] for what a GGUF adapter cannot hold: other methods than LoRA, adapted
 /// embeddings, ranks that differ, tensors that do not fit `model`.
-pub fn import(dir: &Path, model: &Gguf) -> Result<Adapter> {
+pub fn import(dir: &Path, model: &Gguf) -> Result<LoraWeights> {
     let spec = Spec::of(model)?;
     let config_path = dir.join(CONFIG);
     let text = std::fs::read_to_string(&config_path).map_err(Error::io("read", &config_path))?;
@@ -207,7 +207,7 @@ pub fn import(dir: &Path, model: &Gguf) -> Result<Adapter> {
             }
         }
     }
-    Ok(Adapter { layout, params })
+    Ok(LoraWeights { layout, params })
 }
 
 fn floats(tensor: &TensorView) -> Option<Vec<f32>> {
@@ -226,7 +226,8 @@ fn floats(tensor: &TensorView) -> Option<Vec<f32>> {
 mod tests {
     use super::*;
     use crate::testing::random;
-    use crate::train::model_tests::{random_model::RandomModel, write_f32};
+    use crate::testing::random_model::RandomModel;
+    use crate::train::model_tests::write_f32;
 
     #[test]
     fn an_adapter_comes_back_from_peft_unchanged_for_every_layout_of_modules() {
@@ -236,7 +237,7 @@ mod tests {
             write_f32(&RandomModel::new(arch), &path);
             let model = Gguf::open(&path).unwrap();
             let layout = Layout::new(&Spec::of(&model).unwrap(), 4, 8.0, &Module::ALL);
-            let adapter = Adapter { params: random(layout.len(), 1), layout };
+            let adapter = LoraWeights { params: random(layout.len(), 1), layout };
             let out = dir.path().join(arch);
             export(&adapter, &model, "some/model", &out).unwrap();
             assert_eq!(import(&out, &model).unwrap(), adapter, "{arch}");
@@ -249,7 +250,7 @@ mod tests {
         write_f32(&RandomModel::new("llama"), &path);
         let model = Gguf::open(&path).unwrap();
         let layout = Layout::new(&Spec::of(&model).unwrap(), 4, 8.0, &[Module::Q]);
-        let adapter = Adapter { params: random(layout.len(), 1), layout };
+        let adapter = LoraWeights { params: random(layout.len(), 1), layout };
         export(&adapter, &model, "m", &dir.join("out")).unwrap();
         model
     }

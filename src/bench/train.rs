@@ -19,7 +19,7 @@ use crate::threads::{Team, Wait};
 use crate::train::adamw::{AdamW, Moments};
 use crate::train::batch::{Batch, Example};
 use crate::train::clock::{Seconds, Work};
-use crate::train::model::{Model, Tape};
+use crate::train::model::{Transformer, Tape};
 use crate::train::{Recompute, TrainOptions, keep, layout};
 use crate::{Cancel, Error, Result};
 
@@ -158,7 +158,7 @@ pub fn train(model: &Path, options: &TrainBench, cancel: &Cancel) -> Result<Trai
             ),
         ));
     }
-    let model = Model::open(&Gguf::open(model)?)?;
+    let model = Transformer::open(&Gguf::open(model)?)?;
     let (recompute, compute_dtype, max_tokens) =
         (options.recompute, options.compute_dtype, rows * row_tokens);
     let options_of_training =
@@ -220,7 +220,7 @@ pub fn train(model: &Path, options: &TrainBench, cancel: &Cancel) -> Result<Trai
 }
 
 /// Rows of random tokens, none of which begin alike.
-fn random_rows(model: &Model, options: &TrainBench) -> Batch {
+fn random_rows(model: &Transformer, options: &TrainBench) -> Batch {
     let mut rng = ChaCha8Rng::seed_from_u64(0);
     let mut tokens = |n: usize| (0..n).map(|_| rng.random_range(0..model.spec.n_vocab as i32)).collect();
     // The last target is predicted, not fed.
@@ -232,7 +232,7 @@ fn random_rows(model: &Model, options: &TrainBench) -> Batch {
 }
 
 /// What this machine reaches on the model's widest linear layer, for `n` tokens.
-fn machine(model: &Model, kernel: &'static Kernel, n: usize) -> Machine {
+fn machine(model: &Transformer, kernel: &'static Kernel, n: usize) -> Machine {
     let widest = model.spec.modules().iter().max_by_key(|m| model.spec.shape(**m).1);
     let weight: Rows = model.weight(0, *widest.unwrap_or(&Module::Down));
     // All the same, they would take less power, and a processor that saves power is faster.

@@ -104,7 +104,7 @@ impl Run {
             return Ok(training);
         }
         let set = self.prepare(sources, options, data, cx)?;
-        let model = Model::open(self.base.gguf())?;
+        let model = Transformer::open(self.base.gguf())?;
         let init = match &data.init_adapter {
             None => None,
             Some(path) => {
@@ -222,7 +222,7 @@ impl Run {
     /// Trains, with the memory of all engines of the library's own given back.
     fn fit(
         &mut self,
-        model: &Model,
+        model: &Transformer,
         set: &TrainingSet,
         init: Option<Vec<f32>>,
         options: &TrainOptions,
@@ -242,7 +242,7 @@ impl Run {
     /// Writes the adapter, compares it with llama.cpp, calibrates it, and only then gives it its name.
     fn export(
         &mut self,
-        model: &Model,
+        model: &Transformer,
         set: &TrainingSet,
         trained: Trained,
         options: &TrainOptions,

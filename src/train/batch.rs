@@ -36,7 +36,7 @@ pub struct Segment {
 
 /// A token to predict.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Target {
+pub struct TargetToken {
     /// Index into [`Batch::loss_tokens`] of the token whose logits predict it.
     pub row: usize,
     /// The token to predict.
@@ -57,7 +57,7 @@ pub struct Batch {
     /// Tokens whose logits are needed, ascending.
     pub loss_tokens: Vec<usize>,
     /// What is to be predicted from them.
-    pub targets: Vec<Target>,
+    pub targets: Vec<TargetToken>,
     /// Tokens that the examples would take one by one.
     pub tokens_unshared: usize,
 }
@@ -84,7 +84,7 @@ impl Batch {
         batch
     }
 
-    /// Target tokens, counted as often as they occur.
+    /// TargetToken tokens, counted as often as they occur.
     pub fn target_count(&self) -> u32 {
         self.targets.iter().map(|t| t.count).sum()
     }
@@ -103,7 +103,7 @@ impl Batch {
                 if !node.targets.is_empty() {
                     let row = self.loss_tokens.len();
                     self.loss_tokens.push(index);
-                    self.targets.extend(node.targets.iter().map(|&(token, count)| Target {
+                    self.targets.extend(node.targets.iter().map(|&(token, count)| TargetToken {
                         row,
                         token,
                         count,

@@ -8,7 +8,7 @@ use safetensors::SafeTensors;
 use serde::Deserialize;
 
 use super::batch::{Batch, Example};
-use super::model::{Keep, Model, Tape};
+use super::model::{Keep, Tape, Transformer};
 use super::{Schedule, TrainOptions, train};
 use crate::adapter::peft;
 use crate::gguf::Gguf;
@@ -39,7 +39,7 @@ fn golden(arch: &str) -> (Golden, Gguf) {
 fn every_gradient_equals_pytorch_with_shared_prefixes_and_without() {
     for arch in ARCHITECTURES {
         let (golden, gguf) = golden(arch);
-        let model = Model::open(&gguf).unwrap();
+        let model = Transformer::open(&gguf).unwrap();
         let start = peft::import(&folder().join(arch).join("start"), &gguf).unwrap();
         let want = peft::import(&folder().join(arch).join("gradient"), &gguf).unwrap();
         for share in [true, false] {
@@ -77,7 +77,7 @@ fn bf16_gradients_equal_pytorchs_of_f32_within_their_rounding() {
     let Some(kernel) = Kernel::of(Arithmetic::Bf16) else { return };
     for arch in ARCHITECTURES {
         let (golden, gguf) = golden(arch);
-        let model = Model::open(&gguf).unwrap();
+        let model = Transformer::open(&gguf).unwrap();
         let start = peft::import(&folder().join(arch).join("start"), &gguf).unwrap();
         let want = peft::import(&folder().join(arch).join("gradient"), &gguf).unwrap().params;
         let batch = Batch::pack(&golden.examples, true);
@@ -115,7 +115,7 @@ fn an_exported_adapter_holds_what_peft_saved() {
 fn ten_steps_of_training_follow_the_loss_curve_of_pytorch_and_peft() {
     for arch in ARCHITECTURES {
         let (golden, gguf) = golden(arch);
-        let model = Model::open(&gguf).unwrap();
+        let model = Transformer::open(&gguf).unwrap();
         let start = peft::import(&folder().join(arch).join("start"), &gguf).unwrap();
         let options = TrainOptions {
             rank: start.layout.rank,

@@ -3,9 +3,10 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::batch::Example;
-use super::model_tests::{open, random_model::RandomModel};
+use super::model_tests::open;
 use super::{Recompute, Schedule, TrainOptions, train};
 use crate::model::spec::Module;
+use crate::testing::random_model::RandomModel;
 use crate::{Cancel, Error, Progress, Silent, Update};
 
 fn examples() -> Vec<Example> {

@@ -119,14 +119,14 @@ impl Layout {
 
 /// An adapter's pairs in memory, as the trainer holds them.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Adapter {
+pub struct LoraWeights {
     /// Where each pair lies in `params`.
     pub layout: Layout,
     /// The values.
     pub params: Vec<f32>,
 }
 
-impl Adapter {
+impl LoraWeights {
     /// The same adapter with the pairs and the α of `layout`; pairs it does not have yet start as
     /// in `fresh`.
     ///

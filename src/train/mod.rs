@@ -32,8 +32,8 @@ use rand_chacha::ChaCha8Rng;
 use adamw::{AdamW, Moments, global_norm};
 use batch::{Batch, Example};
 use checkpoint::{Checkpoint, TrainingCursor};
-use lora::{Adapter, Layout};
-use model::{Keep, Model, Tape};
+use lora::{LoraWeights, Layout};
+use model::{Keep, Transformer, Tape};
 use ops::linear::Dropout;
 pub use options::{AdapterDtype, Recompute, Schedule, TrainOptions};
 
@@ -50,7 +50,7 @@ use crate::{Cancel, Error, Hint, Progress, Result, Stage, TrainStep, Update};
 #[derive(Debug)]
 pub struct Trained {
     /// The adapter with the lowest held-out loss (the last one without held-out examples).
-    pub adapter: Adapter,
+    pub adapter: LoraWeights,
     /// Figures for the report.
     pub summary: Training,
 }
@@ -63,7 +63,7 @@ pub struct Trained {
 /// [`Error::Cancelled`] within one optimiser step of the request, with the checkpoint saved.
 #[allow(clippy::too_many_arguments)]
 pub fn train(
-    model: &Model,
+    model: &Transformer,
     examples: &[Example],
     held_out: &[Example],
     start: Option<Vec<f32>>,
@@ -81,7 +81,7 @@ pub fn train(
         .enter(|| Trainer::start(model, examples, held_out, start, options, dir)?.run(progress, cancel))
 }
 
-fn check_examples<'a>(model: &Model, examples: impl Iterator<Item = &'a Example>) -> Result<()> {
+fn check_examples<'a>(model: &Transformer, examples: impl Iterator<Item = &'a Example>) -> Result<()> {
     for example in examples {
         let len = example.prompt.len() + example.target.len();
         if example.prompt.is_empty() || example.target.is_empty() {
@@ -108,7 +108,7 @@ fn validated_after(step: u64, per_epoch: usize) -> bool {
 }
 
 /// The pairs that `options` ask of `model`.
-pub fn layout(model: &Model, options: &TrainOptions) -> Result<Layout> {
+pub fn layout(model: &Transformer, options: &TrainOptions) -> Result<Layout> {
     let layout = Layout::new(&model.spec, options.rank, options.effective_alpha(), &options.modules);
     if layout.is_empty() {
         let known: Vec<_> = model.spec.modules().iter().map(|m| m.gguf_name()).collect();
@@ -121,7 +121,7 @@ pub fn layout(model: &Model, options: &TrainOptions) -> Result<Layout> {
 }
 
 /// What a tape keeps, where that may depend on the machine.
-pub(crate) fn keep(model: &Model, options: &TrainOptions) -> Keep {
+pub(crate) fn keep(model: &Transformer, options: &TrainOptions) -> Keep {
     match options.recompute {
         Recompute::Never => Keep::Activations,
         Recompute::Always => Keep::Inputs,
@@ -138,7 +138,7 @@ pub(crate) fn keep(model: &Model, options: &TrainOptions) -> Keep {
 const SAVE_EVERY: Duration = Duration::from_secs(30);
 
 struct Trainer<'a> {
-    model: &'a Model,
+    model: &'a Transformer,
     examples: &'a [Example],
     held_out: &'a [Example],
     options: &'a TrainOptions,
@@ -151,7 +151,7 @@ struct Trainer<'a> {
 
 impl<'a> Trainer<'a> {
     fn start(
-        model: &'a Model,
+        model: &'a Transformer,
         examples: &'a [Example],
         held_out: &'a [Example],
         start: Option<Vec<f32>>,
@@ -357,7 +357,7 @@ impl<'a> Trainer<'a> {
             held_out_curve: cursor.held_out_curve,
         };
         let params = if best.is_empty() { params } else { best };
-        Trained { adapter: Adapter { layout: self.layout, params }, summary }
+        Trained { adapter: LoraWeights { layout: self.layout, params }, summary }
     }
 }
 

@@ -16,7 +16,7 @@ use crate::{Error, Result};
 
 use super::batch::Batch;
 use super::clock::{Clock, Work};
-use super::layer::{Layer, Saved, Scratch, Sight};
+use super::layer::{AttentionInputs, Layer, Saved, Scratch};
 use super::lora::Layout;
 use super::ops::linear::Dropout;
 use super::ops::{fit, loss, norm};
@@ -28,7 +28,7 @@ const LOGIT_ROWS: usize = 128;
 
 /// A frozen model that can be differentiated with respect to its adapter.
 #[derive(Debug)]
-pub struct Model {
+pub struct Transformer {
     /// Its sizes.
     pub spec: Spec,
     weights: FrozenWeights,
@@ -77,7 +77,7 @@ impl Tape {
 /// Buffers of the output layer.
 #[derive(Debug, Default)]
 struct Head {
-    rho: Vec<f32>,
+    rstd: Vec<f32>,
     normed: Vec<f32>,
     d_normed: Vec<f32>,
     logits: Vec<f32>,
@@ -85,19 +85,19 @@ struct Head {
 }
 
 /// One batch's fixed facts: who sees whom, in layers that see everything and in windowed ones.
-struct Plan {
+struct AttentionPlan {
     /// Of every layer but the last, for all tokens.
-    all: [Option<Sight>; 2],
+    all: [Option<AttentionInputs>; 2],
     /// Of the last, for those with a loss.
-    last: Sight,
+    last: AttentionInputs,
 }
 
-impl Model {
+impl Transformer {
     /// Opens the model in `gguf` for training.
-    pub fn open(gguf: &Gguf) -> Result<Model> {
+    pub fn open(gguf: &Gguf) -> Result<Transformer> {
         let spec = Spec::of(gguf)?;
         let weights = FrozenWeights::open(gguf, &spec);
-        Ok(Model { spec, weights })
+        Ok(Transformer { spec, weights })
     }
 
     /// A module's frozen weight.
@@ -152,7 +152,7 @@ impl Model {
         Ok(self.head(batch, weight, tape, false))
     }
 
-    fn plan(&self, batch: &Batch) -> Result<Plan> {
+    fn plan(&self, batch: &Batch) -> Result<AttentionPlan> {
         let outside = |t: &Token| *t < 0 || *t as usize >= self.spec.n_vocab;
         let unknown = batch.tokens.iter().copied().chain(batch.targets.iter().map(|t| t.token)).find(outside);
         if let Some(t) = unknown {
@@ -164,18 +164,18 @@ impl Model {
         let everything = (None, &self.spec.rope);
         let windowed = self.spec.window.as_ref().map(|w| (Some(w.len), &w.rope));
         let all = |(window, rope)| {
-            Sight::new(&batch.segments, &batch.positions, 0..batch.tokens.len(), window, rope)
+            AttentionInputs::new(&batch.segments, &batch.positions, 0..batch.tokens.len(), window, rope)
         };
         let last_layer = self.spec.n_layer - 1;
         let (window, rope) = windowed.filter(|_| self.spec.is_windowed(last_layer)).unwrap_or(everything);
         let queries = batch.loss_tokens.iter().copied();
-        Ok(Plan {
+        Ok(AttentionPlan {
             all: [Some(all(everything)), windowed.map(all)],
-            last: Sight::new(&batch.segments, &batch.positions, queries, window, rope),
+            last: AttentionInputs::new(&batch.segments, &batch.positions, queries, window, rope),
         })
     }
 
-    fn sight<'p>(&self, plan: &'p Plan, layer: usize) -> &'p Sight {
+    fn attention<'p>(&self, plan: &'p AttentionPlan, layer: usize) -> &'p AttentionInputs {
         if layer + 1 == self.spec.n_layer {
             return &plan.last;
         }
@@ -194,7 +194,13 @@ impl Model {
     }
 
     /// Leaves the residual stream of the loss tokens in `tape.x`.
-    fn forward(&self, layout: &Layout, params: &[f32], batch: &Batch, tape: &mut Tape) -> Result<Plan> {
+    fn forward(
+        &self,
+        layout: &Layout,
+        params: &[f32],
+        batch: &Batch,
+        tape: &mut Tape,
+    ) -> Result<AttentionPlan> {
         tape.clock().start();
         let plan = self.plan(batch)?;
         let (d, layers) = (self.spec.n_embd, self.spec.n_layer);
@@ -216,23 +222,30 @@ impl Model {
                 input.extend_from_slice(x);
             }
             let saved = &mut saved[if one_for_all { 0 } else { layer.index }];
-            layer.forward(self.sight(&plan, layer.index), x, saved, scratch);
+            layer.forward(self.attention(&plan, layer.index), x, saved, scratch);
         }
         Ok(plan)
     }
 
     /// From the gradient of the residual stream in `tape.dx` to that of the adapter.
-    fn backward(&self, layout: &Layout, params: &[f32], plan: &Plan, tape: &mut Tape, grads: &mut [f32]) {
+    fn backward(
+        &self,
+        layout: &Layout,
+        params: &[f32],
+        plan: &AttentionPlan,
+        tape: &mut Tape,
+        grads: &mut [f32],
+    ) {
         let one_for_all = tape.keep == Keep::Inputs;
         let Tape { saved, inputs, x, dx, scratch, dropout, .. } = tape;
         for layer in self.layers(layout, params, *dropout).rev() {
-            let sight = self.sight(plan, layer.index);
+            let attention = self.attention(plan, layer.index);
             let saved = &mut saved[if one_for_all { 0 } else { layer.index }];
             if one_for_all && layer.index + 1 < self.spec.n_layer {
                 std::mem::swap(x, &mut inputs[layer.index]);
-                layer.forward(sight, x, saved, scratch);
+                layer.forward(attention, x, saved, scratch);
             }
-            layer.backward(sight, dx, saved, scratch, grads);
+            layer.backward(attention, dx, saved, scratch, grads);
         }
     }
 
@@ -240,7 +253,7 @@ impl Model {
     fn normed(&self, x: &[f32], m: usize, head: &mut Head) {
         let normed = fit(&mut head.normed, m * self.spec.n_embd);
         let w = self.weights.output_norm();
-        norm::forward(x, w, self.spec.rms_eps, normed, fit(&mut head.rho, m));
+        norm::forward(x, w, self.spec.rms_eps, normed, fit(&mut head.rstd, m));
     }
 
     fn output(&self, normed: &[f32], m: usize, left: &mut PackedLhs, logits: &mut [f32]) {
@@ -259,7 +272,7 @@ impl Model {
         let m = batch.loss_tokens.len();
         let Tape { x, dx, head, scratch, .. } = tape;
         self.normed(x, m, head);
-        let Head { rho, normed, d_normed, logits, left } = head;
+        let Head { rstd, normed, d_normed, logits, left } = head;
         let d_normed = fit(d_normed, m * d);
         let mut total = 0.0;
         for first in (0..m).step_by(LOGIT_ROWS) {
@@ -277,7 +290,7 @@ impl Model {
         if differentiate {
             let dx = fit(dx, m * d);
             dx.fill(0.0);
-            norm::backward(d_normed, x, self.weights.output_norm(), rho, dx);
+            norm::backward(d_normed, x, self.weights.output_norm(), rstd, dx);
         }
         scratch.clock.lap(Work::Output);
         total

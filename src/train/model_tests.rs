@@ -2,18 +2,12 @@
 
 use super::batch::{Batch, Example};
 use super::lora::Layout;
-use super::model::{Keep, Model, Tape};
+use super::model::{Keep, Tape, Transformer};
 use super::ops::testing::random;
 use crate::gguf::{Gguf, GgufWriter, QuantType};
 use crate::kernels::gemm::{Arithmetic, Kernel};
 use crate::model::spec::Module;
-
-mod gguf {
-    pub use crate::gguf::{GgufWriter, QuantType};
-}
-#[path = "../../tests/common/random_model.rs"]
-pub mod random_model;
-use random_model::RandomModel;
+use crate::testing::random_model::RandomModel;
 
 pub fn write_f32(model: &RandomModel, path: &std::path::Path) {
     let mut w = GgufWriter::new();
@@ -21,11 +15,11 @@ pub fn write_f32(model: &RandomModel, path: &std::path::Path) {
     w.write(path).unwrap();
 }
 
-pub fn open(model: &RandomModel) -> Model {
+pub fn open(model: &RandomModel) -> Transformer {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("m.gguf");
     write_f32(model, &path);
-    Model::open(&Gguf::open(&path).unwrap()).unwrap()
+    Transformer::open(&Gguf::open(&path).unwrap()).unwrap()
 }
 
 fn examples() -> Vec<Example> {

@@ -2,14 +2,14 @@
 
 use super::AdapterDtype;
 use super::batch::{Batch, Example};
-use super::lora::{Adapter, Layout};
-use super::model::{Model, Tape};
-use super::model_tests::random_model::RandomModel;
+use super::lora::{Layout, LoraWeights};
+use super::model::{Tape, Transformer};
 use super::ops::testing::random;
 use crate::engine::{Decoder, Llama, LlamaOptions, Weights};
 use crate::gguf::{Gguf, GgufWriter, QuantType, quantize_for_tests};
 use crate::model::arch::ARCHITECTURES;
 use crate::model::spec::Module;
+use crate::testing::random_model::RandomModel;
 
 fn write(model: &RandomModel, ty: QuantType, path: &std::path::Path) {
     let mut w = GgufWriter::new();
@@ -44,27 +44,27 @@ fn relative_rms(a: &[f32], b: &[f32]) -> f64 {
 struct Adapted {
     _dir: tempfile::TempDir,
     path: std::path::PathBuf,
-    model: Model,
+    model: Transformer,
     adapter: std::path::PathBuf,
-    trained: Adapter,
+    trained: LoraWeights,
 }
 
 fn adapted(spec: &RandomModel, ty: QuantType) -> Adapted {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("m.gguf");
     write(spec, ty, &path);
-    let model = Model::open(&Gguf::open(&path).unwrap()).unwrap();
+    let model = Transformer::open(&Gguf::open(&path).unwrap()).unwrap();
     let layout = Layout::new(&model.spec, 4, 8.0, &Module::ALL);
     let params: Vec<f32> = random(layout.len(), 3).iter().map(|x| x * 0.3).collect();
     let adapter = dir.path().join("a.gguf");
-    let trained = Adapter { layout, params };
+    let trained = LoraWeights { layout, params };
     crate::adapter::write(&adapter, &model.spec, &trained, AdapterDtype::F32, &[]).unwrap();
     Adapted { _dir: dir, path, model, adapter, trained }
 }
 
 fn compare(spec: &RandomModel, ty: QuantType) -> f64 {
     let Adapted { _dir, path, model, adapter, trained } = adapted(spec, ty);
-    let Adapter { layout, params } = trained;
+    let LoraWeights { layout, params } = trained;
     let options = LlamaOptions { slots: 1, context: Some(256), f32_kv: true, ..LlamaOptions::default() };
     let mut llama = Llama::load(&path, &options).unwrap();
     llama.set_adapter(Some(&adapter)).unwrap();
@@ -151,7 +151,7 @@ fn expanded_weights_decode_what_the_trainer_computes_on_every_architecture() {
     for arch in ARCHITECTURES {
         let spec = RandomModel::new(arch.name);
         let Adapted { _dir, path, model, adapter, trained } = adapted(&spec, QuantType::Q8_0);
-        let Adapter { layout, params } = trained;
+        let LoraWeights { layout, params } = trained;
         let logits = |weights| {
             let options = LlamaOptions { slots: 1, context: Some(256), weights, ..LlamaOptions::default() };
             let mut llama = Llama::load(&path, &options).unwrap();
@@ -180,7 +180,7 @@ fn a_model_that_llama_cpp_would_assert_on_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("m.gguf");
     write(&RandomModel { rotated: 8, ..RandomModel::new("llama") }, QuantType::F32, &path);
-    let message = Model::open(&Gguf::open(&path).unwrap()).unwrap_err().to_string();
+    let message = Transformer::open(&Gguf::open(&path).unwrap()).unwrap_err().to_string();
     assert!(message.contains("rotates 8 of 16 dimensions"), "{message}");
 }
 
@@ -203,7 +203,7 @@ fn a_split_model_is_the_same_model_here_and_in_llama_cpp() {
         writer.write(&path).unwrap();
     }
     let logits = |path: &std::path::Path| {
-        let model = Model::open(&Gguf::open(path).unwrap()).unwrap();
+        let model = Transformer::open(&Gguf::open(path).unwrap()).unwrap();
         let layout = Layout::new(&model.spec, 2, 4.0, &Module::ALL);
         let params = random(layout.len(), 3);
         model.logits(&layout, &params, &Batch::pack(&examples(), true), &mut Tape::default()).unwrap()
@@ -221,15 +221,15 @@ fn an_adapter_that_llama_cpp_reads_differently_is_rejected() {
     let dir = tempfile::tempdir().unwrap();
     let (path, adapter) = (dir.path().join("m.gguf"), dir.path().join("a.gguf"));
     write(&RandomModel::new("llama"), QuantType::Q8_0, &path);
-    let model = Model::open(&Gguf::open(&path).unwrap()).unwrap();
+    let model = Transformer::open(&Gguf::open(&path).unwrap()).unwrap();
     let layout = Layout::new(&model.spec, 4, 8.0, &Module::ALL);
     let params: Vec<f32> = random(layout.len(), 3).iter().map(|x| x * 0.3).collect();
     let all = examples();
     let verify = |written: &Layout, precision| {
-        let file = Adapter { layout: written.clone(), params: params.clone() };
+        let file = LoraWeights { layout: written.clone(), params: params.clone() };
         crate::adapter::write(&adapter, &model.spec, &file, precision, &[]).unwrap();
         let examples: Vec<&Example> = all.iter().collect();
-        let ours = Adapter { layout: layout.clone(), params: params.clone() };
+        let ours = LoraWeights { layout: layout.clone(), params: params.clone() };
         crate::adapter::verify(&path, &adapter, &model, &ours, &examples, Some(1))
     };
     for precision in [AdapterDtype::F32, AdapterDtype::F16] {
@@ -251,12 +251,12 @@ fn real_model_logits_equal_llama_cpp_with_a_random_adapter() {
     let Some(models) = std::env::var_os("SN_TEST_MODELS").map(std::path::PathBuf::from) else { return };
     for name in ["smollm2-135m-instruct-q4_1.gguf", "qwen2.5-coder-0.5b-instruct-q4_k_m.gguf"] {
         let path = models.join(name);
-        let model = Model::open(&Gguf::open(&path).unwrap()).unwrap();
+        let model = Transformer::open(&Gguf::open(&path).unwrap()).unwrap();
         let layout = Layout::new(&model.spec, 8, 16.0, &Module::ALL);
         let params: Vec<f32> = random(layout.len(), 5).iter().map(|x| x * 0.02).collect();
         let dir = tempfile::tempdir().unwrap();
         let adapter = dir.path().join("a.gguf");
-        let trained = Adapter { layout: layout.clone(), params: params.clone() };
+        let trained = LoraWeights { layout: layout.clone(), params: params.clone() };
         crate::adapter::write(&adapter, &model.spec, &trained, AdapterDtype::F32, &[]).unwrap();
         let llama = Llama::load(&path, &LlamaOptions { slots: 1, ..LlamaOptions::default() }).unwrap();
         let tokens = |text: &str| llama.tokenize(text, true).unwrap();

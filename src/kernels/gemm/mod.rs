@@ -193,7 +193,7 @@ impl<'a> Job<'a> {
                 } else {
                     PACKED.with_borrow_mut(|packed| {
                         grow(packed, nc.next_multiple_of(width) * lanes);
-                        with_buffers(|b| right.pack(kernel, (k0, kc), (n0, nc), packed, b));
+                        with_buffers(|b| right.pack(kernel, k0..k0 + kc, n0..n0 + nc, packed, b));
                         // Along a row of `C`: its pages stay known to the processor.
                         for m in band.clone().step_by(tile_height) {
                             for from in (0..nc).step_by(width) {

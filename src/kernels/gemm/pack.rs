@@ -1,5 +1,7 @@
 //! The two sides of a product, laid out as a kernel reads them.
 
+use std::ops::Range;
+
 use super::kernel::{Arithmetic, Kernel, PackUnit};
 use crate::gguf::Rows;
 use crate::kernels::buffer;
@@ -195,17 +197,18 @@ impl Rhs<'_> {
         }
     }
 
-    /// Packs rows `k0..k0 + kc` of columns `n0..n0 + nc` as `[panel][lane][width]`. All panels but
+    /// Packs rows `depth` of columns `columns` as `[panel][unit][width]`. All panels but
     /// the last are as wide as the kernel's tiles; that one may be a vector narrower, and is padded
     /// with zeros.
     pub(super) fn pack(
         &self,
         kernel: &'static Kernel,
-        (k0, kc): (usize, usize),
-        (n0, nc): (usize, usize),
+        depth: Range<usize>,
+        columns: Range<usize>,
         out: &mut [PackUnit],
         buffers: &mut Buffers,
     ) {
+        let (k0, kc, n0, nc) = (depth.start, depth.len(), columns.start, columns.len());
         let lanes = kc.div_ceil(kernel.values_per_unit());
         let panels = (0..nc).step_by(kernel.width()).map(|from| {
             let width = panel_width(kernel, nc - from);

@@ -1,24 +1,26 @@
-//! The first half of a layer: x2 = x + O(attention(q, k, v)), q, k, v = Q, K, V(norm(x)), of which
+//! The first half of a layer: post_attn = x + O(attention(q, k, v)), q, k, v = Q, K, V(norm(x)), of which
 //! queries and keys may be normalised once more before they are rotated.
 
 use super::{
-    Joined, Layer, Saved, Scratch, Sight, Work, fit, gather, put_columns, scatter_add, take_columns,
+    AttentionInputs, Branch, BranchBuffers, BranchOutput, Layer, Saved, Scratch, Work, fit, gather,
+    put_columns, scatter_add, take_columns,
 };
 use crate::kernels::gemm::View;
 use crate::model::spec::{Module, Norm};
+use crate::train::ops::attention::Qkv;
 use crate::train::ops::linear::{Input, gradient_of_input};
 use crate::train::ops::rope::{join_heads, split_heads};
 use crate::train::ops::{attention, norm};
 
 impl Layer<'_> {
-    /// Makes `saved.x2` of `saved.x`, for the asking tokens.
-    pub(super) fn attention_forward(&self, sight: &Sight, saved: &mut Saved, s: &mut Scratch) {
+    /// Makes `saved.post_attn` of `saved.x`, for the query tokens.
+    pub(super) fn attention_forward(&self, attention: &AttentionInputs, saved: &mut Saved, s: &mut Scratch) {
         let (d, e) = (self.spec.n_embd, self.spec.head_dim);
-        let (n, m) = (saved.x.len() / d, sight.reach.queries.len());
+        let (n, m) = (saved.x.len() / d, attention.mask.queries.len());
         let heads = self.heads(n);
         let (q_width, kv_width) = (heads.h * e, heads.g * e);
         let normed = fit(&mut s.normed, n * d);
-        self.read(Norm::Attention, &saved.x, &mut saved.rho, normed);
+        self.pre_norm(Norm::Attention, &saved.x, &mut saved.rstd, normed);
         s.clock.lap(Work::Elementwise);
 
         let pairs = self.spec.arch.rope_pairs;
@@ -34,14 +36,14 @@ impl Layer<'_> {
             self.linear(Module::Qkv).forward(input, n, all, false, t, &mut s.low_rank);
             take_columns(all, width, q_width, n, k);
             take_columns(all, width, q_width + kv_width, n, v);
-            gather(all, width, &sight.reach.queries, &mut s.gathered);
+            gather(all, width, &attention.mask.queries, &mut s.gathered);
             take_columns(&s.gathered, width, 0, m, q);
         } else {
             for (module, y) in [(Module::K, &mut *k), (Module::V, &mut *v)] {
                 self.linear(module).forward(input, n, y, false, &mut t[module as usize], &mut s.low_rank);
             }
             if m < n {
-                gather(normed, d, &sight.reach.queries, &mut s.gathered);
+                gather(normed, d, &attention.mask.queries, &mut s.gathered);
                 s.left.pack(View::new(&s.gathered, m, d), 1.0);
                 input = Input { values: &s.gathered, packed: &s.left };
             }
@@ -53,54 +55,55 @@ impl Layer<'_> {
             for (i, (kind, y)) in [(Norm::Query, &mut *q), (Norm::Key, &mut *k)].into_iter().enumerate() {
                 let raw = fit(&mut saved.raw[i], y.len());
                 raw.copy_from_slice(y);
-                self.read(kind, raw, &mut saved.raw_rho[i], y);
+                self.pre_norm(kind, raw, &mut saved.raw_rstd[i], y);
             }
         }
-        let (by_query, by_key) = (Some((&sight.queries, pairs)), Some((&sight.keys, pairs)));
+        let (by_query, by_key) = (Some((&attention.queries, pairs)), Some((&attention.keys, pairs)));
         split_heads(q, m, e, by_query, fit(&mut saved.q, m * q_width));
         split_heads(k, n, e, by_key, fit(&mut saved.k, n * kv_width));
         split_heads(v, n, e, None, fit(&mut saved.v, n * kv_width));
 
         s.clock.lap(Work::Elementwise);
         let (o, lse) = (fit(&mut saved.o, m * q_width), fit(&mut saved.lse, heads.h * m));
-        attention::forward(heads, &sight.reach, &saved.q, &saved.k, &saved.v, o, lse);
+        let qkv = Qkv { q: &saved.q, k: &saved.k, v: &saved.v };
+        attention::forward(heads, &attention.mask, qkv, o, lse);
         s.clock.lap(Work::Attention);
         let joined = fit(&mut s.joined, m * q_width);
         join_heads(o, m, e, None, joined);
         s.clock.lap(Work::Elementwise);
         s.left.pack(View::new(joined, m, q_width), 1.0);
-        gather(&saved.x, d, &sight.reach.queries, &mut saved.x2);
-        self.add(
-            (Module::O, Norm::AfterAttention),
+        gather(&saved.x, d, &attention.mask.queries, &mut saved.post_attn);
+        self.add_branch(
+            Branch::ATTENTION,
             Input { values: joined, packed: &s.left },
             m,
-            &mut saved.x2,
+            &mut saved.post_attn,
             &mut saved.joined,
             &mut saved.t[Module::O as usize],
-            (&mut s.added, &mut s.low_rank),
+            BranchBuffers { normed: &mut s.added, low_rank: &mut s.low_rank },
         );
         s.clock.lap(Work::Linear);
     }
 
-    /// `dx`, on entry the gradient of x2 of the asking tokens, becomes that of x of all tokens.
+    /// `dx`, on entry the gradient of post_attn of the query tokens, becomes that of x of all tokens.
     pub(super) fn attention_backward(
         &self,
-        sight: &Sight,
+        attention: &AttentionInputs,
         dx: &mut Vec<f32>,
         saved: &mut Saved,
         s: &mut Scratch,
         grads: &mut [f32],
     ) {
         let (d, e) = (self.spec.n_embd, self.spec.head_dim);
-        let (n, m) = (saved.x.len() / d, sight.reach.queries.len());
+        let (n, m) = (saved.x.len() / d, attention.mask.queries.len());
         let heads = self.heads(n);
         let q_width = heads.h * e;
         self.output_backward(m, dx, saved, s, grads);
         s.clock.lap(Work::Linear);
-        let qkv = (&saved.q[..], &saved.k[..], &saved.v[..]);
+        let qkv = Qkv { q: &saved.q, k: &saved.k, v: &saved.v };
         attention::backward(
             heads,
-            &sight.reach,
+            &attention.mask,
             qkv,
             &saved.o,
             &saved.lse,
@@ -108,16 +111,16 @@ impl Layer<'_> {
             &mut s.attention,
         );
         s.clock.lap(Work::Attention);
-        self.rotate_back(sight, saved, s);
+        self.rotate_back(attention, saved, s);
 
         let normed = fit(&mut s.normed, n * d);
-        self.reread(Norm::Attention, &saved.x, &saved.rho, normed);
+        self.pre_norm_recompute(Norm::Attention, &saved.x, &saved.rstd, normed);
         s.clock.lap(Work::Elementwise);
         let needed = self.index > 0; // Nothing below the first layer learns.
         if self.spec.arch.fused {
-            self.fused_backward(sight, saved, s, grads);
+            self.fused_backward(attention, saved, s, grads);
         } else {
-            self.separate_backward(sight, saved, s, grads, needed);
+            self.separate_backward(attention, saved, s, grads, needed);
         }
         s.clock.lap(Work::Linear);
         if !needed {
@@ -126,10 +129,10 @@ impl Layer<'_> {
         if m < n {
             let all = fit(&mut s.wide, n * d);
             all.fill(0.0);
-            scatter_add(dx, d, &sight.reach.queries, all);
+            scatter_add(dx, d, &attention.mask.queries, all);
             std::mem::swap(dx, &mut s.wide);
         }
-        self.read_backward(Norm::Attention, &s.d_normed, &saved.x, &saved.rho, dx);
+        self.pre_norm_backward(Norm::Attention, &s.d_normed, &saved.x, &saved.rstd, dx);
         s.clock.lap(Work::Elementwise);
     }
 
@@ -140,8 +143,8 @@ impl Layer<'_> {
         let [pack, ..] = &mut s.packs;
         let joined = fit(&mut s.joined, m * q_width);
         join_heads(&saved.o, m, e, None, joined);
-        let kept: &Joined = &saved.joined;
-        let d_o = self.add_backward(Norm::AfterAttention, dx, kept, (&mut s.added, &mut s.d_normed));
+        let kept: &BranchOutput = &saved.joined;
+        let d_o = self.branch_backward(Branch::ATTENTION, dx, kept, &mut s.added, &mut s.d_normed);
         let o = self.linear(Module::O);
         o.backward(m, joined, &saved.t[Module::O as usize], d_o, self.grads(grads, Module::O), pack);
         gradient_of_input(joined, m, &[(&o, pack)]);
@@ -149,19 +152,19 @@ impl Layer<'_> {
     }
 
     /// Leaves the gradients of what Q, K and V put out in `s.d`.
-    fn rotate_back(&self, sight: &Sight, saved: &Saved, s: &mut Scratch) {
+    fn rotate_back(&self, attention: &AttentionInputs, saved: &Saved, s: &mut Scratch) {
         let (e, pairs) = (self.spec.head_dim, self.spec.arch.rope_pairs);
-        let (n, m) = (saved.x.len() / self.spec.n_embd, sight.reach.queries.len());
+        let (n, m) = (saved.x.len() / self.spec.n_embd, attention.mask.queries.len());
         let [dq, dk, dv] = &mut s.d;
         let of = &s.attention;
-        join_heads(&of.dq, m, e, Some((&sight.queries, pairs)), fit(dq, of.dq.len()));
-        join_heads(&of.dk, n, e, Some((&sight.keys, pairs)), fit(dk, of.dk.len()));
+        join_heads(&of.dq, m, e, Some((&attention.queries, pairs)), fit(dq, of.dq.len()));
+        join_heads(&of.dk, n, e, Some((&attention.keys, pairs)), fit(dk, of.dk.len()));
         join_heads(&of.dv, n, e, None, fit(dv, of.dv.len()));
         for (i, (kind, d)) in [(Norm::Query, dq), (Norm::Key, dk)].into_iter().enumerate() {
             if let Some(w) = self.norm(kind) {
                 let d_raw = fit(&mut s.d_raw, d.len());
                 d_raw.fill(0.0);
-                norm::backward(d, &saved.raw[i], w, &saved.raw_rho[i], d_raw);
+                norm::backward(d, &saved.raw[i], w, &saved.raw_rstd[i], d_raw);
                 std::mem::swap(d, &mut s.d_raw);
             }
         }
@@ -170,19 +173,19 @@ impl Layer<'_> {
     /// From `s.d` and the input in `s.normed` to its gradient in `s.d_normed`, where it is needed.
     fn separate_backward(
         &self,
-        sight: &Sight,
+        attention: &AttentionInputs,
         saved: &Saved,
         s: &mut Scratch,
         grads: &mut [f32],
         needed: bool,
     ) {
         let d = self.spec.n_embd;
-        let (n, m) = (saved.x.len() / d, sight.reach.queries.len());
+        let (n, m) = (saved.x.len() / d, attention.mask.queries.len());
         let [dq, dk, dv] = &s.d;
         let [p0, p1, p2] = &mut s.packs;
         let normed = &s.normed;
         let asked = if m < n {
-            gather(normed, d, &sight.reach.queries, &mut s.gathered);
+            gather(normed, d, &attention.mask.queries, &mut s.gathered);
             &s.gathered
         } else {
             normed
@@ -200,21 +203,21 @@ impl Layer<'_> {
             gradient_of_input(d_normed, n, &[(&k, p1), (&v, p2)]);
             let d_asked = fit(&mut s.wide, m * d);
             gradient_of_input(d_asked, m, &[(&q, p0)]);
-            scatter_add(d_asked, d, &sight.reach.queries, d_normed);
+            scatter_add(d_asked, d, &attention.mask.queries, d_normed);
         } else {
             gradient_of_input(d_normed, n, &[(&q, p0), (&k, p1), (&v, p2)]);
         }
     }
 
     /// The same where one matrix holds Q, K and V.
-    fn fused_backward(&self, sight: &Sight, saved: &Saved, s: &mut Scratch, grads: &mut [f32]) {
+    fn fused_backward(&self, attention: &AttentionInputs, saved: &Saved, s: &mut Scratch, grads: &mut [f32]) {
         let (d, e) = (self.spec.n_embd, self.spec.head_dim);
         let n = saved.x.len() / d;
         let (q_width, kv_width) = (self.spec.n_head * e, self.spec.n_head_kv * e);
         let width = q_width + 2 * kv_width;
         let all = fit(&mut s.wide, n * width);
         all.fill(0.0);
-        for (q, row) in s.d[0].chunks_exact(q_width).zip(&sight.reach.queries) {
+        for (q, row) in s.d[0].chunks_exact(q_width).zip(&attention.mask.queries) {
             all[row * width..][..q_width].copy_from_slice(q);
         }
         put_columns(&s.d[1], n, all, width, q_width);

@@ -1,18 +1,18 @@
-//! The second half of a layer: x3 = x2 + Down(φ(Gate(normed)) ⊙ Up(normed)), normed = norm(x2).
+//! The second half of a layer: out = post_attn + Down(φ(Gate(normed)) ⊙ Up(normed)), normed = norm(post_attn).
 
-use super::{Layer, Saved, Scratch, Work, fit, put_columns, take_columns};
+use super::{Branch, BranchBuffers, Layer, Saved, Scratch, Work, fit, put_columns, take_columns};
 use crate::kernels::gemm::View;
 use crate::model::spec::{Module, Norm};
 use crate::train::ops::glu;
 use crate::train::ops::linear::{Input, gradient_of_input};
 
 impl Layer<'_> {
-    /// `x`, on entry x2, becomes x3.
+    /// `x`, on entry post_attn, becomes out.
     pub(super) fn feed_forward_forward(&self, x: &mut [f32], saved: &mut Saved, s: &mut Scratch) {
         let (d, f) = (self.spec.n_embd, self.spec.n_ff);
-        let m = saved.x2.len() / d;
+        let m = saved.post_attn.len() / d;
         let normed = fit(&mut s.normed, m * d);
-        self.read(Norm::FeedForward, &saved.x2, &mut saved.rho2, normed);
+        self.pre_norm(Norm::FeedForward, &saved.post_attn, &mut saved.post_attn_rstd, normed);
         s.clock.lap(Work::Elementwise);
         s.left.pack(View::new(normed, m, d), 1.0);
         let input = Input { values: normed, packed: &s.left };
@@ -34,19 +34,19 @@ impl Layer<'_> {
         glu::forward(self.spec.arch.activation, gate, up, hidden);
         s.clock.lap(Work::Elementwise);
         s.left.pack(View::new(hidden, m, f), 1.0);
-        self.add(
-            (Module::Down, Norm::AfterFeedForward),
+        self.add_branch(
+            Branch::FEED_FORWARD,
             Input { values: hidden, packed: &s.left },
             m,
             x,
-            &mut saved.joined2,
+            &mut saved.ffn_branch,
             &mut t[Module::Down as usize],
-            (&mut s.added, &mut s.low_rank),
+            BranchBuffers { normed: &mut s.added, low_rank: &mut s.low_rank },
         );
         s.clock.lap(Work::Linear);
     }
 
-    /// `dx`, on entry the gradient of x3, becomes that of x2.
+    /// `dx`, on entry the gradient of out, becomes that of post_attn.
     pub(super) fn feed_forward_backward(
         &self,
         dx: &mut [f32],
@@ -55,7 +55,7 @@ impl Layer<'_> {
         grads: &mut [f32],
     ) {
         let (d, f, activation) = (self.spec.n_embd, self.spec.n_ff, self.spec.arch.activation);
-        let m = saved.x2.len() / d;
+        let m = saved.post_attn.len() / d;
         let t = &saved.t;
         let [p0, p1, _] = &mut s.packs;
 
@@ -63,15 +63,15 @@ impl Layer<'_> {
         glu::forward(activation, &saved.gate, &saved.up, hidden);
         s.clock.lap(Work::Elementwise);
         let down = self.linear(Module::Down);
-        let after = Norm::AfterFeedForward;
-        let d_down = self.add_backward(after, dx, &saved.joined2, (&mut s.added, &mut s.d_normed));
+        let branch = Branch::FEED_FORWARD;
+        let d_down = self.branch_backward(branch, dx, &saved.ffn_branch, &mut s.added, &mut s.d_normed);
         down.backward(m, hidden, &t[Module::Down as usize], d_down, self.grads(grads, Module::Down), p0);
         gradient_of_input(hidden, m, &[(&down, p0)]);
         s.clock.lap(Work::Linear);
         glu::backward(activation, hidden, &mut saved.gate, &mut saved.up);
 
         let normed = fit(&mut s.normed, m * d);
-        self.reread(Norm::FeedForward, &saved.x2, &saved.rho2, normed);
+        self.pre_norm_recompute(Norm::FeedForward, &saved.post_attn, &saved.post_attn_rstd, normed);
         s.clock.lap(Work::Elementwise);
         let d_normed = fit(&mut s.d_normed, m * d);
         let up = self.linear(Module::Up);
@@ -89,7 +89,7 @@ impl Layer<'_> {
             gradient_of_input(d_normed, m, &[(&gate, p0), (&up, p1)]);
         }
         s.clock.lap(Work::Linear);
-        self.read_backward(Norm::FeedForward, d_normed, &saved.x2, &saved.rho2, dx);
+        self.pre_norm_backward(Norm::FeedForward, d_normed, &saved.post_attn, &saved.post_attn_rstd, dx);
         s.clock.lap(Work::Elementwise);
     }
 }

@@ -7,7 +7,7 @@ mod feed_forward;
 use super::batch::Segment;
 use super::clock::{Clock, Work};
 use super::lora::Layout;
-use super::ops::attention::{Gradients, Heads, Reach};
+use super::ops::attention::{AttentionMask, Gradients, Heads};
 use super::ops::linear::{Dropout, Input, Linear, Packs};
 use super::ops::rope::Angles;
 use super::ops::{add_scaled, axpy, copy, fit, norm};
@@ -18,27 +18,27 @@ use crate::model::arch::HeadNorm;
 use crate::model::spec::{Module, Norm, Rope, Spec};
 use crate::threads::{chunks, chunks_mut, for_each};
 
-/// Who attends to whom and at which angles, for one kind of layer.
+/// The attention mask and the RoPE angles of a batch, for one kind of layer.
 #[derive(Debug)]
-pub struct Sight {
-    pub reach: Reach,
+pub struct AttentionInputs {
+    pub mask: AttentionMask,
     /// Of all tokens, for the keys.
     pub keys: Angles,
-    /// Of the asking tokens, for the queries.
+    /// Of the query tokens, for the queries.
     pub queries: Angles,
 }
 
-impl Sight {
-    /// What `queries` of a batch see.
+impl AttentionInputs {
+    /// Those of `queries`, with a window or without.
     pub fn new(
         segments: &[Segment],
         positions: &[usize],
         queries: impl Iterator<Item = usize> + Clone,
         window: Option<usize>,
         rope: &Rope,
-    ) -> Sight {
-        Sight {
-            reach: Reach::new(segments, queries.clone(), window),
+    ) -> AttentionInputs {
+        AttentionInputs {
+            mask: AttentionMask::new(segments, queries.clone(), window),
             keys: Angles::of(positions.iter().copied(), rope),
             queries: Angles::of(queries.map(|q| positions[q]), rope),
         }
@@ -50,11 +50,11 @@ impl Sight {
 pub struct Saved {
     /// `[n, d]` the layer's input; `[n]` its norm's factors.
     pub x: Vec<f32>,
-    rho: Vec<f32>,
+    rstd: Vec<f32>,
     /// `[m, h·e]`, `[n, g·e]`: queries and keys before their norm, and its factors; only where
     /// they are normalised.
     raw: [Vec<f32>; 2],
-    raw_rho: [Vec<f32>; 2],
+    raw_rstd: [Vec<f32>; 2],
     /// `[h, m, e]`, `[g, n, e]`, `[g, n, e]`, after RoPE.
     q: Vec<f32>,
     k: Vec<f32>,
@@ -62,23 +62,42 @@ pub struct Saved {
     /// `[h, m, e]` and `[h, m]`.
     o: Vec<f32>,
     lse: Vec<f32>,
-    joined: Joined,
+    joined: BranchOutput,
     /// `[m, d]` the residual stream after attention; `[m]` its norm's factors.
-    x2: Vec<f32>,
-    rho2: Vec<f32>,
+    post_attn: Vec<f32>,
+    post_attn_rstd: Vec<f32>,
     /// `[m, f]`
     gate: Vec<f32>,
     up: Vec<f32>,
-    joined2: Joined,
+    ffn_branch: BranchOutput,
     /// `[n or m, r]` A·x of every module.
     t: [Vec<f32>; Module::COUNT],
 }
 
+/// A half of a layer: what it adds to the residual stream comes out of `module` and passes through
+/// `post_norm`, where the architecture has one.
+#[derive(Debug, Clone, Copy)]
+struct Branch {
+    module: Module,
+    post_norm: Norm,
+}
+
+impl Branch {
+    const ATTENTION: Branch = Branch { module: Module::O, post_norm: Norm::AfterAttention };
+    const FEED_FORWARD: Branch = Branch { module: Module::Down, post_norm: Norm::AfterFeedForward };
+}
+
+/// Buffers of [`Layer::add_branch`].
+struct BranchBuffers<'a> {
+    normed: &'a mut Vec<f32>,
+    low_rank: &'a mut PackedLhs,
+}
+
 /// What a half of a layer adds, before its norm, and the norm's factors; empty without such a norm.
 #[derive(Debug, Default)]
-struct Joined {
+struct BranchOutput {
     out: Vec<f32>,
-    rho: Vec<f32>,
+    rstd: Vec<f32>,
 }
 
 /// Buffers whose contents nobody relies on from one layer to the next.
@@ -128,11 +147,11 @@ pub struct Layer<'a> {
 
 impl<'a> Layer<'a> {
     /// Reads the residual stream `x[n, d]` and leaves there what the layer made of it: `[m, d]` for
-    /// the asking tokens.
-    pub fn forward(&self, sight: &Sight, x: &mut Vec<f32>, saved: &mut Saved, s: &mut Scratch) {
+    /// the query tokens.
+    pub fn forward(&self, attention: &AttentionInputs, x: &mut Vec<f32>, saved: &mut Saved, s: &mut Scratch) {
         std::mem::swap(&mut saved.x, x);
-        self.attention_forward(sight, saved, s);
-        copy(&saved.x2, x);
+        self.attention_forward(attention, saved, s);
+        copy(&saved.post_attn, x);
         self.feed_forward_forward(x, saved, s);
     }
 
@@ -140,14 +159,14 @@ impl<'a> Layer<'a> {
     /// adapter's to `grads`. Uses `saved` up.
     pub fn backward(
         &self,
-        sight: &Sight,
+        attention: &AttentionInputs,
         dx: &mut Vec<f32>,
         saved: &mut Saved,
         s: &mut Scratch,
         grads: &mut [f32],
     ) {
         self.feed_forward_backward(dx, saved, s, grads);
-        self.attention_backward(sight, dx, saved, s, grads);
+        self.attention_backward(attention, dx, saved, s, grads);
     }
 
     fn linear(&self, module: Module) -> Linear<'a> {
@@ -179,82 +198,84 @@ impl<'a> Layer<'a> {
         self.spec.arch.head_norm != HeadNorm::None
     }
 
-    /// What a half of the layer reads: the stream, normalised where the architecture does so.
-    fn read(&self, kind: Norm, x: &[f32], rho: &mut Vec<f32>, normed: &mut [f32]) {
+    /// What a half of the layer reads: the residual stream, normalised where the architecture does so.
+    fn pre_norm(&self, kind: Norm, x: &[f32], rstd: &mut Vec<f32>, normed: &mut [f32]) {
         match self.norm(kind) {
-            Some(w) => norm::forward(x, w, self.spec.rms_eps, normed, fit(rho, x.len() / w.len())),
+            Some(w) => norm::forward(x, w, self.spec.rms_eps, normed, fit(rstd, x.len() / w.len())),
             None => normed.copy_from_slice(x),
         }
     }
 
     /// The same again, from the factors kept.
-    fn reread(&self, kind: Norm, x: &[f32], rho: &[f32], normed: &mut [f32]) {
+    fn pre_norm_recompute(&self, kind: Norm, x: &[f32], rstd: &[f32], normed: &mut [f32]) {
         match self.norm(kind) {
-            Some(w) => norm::recompute(x, w, rho, normed),
+            Some(w) => norm::recompute(x, w, rstd, normed),
             None => normed.copy_from_slice(x),
         }
     }
 
-    /// `dx +=` the gradient through [`Layer::read`].
-    fn read_backward(&self, kind: Norm, d_normed: &[f32], x: &[f32], rho: &[f32], dx: &mut [f32]) {
+    /// `dx +=` the gradient through [`Layer::pre_norm`].
+    fn pre_norm_backward(&self, kind: Norm, d_normed: &[f32], x: &[f32], rstd: &[f32], dx: &mut [f32]) {
         match self.norm(kind) {
-            Some(w) => norm::backward(d_normed, x, w, rho, dx),
+            Some(w) => norm::backward(d_normed, x, w, rstd, dx),
             None => add_scaled(1.0, d_normed, dx),
         }
     }
 
-    fn adds_plainly(&self) -> bool {
+    fn adds_without_scaling(&self) -> bool {
         !self.spec.arch.post_norms && self.spec.residual_scale == 1.0
     }
 
     /// Adds `module` of the packed input to the stream: through its norm and multiplier, if any.
     #[allow(clippy::too_many_arguments)]
-    fn add(
+    fn add_branch(
         &self,
-        (module, after): (Module, Norm),
+        branch: Branch,
         input: Input,
         rows: usize,
         stream: &mut [f32],
-        kept: &mut Joined,
+        kept: &mut BranchOutput,
         t: &mut Vec<f32>,
-        (added, low_rank): (&mut Vec<f32>, &mut PackedLhs),
+        buffers: BranchBuffers,
     ) {
-        let linear = self.linear(module);
-        if self.adds_plainly() {
+        let BranchBuffers { normed, low_rank } = buffers;
+        let linear = self.linear(branch.module);
+        if self.adds_without_scaling() {
             return linear.forward(input, rows, stream, true, t, low_rank);
         }
         let out = fit(&mut kept.out, stream.len());
         linear.forward(input, rows, out, false, t, low_rank);
-        match self.norm(after) {
+        match self.norm(branch.post_norm) {
             None => add_scaled(self.spec.residual_scale, out, stream),
             Some(w) => {
-                let added = fit(added, stream.len());
-                norm::forward(out, w, self.spec.rms_eps, added, fit(&mut kept.rho, rows));
-                add_scaled(self.spec.residual_scale, added, stream);
+                let normed = fit(normed, stream.len());
+                norm::forward(out, w, self.spec.rms_eps, normed, fit(&mut kept.rstd, rows));
+                add_scaled(self.spec.residual_scale, normed, stream);
             }
         }
     }
 
     /// The gradient of what `module` put out, from that of the stream.
-    fn add_backward<'b>(
+    fn branch_backward<'b>(
         &self,
-        after: Norm,
+        branch: Branch,
         dx: &'b [f32],
-        kept: &Joined,
-        (scaled, d_out): (&mut Vec<f32>, &'b mut Vec<f32>),
+        kept: &BranchOutput,
+        scaled: &mut Vec<f32>,
+        d_out: &'b mut Vec<f32>,
     ) -> &'b [f32] {
-        if self.adds_plainly() {
+        if self.adds_without_scaling() {
             return dx;
         }
         let out = fit(d_out, dx.len());
         out.fill(0.0);
-        match self.norm(after) {
+        match self.norm(branch.post_norm) {
             None => add_scaled(self.spec.residual_scale, dx, out),
             Some(w) => {
                 let scaled = fit(scaled, dx.len());
                 scaled.fill(0.0);
                 add_scaled(self.spec.residual_scale, dx, scaled);
-                norm::backward(scaled, &kept.out, w, &kept.rho, out);
+                norm::backward(scaled, &kept.out, w, &kept.rstd, out);
             }
         }
         out

@@ -19,23 +19,23 @@ use crate::train::batch::Segment;
 /// throws away.
 const BLOCK: usize = 64;
 
-/// Which tokens ask, and what each may see.
+/// The causal mask of a batch: the query tokens, and the keys that each attends to.
 #[derive(Debug)]
-pub struct Reach {
-    /// The asking tokens, ascending.
+pub struct AttentionMask {
+    /// The query tokens, ascending.
     pub queries: Vec<usize>,
     blocks: Vec<Block>,
 }
 
-/// Queries of one segment, which see parts of the same keys.
+/// Queries of one segment, which attend to parts of the same keys.
 #[derive(Debug, PartialEq)]
 struct Block {
-    /// Indices into [`Reach::queries`].
+    /// Indices into [`AttentionMask::queries`].
     queries: Range<usize>,
-    /// The runs `(start, len)` of tokens that any of them sees, in order.
+    /// The runs `(start, len)` of tokens that any of them attends to, in order.
     keys: Vec<(usize, usize)>,
-    /// Which of these keys, counted through, each query sees.
-    sees: Vec<Range<usize>>,
+    /// For each query, the range of these keys, counted through, that it attends to.
+    key_ranges: Vec<Range<usize>>,
 }
 
 impl Block {
@@ -44,14 +44,14 @@ impl Block {
     }
 }
 
-impl Reach {
-    /// The reach of `queries` (ascending token indices) in a batch made of `segments`; with
+impl AttentionMask {
+    /// The mask of `queries` (ascending token indices) in a batch made of `segments`; with
     /// `window`, only the last so many tokens, oneself included.
     pub fn new(
         segments: &[Segment],
         queries: impl IntoIterator<Item = usize>,
         window: Option<usize>,
-    ) -> Reach {
+    ) -> AttentionMask {
         let queries: Vec<usize> = queries.into_iter().collect();
         let (mut blocks, mut first) = (Vec::new(), 0);
         for segment in segments {
@@ -62,7 +62,7 @@ impl Reach {
                 blocks.push(Block::new(segment, &queries, block, window));
             }
         }
-        Reach { queries, blocks }
+        AttentionMask { queries, blocks }
     }
 }
 
@@ -71,7 +71,7 @@ impl Block {
         let before: usize = segment.history.iter().map(|(_, len)| len).sum();
         let mut keys = segment.history.clone();
         keys.push((segment.start, queries[block.end - 1] + 1 - segment.start));
-        let mut sees: Vec<Range<usize>> = queries[block.clone()]
+        let mut key_ranges: Vec<Range<usize>> = queries[block.clone()]
             .iter()
             .map(|q| {
                 let end = before + q + 1 - segment.start;
@@ -79,14 +79,14 @@ impl Block {
             })
             .collect();
         // What the first query does not look back to, none does.
-        let mut unseen = sees[0].start;
-        sees.iter_mut().for_each(|range| *range = range.start - unseen..range.end - unseen);
+        let mut unseen = key_ranges[0].start;
+        key_ranges.iter_mut().for_each(|range| *range = range.start - unseen..range.end - unseen);
         keys.retain_mut(|(start, len)| {
             let cut = unseen.min(*len);
             (unseen, *start, *len) = (unseen - cut, *start + cut, *len - cut);
             *len > 0
         });
-        Block { queries: block, keys, sees }
+        Block { queries: block, keys, key_ranges }
     }
 }
 
@@ -105,6 +105,26 @@ pub struct Heads {
     pub scale: f32,
     /// Their soft cap; 0 for none.
     pub cap: f32,
+}
+
+/// Queries, keys and values; `[h, m, e]`, `[g, n, e]`, `[g, n, e]`, or those of one head.
+#[derive(Debug, Clone, Copy)]
+pub struct Qkv<'a> {
+    /// Queries.
+    pub q: &'a [f32],
+    /// Keys.
+    pub k: &'a [f32],
+    /// Values.
+    pub v: &'a [f32],
+}
+
+impl Qkv<'_> {
+    /// Those of query head `head`, which has `m` queries.
+    fn of_head(self, s: Heads, head: usize, m: usize) -> Self {
+        let group = head / (s.h / s.g);
+        let keys = group * s.n * s.e..(group + 1) * s.n * s.e;
+        Qkv { q: &self.q[head * m * s.e..][..m * s.e], k: &self.k[keys.clone()], v: &self.v[keys] }
+    }
 }
 
 /// Buffers of one block of one head; m queries, t keys.
@@ -159,41 +179,30 @@ fn scatter_add(x: &[f32], e: usize, runs: &[(usize, usize)], out: &mut [f32]) {
 }
 
 /// `o[h, m, e]` and `lse[h, m]` from `q[h, m, e]`, `k[g, n, e]`, `v[g, n, e]`; m queries.
-pub fn forward(s: Heads, reach: &Reach, q: &[f32], k: &[f32], v: &[f32], o: &mut [f32], lse: &mut [f32]) {
-    let (m, e) = (reach.queries.len(), s.e);
+pub fn forward(s: Heads, mask: &AttentionMask, qkv: Qkv, o: &mut [f32], lse: &mut [f32]) {
+    let (m, e) = (mask.queries.len(), s.e);
     for_each((chunks_mut(o, m * e), chunks_mut(lse, m)), 1, |head, (o, lse)| {
-        let group = head / (s.h / s.g) * s.n * e..(head / (s.h / s.g) + 1) * s.n * e;
-        let (k, v) = (&k[group.clone()], &v[group]);
-        let q = &q[head * m * e..][..m * e];
+        let of_head = qkv.of_head(s, head, m);
         SCRATCH.with_borrow_mut(|scratch| {
-            for block in &reach.blocks {
+            for block in &mask.blocks {
                 let rows = block.queries.start * e..block.queries.end * e;
                 let lse = &mut lse[block.queries.clone()];
-                forward_block(s, block, &q[rows.clone()], k, v, &mut o[rows], lse, scratch);
+                let qkv = Qkv { q: &of_head.q[rows.clone()], ..of_head };
+                forward_block(s, block, qkv, &mut o[rows], lse, scratch);
             }
         });
     });
 }
 
-#[allow(clippy::too_many_arguments)]
-fn forward_block(
-    s: Heads,
-    block: &Block,
-    q: &[f32],
-    k: &[f32],
-    v: &[f32],
-    o: &mut [f32],
-    lse: &mut [f32],
-    scratch: &mut Scratch,
-) {
+fn forward_block(s: Heads, block: &Block, qkv: Qkv, o: &mut [f32], lse: &mut [f32], scratch: &mut Scratch) {
     let (m, t) = (lse.len(), block.key_count());
-    gather(k, s.e, &block.keys, &mut scratch.keys);
-    gather(v, s.e, &block.keys, &mut scratch.values);
-    scratch.score(s, q, t);
-    for ((p, lse), sees) in scratch.p.chunks_exact_mut(t).zip(lse).zip(&block.sees) {
-        p[..sees.start].fill(0.0);
-        p[sees.end..].fill(0.0);
-        let seen = &mut p[sees.clone()];
+    gather(qkv.k, s.e, &block.keys, &mut scratch.keys);
+    gather(qkv.v, s.e, &block.keys, &mut scratch.values);
+    scratch.score(s, qkv.q, t);
+    for ((p, lse), key_range) in scratch.p.chunks_exact_mut(t).zip(lse).zip(&block.key_ranges) {
+        p[..key_range.start].fill(0.0);
+        p[key_range.end..].fill(0.0);
+        let seen = &mut p[key_range.clone()];
         let top = largest(seen);
         seen.iter_mut().for_each(|x| *x = exp(*x - top));
         let total = sum(seen);
@@ -220,33 +229,35 @@ pub struct Gradients {
 }
 
 /// Gradients of `q`, `k`, `v` from `dout[h, m, e]` and what [`forward`] returned.
-#[allow(clippy::too_many_arguments)]
 pub fn backward(
     s: Heads,
-    reach: &Reach,
-    (q, k, v): (&[f32], &[f32], &[f32]),
+    mask: &AttentionMask,
+    qkv: Qkv,
     o: &[f32],
     lse: &[f32],
     dout: &[f32],
     out: &mut Gradients,
 ) {
-    let (m, e, n) = (reach.queries.len(), s.e, s.n);
+    let (m, e, n) = (mask.queries.len(), s.e, s.n);
     let dq = fit(&mut out.dq, s.h * m * e);
     let per_head = fit(&mut out.per_head, s.h * 2 * n * e);
     for_each((chunks_mut(dq, m * e), chunks_mut(per_head, 2 * n * e)), 1, |head, (dq, dkv)| {
-        let group = head / (s.h / s.g) * n * e..(head / (s.h / s.g) + 1) * n * e;
-        let (k, v) = (&k[group.clone()], &v[group]);
+        let qkv = qkv.of_head(s, head, m);
         let of_head = head * m * e..(head + 1) * m * e;
-        let (q, o, dout) = (&q[of_head.clone()], &o[of_head.clone()], &dout[of_head]);
+        let (o, dout) = (&o[of_head.clone()], &dout[of_head]);
         let lse = &lse[head * m..][..m];
         dkv.fill(0.0);
         let (dk, dv) = dkv.split_at_mut(n * e);
         SCRATCH.with_borrow_mut(|scratch| {
-            for block in &reach.blocks {
+            for block in &mask.blocks {
                 let rows = block.queries.start * e..block.queries.end * e;
-                let of_queries = (&q[rows.clone()], &o[rows.clone()], &dout[rows.clone()]);
-                let lse = &lse[block.queries.clone()];
-                backward_block(s, block, of_queries, (k, v), lse, (&mut dq[rows], dk, dv), scratch);
+                let queries = Queries {
+                    o: &o[rows.clone()],
+                    dout: &dout[rows.clone()],
+                    lse: &lse[block.queries.clone()],
+                };
+                let qkv = Qkv { q: &qkv.q[rows.clone()], ..qkv };
+                backward_block(s, block, qkv, queries, [&mut dq[rows], dk, dv], scratch);
             }
         });
     });
@@ -266,13 +277,23 @@ pub fn backward(
     });
 }
 
+/// What the forward pass left for a block of queries, and the gradient of its output.
+struct Queries<'a> {
+    /// `[m, e]`
+    o: &'a [f32],
+    /// `[m, e]`
+    dout: &'a [f32],
+    /// `[m]`
+    lse: &'a [f32],
+}
+
+/// Writes the gradient of the queries and adds to those of the keys and values.
 fn backward_block(
     s: Heads,
     block: &Block,
-    (q, o, dout): (&[f32], &[f32], &[f32]),
-    (k, v): (&[f32], &[f32]),
-    lse: &[f32],
-    (dq, dk, dv): (&mut [f32], &mut [f32], &mut [f32]),
+    Qkv { q, k, v }: Qkv,
+    Queries { o, dout, lse }: Queries,
+    [dq, dk, dv]: [&mut [f32]; 3],
     scratch: &mut Scratch,
 ) {
     let (m, t, e) = (lse.len(), block.key_count(), s.e);
@@ -280,10 +301,10 @@ fn backward_block(
     gather(v, e, &block.keys, &mut scratch.values);
     scratch.score(s, q, t);
     let Scratch { left, keys, values, d_keys, p, dp, slopes } = scratch;
-    for ((p, lse), sees) in p.chunks_exact_mut(t).zip(lse).zip(&block.sees) {
-        p[..sees.start].fill(0.0);
-        p[sees.end..].fill(0.0);
-        p[sees.clone()].iter_mut().for_each(|x| *x = exp(*x - lse));
+    for ((p, lse), key_range) in p.chunks_exact_mut(t).zip(lse).zip(&block.key_ranges) {
+        p[..key_range.start].fill(0.0);
+        p[key_range.end..].fill(0.0);
+        p[key_range.clone()].iter_mut().for_each(|x| *x = exp(*x - lse));
     }
     // dv += pᵀ·do
     let d_keys = fit(d_keys, t * e);
@@ -331,19 +352,19 @@ mod tests {
             ((0..9).collect(), 0.0, Some(3)),
         ] {
             let s = Heads { h: 4, g: 2, e: 4, n: 9, scale: 0.7, cap };
-            let reach = Reach::new(&forest(), queries, window);
-            let m = reach.queries.len();
+            let mask = AttentionMask::new(&forest(), queries, window);
+            let m = mask.queries.len();
             let (q, k, v) =
                 (random(s.h * m * s.e, 1), random(s.g * s.n * s.e, 2), random(s.g * s.n * s.e, 3));
             let w = random(s.h * m * s.e, 4);
             let run = |q: &[f32], k: &[f32], v: &[f32]| {
                 let (mut o, mut lse) = (vec![0.0; s.h * m * s.e], vec![0.0; s.h * m]);
-                forward(s, &reach, q, k, v, &mut o, &mut lse);
+                forward(s, &mask, Qkv { q, k, v }, &mut o, &mut lse);
                 (o, lse)
             };
             let (o, lse) = run(&q, &k, &v);
             let mut d = Gradients::default();
-            backward(s, &reach, (&q, &k, &v), &o, &lse, &w, &mut d);
+            backward(s, &mask, Qkv { q: &q, k: &k, v: &v }, &o, &lse, &w, &mut d);
             check_gradient("dq", &q, &d.dq, |q| weigh(&run(q, &k, &v).0, &w));
             check_gradient("dk", &k, &d.dk, |k| weigh(&run(&q, k, &v).0, &w));
             check_gradient("dv", &v, &d.dv, |v| weigh(&run(&q, &k, v).0, &w));
@@ -353,12 +374,12 @@ mod tests {
     #[test]
     fn a_token_sees_its_history_and_itself_and_nothing_else() {
         let seen = |queries: &[usize], window| -> Vec<Vec<usize>> {
-            let reach = Reach::new(&forest(), queries.iter().copied(), window);
+            let mask = AttentionMask::new(&forest(), queries.iter().copied(), window);
             let of = |block: &Block| {
                 let keys: Vec<usize> = block.keys.iter().flat_map(|&(s, len)| s..s + len).collect();
-                block.sees.iter().map(|range| keys[range.clone()].to_vec()).collect::<Vec<_>>()
+                block.key_ranges.iter().map(|range| keys[range.clone()].to_vec()).collect::<Vec<_>>()
             };
-            reach.blocks.iter().flat_map(of).collect()
+            mask.blocks.iter().flat_map(of).collect()
         };
         assert_eq!(seen(&[4, 6, 7], None), [vec![0, 1, 2, 3, 4], vec![0, 1, 2, 5, 6], vec![7]]);
         assert_eq!(seen(&[4, 6, 7], Some(3)), [vec![2, 3, 4], vec![2, 5, 6], vec![7]]);
@@ -372,11 +393,12 @@ mod tests {
         let s = Heads { h: 2, g: 1, e: 4, n, scale: 0.7, cap: 0.0 };
         let (q, k, v) = (random(s.h * n * s.e, 1), random(n * s.e, 2), random(n * s.e, 3));
         let run = |segments: &[Segment]| {
-            let reach = Reach::new(segments, 0..n, Some(70));
+            let mask = AttentionMask::new(segments, 0..n, Some(70));
             let (mut o, mut lse) = (vec![0.0; s.h * n * s.e], vec![0.0; s.h * n]);
-            forward(s, &reach, &q, &k, &v, &mut o, &mut lse);
+            let qkv = Qkv { q: &q, k: &k, v: &v };
+            forward(s, &mask, qkv, &mut o, &mut lse);
             let mut d = Gradients::default();
-            backward(s, &reach, (&q, &k, &v), &o, &lse, &q, &mut d);
+            backward(s, &mask, qkv, &o, &lse, &q, &mut d);
             [o, d.dq, d.dk, d.dv].concat()
         };
         let whole = run(&[Segment { start: 0, len: n, history: vec![] }]);

@@ -5,7 +5,7 @@
 
 use super::exp;
 use crate::threads::{chunks_mut, for_each};
-use crate::train::batch::Target;
+use crate::train::batch::TargetToken;
 
 /// What the output layer's values pass through to become logits.
 #[derive(Debug, Clone, Copy)]
@@ -44,7 +44,7 @@ impl Shape {
 pub fn forward_backward(
     logits: &mut [f32],
     m: usize,
-    targets: &[Target],
+    targets: &[TargetToken],
     first_row: usize,
     weight: f32,
     shape: Shape,
@@ -99,10 +99,10 @@ mod tests {
         let (m, v) = (3, 7);
         let logits = random(m * v, 1);
         let targets = [
-            Target { row: 4, token: 2, count: 1 },
-            Target { row: 5, token: 0, count: 2 },
-            Target { row: 5, token: 6, count: 1 },
-            Target { row: 6, token: 3, count: 1 },
+            TargetToken { row: 4, token: 2, count: 1 },
+            TargetToken { row: 5, token: 0, count: 2 },
+            TargetToken { row: 5, token: 6, count: 1 },
+            TargetToken { row: 6, token: 3, count: 1 },
         ];
         for shape in [PLAIN, Shape { scale: 2.0, cap: 0.0 }, Shape { scale: 1.5, cap: 0.6 }] {
             let run = |x: &[f32]| {
@@ -118,7 +118,8 @@ mod tests {
     #[test]
     fn a_uniform_guess_costs_the_log_of_the_vocabulary() {
         let mut logits = vec![3.0; 50];
-        let loss = forward_backward(&mut logits, 1, &[Target { row: 0, token: 7, count: 1 }], 0, 1.0, PLAIN);
+        let loss =
+            forward_backward(&mut logits, 1, &[TargetToken { row: 0, token: 7, count: 1 }], 0, 1.0, PLAIN);
         assert!((loss - 50f64.ln()).abs() < 1e-6);
     }
 }

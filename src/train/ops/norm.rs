@@ -1,6 +1,6 @@
-//! RMSNorm: y = w ⊙ x·ρ with ρ = 1/√(mean(x²) + ε). Zhang and Sennrich 2019, arXiv 1910.07467.
+//! RMSNorm: y = w ⊙ x·rstd with rstd = 1/√(mean(x²) + ε). Zhang and Sennrich 2019, arXiv 1910.07467.
 //!
-//! Backward, with z = w ⊙ dy: dx = ρ·z − x·ρ³/d·⟨z, x⟩.
+//! Backward, with z = w ⊙ dy: dx = rstd·z − x·rstd³/d·⟨z, x⟩.
 
 use super::dot;
 use crate::threads::{chunks, chunks_mut, for_each};

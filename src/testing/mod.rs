@@ -1,5 +1,7 @@
 //! Helpers of the unit tests.
 
+pub mod random_model;
+
 /// Pseudo-random values in -0.5..0.5.
 pub fn random(n: usize, seed: u64) -> Vec<f32> {
     use rand::{Rng, SeedableRng};

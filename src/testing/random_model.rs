@@ -7,7 +7,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 /// `(values, row length) -> (type, bytes)`
-pub type Encode<'a> = dyn Fn(&[f32], usize) -> (super::gguf::QuantType, Vec<u8>) + 'a;
+pub type Encode<'a> = dyn Fn(&[f32], usize) -> (crate::gguf::QuantType, Vec<u8>) + 'a;
 
 /// The properties of a model. Widths are multiples of 32, the block size of most types.
 #[derive(Clone, Debug)]
@@ -53,14 +53,14 @@ impl RandomModel {
     }
 
     /// The model file, with matrices in the encoding of `encode`.
-    pub fn write(&self, w: &mut super::gguf::GgufWriter, encode: &Encode<'_>) {
+    pub fn write(&self, w: &mut crate::gguf::GgufWriter, encode: &Encode<'_>) {
         self.write_metadata(w);
         let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
         let mut random = |n: usize, scale: f32, around: f32| -> Vec<f32> {
             (0..n).map(|_| around + scale * (rng.random::<f32>() * 2.0 - 1.0)).collect()
         };
         let mut matrix =
-            |w: &mut super::gguf::GgufWriter, name: String, n_in: usize, n_out: usize, scale: f32| {
+            |w: &mut crate::gguf::GgufWriter, name: String, n_in: usize, n_out: usize, scale: f32| {
                 let (ty, bytes) = encode(&random(n_in * n_out, scale, 0.0), n_in);
                 w.tensor(&name, &[n_in, n_out], ty, bytes);
             };
@@ -134,7 +134,7 @@ impl RandomModel {
         w.tensor_f32("output_norm.weight", &[d], &random(d, 0.2, 1.0));
     }
 
-    fn write_metadata(&self, w: &mut super::gguf::GgufWriter) {
+    fn write_metadata(&self, w: &mut crate::gguf::GgufWriter) {
         let a = self.arch;
         w.str("general.architecture", a);
         w.str("general.name", "random");
