@@ -86,7 +86,10 @@ pub fn read(path: &Path, spec: &Spec) -> Result<LoraWeights> {
     let (mut rank, mut modules) = (None, Vec::new());
     for tensor in gguf.tensors() {
         let Some((layer, module, is_b)) = pair_of(&tensor.name) else {
-            return Err(bad(format!("has a tensor \"{}\" that is not part of a pair of a linear layer", tensor.name)));
+            return Err(bad(format!(
+                "has a tensor \"{}\" that is not part of a pair of a linear layer",
+                tensor.name
+            )));
         };
         let r = tensor.dims.get(usize::from(!is_b)).copied().unwrap_or(0);
         let (n_in, n_out) = spec.shape(module);

@@ -12,14 +12,14 @@ use serde::Serialize;
 
 use super::median;
 use crate::gguf::{Gguf, Rows};
-use crate::kernels::gemm::{Arithmetic, Kernel, Out, PackedLhs, Rhs, View, fma_gflops, matmul};
+use crate::kernels::gemm::{ComputeDtype, Kernel, Out, PackedLhs, Rhs, View, fma_gflops, matmul};
 use crate::memory::peak_rss_mb;
 use crate::model::spec::Module;
 use crate::threads::{Team, Wait};
 use crate::train::adamw::{AdamW, Moments};
 use crate::train::batch::{Batch, Example};
 use crate::train::clock::{Seconds, Work};
-use crate::train::model::{Transformer, Tape};
+use crate::train::model::{Tape, Transformer};
 use crate::train::{Recompute, TrainOptions, keep, layout};
 use crate::{Cancel, Error, Result};
 
@@ -42,7 +42,7 @@ pub struct TrainBench {
     /// Whether activations are computed again in the backward pass.
     pub recompute: Recompute,
     /// What products multiply; what this processor is faster at by default.
-    pub compute_dtype: Option<Arithmetic>,
+    pub compute_dtype: Option<ComputeDtype>,
     /// Threads; all cores by default.
     pub threads: Option<u32>,
 }

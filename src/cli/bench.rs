@@ -7,7 +7,7 @@ use secondnature::Result;
 use secondnature::bench::{self, SampleBench, TrainBench};
 use secondnature::distill::read_examples;
 use secondnature::engine::Weights;
-use secondnature::train::{Arithmetic, Recompute};
+use secondnature::train::{ComputeDtype, Recompute};
 
 use super::options::choice;
 use super::{Context, output, progress};
@@ -66,8 +66,8 @@ struct Train {
     #[arg(long, value_parser = choice::<Recompute>(), default_value = "never")]
     recompute: Recompute,
     /// What matmuls multiply [default: what this processor is faster at].
-    #[arg(long, value_parser = choice::<Arithmetic>())]
-    compute_dtype: Option<Arithmetic>,
+    #[arg(long, value_parser = choice::<ComputeDtype>())]
+    compute_dtype: Option<ComputeDtype>,
     /// Threads to compute with [default: all cores].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
     threads: Option<u32>,

@@ -16,7 +16,7 @@ use crate::fs::{sha256, sha256_files};
 use crate::run::Journal;
 use crate::task::{Question, Task, read_questions};
 use crate::train::batch::Example;
-use crate::train::model::Model;
+use crate::train::model::Transformer;
 use crate::train::{TrainOptions, Trained, Training, layout, train};
 use crate::{Cancel, Error, Progress, Result, Stage, Update};
 

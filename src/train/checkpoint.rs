@@ -9,7 +9,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::adamw::Moments;
-use crate::kernels::gemm::Arithmetic;
+use crate::kernels::gemm::ComputeDtype;
 use crate::{Error, Result};
 
 const MAGIC: &[u8; 8] = b"SNTRAIN1";
@@ -21,7 +21,7 @@ pub struct TrainingCursor {
     pub identity: String,
     /// What its products multiply.
     #[serde(default)]
-    pub arithmetic: Arithmetic,
+    pub arithmetic: ComputeDtype,
     pub step: u64,
     pub adam_steps: u64,
     pub finished: bool,

@@ -12,7 +12,7 @@ use super::model::{Keep, Tape, Transformer};
 use super::{Schedule, TrainOptions, train};
 use crate::adapter::peft;
 use crate::gguf::Gguf;
-use crate::kernels::gemm::{Arithmetic, Kernel};
+use crate::kernels::gemm::{ComputeDtype, Kernel};
 use crate::{Cancel, Silent};
 
 #[derive(Deserialize)]
@@ -74,7 +74,7 @@ fn every_gradient_equals_pytorch_with_shared_prefixes_and_without() {
 
 #[test]
 fn bf16_gradients_equal_pytorchs_of_f32_within_their_rounding() {
-    let Some(kernel) = Kernel::of(Arithmetic::Bf16) else { return };
+    let Some(kernel) = Kernel::of(ComputeDtype::Bf16) else { return };
     for arch in ARCHITECTURES {
         let (golden, gguf) = golden(arch);
         let model = Transformer::open(&gguf).unwrap();

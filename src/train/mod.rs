@@ -32,14 +32,14 @@ use rand_chacha::ChaCha8Rng;
 use adamw::{AdamW, Moments, global_norm};
 use batch::{Batch, Example};
 use checkpoint::{Checkpoint, TrainingCursor};
-use lora::{LoraWeights, Layout};
-use model::{Keep, Transformer, Tape};
+use lora::{Layout, LoraWeights};
+use model::{Keep, Tape, Transformer};
 use ops::linear::Dropout;
 pub use options::{AdapterDtype, Recompute, Schedule, TrainOptions};
 
 pub use summary::Training;
 
-pub use crate::kernels::gemm::Arithmetic;
+pub use crate::kernels::gemm::ComputeDtype;
 use crate::kernels::gemm::Kernel;
 
 use crate::kernels::splitmix::splitmix64;
@@ -178,7 +178,11 @@ impl<'a> Trainer<'a> {
         let state = match Checkpoint::load(&file, &identity, layout.len())? {
             Some(state) => state,
             None => Checkpoint {
-                cursor: TrainingCursor { identity, arithmetic: kernel.arithmetic, ..TrainingCursor::default() },
+                cursor: TrainingCursor {
+                    identity,
+                    arithmetic: kernel.compute_dtype,
+                    ..TrainingCursor::default()
+                },
                 params: start.unwrap_or_else(|| layout.init(&model.spec, options.seed)),
                 moments: Moments::new(layout.len()),
                 best: Vec::new(),

@@ -5,7 +5,7 @@ use super::lora::Layout;
 use super::model::{Keep, Tape, Transformer};
 use super::ops::testing::random;
 use crate::gguf::{Gguf, GgufWriter, QuantType};
-use crate::kernels::gemm::{Arithmetic, Kernel};
+use crate::kernels::gemm::{ComputeDtype, Kernel};
 use crate::model::spec::Module;
 use crate::testing::random_model::RandomModel;
 
@@ -48,7 +48,7 @@ fn models() -> Vec<RandomModel> {
     ]
 }
 
-fn adapter(model: &Model) -> (Layout, Vec<f32>) {
+fn adapter(model: &Transformer) -> (Layout, Vec<f32>) {
     let layout = Layout::new(&model.spec, 4, 8.0, &Module::ALL);
     // B must not be zero here, or the gradient of A would be.
     let params = random(layout.len(), 3).iter().map(|x| x * 0.3).collect();
@@ -130,7 +130,7 @@ fn a_tape_that_keeps_inputs_only_gives_the_same_bits() {
         let run = |keep| {
             let mut grads = vec![0.0; layout.len()];
             let batch = Batch::pack(&examples(), true);
-            let mut tape = Tape::new(keep, Kernel::of(Arithmetic::F32).unwrap());
+            let mut tape = Tape::new(keep, Kernel::of(ComputeDtype::F32).unwrap());
             // Twice, so that what the first left behind cannot help the second.
             model.loss_and_gradient(&layout, &params, &batch, 0.1, &mut tape, &mut grads).unwrap();
             grads.fill(0.0);

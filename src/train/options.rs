@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::kernels::gemm::{Arithmetic, Kernel};
+use crate::kernels::gemm::{ComputeDtype, Kernel};
 use crate::model::spec::Module;
 use crate::options::{Range, choices, options};
 use crate::threads::Wait;
@@ -85,7 +85,7 @@ options! {
         adapter_dtype: AdapterDtype = AdapterDtype::F32, {};
         /// What matmuls multiply. A run that resumes keeps what it began with.
         #[serde(alias = "arithmetic")]
-        compute_dtype: Option<Arithmetic> = None, {
+        compute_dtype: Option<ComputeDtype> = None, {
             unset: "What this processor is faster at: bf16 only where that is half as fast again."
         };
         /// Seed of the initial weights and of the order of examples.
@@ -202,7 +202,7 @@ mod tests {
     fn options_written_under_their_earlier_names_are_read() {
         let old = r#"{"rank": 8, "precision": "f16", "arithmetic": "bf16"}"#;
         let read: TrainOptions = serde_json::from_str(old).unwrap();
-        let (adapter_dtype, compute_dtype) = (AdapterDtype::F16, Some(Arithmetic::Bf16));
+        let (adapter_dtype, compute_dtype) = (AdapterDtype::F16, Some(ComputeDtype::Bf16));
         assert_eq!(read, TrainOptions { rank: 8, adapter_dtype, compute_dtype, ..TrainOptions::default() });
     }
 }

@@ -5,7 +5,7 @@
 //! *lanes* of 32 bits: one `f32`, or two `bf16` that follow each other in depth, which one
 //! instruction multiplies and adds. Layouts are therefore the same for both.
 //!
-//! Which arithmetic is faster depends on the processor: measured on registers alone, a Sapphire
+//! Which of them is faster depends on the processor: measured on registers alone, a Sapphire
 //! Rapids core reaches 190 GFLOPS with `f32` and 95 with `vdpbf16ps`; Zen 4, whose `f32` vectors are
 //! half as wide inside, the other way round. So [`Kernel::fastest`] measures.
 
@@ -18,7 +18,7 @@ pub type PackUnit = u32;
 
 crate::options::choices! {
     /// What the matmuls of training multiply. Sums are `f32` always.
-    pub enum Arithmetic: "compute_dtype" {
+    pub enum ComputeDtype: "compute_dtype" {
         /// 24 bits of precision.
         F32 = "f32",
         /// Both sides rounded to 8 bits of precision.
@@ -51,7 +51,7 @@ pub struct Kernel {
     /// The instructions it is made of.
     pub name: &'static str,
     /// What it multiplies.
-    pub arithmetic: Arithmetic,
+    pub compute_dtype: ComputeDtype,
     /// Most rows of a tile.
     pub height: usize,
     /// Columns of a vector; a tile has one vector or two.
@@ -62,11 +62,11 @@ pub struct Kernel {
 type TileFn = unsafe fn(&Tile);
 
 impl Kernel {
-    /// The kernel for `arithmetic` on this processor; `None` where it has no instruction for it.
-    pub fn of(arithmetic: Arithmetic) -> Option<&'static Kernel> {
-        match arithmetic {
-            Arithmetic::F32 => Some(f32_kernel(Simd::of_this_processor())),
-            Arithmetic::Bf16 => bf16_kernel(Simd::of_this_processor()),
+    /// The kernel for `compute_dtype` on this processor; `None` where it has no instruction for it.
+    pub fn of(compute_dtype: ComputeDtype) -> Option<&'static Kernel> {
+        match compute_dtype {
+            ComputeDtype::F32 => Some(f32_kernel(Simd::of_this_processor())),
+            ComputeDtype::Bf16 => bf16_kernel(Simd::of_this_processor()),
         }
     }
 
@@ -99,9 +99,9 @@ impl Kernel {
 
     /// Values of depth in a lane.
     pub fn values_per_unit(&self) -> usize {
-        match self.arithmetic {
-            Arithmetic::F32 => 1,
-            Arithmetic::Bf16 => 2,
+        match self.compute_dtype {
+            ComputeDtype::F32 => 1,
+            ComputeDtype::Bf16 => 2,
         }
     }
 
@@ -199,11 +199,16 @@ fn bf16_kernel(simd: Simd) -> Option<&'static Kernel> {
 
 /// Plain Rust, which the compiler turns into what vectors there are.
 static PORTABLE: Kernel =
-    Kernel { name: "portable", arithmetic: Arithmetic::F32, height: 6, vector: 8, tile: portable };
+    Kernel { name: "portable", compute_dtype: ComputeDtype::F32, height: 6, vector: 8, tile: portable };
 
 /// For weights prepacked as pairs of `bf16`; its `A` is `f32`, two rows of it to a lane of `B`.
-static PORTABLE_PREPACKED: Kernel =
-    Kernel { name: "portable", arithmetic: Arithmetic::F32, height: 6, vector: 8, tile: portable_prepacked };
+static PORTABLE_PREPACKED: Kernel = Kernel {
+    name: "portable",
+    compute_dtype: ComputeDtype::F32,
+    height: 6,
+    vector: 8,
+    tile: portable_prepacked,
+};
 
 unsafe fn portable_prepacked(t: &Tile) {
     const WIDTH: usize = 8;
@@ -259,20 +264,20 @@ unsafe fn portable(t: &Tile) {
 mod x86 {
     use std::arch::x86_64::*;
 
-    use super::{Arithmetic, Kernel, Tile};
+    use super::{ComputeDtype, Kernel, Tile};
 
     /// 12 accumulators, two vectors of `B` and one broadcast of `A`: 15 of the 16 registers.
     pub static AVX2: Kernel =
-        Kernel { name: "avx2", arithmetic: Arithmetic::F32, height: 6, vector: 8, tile: avx2 };
+        Kernel { name: "avx2", compute_dtype: ComputeDtype::F32, height: 6, vector: 8, tile: avx2 };
 
     /// 28 accumulators, two vectors of `B` and one broadcast of `A`: 31 of the 32 registers.
     pub static AVX512: Kernel =
-        Kernel { name: "avx512", arithmetic: Arithmetic::F32, height: 14, vector: 16, tile: avx512 };
+        Kernel { name: "avx512", compute_dtype: ComputeDtype::F32, height: 14, vector: 16, tile: avx512 };
 
     /// The same on pairs of `bf16`.
     pub static AVX512_BF16: Kernel = Kernel {
         name: "avx512_bf16",
-        arithmetic: Arithmetic::Bf16,
+        compute_dtype: ComputeDtype::Bf16,
         height: 14,
         vector: 16,
         tile: avx512_bf16,
@@ -283,15 +288,20 @@ mod x86 {
     /// vectors it is split into, and a mask.
     pub static AVX512_PREPACKED: Kernel = Kernel {
         name: "avx512",
-        arithmetic: Arithmetic::F32,
+        compute_dtype: ComputeDtype::F32,
         height: 24,
         vector: 16,
         tile: avx512_prepacked,
     };
 
     /// 10 accumulators, two vectors, a broadcast and a mask.
-    pub static AVX2_PREPACKED: Kernel =
-        Kernel { name: "avx2", arithmetic: Arithmetic::F32, height: 10, vector: 8, tile: avx2_prepacked };
+    pub static AVX2_PREPACKED: Kernel = Kernel {
+        name: "avx2",
+        compute_dtype: ComputeDtype::F32,
+        height: 10,
+        vector: 8,
+        tile: avx2_prepacked,
+    };
 
     /// Calls the instance of a tile function for the tile's height and width.
     macro_rules! by_shape {

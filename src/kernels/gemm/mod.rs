@@ -4,7 +4,7 @@
 //! product copies `B` into cache-sized panels anyway, so reading those panels straight from the
 //! quantized file costs a few percent of the product and no memory: no expanded copy of the
 //! weights, no transposed copy. `W` and `Wᵀ` are two ways to pack the same bytes. Sums are `f32`,
-//! and so are the factors unless a kernel on pairs of `bf16` is asked for ([`Arithmetic`]).
+//! and so are the factors unless a kernel on pairs of `bf16` is asked for ([`ComputeDtype`]).
 //!
 //! Layout (Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication", 2008):
 //! `A` is packed once into panels as high as a tile and may be used in several products; `B` into
@@ -23,7 +23,7 @@ use std::ops::Range;
 
 use crate::kernels::buffer::grow;
 use crate::threads::{chunks_mut, current_threads, for_each, for_each_index};
-pub use kernel::{Arithmetic, Kernel};
+pub use kernel::{ComputeDtype, Kernel};
 use kernel::{PackUnit, Tile};
 use pack::{Buffers, panel_width};
 pub use pack::{PackedLhs, Rhs, View};
@@ -290,9 +290,9 @@ mod tests {
 
     /// `x` as the kernel sees it.
     fn seen(kernel: &Kernel, x: Vec<f32>) -> Vec<f32> {
-        match kernel.arithmetic {
-            Arithmetic::F32 => x,
-            Arithmetic::Bf16 => x.into_iter().map(|x| half::bf16::from_f32(x).to_f32()).collect(),
+        match kernel.compute_dtype {
+            ComputeDtype::F32 => x,
+            ComputeDtype::Bf16 => x.into_iter().map(|x| half::bf16::from_f32(x).to_f32()).collect(),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::kernel::{Arithmetic, Kernel, PackUnit};
+use super::kernel::{ComputeDtype, Kernel, PackUnit};
 use crate::gguf::Rows;
 use crate::kernels::buffer;
 #[cfg(target_arch = "x86_64")]
@@ -66,7 +66,7 @@ pub struct PackedLhs {
 
 impl Default for PackedLhs {
     fn default() -> Self {
-        PackedLhs::new(Kernel::of(Arithmetic::F32).expect("every processor has one"))
+        PackedLhs::new(Kernel::of(ComputeDtype::F32).expect("every processor has one"))
     }
 }
 
@@ -190,7 +190,7 @@ impl Rhs<'_> {
     /// `f32` rows.
     pub(super) fn in_place(&self, kernel: &Kernel, k0: usize, n0: usize) -> Option<(*const PackUnit, usize)> {
         match self {
-            Rhs::Dense(v) if !v.transposed && kernel.arithmetic == Arithmetic::F32 => {
+            Rhs::Dense(v) if !v.transposed && kernel.compute_dtype == ComputeDtype::F32 => {
                 Some((v.data[k0 * v.stride + n0..].as_ptr().cast(), v.stride))
             }
             _ => None,
@@ -253,7 +253,7 @@ impl Rhs<'_> {
                     for (from, width, count, place) in panels.clone() {
                         let part = |i: usize| &values[i * nc + from - n0..][..count];
                         let row = &mut out[place][lane * width..][..width];
-                        pack_row(kernel.arithmetic, 1.0, part, depth, row);
+                        pack_row(kernel.compute_dtype, 1.0, part, depth, row);
                     }
                 }
             }
@@ -305,16 +305,16 @@ impl Packer<'_> {
         panel: &mut [PackUnit],
     ) {
         let lanes = depth.div_ceil(self.kernel.values_per_unit());
-        if self.kernel.arithmetic == Arithmetic::F32 && self.scale == 1.0 {
+        if self.kernel.compute_dtype == ComputeDtype::F32 && self.scale == 1.0 {
             return transpose(|i| bits(line(i)), count, lanes, width, panel);
         }
         self.scratch.resize(count * lanes, 0);
         for (i, row) in self.scratch.chunks_exact_mut(lanes).enumerate() {
-            match self.kernel.arithmetic {
-                Arithmetic::F32 => {
+            match self.kernel.compute_dtype {
+                ComputeDtype::F32 => {
                     row.iter_mut().zip(line(i)).for_each(|(r, x)| *r = (x * self.scale).to_bits());
                 }
-                Arithmetic::Bf16 => {
+                ComputeDtype::Bf16 => {
                     let (pairs, odd) = line(i).as_chunks::<2>();
                     for (r, [low, high]) in row.iter_mut().zip(pairs) {
                         *r = pair(low * self.scale, high * self.scale);
@@ -341,7 +341,7 @@ impl Packer<'_> {
         for (lane, row) in panel.chunks_exact_mut(width).enumerate() {
             let first = lane * values_per_unit;
             let line = |i| line(first + i);
-            pack_row(self.kernel.arithmetic, self.scale, line, values_per_unit.min(depth - first), row);
+            pack_row(self.kernel.compute_dtype, self.scale, line, values_per_unit.min(depth - first), row);
         }
     }
 }
@@ -349,22 +349,22 @@ impl Packer<'_> {
 /// One or two lines, `depth` of them, as one row of lanes, padded with zeros.
 #[inline]
 fn pack_row<'v>(
-    arithmetic: Arithmetic,
+    compute_dtype: ComputeDtype,
     scale: f32,
     line: impl Fn(usize) -> &'v [f32],
     depth: usize,
     row: &mut [PackUnit],
 ) {
     let low = line(0);
-    match arithmetic {
-        Arithmetic::F32 if scale == 1.0 => return copy_padded(bits(low), row),
-        Arithmetic::F32 => row.iter_mut().zip(low).for_each(|(r, x)| *r = (x * scale).to_bits()),
-        Arithmetic::Bf16 if depth == 2 => {
+    match compute_dtype {
+        ComputeDtype::F32 if scale == 1.0 => return copy_padded(bits(low), row),
+        ComputeDtype::F32 => row.iter_mut().zip(low).for_each(|(r, x)| *r = (x * scale).to_bits()),
+        ComputeDtype::Bf16 if depth == 2 => {
             for ((r, low), high) in row.iter_mut().zip(low).zip(line(1)) {
                 *r = pair(low * scale, high * scale);
             }
         }
-        Arithmetic::Bf16 => row.iter_mut().zip(low).for_each(|(r, low)| *r = pair(low * scale, 0.0)),
+        ComputeDtype::Bf16 => row.iter_mut().zip(low).for_each(|(r, low)| *r = pair(low * scale, 0.0)),
     }
     row[low.len()..].fill(0);
 }

@@ -192,7 +192,7 @@ mod tests {
     use super::super::testing::*;
     use super::*;
     use crate::gguf::QuantType;
-    use crate::kernels::gemm::Arithmetic;
+    use crate::kernels::gemm::ComputeDtype;
 
     #[test]
     fn all_gradients_equal_finite_differences() {
@@ -228,7 +228,7 @@ mod tests {
             let layer = layer(Vec::leak(a.to_vec()), Vec::leak(bt.to_vec()));
             let input = Input {
                 values: x,
-                packed: &PackedLhs::of(Kernel::of(Arithmetic::F32).unwrap(), View::new(x, n, n_in)),
+                packed: &PackedLhs::of(Kernel::of(ComputeDtype::F32).unwrap(), View::new(x, n, n_in)),
             };
             layer.forward(input, n, &mut y, false, &mut t, &mut PackedLhs::default());
             (y, t)
