@@ -274,7 +274,7 @@ fn a_stage_out_of_order_names_the_one_before() {
     fail(b.command(&["train", "--out", "run"]), &["run", "not a run directory"]);
     succeed(b.curate("model.gguf"));
     let evaluate = ["evaluate", "--out", "run", "--eval", "eval.jsonl"];
-    fail(b.command(&evaluate), &["no adapter yet", "secondnature train"]);
+    fail(b.command(&evaluate), &["no finished adapter yet", "secondnature train"]);
     succeed(b.command(&["report", "--out", "run"]));
     std::fs::remove_file(b.path("model.gguf")).unwrap();
     fail(b.command(&["train", "--out", "run"]), &["model.gguf"]);

@@ -92,7 +92,7 @@ fn adapters_are_continued_mixed_and_converted() {
     let loss = |v: &serde_json::Value, key: &str| v[key].as_f64().unwrap();
     assert!(loss(&onward, "loss_first") < 0.9 * loss(&alone, "loss_first"), "{onward}");
     let complaint = bench.fail(&["train", "--out", "a", "--init-adapter", "first.gguf", "--rank", "8"]);
-    assert!(complaint.contains("pass --rank 16"), "{complaint}");
+    assert!(complaint.contains("set --rank to 16"), "{complaint}");
 
     bench.run(&["convert", "--model", "model.gguf", "first.gguf", "peft"]);
     bench.run(&["convert", "--model", "model.gguf", "peft", "back.gguf"]);
