@@ -2,14 +2,15 @@
 
 use std::path::PathBuf;
 
+use anyhow::{Result, bail};
 use clap::Args;
+use secondnature::Silent;
 use secondnature::answer::{AnswerOptions, Answerer, Route, RoutedAnswer, RoutingOptions};
 use secondnature::distill::EngineOptions;
 use secondnature::task::{Question, Task};
-use secondnature::{Error, Result, Silent};
 
 use super::options::Flags;
-use super::{Context, output};
+use super::{Environment, output};
 
 /// Answer one question: directly where the model is sure, by reasoning where it is not.
 ///
@@ -18,7 +19,7 @@ use super::{Context, output};
 #[command(after_help = "Example:
   secondnature answer --model base.gguf --adapter run/adapter.gguf \\
     \"A coin is heads up. Ann flips the coin. Is the coin still heads up?\"")]
-pub struct Answer {
+pub struct AnswerArgs {
     /// The question.
     question: String,
     /// The model, a GGUF file.
@@ -39,8 +40,8 @@ pub struct Answer {
     sampling: Flags<EngineOptions>,
 }
 
-impl Answer {
-    pub fn run(&self, context: &Context) -> Result<()> {
+impl AnswerArgs {
+    pub fn run(&self, context: &Environment) -> Result<()> {
         let task = self.task.as_deref().map(Task::load).transpose()?;
         let question = Question::new("question", &self.question, Vec::new());
         let options = AnswerOptions {
@@ -60,7 +61,7 @@ impl Answer {
         }
         match &answered.answer {
             Some(answer) => output::print(answer),
-            None => Err(Error::Refused("no answer could be read from what the model wrote".into())),
+            None => bail!("no answer could be read from what the model wrote"),
         }
     }
 }

@@ -2,35 +2,35 @@
 
 use std::path::PathBuf;
 
+use anyhow::Result;
 use clap::{Args, Subcommand};
-use secondnature::Result;
 use secondnature::bench::{self, SampleBench, TrainBench};
 use secondnature::distill::read_examples;
 use secondnature::engine::Weights;
 use secondnature::train::{ComputeDtype, Recompute};
 
 use super::options::choice;
-use super::{Context, output, progress};
+use super::{Environment, output, progress};
 
 /// Measure how fast this machine does the work.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  secondnature bench train --model base.gguf")]
-pub struct Bench {
+pub struct BenchArgs {
     #[command(subcommand)]
-    what: What,
+    command: BenchCommand,
 }
 
 #[derive(Debug, Subcommand)]
-enum What {
-    Train(Train),
-    Sample(Sample),
+enum BenchCommand {
+    Train(BenchTrainArgs),
+    Sample(BenchSampleArgs),
 }
 
-impl Bench {
-    pub fn run(&self, context: &Context) -> Result<()> {
-        match &self.what {
-            What::Train(args) => args.run(context),
-            What::Sample(args) => args.run(context),
+impl BenchArgs {
+    pub fn run(&self, context: &Environment) -> Result<()> {
+        match &self.command {
+            BenchCommand::Train(args) => args.run(context),
+            BenchCommand::Sample(args) => args.run(context),
         }
     }
 }
@@ -40,7 +40,7 @@ impl Bench {
 #[command(
     after_help = "Example:\n  secondnature bench train --model base.gguf --rows 16 --row-tokens 64 --json"
 )]
-struct Train {
+struct BenchTrainArgs {
     /// The model, a GGUF file.
     #[arg(long, value_name = "FILE")]
     model: PathBuf,
@@ -76,8 +76,8 @@ struct Train {
     json: bool,
 }
 
-impl Train {
-    fn run(&self, context: &Context) -> Result<()> {
+impl BenchTrainArgs {
+    fn run(&self, context: &Environment) -> Result<()> {
         let options = TrainBench {
             rows: self.rows,
             row_tokens: self.row_tokens,
@@ -100,7 +100,7 @@ impl Train {
 /// Measure sampling, and the decoder alone beside it.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  secondnature bench sample --model base.gguf --slots 16 --json")]
-struct Sample {
+struct BenchSampleArgs {
     /// The model, a GGUF file.
     #[arg(long, value_name = "FILE")]
     model: PathBuf,
@@ -128,8 +128,8 @@ struct Sample {
     json: bool,
 }
 
-impl Sample {
-    fn run(&self, context: &Context) -> Result<()> {
+impl BenchSampleArgs {
+    fn run(&self, context: &Environment) -> Result<()> {
         let options = SampleBench {
             slots: self.slots,
             prompt_tokens: self.prompt_tokens,

@@ -2,14 +2,14 @@
 
 use std::path::PathBuf;
 
+use anyhow::{Result, bail};
 use clap::Args;
 use secondnature::adapter::{self, peft};
 use secondnature::gguf::Gguf;
 use secondnature::model::spec::Spec;
 use secondnature::train::AdapterDtype;
-use secondnature::{Error, Result};
 
-use super::{Context, output};
+use super::{Environment, output};
 
 /// Convert an adapter to a PEFT directory, or a PEFT directory to an adapter.
 ///
@@ -17,7 +17,7 @@ use super::{Context, output};
 /// adapter_config.json and adapter_model.safetensors in it, becomes the file TO.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  secondnature convert --model base.gguf run/adapter.gguf peft-adapter")]
-pub struct Convert {
+pub struct ConvertArgs {
     /// The adapter's model, a GGUF file.
     #[arg(long, value_name = "FILE")]
     model: PathBuf,
@@ -30,15 +30,12 @@ pub struct Convert {
     to: PathBuf,
 }
 
-impl Convert {
-    pub fn run(&self, context: &Context) -> Result<()> {
+impl ConvertArgs {
+    pub fn run(&self, context: &Environment) -> Result<()> {
         let model = Gguf::open(&self.model)?;
         let spec = Spec::of(&model)?;
         if self.to.is_dir() != self.from.is_file() && self.to.exists() {
-            return Err(Error::input(
-                self.to.display().to_string(),
-                "exists and is not what would be written there",
-            ));
+            bail!("{}: exists and is not what would be written there", self.to.display());
         }
         let adapter = if self.from.is_dir() {
             let adapter = peft::import(&self.from, &model)?;

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
+use anyhow::Result;
 use clap::Args;
-use secondnature::Result;
 use secondnature::model::{Inspection, inspect};
 
 use super::output;
@@ -11,7 +11,7 @@ use super::output;
 /// Show the facts of a model, or where an adapter comes from.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  secondnature inspect run/adapter.gguf")]
-pub struct Inspect {
+pub struct InspectArgs {
     /// A model or an adapter, a GGUF file.
     file: PathBuf,
     /// Print the facts as a JSON object.
@@ -19,7 +19,7 @@ pub struct Inspect {
     json: bool,
 }
 
-impl Inspect {
+impl InspectArgs {
     pub fn run(&self) -> Result<()> {
         let inspection = inspect(&self.file)?;
         if self.json {

@@ -20,9 +20,10 @@ mod tasks;
 
 use std::process::ExitCode;
 
+use anyhow::Result;
 use clap::{Parser, Subcommand};
 use naming::FlagNaming;
-use secondnature::{Error, Result};
+use secondnature::Error;
 
 /// Turns a model's slow, reasoned answers into fast, direct ones: samples, votes, and trains a LoRA
 /// adapter on the quantized model itself, without labels.
@@ -32,7 +33,12 @@ use secondnature::{Error, Result};
     version,
     arg_required_else_help = true,
     max_term_width = 100,
-    after_help = "Example:\n  secondnature demo --out demo"
+    after_help = "Example:
+  secondnature demo --out demo
+
+From questions to an adapter, in one command or stage by stage:
+  secondnature distill --model base.gguf --task coin-flip --questions train.jsonl --eval eval.jsonl --out run
+  secondnature curate … && secondnature train --out run && secondnature evaluate --out run --eval eval.jsonl"
 )]
 struct Cli {
     #[command(subcommand)]
@@ -45,27 +51,27 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Demo(run::Demo),
-    Distill(run::Distill),
-    Curate(run::Curate),
-    Train(run::Train),
-    Evaluate(run::Evaluate),
-    Report(run::Report),
-    Answer(answer::Answer),
-    Tasks(tasks::Tasks),
-    Questions(questions::Questions),
-    Inspect(inspect::Inspect),
-    Convert(convert::Convert),
-    Bench(bench::Bench),
+    Demo(run::DemoArgs),
+    Distill(run::DistillArgs),
+    Curate(run::CurateArgs),
+    Train(run::TrainArgs),
+    Evaluate(run::EvaluateArgs),
+    Report(run::ReportArgs),
+    Answer(answer::AnswerArgs),
+    Tasks(tasks::TasksArgs),
+    Questions(questions::QuestionsArgs),
+    Inspect(inspect::InspectArgs),
+    Convert(convert::ConvertArgs),
+    Bench(bench::BenchArgs),
 }
 
 /// What every subcommand is given.
-struct Context {
+struct Environment {
     quiet: bool,
     cancel: secondnature::Cancel,
 }
 
-impl Context {
+impl Environment {
     /// What the library works with: its own engine, `progress`, and Ctrl-C.
     fn work<'a>(&self, progress: &'a dyn secondnature::Progress) -> secondnature::Context<'a> {
         secondnature::Context::new().progress(progress).cancel(&self.cancel)
@@ -80,11 +86,11 @@ pub fn main() -> ExitCode {
         Err(error) => return arg_errors::print(&error),
     };
     log::to_stderr();
-    let context = Context { quiet: cli.quiet, cancel: signals::cancel_on_interrupt() };
+    let context = Environment { quiet: cli.quiet, cancel: signals::cancel_on_interrupt() };
     let resumes = cli.command.resumes();
     match cli.command.run(&context) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(Error::Cancelled) => {
+        Err(error) if matches!(error.downcast_ref(), Some(Error::Cancelled)) => {
             output::print_error(if resumes {
                 "stopped; everything finished so far is kept; run the same command again to resume"
             } else {
@@ -93,14 +99,29 @@ pub fn main() -> ExitCode {
             ExitCode::from(130)
         }
         Err(error) => {
-            output::print_error(&error.message(&FlagNaming));
+            output::print_error(&message(&error));
             ExitCode::FAILURE
         }
     }
 }
 
+/// What the program was about, then why it failed: an error of the library in the words of the command
+/// line.
+fn message(error: &anyhow::Error) -> String {
+    let mut parts = Vec::new();
+    for cause in error.chain() {
+        if let Some(error) = cause.downcast_ref::<Error>() {
+            // Its message has its causes in it.
+            parts.push(error.message(&FlagNaming));
+            break;
+        }
+        parts.push(cause.to_string());
+    }
+    parts.join(": ")
+}
+
 impl Command {
-    fn run(&self, context: &Context) -> Result<()> {
+    fn run(&self, context: &Environment) -> Result<()> {
         match self {
             Command::Demo(args) => args.run(context),
             Command::Distill(args) => args.run(context),
@@ -138,6 +159,18 @@ mod tests {
     #[test]
     fn the_arguments_are_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_failure_names_flags_and_commands_and_what_was_being_done() {
+        use anyhow::Context;
+        use secondnature::{Hint, Stage};
+
+        let field = Error::field("lora_plus", "0 is not above 0; 16 is usual");
+        assert_eq!(message(&field.into()), "--lora-plus: 0 is not above 0; 16 is usual");
+        let early = Error::run("run", "holds no verdicts yet").hint(Hint::RunStage(Stage::Curate));
+        let early = Err::<(), _>(early).context("the report").unwrap_err();
+        assert_eq!(message(&early), "the report: run: holds no verdicts yet; run `secondnature curate`");
     }
 
     #[test]

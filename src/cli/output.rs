@@ -2,7 +2,7 @@
 
 use std::io::{ErrorKind, Write};
 
-use secondnature::{Error, Result};
+use anyhow::{Context, Result};
 use serde::Serialize;
 
 /// Prints a result. A reader that has gone away (`secondnature questions … | head`) has all it
@@ -13,13 +13,13 @@ pub fn print(text: &str) -> Result<()> {
     let written = write!(stdout, "{text}{newline}").and_then(|()| stdout.flush());
     match written {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-        written => written.map_err(Error::io("write to", "standard output")),
+        written => written.context("cannot write to standard output"),
     }
 }
 
 /// Prints a result for machines.
 pub fn print_json(value: &impl Serialize) -> Result<()> {
-    print(&serde_json::to_string_pretty(value).map_err(|error| Error::Internal(error.to_string()))?)
+    print(&serde_json::to_string_pretty(value)?)
 }
 
 /// Says what went wrong, in one line whatever the message holds.

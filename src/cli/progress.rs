@@ -14,9 +14,9 @@ pub fn new(quiet: bool) -> Box<dyn Progress> {
     if quiet {
         Box::new(Silent)
     } else if std::io::stderr().is_terminal() {
-        Box::new(Bars::default())
+        Box::new(ProgressBars::default())
     } else {
-        Box::new(Lines::default())
+        Box::new(ProgressLines::default())
     }
 }
 
@@ -32,9 +32,9 @@ fn name(stage: Stage) -> &'static str {
 
 /// A bar per stage, the finished ones left standing above.
 #[derive(Default)]
-struct Bars(Mutex<Option<(Stage, ProgressBar)>>);
+struct ProgressBars(Mutex<Option<(Stage, ProgressBar)>>);
 
-impl Progress for Bars {
+impl Progress for ProgressBars {
     fn update(&self, update: &Update) {
         let Ok(mut current) = self.0.lock() else { return };
         if !matches!(&*current, Some((stage, _)) if *stage == update.stage) {
@@ -54,7 +54,7 @@ impl Progress for Bars {
     }
 }
 
-impl Drop for Bars {
+impl Drop for ProgressBars {
     /// Leaves the last bar as it stands, so that what follows begins on a line of its own.
     fn drop(&mut self) {
         if let Ok(Some((_, bar))) = self.0.get_mut().map(Option::take) {
@@ -77,23 +77,23 @@ fn style(template: &str) -> ProgressStyle {
 
 /// A log is read later: a line every few seconds is enough, fewer when it takes long, and none for
 /// what is over sooner.
-struct Lines {
+struct ProgressLines {
     begin: Instant,
     last: Mutex<Instant>,
 }
 
-const LEAST_BETWEEN_LINES: Duration = Duration::from_secs(5);
+const MIN_BETWEEN_LINES: Duration = Duration::from_secs(5);
 
-impl Default for Lines {
+impl Default for ProgressLines {
     fn default() -> Self {
-        Lines { begin: Instant::now(), last: Mutex::new(Instant::now()) }
+        ProgressLines { begin: Instant::now(), last: Mutex::new(Instant::now()) }
     }
 }
 
-impl Progress for Lines {
+impl Progress for ProgressLines {
     fn update(&self, update: &Update) {
         let Ok(mut last) = self.last.lock() else { return };
-        if last.elapsed() >= LEAST_BETWEEN_LINES.max(self.begin.elapsed() / 20) {
+        if last.elapsed() >= MIN_BETWEEN_LINES.max(self.begin.elapsed() / 20) {
             *last = Instant::now();
             output::eprint_line(&line(update));
         }

@@ -1,7 +1,7 @@
 //! `secondnature questions`: synthetic question sets.
 
+use anyhow::Result;
 use clap::Args;
-use secondnature::Result;
 use secondnature::datasets::{Split, generate, kinds};
 
 use super::output;
@@ -17,7 +17,7 @@ use super::output;
 
 Kinds:
 {}", listing("  ")))]
-pub struct Questions {
+pub struct QuestionsArgs {
     /// What to ask about, one of the kinds below; without it, the kinds are listed.
     kind: Option<String>,
     /// How many questions.
@@ -31,7 +31,7 @@ pub struct Questions {
     split: Split,
 }
 
-impl Questions {
+impl QuestionsArgs {
     pub fn run(&self) -> Result<()> {
         let Some(kind) = &self.kind else {
             return output::print(&listing(""));
@@ -55,7 +55,7 @@ mod tests {
 
     #[test]
     fn the_help_names_every_kind() {
-        let command = <super::Questions as clap::Args>::augment_args(clap::Command::new("questions"));
+        let command = <super::QuestionsArgs as clap::Args>::augment_args(clap::Command::new("questions"));
         let help = command.get_after_help().map(|help| help.to_string()).unwrap_or_default();
         for kind in secondnature::datasets::kinds() {
             assert!(help.contains(kind.name), "{} is missing in {help:?}", kind.name);

@@ -2,21 +2,22 @@
 
 use std::path::PathBuf;
 
+use anyhow::{Context, Result};
 use clap::Args;
+use secondnature::Silent;
 use secondnature::distill::{CurateOptions, DataMix, EngineOptions, Options, Run, Setup, distill};
 use secondnature::evaluate::Acceptance;
 use secondnature::task::{Task, read_questions};
 use secondnature::train::TrainOptions;
-use secondnature::{Result, Silent};
 
-use super::Context;
+use super::Environment;
 use super::options::Flags;
 use super::{output, progress};
 
 /// Show the whole pipeline on a tiny embedded model, in about a minute.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  secondnature demo --out demo")]
-pub struct Demo {
+pub struct DemoArgs {
     /// Directory for the model, the questions, the adapter and the report.
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
@@ -25,8 +26,8 @@ pub struct Demo {
     json: bool,
 }
 
-impl Demo {
-    pub fn run(&self, context: &Context) -> Result<()> {
+impl DemoArgs {
+    pub fn run(&self, context: &Environment) -> Result<()> {
         let progress = progress::new(context.quiet);
         let report = secondnature::demo::demo(&self.out, &mut context.work(&*progress))?;
         drop(progress);
@@ -36,7 +37,7 @@ impl Demo {
 
 /// What a run is about.
 #[derive(Debug, Args)]
-struct About {
+struct NewRunArgs {
     /// The model, a GGUF file.
     #[arg(long, value_name = "FILE")]
     model: PathBuf,
@@ -54,12 +55,12 @@ struct About {
     seed: u64,
 }
 
-impl About {
+impl NewRunArgs {
     fn setup(&self) -> Result<Setup> {
         Ok(Setup {
             model: self.model.clone(),
-            task: Task::load(&self.task)?,
-            questions: read_questions(&self.questions)?,
+            task: Task::load(&self.task).context("--task")?,
+            questions: read_questions(&self.questions).context("--questions")?,
             out: self.out.clone(),
             seed: self.seed,
         })
@@ -74,9 +75,9 @@ impl About {
 #[command(after_help = "Example:
   secondnature distill --model base.gguf --task coin-flip \\
     --questions train.jsonl --eval eval.jsonl --out run")]
-pub struct Distill {
+pub struct DistillArgs {
     #[command(flatten)]
-    about: About,
+    setup: NewRunArgs,
     /// Held-out questions to measure on, with answers if there are any; without the file, nothing
     /// is measured.
     #[arg(long, value_name = "FILE")]
@@ -99,9 +100,9 @@ pub struct Distill {
     data_mix: Flags<DataMix>,
 }
 
-impl Distill {
-    pub fn run(&self, context: &Context) -> Result<()> {
-        let eval = self.eval.as_deref().map_or(Ok(Vec::new()), read_questions)?;
+impl DistillArgs {
+    pub fn run(&self, context: &Environment) -> Result<()> {
+        let eval = self.eval.as_deref().map_or(Ok(Vec::new()), read_questions).context("--eval")?;
         let options = Options {
             curate: curate_options(&self.voting, &self.sampling)?,
             train: self.training.read()?,
@@ -111,7 +112,7 @@ impl Distill {
             ..Options::default()
         };
         let progress = progress::new(context.quiet);
-        let setup = self.about.setup()?;
+        let setup = self.setup.setup()?;
         let report = distill(&setup, &eval, &options, &mut context.work(&*progress))?;
         drop(progress);
         print_report(&report, self.json)
@@ -122,9 +123,9 @@ impl Distill {
 #[derive(Debug, Args)]
 #[command(after_help = "Example:
   secondnature curate --model base.gguf --task coin-flip --questions train.jsonl --out run")]
-pub struct Curate {
+pub struct CurateArgs {
     #[command(flatten)]
-    about: About,
+    setup: NewRunArgs,
     /// Print the figures of this stage as JSON.
     #[arg(long)]
     json: bool,
@@ -134,9 +135,9 @@ pub struct Curate {
     voting: Flags<CurateOptions>,
 }
 
-impl Curate {
-    pub fn run(&self, context: &Context) -> Result<()> {
-        let mut run = Run::create(&self.about.setup()?, &mut context.work(&Silent))?;
+impl CurateArgs {
+    pub fn run(&self, context: &Environment) -> Result<()> {
+        let mut run = Run::create(&self.setup.setup()?, &mut context.work(&Silent))?;
         let options = curate_options(&self.voting, &self.sampling)?;
         let progress = progress::new(context.quiet);
         let curation = run.curate(&options, &mut context.work(&*progress))?;
@@ -147,7 +148,7 @@ impl Curate {
 
 /// An existing run directory.
 #[derive(Debug, Args)]
-struct Existing {
+struct RunDirArgs {
     /// The run directory.
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
@@ -156,18 +157,18 @@ struct Existing {
     model: Option<PathBuf>,
 }
 
-impl Existing {
-    fn open(&self, context: &Context) -> Result<Run> {
-        Run::open(&self.out, self.model.as_deref(), &mut context.work(&Silent))
+impl RunDirArgs {
+    fn open(&self, context: &Environment) -> Result<Run> {
+        Ok(Run::open(&self.out, self.model.as_deref(), &mut context.work(&Silent))?)
     }
 }
 
 /// Train the adapter on the kept answers: the second stage of `distill`.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  secondnature train --out run --epochs 3")]
-pub struct Train {
+pub struct TrainArgs {
     #[command(flatten)]
-    run: Existing,
+    run: RunDirArgs,
     /// Print the figures of this stage as JSON.
     #[arg(long)]
     json: bool,
@@ -177,8 +178,8 @@ pub struct Train {
     data_mix: Flags<DataMix>,
 }
 
-impl Train {
-    pub fn run(&self, context: &Context) -> Result<()> {
+impl TrainArgs {
+    pub fn run(&self, context: &Environment) -> Result<()> {
         let options = self.training.read()?;
         let mut run = self.run.open(context)?;
         let progress = progress::new(context.quiet);
@@ -191,9 +192,9 @@ impl Train {
 /// Measure System 1, System 2 and the distilled model: the last stage of `distill`.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  secondnature evaluate --out run --eval eval.jsonl")]
-pub struct Evaluate {
+pub struct EvaluateArgs {
     #[command(flatten)]
-    run: Existing,
+    run: RunDirArgs,
     /// Held-out questions; with answers if there are any.
     #[arg(long, value_name = "FILE")]
     eval: PathBuf,
@@ -209,9 +210,9 @@ pub struct Evaluate {
     voting: Flags<CurateOptions>,
 }
 
-impl Evaluate {
-    pub fn run(&self, context: &Context) -> Result<()> {
-        let questions = read_questions(&self.eval)?;
+impl EvaluateArgs {
+    pub fn run(&self, context: &Environment) -> Result<()> {
+        let questions = read_questions(&self.eval).context("--eval")?;
         let mut run = self.run.open(context)?;
         let options = curate_options(&self.voting, &self.sampling)?;
         let progress = progress::new(context.quiet);
@@ -240,15 +241,15 @@ impl Evaluate {
 /// Show what a run has found so far.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  secondnature report --out run")]
-pub struct Report {
+pub struct ReportArgs {
     #[command(flatten)]
-    run: Existing,
+    run: RunDirArgs,
     /// Print the report as JSON.
     #[arg(long)]
     json: bool,
 }
 
-impl Report {
+impl ReportArgs {
     pub fn run(&self) -> Result<()> {
         print_report(&Run::read_report(&self.run.out, self.run.model.as_deref())?, self.json)
     }

@@ -1,7 +1,7 @@
 //! `secondnature tasks`: the built-in tasks.
 
+use anyhow::Result;
 use clap::{Args, Subcommand};
-use secondnature::Result;
 use secondnature::task::Task;
 
 use super::output;
@@ -12,9 +12,9 @@ use super::output;
     args_conflicts_with_subcommands = true,
     after_help = "Example:\n  secondnature tasks show coin-flip > my-task.json"
 )]
-pub struct Tasks {
+pub struct TasksArgs {
     #[command(subcommand)]
-    command: Option<Command>,
+    command: Option<TasksCommand>,
     /// The task to print, as `show` does.
     #[arg(hide = true)]
     name: Option<String>,
@@ -24,7 +24,7 @@ pub struct Tasks {
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {
+enum TasksCommand {
     /// List the built-in tasks: name, method, what they are for.
     #[command(after_help = "Example:\n  secondnature tasks list")]
     List {
@@ -43,14 +43,14 @@ enum Command {
     Schema,
 }
 
-impl Tasks {
+impl TasksArgs {
     pub fn run(&self) -> Result<()> {
         match (&self.command, &self.name) {
-            (Some(Command::Show { name }), _) | (None, Some(name)) => {
+            (Some(TasksCommand::Show { name }), _) | (None, Some(name)) => {
                 output::print(&Task::load(name)?.to_json())
             }
-            (Some(Command::Schema), _) => output::print(&Task::schema()),
-            (Some(Command::List { json }), _) => list(*json),
+            (Some(TasksCommand::Schema), _) => output::print(&Task::schema()),
+            (Some(TasksCommand::List { json }), _) => list(*json),
             (None, None) => list(self.json),
         }
     }
@@ -58,7 +58,7 @@ impl Tasks {
 
 fn list(json: bool) -> Result<()> {
     let tasks: Vec<Task> =
-        Task::builtin_names().iter().map(|name| Task::load(name)).collect::<Result<_>>()?;
+        Task::builtin_names().iter().map(|name| Task::load(name)).collect::<secondnature::Result<_>>()?;
     if json {
         return output::print_json(&tasks);
     }
