@@ -183,7 +183,7 @@ impl Observer for Unobserved {
     fn sample(&mut self, _: &Sample) -> Result<()> {
         Ok(())
     }
-    fn settled(&mut self, _: &Verdict) -> Result<()> {
+    fn verdict(&mut self, _: &Verdict) -> Result<()> {
         Ok(())
     }
 }

@@ -162,7 +162,7 @@ impl<'a> Driver<'a> {
         }
         let verdict = combine_variants(&self.plan.task.perturbations, votes)
             .ok_or_else(|| Error::Internal("a question has no variant".into()))?;
-        self.observer.settled(&verdict)?;
+        self.observer.verdict(&verdict)?;
         self.outcomes[question] = Some(Outcome { verdict, samples, selections });
         self.drop_work(all);
         Ok(())

@@ -133,7 +133,7 @@ pub(crate) trait Observer {
         Ok(())
     }
     /// The verdict on a question is there.
-    fn settled(&mut self, verdict: &Verdict) -> Result<()>;
+    fn verdict(&mut self, verdict: &Verdict) -> Result<()>;
 }
 
 /// Checks answers by means other than the model: a unit test, a calculator, a list.

@@ -62,7 +62,7 @@ impl Observer for Log {
         self.3.push(selection.clone());
         Ok(())
     }
-    fn settled(&mut self, verdict: &Verdict) -> Result<()> {
+    fn verdict(&mut self, verdict: &Verdict) -> Result<()> {
         self.1.push(verdict.clone());
         Ok(())
     }

@@ -156,7 +156,7 @@ fn a_question_is_accepted_if_no_perturbation_changes_its_answer() {
     assert_eq!((first.kept, first.reason.as_str()), (false, "swap says B where the question itself says A"));
     let rude = said(&outcomes, "rude");
     assert_eq!((rude.kept, rude.reason.as_str()), (false, "polite says B where the question itself says A"));
-    assert_eq!(log.1.len(), 5, "each question is settled once");
+    assert_eq!(log.1.len(), 5, "each question has one verdict");
     let swapped = log.0.iter().find(|s| s.question == "fair" && s.perturbation == "swap").unwrap();
     assert_eq!(swapped.answer.as_ref().unwrap().text, "B", "the journal has the answer as it was read");
 }

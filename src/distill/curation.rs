@@ -264,7 +264,7 @@ impl Observer for CurationObserver<'_> {
         Ok(())
     }
 
-    fn settled(&mut self, verdict: &Verdict) -> Result<()> {
+    fn verdict(&mut self, verdict: &Verdict) -> Result<()> {
         self.settled += 1;
         self.kept += usize::from(verdict.kept);
         self.sync()?;
