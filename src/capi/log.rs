@@ -118,8 +118,8 @@ impl Log for Sink {
             return;
         };
         let line = match record.target() {
-            "llama.cpp" => Text::new(&format!("llama.cpp: {}", record.args())),
-            _ => Text::new(&record.args().to_string()),
+            "llama.cpp" => Text::new(format!("llama.cpp: {}", record.args())),
+            _ => Text::new(record.args().to_string()),
         };
         let level = match record.level() {
             log::Level::Error => sn_log_level::Error,

@@ -103,14 +103,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_lora_adapter_is_refused() {
+    fn other_files_than_lora_adapters_are_refused() {
         let pair = [("x.lora_a", [32, 4]), ("x.lora_b", [4, 32])];
         for (tensors, kind, why) in [
             (&pair[..], "model", "is not a LoRA adapter"),
             (&pair[..1], "adapter", "only half"),
             (&pair[1..], "adapter", "holds no pair"),
             (&[("x.lora_a", [32, 4]), ("x.lora_b", [3, 32])], "adapter", "differ in rank"),
-            (&[("x.weight", [32, 4])], "adapter", "no half"),
+            (&[("x.weight", [32, 4])], "adapter", "not half of"),
         ] {
             let message = open(tensors, kind).unwrap_err().to_string();
             assert!(message.contains(why), "{message}");

@@ -223,15 +223,13 @@ fn step(raw: RawStep, defaults: &Defaults) -> Result<Step, String> {
     check(step.repeat_penalty, "repeat_penalty", "above 0, at most 10", |p| p > 0.0 && p <= 10.0)?;
     check(step.repeat_last, "repeat_last", "1 to 1048576", |n| (1..=MAX_TOKENS).contains(&n))?;
     if step.repeat_penalty == 1.0 && step.repeat_last != REPEAT_LAST {
-        return Err("\"repeat_last\" is the range of \"repeat_penalty\", but that is off".into());
+        return Err("\"repeat_last\" says how far back \"repeat_penalty\" reaches, but that is off".into());
     }
     check_constraint(&step)?;
     check(step.items.max_items, "max_items", "1 to 64", |n| (1..=MAX_ITEMS).contains(&n))
         .map_err(|why| format!("\"items\": {why}"))?;
     if step.for_each.is_none() && !step.items.is_default() {
-        return Err(
-            "\"items\" says how to split an output, but there is no \"for_each\" with its name".into()
-        );
+        return Err("\"items\" says how to split an output, but no \"for_each\" names one".into());
     }
     if step.for_each.is_some() && !step.names_used().iter().any(|name| name == ITEM) {
         return Err("\"for_each\" would ask the same for every item; use {{ item }} in the template".into());

@@ -266,7 +266,7 @@ fn each_fault_of_a_task_is_refused_with_its_place_and_fix() {
         ),
         (
             changed(r#""name": "b""#, r#""name": "b", "repeat_last": 8"#),
-            "\"system2\" step 2: \"repeat_last\" is the range of \"repeat_penalty\", but that is off",
+            "\"system2\" step 2: \"repeat_last\" says how far back \"repeat_penalty\" reaches, but that is off",
         ),
         (
             changed(r#""name": "b""#, r#""name": "b", "choices": ["x", ""]"#),
