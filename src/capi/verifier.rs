@@ -89,3 +89,28 @@ impl Verifier for CallerVerifier {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::curate::Verifier as _;
+    use std::ffi::CStr;
+
+    #[test]
+    fn the_answer_is_passed_as_it_was_read_and_not_in_the_form_that_votes_compare() {
+        unsafe extern "C" fn keep(candidate: *const sn_candidate, user_data: *mut c_void) -> i32 {
+            // SAFETY: called by `accepts` with a candidate whose texts end in NUL, and the `String` below.
+            unsafe {
+                let answer = CStr::from_ptr((*candidate).answer);
+                *user_data.cast::<String>() = answer.to_str().unwrap().to_string();
+            }
+            1
+        }
+        let mut answer = String::new();
+        let verifier = verifier(Some(keep), (&raw mut answer).cast()).unwrap();
+        let read = Answer { key: "1000".into(), text: "1,000".into() };
+        let question = Question::new("q", "How many?", Vec::new());
+        assert!(verifier.accepts(&question, &read, "Answer: 1,000").unwrap());
+        assert_eq!(answer, "1,000");
+    }
+}

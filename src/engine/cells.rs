@@ -1,5 +1,5 @@
-//! Which KV cells are in use. Sequences that share a prefix share its cells, so the room that is
-//! left is not the sum of lengths; the decoder does not tell, so it is counted here.
+//! Reference counts of the decoder's KV cells. Sequences that share a prefix share its cells, so the
+//! number of free cells does not follow from the lengths, and decoders do not report it.
 
 /// A cell of the KV cache.
 pub(super) type Cell = u32;
@@ -34,7 +34,7 @@ impl Cells {
         }
     }
 
-    /// A sequence gives up `cells`.
+    /// A sequence releases `cells`.
     pub fn release(&mut self, cells: impl IntoIterator<Item = Cell>) {
         for cell in cells {
             let count = &mut self.counts[cell as usize];
@@ -45,7 +45,7 @@ impl Cells {
         }
     }
 
-    /// How many of `cells` nobody else uses.
+    /// How many of `cells` no other sequence uses.
     pub fn unshared(&self, cells: &[Cell]) -> usize {
         cells.iter().filter(|&&cell| self.counts[cell as usize] == 1).count()
     }

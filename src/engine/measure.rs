@@ -1,5 +1,5 @@
-//! How fast a [`Decoder`] decodes a batch, with nothing else in the way: no sampling, no text, no
-//! scheduling. The bound of what any engine above it can reach.
+//! The decode rate of a [`Decoder`] alone, without sampling, text or scheduling: the upper bound for
+//! any engine that uses it.
 
 use std::time::Instant;
 
@@ -11,7 +11,7 @@ use crate::{Cancel, Error, Result};
 pub struct DecodeRate {
     /// Tokens fed per second over all decode calls.
     pub tokens_per_s: f64,
-    /// Tokens per second of the median call, which another process's burst does not move.
+    /// Tokens per second of the median call, which short bursts of other processes do not change.
     pub median_tokens_per_s: f64,
     /// Seconds of all decode calls.
     pub seconds: f64,

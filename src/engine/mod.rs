@@ -1,10 +1,10 @@
-//! Who completes text.
+//! Text completion: the interfaces, and what implements them.
 //!
-//! Two seams. [`Decoder`] is the token level: the dozen calls that any engine with KV sequences
-//! has. [`Engine`] is the text level: it pulls [`Request`]s from a [`Source`] whenever it has room
-//! and hands each [`Completion`] back, which may create further requests (the next step of a
-//! program) or make others unnecessary (the vote is settled). [`Scheduler`] makes an `Engine` of
-//! any `Decoder` by continuous batching.
+//! [`Decoder`] is the token level: what any inference engine with KV sequences offers. [`Engine`] is
+//! the text level: it pulls [`Request`]s from a [`Source`] whenever it can start one and returns each
+//! [`Completion`], which may create further requests (the next step of a program) or make others
+//! unnecessary (the vote has converged). [`Scheduler`] makes an `Engine` from a `Decoder` by continuous
+//! batching.
 
 mod cells;
 mod chat;
@@ -59,7 +59,7 @@ pub trait Decoder {
     fn is_end(&self, token: Token) -> bool;
     /// The model's own chat template.
     fn chat_template(&self) -> &ChatTemplate;
-    /// Whether prompts start with a BOS token that `tokenize` does not add, and which.
+    /// The BOS token that prompts start with and that `tokenize` does not add, if there is one.
     fn bos(&self) -> Option<Token>;
     /// Width of a logits row.
     fn vocab_size(&self) -> usize;
@@ -72,22 +72,21 @@ pub trait Decoder {
     }
     /// Sequences that may be live at once.
     fn max_sequences(&self) -> usize;
-    /// Sequences to work on at once; further ones keep prompts that requests to come begin with.
+    /// Sequences to run at once; further ones keep prompts for later requests.
     fn slots(&self) -> usize {
         self.max_sequences()
     }
     /// Rows that one [`Decoder::decode`] accepts.
     fn max_batch(&self) -> usize;
     /// Feeds `rows` and computes the wanted logits; at most [`Decoder::slots`] rows may
-    /// want them. The rows of a sequence continue it without a gap. Rows feed the KV cache with
-    /// one cell each.
+    /// want them. The rows of a sequence continue it without a gap. Each row takes one KV cell.
     fn decode(&mut self, rows: &[BatchRow]) -> Result<()>;
     /// Logits after row `index` of the last decoded batch, which must have asked for them.
     fn logits(&self, index: usize) -> &[f32];
     /// Makes `to` share positions `0..len` of `from`, without using further cells. `to` must be
     /// empty.
     fn copy_prefix(&mut self, from: SeqId, to: SeqId, len: u32);
-    /// Forgets positions `from..` of `seq`.
+    /// Removes positions `from..` of `seq`.
     fn truncate(&mut self, seq: SeqId, from: u32);
     /// Threads that may choose tokens beside the calling one, itself included; by default one for
     /// each core.
@@ -98,8 +97,8 @@ pub trait Decoder {
     fn takes_adapters(&self) -> bool {
         true
     }
-    /// Applies the LoRA adapter in `path` to what is decoded from now on, or none. Sequences keep the
-    /// cells that they have, computed as they were; whoever continues one chooses which fit.
+    /// Applies the LoRA adapter in `path`, or none, to what is decoded from now on. Sequences keep their
+    /// cells; the caller must continue each only with the adapter that computed it.
     fn set_adapter(&mut self, path: Option<&std::path::Path>) -> Result<()>;
 
     /// The prompt for `messages`: BOS where the model wants one, the rendered conversation, the
@@ -118,7 +117,7 @@ pub trait Decoder {
 /// A text to complete.
 #[derive(Debug, Clone)]
 pub struct Request {
-    /// The caller's name for it; handed back with the completion.
+    /// The caller's number for it, returned with the completion.
     pub id: u64,
     /// The conversation, rendered with the model's chat template.
     pub messages: Vec<Message>,
@@ -126,7 +125,7 @@ pub struct Request {
     pub thinking: bool,
     /// How to choose tokens and when to stop.
     pub sampling: Sampling,
-    /// All randomness of this completion comes from here, whatever runs beside it.
+    /// Seed of all randomness of this completion, whatever runs beside it.
     pub seed: u64,
 }
 
@@ -139,7 +138,7 @@ pub enum Finish {
     /// A stop string appeared; it is not part of the text.
     StopString,
     /// The source had what it needed ([`Source::enough`]), or the choices or the grammar of the
-    /// request leave nothing more to write.
+    /// request allow no further text.
     Enough,
     /// `max_tokens` or the context was used up.
     Length,
@@ -150,8 +149,8 @@ pub enum Finish {
 pub struct Completion {
     /// The request's id.
     pub id: u64,
-    /// What the model wrote. Where the template began its thinking, `<think>` stands before that, so
-    /// that a thought without an end is seen to be one.
+    /// The generated text. Where the template opens the reasoning block, the text begins with `<think>`,
+    /// so that a block without an end is recognized.
     pub text: String,
     /// Tokens of the rendered prompt.
     pub prompt_tokens: usize,
@@ -159,25 +158,25 @@ pub struct Completion {
     pub generated_tokens: usize,
     /// Why it ended.
     pub finish: Finish,
-    /// The model's own probability (temperature 1) of the text it wrote, end-of-turn included:
-    /// the product over the tokens sampled; those that choices or a grammar leave no other for are
-    /// not sampled, and count as certain. In 0..=1. NaN where the engine cannot tell.
+    /// The model's probability (temperature 1) of the text, end-of-turn included: the product over the
+    /// sampled tokens; tokens forced by choices or a grammar count as 1. In 0..=1. NaN where the engine
+    /// does not know it.
     pub probability: f32,
-    /// Its natural logarithm, which long texts do not round to nothing.
+    /// Its natural logarithm, which does not underflow for long texts.
     pub log_probability: f64,
     /// Seconds between admission to the batch and the end.
     pub seconds: f64,
 }
 
 impl Completion {
-    /// The geometric mean of the probabilities of its tokens; `None` where the engine cannot tell.
+    /// The geometric mean of the probabilities of its tokens; `None` where the engine does not know them.
     pub fn confidence(&self) -> Option<f32> {
         let mean = (self.log_probability / self.generated_tokens as f64).exp() as f32;
         mean.is_finite().then_some(mean)
     }
 }
 
-/// Where requests come from and completions go.
+/// The origin of requests and the receiver of their completions.
 pub trait Source {
     /// The next request, or `None` when there is none now. Asked again after each completion.
     fn next(&mut self) -> Option<Request>;
@@ -191,16 +190,14 @@ pub trait Source {
     fn wanted(&self, _id: u64) -> bool {
         true
     }
-    /// Told of a request whose prompt has `tokens` tokens where only fewer than `limit` fit. There
-    /// will be no completion of it.
-    ///
-    /// Errors: one ends the run, as it does here; a source that can do without goes on.
+    /// Receives a request whose prompt has `tokens` tokens where only fewer than `limit` fit; it gets no
+    /// completion. The default is an error, which ends the run; return `Ok` to continue without it.
     fn too_long(&mut self, id: u64, tokens: usize, limit: usize) -> Result<()> {
         Err(crate::Error::Engine(format!("request {id}: {}", too_long(tokens, limit))))
     }
 }
 
-/// Why a prompt of `tokens` tokens is not asked.
+/// Why a prompt of `tokens` tokens cannot run.
 pub(crate) fn too_long(tokens: usize, limit: usize) -> String {
     format!(
         "its prompt has {tokens} tokens, and with one more for the answer at most {limit} fit; \
@@ -223,7 +220,7 @@ pub trait Engine {
     fn takes_adapters(&self) -> bool {
         true
     }
-    /// The decoder that it runs on; none where it knows no tokens.
+    /// The decoder that it runs on; none where it works with text only.
     fn decoder(&self) -> Option<&dyn Decoder> {
         None
     }
@@ -233,7 +230,7 @@ pub trait Engine {
 ///
 /// Errors: the engine's, and [`crate::Error::Cancelled`].
 pub fn complete(engine: &mut dyn Engine, requests: Vec<Request>, cancel: &Cancel) -> Result<Vec<Completion>> {
-    /// Hands out the requests under their index as id, whatever ids the caller gave them.
+    /// Gives out the requests with their index as id, whatever ids the caller gave them.
     struct List {
         ids: Vec<u64>,
         requests: std::iter::Enumerate<std::vec::IntoIter<Request>>,

@@ -1,19 +1,19 @@
 //! The text of a completion as it grows: tokens are pieces of bytes that may split a character,
 //! and stop strings may span tokens.
 
-/// Text so far, and the bytes of a character that is not complete yet.
+/// The text so far, and the bytes of a character that is not complete yet.
 #[derive(Default)]
 pub(super) struct GrowingText {
     text: String,
     pending: Vec<u8>,
-    /// Bytes that the prompt wrote, in which no stop string is looked for.
-    given: usize,
+    /// Bytes of the text that belong to the prompt; stop strings are not searched there.
+    prompt_bytes: usize,
 }
 
 impl GrowingText {
-    /// A text of which the prompt already wrote the beginning.
-    pub fn after(given: &str) -> GrowingText {
-        GrowingText { text: given.to_string(), given: given.len(), ..GrowingText::default() }
+    /// A text that begins with `start`, which is part of the prompt.
+    pub fn after(start: &str) -> GrowingText {
+        GrowingText { text: start.to_string(), prompt_bytes: start.len(), ..GrowingText::default() }
     }
 
     /// Appends a token's bytes. Bytes that can never become a character turn into U+FFFD.
@@ -51,7 +51,7 @@ impl GrowingText {
     /// there was one. Empty stop strings are ignored.
     pub fn cut_at(&mut self, stops: &[String], grown: usize) -> bool {
         let longest = stops.iter().map(String::len).max().unwrap_or(0);
-        let mut from = self.text.len().saturating_sub(grown + longest).max(self.given);
+        let mut from = self.text.len().saturating_sub(grown + longest).max(self.prompt_bytes);
         while !self.text.is_char_boundary(from) {
             from -= 1;
         }

@@ -1,11 +1,10 @@
-//! A decoder that somebody else wrote: the application's own inference, met over a foreign
-//! interface.
+//! A decoder over an application's own inference, called through a foreign interface.
 //!
-//! Nothing that it hands out is believed. Its numbers are checked before anything is sized by them,
-//! its vocabulary is read once and kept, tokens outside of it are refused, and logits are taken only
-//! from where there are some. What it does wrong ends the call with an error that says so; it cannot
-//! make this library read or write out of bounds, which leaves the one thing that nobody can check:
-//! that a pointer to logits has as many behind it as was promised.
+//! Its results are untrusted. Its numbers are checked before anything is sized by them, its vocabulary
+//! is read once and kept, tokens outside of it are refused, and logits are read only from rows that
+//! asked for them. A wrong result ends the call with an error that names it, and cannot make this
+//! library read or write out of bounds. One thing cannot be checked: that a pointer to logits points to
+//! as many as promised.
 
 use std::path::Path;
 
@@ -13,7 +12,7 @@ use super::{BatchRow, ChatTemplate, Decoder, SeqId, Token};
 use crate::gguf::{Gguf, Value};
 use crate::{Error, Result};
 
-/// What a host says of its decoder.
+/// The properties of a host decoder, as the application declares them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct HostInfo {
     /// Tokens in the vocabulary: the width of a row of logits.
@@ -38,29 +37,31 @@ pub struct HostInfo {
     pub eos_text: Option<String>,
 }
 
-/// A result of a host; an error is its own number.
+/// A result of the application; its errors are numbers.
 pub type HostResult<T> = std::result::Result<T, i32>;
 
-/// What a host can do. Rows, sequences and tokens that it is given are within what it said of itself.
+/// The functions of a host decoder. The rows, sequences and tokens passed to them are within its
+/// [`HostInfo`].
 ///
 /// # Safety
-/// Where [`HostCalls::logits`] returns no NULL, as many `f32` as the vocabulary has tokens lie there
-/// until the next [`HostCalls::decode`] or [`HostCalls::set_adapter`], and nobody writes to them.
+/// Where [`HostCalls::logits`] does not return NULL, it returns a pointer to as many `f32` as the
+/// vocabulary has tokens, which stay unchanged until the next [`HostCalls::decode`] or
+/// [`HostCalls::set_adapter`].
 pub unsafe trait HostCalls {
     /// Writes the tokens of `text` to `tokens` and returns how many it has; where that is more than
     /// fit, nothing need be written, and it is called again with room for them.
     fn tokenize(&self, text: &str, special: bool, tokens: &mut [Token]) -> HostResult<usize>;
-    /// Writes the bytes of `token` to `bytes` and returns how many it has, likewise.
+    /// Writes the bytes of `token` to `bytes` and returns how many it has; as in `tokenize`.
     fn piece(&self, token: Token, bytes: &mut [u8]) -> HostResult<usize>;
     /// Whether `token` ends a turn.
     fn is_end(&self, token: Token) -> HostResult<bool>;
     /// Feeds `rows`.
     fn decode(&mut self, rows: &[BatchRow]) -> HostResult<()>;
-    /// Where the logits after row `index` of the last batch lie; NULL for a failure.
+    /// A pointer to the logits after row `index` of the last batch; NULL for a failure.
     fn logits(&mut self, index: usize) -> *const f32;
     /// Makes the empty sequence `to` share positions `0..len` of `from`.
     fn copy_prefix(&mut self, from: SeqId, to: SeqId, len: u32) -> HostResult<()>;
-    /// Forgets positions `from..` of `seq`.
+    /// Removes positions `from..` of `seq`.
     fn truncate(&mut self, seq: SeqId, from: u32) -> HostResult<()>;
     /// Whether it can apply adapters.
     fn takes_adapters(&self) -> bool;
@@ -69,10 +70,10 @@ pub unsafe trait HostCalls {
     fn set_adapter(&mut self, path: Option<&str>) -> HostResult<()>;
 }
 
-/// A [`Decoder`] over a host. Empties every sequence when it is made and when it is dropped, and
-/// leaves no adapter behind.
+/// A [`Decoder`] over an application's functions. Empties every sequence when it is made and when it is
+/// dropped, and detaches its adapter then.
 ///
-/// Threads: the host is called by the thread that calls this.
+/// Threads: the functions are called by the thread that calls this.
 pub struct HostDecoder<C: HostCalls> {
     calls: C,
     facts: HostInfo,
@@ -81,26 +82,26 @@ pub struct HostDecoder<C: HostCalls> {
     pieces: (Vec<u8>, Vec<usize>),
     /// Whether each token ends a turn.
     ends: Vec<bool>,
-    /// Where the logits after each row of the last batch lie; NULL where none are wanted.
+    /// The logits after each row of the last batch; NULL where none are wanted.
     outputs: Vec<*const f32>,
     /// Whether an adapter may be applied.
     adapted: bool,
-    /// What went wrong in a call that has no way to tell it.
+    /// The first failure in a function without a result; the next batch returns it.
     failure: Option<Error>,
 }
 
-/// Bounds on what is believed, far above what there is.
-const MOST_TOKENS: u32 = 1 << 22;
-const MOST_CELLS: u32 = 1 << 24;
-const MOST_SEQUENCES: u32 = 1024;
-const LONGEST_PIECE: usize = 1 << 16;
+/// Upper bounds of plausible values, far above those of real models.
+const MAX_TOKENS: u32 = 1 << 22;
+const MAX_CELLS: u32 = 1 << 24;
+const MAX_SEQUENCES: u32 = 1024;
+const MAX_PIECE_BYTES: usize = 1 << 16;
 
 fn failed(what: &str, code: i32) -> Error {
-    Error::Engine(format!("the host's decoder: {what} failed (code {code})"))
+    Error::Engine(format!("the host decoder: {what} failed (code {code})"))
 }
 
 fn wrong(why: String) -> Error {
-    Error::Engine(format!("the host's decoder: {why}"))
+    Error::Engine(format!("the host decoder: {why}"))
 }
 
 impl<C: HostCalls> HostDecoder<C> {
@@ -155,7 +156,7 @@ impl<C: HostCalls> HostDecoder<C> {
     }
 }
 
-/// Facts that nothing can go wrong with, with their defaults filled in.
+/// Checks the properties and fills in their defaults.
 fn checked(mut facts: HostInfo) -> Result<HostInfo> {
     if facts.sequence_limit == 0 {
         facts.sequence_limit = facts.context_size;
@@ -169,12 +170,12 @@ fn checked(mut facts: HostInfo) -> Result<HostInfo> {
             Err(Error::input(format!("decoder.{name}"), format!("is {value}; expected {least} to {most}")))
         }
     };
-    within("vocab_size", facts.vocab_size, 2, MOST_TOKENS)?;
-    within("context_size", facts.context_size, 2, MOST_CELLS)?;
+    within("vocab_size", facts.vocab_size, 2, MAX_TOKENS)?;
+    within("context_size", facts.context_size, 2, MAX_CELLS)?;
     within("sequence_limit", facts.sequence_limit, 2, facts.context_size)?;
-    within("max_sequences", facts.max_sequences, 1, MOST_SEQUENCES)?;
+    within("max_sequences", facts.max_sequences, 1, MAX_SEQUENCES)?;
     within("slots", facts.slots, 1, facts.max_sequences)?;
-    within("max_batch", facts.max_batch, facts.slots, MOST_CELLS)?;
+    within("max_batch", facts.max_batch, facts.slots, MAX_CELLS)?;
     if let Some(bos) = facts.bos
         && !(0..facts.vocab_size as Token).contains(&bos)
     {
@@ -184,7 +185,7 @@ fn checked(mut facts: HostInfo) -> Result<HostInfo> {
     Ok(facts)
 }
 
-/// That a decoder with `found` tokens can be one of the model in `gguf`.
+/// Checks that a decoder with `found` tokens can run the model in `gguf`.
 pub(crate) fn check_vocabulary(found: usize, gguf: &Gguf) -> Result<()> {
     let embeddings = gguf.tensor("token_embd.weight").and_then(|tensor| tensor.dims.get(1).copied());
     match embeddings {
@@ -199,7 +200,7 @@ pub(crate) fn check_vocabulary(found: usize, gguf: &Gguf) -> Result<()> {
     }
 }
 
-/// The text of the token whose number stands under `key`.
+/// The text of the token whose number the key `key` holds.
 fn token_text(gguf: &Gguf, key: &str) -> Option<String> {
     let Some(Value::Array(tokens)) = gguf.value("tokenizer.ggml.tokens") else { return None };
     match tokens.get(usize::try_from(gguf.int(key)?).ok()?)? {
@@ -220,8 +221,10 @@ fn vocabulary(calls: &impl HostCalls, vocab_size: u32) -> Result<Vocabulary> {
             calls.piece(token, buffer).map_err(|code| failed(&format!("the piece of token {token}"), code))
         };
         let mut len = read(&mut buffer)?;
-        if len > LONGEST_PIECE {
-            return Err(wrong(format!("token {token} is said to have {len} bytes; at most {LONGEST_PIECE}")));
+        if len > MAX_PIECE_BYTES {
+            return Err(wrong(format!(
+                "token {token} is said to have {len} bytes; at most {MAX_PIECE_BYTES}"
+            )));
         }
         if len > buffer.len() {
             buffer.resize(len, 0);
@@ -245,7 +248,7 @@ impl<C: HostCalls> Decoder for HostDecoder<C> {
         }
         // A token for each byte, one or two in front, and as much again.
         let most = text.len().saturating_mul(2).saturating_add(64);
-        // What a host says it wrote and did not is no token.
+        // -1 is no token: positions that the function claims to have written and did not are refused.
         let mut tokens: Vec<Token> = vec![-1; text.len() + 8];
         let read = |tokens: &mut [Token]| {
             self.calls.tokenize(text, special, tokens).map_err(|code| failed("tokenize", code))
@@ -326,7 +329,7 @@ impl<C: HostCalls> Decoder for HostDecoder<C> {
             let logits = if row.logits { self.calls.logits(index) } else { std::ptr::null() };
             if row.logits && (logits.is_null() || !logits.is_aligned()) {
                 self.outputs.clear();
-                let what = if logits.is_null() { "NULL" } else { "an address that is none of a float" };
+                let what = if logits.is_null() { "NULL" } else { "a misaligned address" };
                 return Err(wrong(format!("the logits after row {index} of {} are {what}", rows.len())));
             }
             self.outputs.push(logits);
@@ -346,7 +349,7 @@ impl<C: HostCalls> Decoder for HostDecoder<C> {
     }
 
     fn copy_prefix(&mut self, from: SeqId, to: SeqId, len: u32) {
-        // What failed may be where this would copy from; the next batch will say so.
+        // The failure may concern the source of this copy; the next batch returns it.
         if self.failure.is_some() {
             return;
         }
@@ -369,7 +372,7 @@ impl<C: HostCalls> Decoder for HostDecoder<C> {
             return Ok(());
         }
         if !self.takes_adapters() {
-            return Err(Error::Unsupported("the host's decoder applies no adapters".into()));
+            return Err(Error::Unsupported("the host decoder applies no adapters".into()));
         }
         let name = path.map(|path| {
             Gguf::open(path)?; // Or its llama.cpp might assert on it.

@@ -254,7 +254,7 @@ fn a_vocabulary_that_cannot_be_is_refused_before_anything_is_sampled() {
     let cases = [
         (Lie::PieceFails, "the piece of token 65 failed (code 8)"),
         (Lie::Piece(usize::MAX), "token 65 is said to have"),
-        (Lie::Piece(LONGEST_PIECE + 1), "token 65 is said to have"),
+        (Lie::Piece(MAX_PIECE_BYTES + 1), "token 65 is said to have"),
         (Lie::LongerPiece, "changes its length"),
         (Lie::EndFails, "whether token 0 ends a turn failed (code -2)"),
         (Lie::TruncateFails(0), "truncating a sequence failed (code 4)"),
@@ -278,7 +278,7 @@ fn whatever_a_host_does_wrong_while_it_samples_ends_the_call_with_its_name() {
         (Lie::DecodeFails(9), "failed (code 1)"),
         (Lie::NoLogits(0), "are NULL"),
         (Lie::NoLogits(5), "are NULL"),
-        (Lie::CrookedLogits, "are an address that is none of a float"),
+        (Lie::CrookedLogits, "are a misaligned address"),
         (Lie::NotANumber, "not finite"),
         (Lie::CopyFails(0), "copying a prefix failed (code 3)"),
         // Six before the first request.

@@ -390,9 +390,9 @@ fn what_is_given_is_what_the_tokenizer_reads() {
         let done = complete(&mut scheduler, requests, &Cancel::new()).unwrap();
         let stats = scheduler.stats();
         let written: usize = done.iter().map(|completion| completion.generated_tokens).sum();
-        assert_eq!(stats.generated_tokens + stats.given_tokens, written as u64);
+        assert_eq!(stats.generated_tokens + stats.forced_tokens, written as u64);
         // The beginning, the choice, and spaces before a choice, in one token or letter by letter.
-        assert!(stats.given_tokens > stats.generated_tokens, "{name}: {stats:?}");
+        assert!(stats.forced_tokens > stats.generated_tokens, "{name}: {stats:?}");
         for completion in done {
             assert!(completion.text.ends_with(", even: heads up\nAnswer: yes"), "{completion:?}");
             let tokens = scheduler.decoder().tokenize(&completion.text, false).unwrap();

@@ -1,19 +1,21 @@
-//! Continuous batching: an [`Engine`] out of any [`Decoder`].
+//! Continuous batching: an [`Engine`] from any [`Decoder`].
 //!
-//! Every sequence of the decoder is a slot. A request takes a slot, feeds its prompt, then in each
-//! decode call the token sampled last, with those that its choices or grammar leave no other for
-//! after it, and leaves; the next one enters at once, so that decode calls stay full. There may be
-//! more sequences than requests at work: those keep prompts. Prompts mostly begin alike (the
-//! template, the examples, and the whole question across its samples), so a request starts from the
-//! longest prefix that any slot holds, live or left over, and waits for a slot that is still feeding
-//! one rather than feed it again.
+//! Every sequence of the decoder is a slot. A request takes a slot and feeds its prompt; then each
+//! decode call feeds the token sampled last, followed by the tokens that its choices or grammar force.
+//! When the request ends, the next one enters at once, so that decode calls stay full.
 //!
-//! What a request generates depends on its prompt and seed alone: not on its slot, its
-//! neighbours, or on being dropped half-way for lack of room and started again. (Up to the rounding
-//! of a decoder that computes differently for different batch shapes.)
+//! Prompts mostly begin alike: with the template, the examples, and the whole question across its
+//! samples. A request therefore starts from the longest prefix that any slot holds with the same
+//! adapter, whether that slot is active or keeps the prompt of an earlier request. If another slot is
+//! still feeding a longer one, the request waits for it. A decoder may have more sequences than
+//! requests that run at once; the spare ones keep prompts.
+//!
+//! What a request generates depends only on its prompt, adapter and seed, up to the rounding of a
+//! decoder that computes differently for different batch shapes. It does not depend on the slot, on
+//! other requests, or on being restarted when the KV cache was full.
 
 mod adapters;
-mod place;
+mod admission;
 
 use std::collections::VecDeque;
 use std::path::Path;
@@ -29,7 +31,7 @@ use crate::engine::{BatchRow, Completion, Decoder, Engine, Finish, Request, Samp
 use crate::grammar::State;
 use crate::{Cancel, Error, Result};
 
-/// What a scheduler has done so far.
+/// Counts and times of what a scheduler has done.
 #[derive(Debug, Clone, Copy, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Stats {
     /// Prompt tokens that were fed.
@@ -38,9 +40,9 @@ pub struct Stats {
     pub reused_tokens: u64,
     /// Tokens sampled.
     pub generated_tokens: u64,
-    /// Tokens written beside those because choices or a grammar left no other.
-    #[serde(default)]
-    pub given_tokens: u64,
+    /// Tokens generated without sampling, because choices or a grammar force them.
+    #[serde(default, alias = "given_tokens")]
+    pub forced_tokens: u64,
     /// Requests started again because the KV cache was full.
     pub restarts: u64,
     /// Calls of [`Decoder::decode`].
@@ -59,10 +61,10 @@ pub struct Scheduler<D> {
     /// The weights that requests are computed with from now on.
     adapter: AdapterId,
     known_adapters: KnownAdapters,
-    /// Requests that came before there was room, and those that had to give theirs up.
-    waiting: VecDeque<Arrival>,
+    /// Requests that came before there were cells for them, and those that will be restarted.
+    waiting: VecDeque<QueuedRequest>,
     admitted: u64,
-    /// Made when the first constrained request comes.
+    /// Read when the first constrained request comes.
     vocabulary: Option<Vocabulary>,
     /// By choices and grammar; the one used last is the first, and the last is forgotten first.
     constraints: VecDeque<(Vec<String>, Option<String>, SharedConstraint)>,
@@ -71,15 +73,15 @@ pub struct Scheduler<D> {
     team: SamplingTeam,
 }
 
-/// A sequence: what its KV cells hold, and who works on it.
+/// A sequence: what its KV cells hold, and the request that runs on it.
 #[derive(Default)]
 struct Slot {
-    /// What is computed of positions 0.. .
+    /// The computed positions, from 0.
     held: Vec<Held>,
     cells: Vec<Cell>,
-    job: Option<Job>,
-    /// When the last job left; the oldest leftovers go first.
-    left: u64,
+    active: Option<ActiveRequest>,
+    /// When the last request ended; the prompts kept for longest are dropped first.
+    last_used: u64,
 }
 
 /// A token whose cell is computed, and the weights that computed it.
@@ -89,37 +91,37 @@ struct Held {
     adapter: AdapterId,
 }
 
-/// A request with its prompt.
-struct Arrival {
+/// A request that waits for a slot, with its prompt.
+struct QueuedRequest {
     request: Request,
     adapters: RequestAdapters,
-    /// Its constraint, with nothing written.
+    /// Its constraint, with nothing generated.
     constrained: Option<Constrained>,
     prompt: Arc<[Token]>,
-    /// Whether it once had to give up its room: then it waits until all it may need is free.
+    /// Whether it lost its cells once: then it waits until all the cells that it may need are free.
     restarted: bool,
 }
 
-/// What a constraint has found out serves all its requests. Nobody waits for the lock: there is one
-/// caller.
+/// A constraint caches what it has computed, for all requests that have it. The lock is never
+/// contended: there is one caller.
 type SharedConstraint = Arc<Mutex<Constraint>>;
 
-/// The constraint of a request, and what may follow what it has written.
+/// The constraint of a request, and its state after what is generated.
 #[derive(Clone)]
 struct Constrained {
     constraint: SharedConstraint,
     state: Arc<State>,
 }
 
-/// A request at work in a slot.
-struct Job {
-    arrival: Arrival,
-    /// Requests wait only for earlier ones, so nobody waits in a circle.
+/// A request that runs in a slot.
+struct ActiveRequest {
+    queued: QueuedRequest,
+    /// Number of its admission. Requests wait only for earlier ones, so they cannot deadlock.
     order: u64,
-    /// Whether its slot holds the longest prefix it could find; until then it feeds nothing.
-    placed: bool,
-    /// What it has written; the last of it is not fed yet.
-    written: Vec<Token>,
+    /// Whether its slot holds the longest prefix there is; until then it feeds nothing.
+    prefix_assigned: bool,
+    /// The tokens generated; the last ones are not fed yet.
+    generated: Vec<Token>,
     /// Tokens it may generate.
     limit: usize,
     text: GrowingText,
@@ -128,11 +130,11 @@ struct Job {
     started: Instant,
 }
 
-/// Room set aside for what a request may generate. Few use up `max_tokens`; those that do not find
-/// room later are started again.
+/// Cells set aside for what a request may generate. Few use up `max_tokens`; a request that finds no
+/// cell later is restarted.
 const EXPECTED_TOKENS: usize = 128;
 
-/// Constraints remembered; programs have one for each of their few steps.
+/// Constraints kept; a program has one for each of its few steps.
 const MAX_CONSTRAINTS: usize = 16;
 
 impl<D: Decoder> Scheduler<D> {
@@ -167,22 +169,22 @@ impl<D: Decoder> Scheduler<D> {
         self.decoder
     }
 
-    /// The decoder, to work with directly. Forgets all shared prefixes first.
+    /// The decoder, with every sequence empty, to use directly.
     pub fn decoder_mut(&mut self) -> &mut D {
         self.clear();
         &mut self.decoder
     }
 
-    /// What was done since the start.
+    /// Counts and times since the scheduler was made.
     pub fn stats(&self) -> Stats {
         self.stats
     }
 
-    /// Drops all work and empties every sequence.
+    /// Drops all requests and empties every sequence.
     fn clear(&mut self) {
         self.waiting.clear();
         for index in 0..self.slots.len() {
-            self.slots[index].job = None;
+            self.slots[index].active = None;
             self.truncate(index, 0);
         }
     }
@@ -192,11 +194,11 @@ impl<D: Decoder> Scheduler<D> {
             cancel.check()?;
             self.drop_unwanted(source);
             self.admit(source)?;
-            if self.slots.iter().all(|slot| slot.job.is_none()) {
+            if self.slots.iter().all(|slot| slot.active.is_none()) {
                 return Ok(());
             }
-            self.place();
-            let rows = self.plan()?;
+            self.assign_prefixes();
+            let rows = self.next_batch()?;
             self.decode(&rows)?;
             self.sample(&rows, source)?;
         }
@@ -204,9 +206,9 @@ impl<D: Decoder> Scheduler<D> {
 
     fn drop_unwanted(&mut self, source: &dyn Source) {
         for index in 0..self.slots.len() {
-            let id = self.slots[index].job.as_ref().map(|job| job.arrival.request.id);
+            let id = self.slots[index].active.as_ref().map(|active| active.queued.request.id);
             if id.is_some_and(|id| !source.wanted(id)) {
-                self.vacate(index);
+                self.release_slot(index);
             }
         }
     }
@@ -214,25 +216,25 @@ impl<D: Decoder> Scheduler<D> {
 
 // Decoding and sampling.
 impl<D: Decoder> Scheduler<D> {
-    /// The rows of the next decode call: what each job has written last, then prompts while there is
-    /// room in the batch. Frees cells if there are too few.
-    fn plan(&mut self) -> Result<Vec<BatchRow>> {
+    /// The rows of the next decode call: the last tokens of generating requests, then prompts while the
+    /// batch has room. Frees cells if there are too few.
+    fn next_batch(&mut self) -> Result<Vec<BatchRow>> {
         loop {
             let mut order: Vec<usize> = (0..self.slots.len()).collect();
-            // Generating jobs first, then in order of admission.
+            // Generating requests first, then in order of admission.
             order.sort_by_key(|&index| {
                 let slot = &self.slots[index];
-                slot.job.as_ref().map(|job| (!job.is_writing(), job.order))
+                slot.active.as_ref().map(|active| (!active.is_generating(), active.order))
             });
             let (room, batch) = (self.cells.free(), self.decoder.max_batch());
             let mut rows = Vec::new();
             let (mut short, mut missed) = (false, false);
             for index in order {
                 let slot = &self.slots[index];
-                let Some(job) = slot.job.as_ref().filter(|job| job.placed) else {
+                let Some(active) = slot.active.as_ref().filter(|active| active.prefix_assigned) else {
                     continue;
                 };
-                let pending = job.pending(slot.held.len());
+                let pending = active.pending(slot.held.len());
                 let mut n = pending.len().min(batch.min(room).saturating_sub(rows.len()));
                 if self.is_alone() && pending.len() > 1 {
                     n = n.min(pending.len() - 1);
@@ -244,30 +246,30 @@ impl<D: Decoder> Scheduler<D> {
                 }
                 if n < pending.len() && rows.len() < batch {
                     short = true;
-                    missed |= n == 0 && job.is_writing();
+                    missed |= n == 0 && active.is_generating();
                 }
             }
-            // A prompt may go on in the next call, but a job that writes must not miss one for lack
-            // of room, and something must be fed.
+            // The rest of a prompt can be fed in the next call, but a generating request must not be
+            // left out for lack of cells, and at least one row must be fed.
             if !(missed || short && rows.is_empty()) {
                 return Ok(rows);
             }
-            if !self.drop_leftover() && !self.restart_youngest() {
+            if !self.drop_cached_prefix() && !self.restart_youngest() {
                 let why = "no room for a single token with one request running";
                 return Err(Error::Internal(why.into()));
             }
         }
     }
 
-    /// Takes the room of the job admitted last, which starts again later; never of the only one.
+    /// Frees the cells of the request admitted last, which is restarted later; never of the only one.
     fn restart_youngest(&mut self) -> bool {
-        let jobs = self.slots.iter().enumerate();
-        let jobs = jobs.filter_map(|(index, slot)| Some((slot.job.as_ref()?.order, index)));
-        let (Some((_, youngest)), true) = (jobs.clone().max(), jobs.count() > 1) else {
+        let actives = self.slots.iter().enumerate();
+        let actives = actives.filter_map(|(index, slot)| Some((slot.active.as_ref()?.order, index)));
+        let (Some((_, youngest)), true) = (actives.clone().max(), actives.count() > 1) else {
             return false;
         };
-        if let Some(job) = self.slots[youngest].job.take() {
-            self.waiting.push_front(Arrival { restarted: true, ..job.arrival });
+        if let Some(active) = self.slots[youngest].active.take() {
+            self.waiting.push_front(QueuedRequest { restarted: true, ..active.queued });
             self.stats.restarts += 1;
         }
         self.truncate(youngest, 0);
@@ -286,32 +288,32 @@ impl<D: Decoder> Scheduler<D> {
             let slot = &mut self.slots[row.seq.0 as usize];
             let full = || Error::Internal("more rows than free cells".into());
             slot.cells.push(self.cells.take().ok_or_else(full)?);
-            let Some(job) = &slot.job else {
+            let Some(active) = &slot.active else {
                 return Err(Error::Internal("a row of a slot without a request".into()));
             };
-            let (pos, prompt) = (slot.held.len(), job.arrival.prompt.len());
+            let (pos, prompt) = (slot.held.len(), active.queued.prompt.len());
             self.stats.prompt_tokens += u64::from(pos < prompt);
-            let adapter = job.arrival.adapters.at(pos, prompt);
+            let adapter = active.queued.adapters.at(pos, prompt);
             slot.held.push(Held { token: row.token, adapter });
         }
         Ok(())
     }
 
-    /// Chooses a token for each row with logits and hands over what is finished.
+    /// Chooses a token for each row with logits, and delivers the completions that end.
     fn sample(&mut self, rows: &[BatchRow], source: &mut dyn Source) -> Result<()> {
         let start = Instant::now();
         let allowed = self.allowed(rows)?;
         let mut wanted = Vec::new();
         let sampled = rows.iter().enumerate().filter(|(_, row)| row.logits);
         for ((row_index, row), allowed) in sampled.zip(&allowed) {
-            if let Some(job) = &self.slots[row.seq.0 as usize].job {
-                let request = &job.arrival.request;
+            if let Some(active) = &self.slots[row.seq.0 as usize].active {
+                let request = &active.queued.request;
                 wanted.push(Draw {
                     logits: self.decoder.logits(row_index),
                     sampling: &request.sampling,
-                    generated: &job.written,
+                    generated: &active.generated,
                     allowed: allowed.as_deref(),
-                    uniform: sampler::uniform(request.seed, job.written.len() as u64),
+                    uniform: sampler::uniform(request.seed, active.generated.len() as u64),
                 });
             }
         }
@@ -324,20 +326,20 @@ impl<D: Decoder> Scheduler<D> {
             let Some(finish) = self.advance(index, choice, source)? else {
                 continue;
             };
-            let Some(job) = self.slots[index].job.as_mut() else {
+            let Some(active) = self.slots[index].active.as_mut() else {
                 continue;
             };
             let completion = Completion {
-                id: job.arrival.request.id,
-                text: std::mem::take(&mut job.text).finish(),
-                prompt_tokens: job.arrival.prompt.len(),
-                generated_tokens: job.written.len(),
+                id: active.queued.request.id,
+                text: std::mem::take(&mut active.text).finish(),
+                prompt_tokens: active.queued.prompt.len(),
+                generated_tokens: active.generated.len(),
                 finish,
-                probability: job.log_probability.exp() as f32,
-                log_probability: job.log_probability,
-                seconds: job.started.elapsed().as_secs_f64(),
+                probability: active.log_probability.exp() as f32,
+                log_probability: active.log_probability,
+                seconds: active.started.elapsed().as_secs_f64(),
             };
-            self.vacate(index);
+            self.release_slot(index);
             source.finished(completion)?;
         }
         Ok(())
@@ -348,16 +350,16 @@ impl<D: Decoder> Scheduler<D> {
         let slots = rows.iter().filter(|row| row.logits).map(|row| &self.slots[row.seq.0 as usize]);
         slots
             .map(|slot| {
-                let Some((job, constrained)) =
-                    slot.job.as_ref().and_then(|j| Some((j, j.constrained.as_ref()?)))
+                let Some((active, constrained)) =
+                    slot.active.as_ref().and_then(|j| Some((j, j.constrained.as_ref()?)))
                 else {
                     return Ok(None);
                 };
                 let vocabulary = self.vocabulary.get_or_insert_with(|| Vocabulary::of(&self.decoder));
                 let allowed = constrained.lock().allowed(&constrained.state, vocabulary)?;
                 if allowed.is_empty() {
-                    let (id, text) = (job.arrival.request.id, job.text.as_str());
-                    let why = "no token of the model goes on as its choices or grammar ask";
+                    let (id, text) = (active.queued.request.id, active.text.as_str());
+                    let why = "no token of the model continues as its choices or grammar require";
                     return Err(Error::Engine(format!("request {id}: {why}, after {text:?}")));
                 }
                 Ok(Some(allowed))
@@ -365,7 +367,7 @@ impl<D: Decoder> Scheduler<D> {
             .collect()
     }
 
-    /// The constraint that `sampling` asks for, with nothing written.
+    /// The constraint that `sampling` asks for, with nothing generated.
     fn constrained(&mut self, sampling: &Sampling) -> Result<Option<Constrained>> {
         let is_wanted = |(choices, grammar, _): &(Vec<String>, Option<String>, _)| {
             *choices == sampling.choices && *grammar == sampling.grammar
@@ -388,32 +390,32 @@ impl<D: Decoder> Scheduler<D> {
         Ok(Some(Constrained { constraint, state }))
     }
 
-    /// Adds a sampled token to the job in slot `index`, and what its constraint gives it after that;
-    /// why it ends, if it does.
+    /// Adds a sampled token to the request in slot `index`, and the tokens that its constraint forces
+    /// after it. Returns why the request ends, if it does.
     fn advance(
         &mut self,
         index: usize,
         choice: Option<Choice>,
         source: &dyn Source,
     ) -> Result<Option<Finish>> {
-        let Some(job) = &mut self.slots[index].job else {
+        let Some(active) = &mut self.slots[index].active else {
             return Ok(None);
         };
-        let request = &job.arrival.request;
+        let request = &active.queued.request;
         let Some(Choice { token, probability }) = choice else {
             let id = request.id;
-            let why = match job.constrained {
+            let why = match active.constrained {
                 Some(_) => "no token that its choices or grammar allow has a finite logit",
                 None => "the model's logits are not finite; the model or adapter is damaged",
             };
             return Err(Error::Engine(format!("request {id}: {why}")));
         };
-        job.log_probability += f64::from(probability).ln();
+        active.log_probability += f64::from(probability).ln();
         if let Some(finish) = self.write(index, token, source)? {
             return Ok(Some(finish));
         }
-        for &token in &*self.given(index)? {
-            self.stats.given_tokens += 1;
+        for &token in &*self.forced(index)? {
+            self.stats.forced_tokens += 1;
             if let Some(finish) = self.write(index, token, source)? {
                 return Ok(Some(finish));
             }
@@ -421,9 +423,9 @@ impl<D: Decoder> Scheduler<D> {
         Ok(None)
     }
 
-    /// The tokens that come next in the job in slot `index` whatever is chosen.
-    fn given(&mut self, index: usize) -> Result<Arc<[Token]>> {
-        let constrained = self.slots[index].job.as_ref().and_then(|job| job.constrained.as_ref());
+    /// The tokens that the constraint of the request in slot `index` forces next.
+    fn forced(&mut self, index: usize) -> Result<Arc<[Token]>> {
+        let constrained = self.slots[index].active.as_ref().and_then(|active| active.constrained.as_ref());
         match (constrained, &self.vocabulary) {
             (Some(constrained), Some(vocabulary)) => {
                 constrained.lock().forced(&constrained.state, vocabulary, &self.decoder)
@@ -432,36 +434,36 @@ impl<D: Decoder> Scheduler<D> {
         }
     }
 
-    /// Adds `token` to the job in slot `index`; why it ends, if it does.
+    /// Adds `token` to the request in slot `index`. Returns why the request ends, if it does.
     fn write(&mut self, index: usize, token: Token, source: &dyn Source) -> Result<Option<Finish>> {
-        let Some(job) = &mut self.slots[index].job else {
+        let Some(active) = &mut self.slots[index].active else {
             return Ok(None);
         };
-        let request = &job.arrival.request;
-        job.written.push(token);
+        let request = &active.queued.request;
+        active.generated.push(token);
         if self.decoder.is_end(token) {
             return Ok(Some(Finish::EndOfTurn));
         }
         let mut bytes = Vec::new();
         self.decoder.piece(token, &mut bytes);
-        let before = job.text.as_str().len();
-        if let Some(constrained) = &mut job.constrained {
+        let before = active.text.as_str().len();
+        if let Some(constrained) = &mut active.constrained {
             let state = constrained.lock().after(&constrained.state, &bytes)?;
             constrained.state = state;
         }
-        if job.text.push(&bytes) {
-            let grown = job.text.as_str().len() - before;
-            if job.text.cut_at(&request.sampling.stop, grown) {
+        if active.text.push(&bytes) {
+            let grown = active.text.as_str().len() - before;
+            if active.text.cut_at(&request.sampling.stop, grown) {
                 return Ok(Some(Finish::StopString));
             }
-            if source.enough(request.id, job.text.as_str()) {
+            if source.enough(request.id, active.text.as_str()) {
                 return Ok(Some(Finish::Enough));
             }
         }
-        if job.constrained.as_ref().is_some_and(|constrained| constrained.state.must_end()) {
+        if active.constrained.as_ref().is_some_and(|constrained| constrained.state.must_end()) {
             return Ok(Some(Finish::Enough));
         }
-        Ok((job.written.len() >= job.limit).then_some(Finish::Length))
+        Ok((active.generated.len() >= active.limit).then_some(Finish::Length))
     }
 }
 
@@ -482,7 +484,7 @@ impl<D: Decoder> Engine for Scheduler<D> {
                 Ok(())
             }
             Err(error) => {
-                // Whatever is applied now, no cell is known to be computed with it.
+                // It is unknown which adapter is applied now, so no cell may be reused.
                 self.adapter = self.known_adapters.unknown();
                 Err(error)
             }
@@ -498,16 +500,16 @@ impl<D: Decoder> Engine for Scheduler<D> {
     }
 }
 
-impl Job {
-    /// Whether its prompt is fed and its own text is begun.
-    fn is_writing(&self) -> bool {
-        !self.written.is_empty()
+impl ActiveRequest {
+    /// Whether its prompt is fed and it has generated a token.
+    fn is_generating(&self) -> bool {
+        !self.generated.is_empty()
     }
 
-    /// The tokens to feed next, where the slot holds `fed` already.
+    /// The tokens to feed next, where the slot holds `fed` tokens.
     fn pending(&self, fed: usize) -> &[Token] {
-        let prompt = &self.arrival.prompt;
-        if fed < prompt.len() { &prompt[fed..] } else { &self.written[fed - prompt.len()..] }
+        let prompt = &self.queued.prompt;
+        if fed < prompt.len() { &prompt[fed..] } else { &self.generated[fed - prompt.len()..] }
     }
 }
 
@@ -518,25 +520,25 @@ impl Constrained {
 }
 
 fn lock(constraint: &Mutex<Constraint>) -> std::sync::MutexGuard<'_, Constraint> {
-    // What a constraint knows is complete at every moment.
+    // A panic leaves a constraint consistent: its cache entries are written whole.
     constraint.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Slot {
     /// Prompt tokens not fed yet.
-    fn unfed(&self, job: &Job) -> usize {
-        if job.placed { job.arrival.prompt.len().saturating_sub(self.held.len()) } else { 1 }
+    fn unfed(&self, active: &ActiveRequest) -> usize {
+        if active.prefix_assigned { active.queued.prompt.len().saturating_sub(self.held.len()) } else { 1 }
     }
 
-    /// Cells its job is expected to need beyond those it has.
+    /// Cells that its request is expected to need beyond those it has.
     fn expected(&self) -> Option<usize> {
-        let job = self.job.as_ref()?;
-        let held = if job.placed { self.held.len() } else { 0 };
-        Some(job.arrival.expected().saturating_sub(held))
+        let active = self.active.as_ref()?;
+        let held = if active.prefix_assigned { self.held.len() } else { 0 };
+        Some(active.queued.expected().saturating_sub(held))
     }
 }
 
-impl Arrival {
+impl QueuedRequest {
     /// Cells expected for the prompt and what it generates.
     fn expected(&self) -> usize {
         let most = self.request.sampling.max_tokens;

@@ -377,10 +377,10 @@ fn what_a_grammar_leaves_no_choice_about_is_written_without_sampling() {
             assert_eq!(completion.generated_tokens, request.sampling.max_tokens);
         }
         let stats = scheduler.stats();
-        let written: usize = requests.iter().map(|request| request.sampling.max_tokens).sum();
+        let generated: usize = requests.iter().map(|request| request.sampling.max_tokens).sum();
         if stats.restarts == 0 {
             assert_eq!(stats.generated_tokens, drawn);
-            assert_eq!(stats.given_tokens, written as u64 - drawn);
+            assert_eq!(stats.forced_tokens, generated as u64 - drawn);
         } else {
             assert!(slots > 1 && context < 128);
         }

@@ -1,10 +1,10 @@
-//! From requests to sequences: who enters when, and from which prefix it starts.
+//! Admission of requests to slots, and the prefix that each starts from.
 
 use std::sync::Arc;
 use std::time::Instant;
 
 use super::adapters::{AdapterId, RequestAdapters};
-use super::{Arrival, Held, Job, Scheduler, Slot};
+use super::{ActiveRequest, Held, QueuedRequest, Scheduler, Slot};
 use crate::engine::chat::THINKING_BEGINS;
 use crate::engine::text::GrowingText;
 use crate::engine::{Completion, Decoder, Finish, SeqId, Source, Token};
@@ -12,29 +12,29 @@ use crate::{Error, Result};
 
 // Admission: from requests to slots.
 impl<D: Decoder> Scheduler<D> {
-    /// Starts requests while there are slots and room.
+    /// Starts requests while there are free slots and cells.
     pub(super) fn admit(&mut self, source: &mut dyn Source) -> Result<()> {
-        while self.slots.iter().filter(|slot| slot.job.is_some()).count() < self.decoder.slots() {
-            let Some(arrival) = self.next_arrival(source)? else {
+        while self.slots.iter().filter(|slot| slot.active.is_some()).count() < self.decoder.slots() {
+            let Some(queued) = self.next_queued(source)? else {
                 return Ok(());
             };
-            if arrival.request.sampling.max_tokens == 0 {
-                source.finished(nothing_asked(&arrival))?;
+            if queued.request.sampling.max_tokens == 0 {
+                source.finished(nothing_asked(&queued))?;
                 continue;
             }
-            if !self.make_room(&arrival) {
-                self.waiting.push_front(arrival);
+            if !self.make_room(&queued) {
+                self.waiting.push_front(queued);
                 return Ok(());
             }
-            self.start(arrival);
+            self.start(queued);
         }
         Ok(())
     }
 
-    fn next_arrival(&mut self, source: &mut dyn Source) -> Result<Option<Arrival>> {
-        while let Some(arrival) = self.waiting.pop_front() {
-            if source.wanted(arrival.request.id) {
-                return Ok(Some(arrival));
+    fn next_queued(&mut self, source: &mut dyn Source) -> Result<Option<QueuedRequest>> {
+        while let Some(queued) = self.waiting.pop_front() {
+            if source.wanted(queued.request.id) {
+                return Ok(Some(queued));
             }
         }
         while let Some(request) = source.next() {
@@ -49,64 +49,64 @@ impl<D: Decoder> Scheduler<D> {
             }
             let constrained = self.constrained(&request.sampling)?;
             let adapters = RequestAdapters::all(self.adapter);
-            return Ok(Some(Arrival { request, adapters, constrained, prompt, restarted: false }));
+            return Ok(Some(QueuedRequest { request, adapters, constrained, prompt, restarted: false }));
         }
         Ok(None)
     }
 
-    /// Whether `arrival` fits beside what the running requests are expected to need, after
-    /// dropping leftovers if need be.
-    fn make_room(&mut self, arrival: &Arrival) -> bool {
+    /// Whether the cells suffice for `queued` beside what the running requests are expected to need.
+    /// Drops kept prompts for that if necessary.
+    fn make_room(&mut self, queued: &QueuedRequest) -> bool {
         let promised: usize = self.slots.iter().filter_map(Slot::expected).sum();
         loop {
-            let shared = self.longest_prefix(&arrival.wanted(), None).map_or(0, |(_, len)| len);
-            let needed = arrival.expected() - shared;
+            let shared = self.longest_prefix(&queued.wanted(), None).map_or(0, |(_, len)| len);
+            let needed = queued.expected() - shared;
             if needed + promised <= self.cells.free() {
                 return true;
             }
-            if !self.drop_leftover() {
-                // Alone, anything whose prompt fits may run.
-                return promised == 0 && self.slots.iter().all(|slot| slot.job.is_none());
+            if !self.drop_cached_prefix() {
+                // With nothing else running, any request whose prompt fits may start.
+                return promised == 0 && self.slots.iter().all(|slot| slot.active.is_none());
             }
         }
     }
 
-    fn start(&mut self, arrival: Arrival) {
-        let is_free = |slot: &Slot| slot.job.is_none();
-        // An empty slot, to which the longest prefix is copied; otherwise a leftover that begins like
-        // this prompt, unless a running slot serves as well; otherwise the oldest leftover.
+    fn start(&mut self, queued: QueuedRequest) {
+        let is_free = |slot: &Slot| slot.active.is_none();
+        // An empty slot, to which the longest prefix is copied; otherwise the slot that keeps the longest
+        // prefix, unless a running slot has one as long; otherwise the one that is kept for longest.
         let empty = self.slots.iter().position(|slot| is_free(slot) && slot.held.is_empty());
-        let best = self.longest_prefix(&arrival.wanted(), None).map(|(index, _)| index);
+        let best = self.longest_prefix(&queued.wanted(), None).map(|(index, _)| index);
         let oldest = || {
             let free = self.slots.iter().enumerate().filter(|(_, slot)| is_free(slot));
-            free.min_by_key(|(_, slot)| slot.left).map(|(i, _)| i)
+            free.min_by_key(|(_, slot)| slot.last_used).map(|(i, _)| i)
         };
         let in_place = best.filter(|&i| is_free(&self.slots[i]));
         let Some(index) = empty.or(in_place).or_else(oldest) else {
-            self.waiting.push_front(arrival);
+            self.waiting.push_front(queued);
             return;
         };
         self.admitted += 1;
-        let room = self.decoder.sequence_limit() - arrival.prompt.len();
-        let in_thought = arrival.request.thinking && self.decoder.chat_template().opens_thinking();
-        self.slots[index].job = Some(Job {
+        let room = self.decoder.sequence_limit() - queued.prompt.len();
+        let in_thought = queued.request.thinking && self.decoder.chat_template().opens_thinking();
+        self.slots[index].active = Some(ActiveRequest {
             order: self.admitted,
-            placed: false,
-            written: Vec::new(),
-            limit: arrival.request.sampling.max_tokens.min(room),
+            prefix_assigned: false,
+            generated: Vec::new(),
+            limit: queued.request.sampling.max_tokens.min(room),
             text: GrowingText::after(if in_thought { THINKING_BEGINS } else { "" }),
-            constrained: arrival.constrained.clone(),
+            constrained: queued.constrained.clone(),
             log_probability: 0.0,
             started: Instant::now(),
-            arrival,
+            queued,
         });
     }
 
-    /// Drops the oldest leftover KV cells; `false` if there are none.
-    pub(super) fn drop_leftover(&mut self) -> bool {
+    /// Drops the prompt that is kept for longest; `false` if none is kept.
+    pub(super) fn drop_cached_prefix(&mut self) -> bool {
         let free = self.slots.iter().enumerate();
-        let leftover = free.filter(|(_, slot)| slot.job.is_none() && !slot.held.is_empty());
-        match leftover.min_by_key(|(_, slot)| slot.left).map(|(index, _)| index) {
+        let kept = free.filter(|(_, slot)| slot.active.is_none() && !slot.held.is_empty());
+        match kept.min_by_key(|(_, slot)| slot.last_used).map(|(index, _)| index) {
             Some(index) => {
                 self.truncate(index, 0);
                 true
@@ -116,21 +116,21 @@ impl<D: Decoder> Scheduler<D> {
     }
 }
 
-// Placement: each job starts from the longest prefix there is.
+// Prefixes: each request starts from the longest one there is.
 impl<D: Decoder> Scheduler<D> {
-    pub(super) fn place(&mut self) {
-        let mut unplaced: Vec<(u64, usize)> = Vec::new();
+    pub(super) fn assign_prefixes(&mut self) {
+        let mut unassigned: Vec<(u64, usize)> = Vec::new();
         for (index, slot) in self.slots.iter().enumerate() {
-            if let Some(job) = slot.job.as_ref().filter(|job| !job.placed) {
-                unplaced.push((job.order, index));
+            if let Some(active) = slot.active.as_ref().filter(|active| !active.prefix_assigned) {
+                unassigned.push((active.order, index));
             }
         }
-        unplaced.sort_unstable();
-        for (order, index) in unplaced {
-            let Some(job) = &self.slots[index].job else {
+        unassigned.sort_unstable();
+        for (order, index) in unassigned {
+            let Some(active) = &self.slots[index].active else {
                 continue;
             };
-            let wanted = job.arrival.wanted();
+            let wanted = active.queued.wanted();
             let mut own = wanted.shared(&self.slots[index].held);
             if self.is_alone() && own + 1 < wanted.tokens.len() {
                 own = 0;
@@ -148,33 +148,35 @@ impl<D: Decoder> Scheduler<D> {
                 _ => self.truncate(index, own),
             }
             self.stats.reused_tokens += ready as u64;
-            if let Some(job) = &mut self.slots[index].job {
-                job.placed = true;
+            if let Some(active) = &mut self.slots[index].active {
+                active.prefix_assigned = true;
             }
         }
     }
 
-    /// With a single slot texts are reproducible bit for bit, whatever ran before: a decoder may
-    /// round differently for different batch shapes, so every prompt is fed in the same shapes.
-    /// That is, from the start or not at all, and its last token by itself.
+    /// With a single slot, texts are reproducible bit for bit whatever ran before. A decoder may round
+    /// differently for different batch shapes, so every prompt is fed in the same shapes: from the
+    /// start or not at all, and its last token by itself.
     pub(super) fn is_alone(&self) -> bool {
         self.decoder.slots() == 1
     }
 
     /// The slot, other than `except`, that holds the longest prefix of `prompt`, and its length.
-    /// Running slots win ties: their cells are in use anyway.
+    /// A running slot wins a tie, because its cells are in use anyway.
     fn longest_prefix(&self, prompt: &Wanted, except: Option<usize>) -> Option<(usize, usize)> {
         let others = self.slots.iter().enumerate().filter(|(index, _)| Some(*index) != except);
         let shared = others.map(|(index, slot)| (index, prompt.shared(&slot.held)));
-        shared.filter(|&(_, len)| len > 0).max_by_key(|&(index, len)| (len, self.slots[index].job.is_some()))
+        shared
+            .filter(|&(_, len)| len > 0)
+            .max_by_key(|&(index, len)| (len, self.slots[index].active.is_some()))
     }
 
-    /// The longest prefix of `prompt` that a job admitted before `order` is going to hold.
+    /// The longest prefix of `prompt` that a request admitted before `order` is going to hold.
     fn longest_promise(&self, prompt: &Wanted, order: u64) -> usize {
-        let jobs = self.slots.iter().filter_map(|slot| Some((slot, slot.job.as_ref()?)));
-        let earlier = jobs.filter(|(_, job)| job.order < order);
-        let feeding = earlier.filter(|(slot, job)| slot.unfed(job) > 0);
-        feeding.map(|(_, job)| prompt.promised(&job.arrival.wanted())).max().unwrap_or(0)
+        let actives = self.slots.iter().filter_map(|slot| Some((slot, slot.active.as_ref()?)));
+        let earlier = actives.filter(|(_, active)| active.order < order);
+        let feeding = earlier.filter(|(slot, active)| slot.unfed(active) > 0);
+        feeding.map(|(_, active)| prompt.promised(&active.queued.wanted())).max().unwrap_or(0)
     }
 
     fn copy_prefix(&mut self, from: usize, to: usize, len: usize) {
@@ -195,43 +197,43 @@ impl<D: Decoder> Scheduler<D> {
         }
     }
 
-    /// Ends the job in `index` and keeps its prompt for others, unless another slot has it too.
-    pub(super) fn vacate(&mut self, index: usize) {
-        let Some(job) = self.slots[index].job.take() else {
+    /// Ends the request in `index`, and keeps its prompt unless another slot has it too.
+    pub(super) fn release_slot(&mut self, index: usize) {
+        let Some(active) = self.slots[index].active.take() else {
             return;
         };
-        self.truncate(index, job.arrival.prompt.len());
+        self.truncate(index, active.queued.prompt.len());
         self.admitted += 1;
-        self.slots[index].left = self.admitted;
+        self.slots[index].last_used = self.admitted;
         let held = self.slots[index].held.len();
-        let elsewhere = self.longest_prefix(&self.slots[index].leftover(), Some(index));
-        // One that is held elsewhere to all but the last token is worth nothing: that token is
-        // fed again anyway.
+        let elsewhere = self.longest_prefix(&self.slots[index].kept_prompt(), Some(index));
+        // A prompt that another slot holds up to its last token is not kept: that token is always fed
+        // again.
         if elsewhere.is_some_and(|(_, len)| len + 1 >= held) {
             self.truncate(index, 0);
         }
-        // Leftovers cost attention over their cells in each decode call, so few are kept.
+        // Each decode call computes attention over all cells in use, so few prompts are kept.
         let budget = self.decoder.context_size() / 8;
         loop {
-            let left = self.slots.iter().filter(|s| s.job.is_none() && !s.held.is_empty());
-            let unshared = left.clone().map(|slot| self.cells.unshared(&slot.cells));
-            if left.clone().count() <= 1 || unshared.sum::<usize>() <= budget {
+            let cached = self.slots.iter().filter(|s| s.active.is_none() && !s.held.is_empty());
+            let unshared = cached.clone().map(|slot| self.cells.unshared(&slot.cells));
+            if cached.clone().count() <= 1 || unshared.sum::<usize>() <= budget {
                 return;
             }
-            self.drop_leftover();
+            self.drop_cached_prefix();
         }
     }
 }
 
-/// Waiting for another slot's prompt delays a request by a decode call or more; for fewer tokens
-/// than this, feeding them again is cheaper.
+/// Waiting for another slot to feed a prefix costs a request one decode call or more; for fewer tokens
+/// than this it is cheaper to feed them again.
 const WORTH_WAITING_FOR: usize = 8;
 
-fn nothing_asked(arrival: &Arrival) -> Completion {
+fn nothing_asked(queued: &QueuedRequest) -> Completion {
     Completion {
-        id: arrival.request.id,
+        id: queued.request.id,
         text: String::new(),
-        prompt_tokens: arrival.prompt.len(),
+        prompt_tokens: queued.prompt.len(),
         generated_tokens: 0,
         finish: Finish::Length,
         probability: 1.0,
@@ -240,21 +242,21 @@ fn nothing_asked(arrival: &Arrival) -> Completion {
     }
 }
 
-/// A prompt whose KV cells are looked for, and the weights that must have computed them.
+/// A prompt for which KV cells are searched, and the weights that must have computed them.
 struct Wanted {
     tokens: Arc<[Token]>,
     adapter: AdapterId,
 }
 
-impl Arrival {
+impl QueuedRequest {
     fn wanted(&self) -> Wanted {
         Wanted { tokens: self.prompt.clone(), adapter: self.adapters.prompt }
     }
 }
 
 impl Slot {
-    /// What a slot without a request holds: the prompt of the last one, or part of it.
-    fn leftover(&self) -> Wanted {
+    /// The prompt that a slot without a request keeps, or part of it.
+    fn kept_prompt(&self) -> Wanted {
         let adapter = self.held.first().map_or(AdapterId::BASE, |held| held.adapter);
         Wanted { tokens: self.held.iter().map(|held| held.token).collect(), adapter }
     }
@@ -266,13 +268,13 @@ impl Wanted {
         &self.tokens[..self.tokens.len().saturating_sub(1)]
     }
 
-    /// How much of the prompt the KV cells of `held` can stand for.
+    /// How many tokens of the prompt the KV cells of `held` serve for.
     fn shared(&self, held: &[Held]) -> usize {
         let is_same = |(token, held): &(&Token, &Held)| held.token == **token && held.adapter == self.adapter;
         self.usable().iter().zip(held).take_while(is_same).count()
     }
 
-    /// The same for the cells that the prompt `other` will have.
+    /// How many the cells that the prompt `other` will have serve for.
     fn promised(&self, other: &Wanted) -> usize {
         if self.adapter != other.adapter {
             return 0;
