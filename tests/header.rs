@@ -59,8 +59,8 @@ const INTERNAL: [&str; 11] = [
 /// The functions before which a part of the header begins, and what it is about.
 const PARTS: [(&str, &str); 3] = [
     ("sn_version", "1. One call. sn_distill() goes from questions to an adapter and a report."),
-    ("sn_task_load", "2. Stages. The same one by one, what they work on, and what to do with the result."),
-    ("sn_decoder_init", "3. The host's own parts: inference, a check of answers, a log."),
+    ("sn_task_load", "2. Stages. The same one by one, what they work on, and how to use the result."),
+    ("sn_decoder_init", "3. The caller's own parts: inference, a check of answers, a log."),
 ];
 
 /// The examples indented, which in rustdoc are fenced and named to tell that they are not Rust.

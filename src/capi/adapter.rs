@@ -1,4 +1,4 @@
-//! An adapter file, looked at.
+//! Adapter files.
 
 use std::ffi::c_char;
 
@@ -11,7 +11,7 @@ use super::text::{Text, lend, text};
 use crate::Error;
 use crate::model::AdapterFile;
 
-/// A LoRA adapter in a GGUF file, and what it says of itself. To use it, give its path to llama.cpp
+/// A LoRA adapter in a GGUF file, and its metadata. To use it, give its path to llama.cpp
 /// or to sn_answerer_new().
 ///
 /// ```c
@@ -35,8 +35,8 @@ pub struct sn_adapter {
 /// `path` is UTF-8 of `len` bytes, or ends in NUL with SN_NUL_TERMINATED. `*out` is the adapter on
 /// success and untouched on failure.
 ///
-/// Errors: SN_STATUS_IO when the file cannot be read, SN_STATUS_MODEL when it is no well-formed GGUF
-/// or no LoRA adapter, SN_STATUS_INVALID_ARGUMENT.
+/// Errors: SN_STATUS_IO when the file cannot be read, SN_STATUS_MODEL when it is not a well-formed
+/// GGUF or not a LoRA adapter, SN_STATUS_INVALID_ARGUMENT.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sn_adapter_open(
     path: *const c_char,
@@ -68,7 +68,7 @@ pub unsafe extern "C" fn sn_adapter_rank(adapter: *const sn_adapter) -> u32 {
     catch!(or 0 => unsafe { adapter.as_ref() }.map_or(0, |adapter| adapter.adapter.rank as u32))
 }
 
-/// The adapter's alpha: it counts alpha/rank times. 0 for NULL.
+/// The adapter's alpha: it is applied with the scale alpha/rank. 0 for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sn_adapter_alpha(adapter: *const sn_adapter) -> f64 {
     // SAFETY: by the header's rules.
@@ -85,7 +85,7 @@ pub unsafe extern "C" fn sn_adapter_task(adapter: *const sn_adapter, len: *mut u
     catch!(or std::ptr::null() => unsafe { lend(adapter.as_ref().map(|adapter| &adapter.task), len) })
 }
 
-/// Everything the file says of itself, as a JSON object of texts: "rank", "alpha", and of an adapter
+/// The file's metadata, as a JSON object of texts: "rank", "alpha", and of an adapter
 /// that this library trained also its task, its model's hash, and how it was trained.
 ///
 /// Returns UTF-8 of `*len` bytes, followed by a NUL; `len` may be NULL. NULL for NULL.

@@ -13,7 +13,7 @@ use crate::{Progress, Stage, TrainStep, Update};
 /// The caller's callbacks, called by one thread at a time.
 pub(super) struct Reporter(Mutex<Callbacks>);
 
-/// Each callback with what it wants to be given.
+/// Each callback with its user data.
 #[derive(Clone, Copy)]
 pub(super) struct Callbacks {
     pub progress: (sn_progress_fn, *mut c_void),
@@ -23,13 +23,13 @@ pub(super) struct Callbacks {
 
 impl Default for Callbacks {
     fn default() -> Callbacks {
-        let nowhere = std::ptr::null_mut();
-        Callbacks { progress: (None, nowhere), verdict: (None, nowhere), step: (None, nowhere) }
+        let none = std::ptr::null_mut();
+        Callbacks { progress: (None, none), verdict: (None, none), step: (None, none) }
     }
 }
 
-// SAFETY: each `user_data` is only handed to its callback, one at a time, and the header tells the
-// host that this happens on any thread.
+// SAFETY: each `user_data` is only handed to its callback, one at a time, and the header tells
+// the caller that this happens on any thread.
 unsafe impl Send for Callbacks {}
 
 impl Reporter {
@@ -55,7 +55,7 @@ impl Progress for Reporter {
             note: note.as_ptr(),
             note_len: note.len(),
         };
-        // SAFETY: the host gave a function of this type together with what it wants to be given.
+        // SAFETY: the caller gave a function of this type with its user data.
         unsafe { callback(&progress, user_data) }
     }
 

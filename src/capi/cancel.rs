@@ -1,4 +1,4 @@
-//! Stopping work from another thread.
+//! Cancellation from another thread or a signal handler.
 
 use super::catch::catch;
 use super::handle::release;
@@ -13,7 +13,7 @@ use crate::Cancel;
 /// that takes one keeps a reference of its own. Threads: any number may use one at once.
 pub struct sn_cancel(pub(super) Cancel);
 
-/// The request that `cancel` is, or one that nobody makes.
+/// The request behind `cancel`, or one that is never made.
 ///
 /// # Safety
 /// `cancel` is NULL or points to a request.
@@ -46,7 +46,7 @@ pub unsafe extern "C" fn sn_cancel_share(cancel: *const sn_cancel) -> *mut sn_ca
     })
 }
 
-/// Asks the work to stop; cannot be taken back. Does nothing for NULL.
+/// Asks the work to stop; this cannot be undone. Does nothing for NULL.
 ///
 /// Safe to call from a signal handler.
 #[unsafe(no_mangle)]

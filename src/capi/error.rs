@@ -1,4 +1,4 @@
-//! What went wrong, as an object that the caller owns.
+//! Errors, as objects that the caller owns.
 
 use std::ffi::c_char;
 
@@ -58,8 +58,8 @@ pub unsafe extern "C" fn sn_error_message(error: *const sn_error, len: *mut usiz
     catch!(or std::ptr::null() => unsafe { lend(error.as_ref().map(|error| &error.message), len) })
 }
 
-/// The cause number `index` of the error, 0 being the nearest: such as the operating system's own
-/// words. NULL when there are not that many. The message already includes what a person needs.
+/// The cause number `index` of the error, 0 being the nearest: such as the operating system's
+/// message. NULL when there are not that many. The error's message already includes what matters.
 ///
 /// Returns UTF-8 of `*len` bytes, followed by a NUL; `len` may be NULL.
 /// Ownership: the error's; valid until it is freed.

@@ -23,8 +23,8 @@ impl Poison {
     }
 }
 
-/// What a handle holds, for one call that changes it or any number that do not. The header asks that
-/// of hosts; where one does not keep to it, as from within a callback, the call is refused.
+/// The contents of a handle, for one call that changes them or any number that do not. The header
+/// requires that of callers; a call that breaks it, as from within a callback, is refused.
 #[derive(Debug)]
 pub struct Exclusive<T>(RwLock<T>);
 
@@ -64,7 +64,7 @@ fn refusal<T>(name: &str, error: &TryLockError<T>) -> Failure {
     }
 }
 
-/// Hands out a handle.
+/// Writes a new handle to `out`.
 ///
 /// # Safety
 /// `out` is writable.
@@ -93,7 +93,7 @@ pub unsafe fn required<'a, T>(name: &str, pointer: *const T) -> Result<&'a T, Fa
     unsafe { pointer.as_ref() }.ok_or_else(|| Failure::argument(name, "is NULL"))
 }
 
-/// A place for an output, which must not be NULL.
+/// The place of an output, which must not be NULL.
 pub fn place<T>(name: &str, out: *mut T) -> Result<*mut T, Failure> {
     if out.is_null() { Err(Failure::argument(name, "is NULL")) } else { Ok(out) }
 }

@@ -1,4 +1,4 @@
-//! The log: the host's callback as the logger of the `log` crate, through which the library and the
+//! The log: the caller's callback as the logger of the `log` crate, through which the library and the
 //! llama.cpp inside it write their lines.
 
 use std::ffi::{c_char, c_void};
@@ -16,7 +16,7 @@ use super::text::Text;
 #[repr(i32)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum sn_log_level {
-    /// Something failed. Calls say so themselves; llama.cpp may have more to say.
+    /// Something failed. Calls report it themselves; llama.cpp may log details.
     Error = 1,
     /// Something is not as it should be, and work goes on.
     Warning = 2,
@@ -35,9 +35,9 @@ pub type sn_log_fn =
     Option<unsafe extern "C" fn(level: i32, line: *const c_char, line_len: usize, user_data: *mut c_void)>;
 
 /// Hands every line at `level`, one of sn_log_level, or above to `callback` from now on: the
-/// library's own warnings and the log of the llama.cpp inside it, not of one that the host has.
+/// library's own messages and the log of the llama.cpp inside it, not of one that the caller has.
 /// Process-wide: it replaces an earlier one, which is not called any more when this returns. NULL
-/// for silence, which is how it starts; `level` does not matter then.
+/// for silence, which is the default; `level` does not matter then.
 ///
 /// Errors: SN_STATUS_INVALID_ARGUMENT for an unknown level; SN_STATUS_UNSUPPORTED in a Rust program
 /// that has a logger of its own, which receives these lines already. Threads: any.
@@ -80,8 +80,8 @@ struct Callback {
     filter: LevelFilter,
 }
 
-// SAFETY: `user_data` is only handed to `callback`, one call at a time, and the header tells the host
-// that this happens on any thread.
+// SAFETY: `user_data` is only handed to `callback`, one call at a time, and the header tells the
+// caller that this happens on any thread.
 unsafe impl Send for Callback {}
 
 impl Sink {
@@ -127,7 +127,7 @@ impl Log for Sink {
             log::Level::Info => sn_log_level::Info,
             log::Level::Debug | log::Level::Trace => sn_log_level::Debug,
         };
-        // SAFETY: the host gave a function of this type together with what it wants to be given.
+        // SAFETY: the caller gave a function of this type with its user data.
         unsafe { (callback.callback)(level as i32, line.as_ptr(), line.len(), callback.user_data) }
     }
 

@@ -1,4 +1,4 @@
-//! A model file, checked.
+//! Model files.
 
 use std::ffi::c_char;
 
@@ -27,7 +27,7 @@ pub struct sn_model {
 /// `path` is UTF-8 of `path_len` bytes, or ends in NUL with SN_NUL_TERMINATED. `*out` is the model
 /// on success and untouched on failure.
 ///
-/// Errors: SN_STATUS_IO when the file cannot be read, SN_STATUS_MODEL when it is no well-formed
+/// Errors: SN_STATUS_IO when the file cannot be read, SN_STATUS_MODEL when it is not a well-formed
 /// GGUF, SN_STATUS_UNSUPPORTED for an architecture or tensor type that cannot be trained,
 /// SN_STATUS_INVALID_ARGUMENT.
 #[unsafe(no_mangle)]

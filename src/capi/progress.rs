@@ -13,7 +13,7 @@ pub struct sn_progress {
     pub done: u64,
     /// Units in all; 0 when unknown.
     pub total: u64,
-    /// A short note for a person, UTF-8, followed by a NUL.
+    /// A short note for the user, UTF-8, followed by a NUL.
     pub note: *const c_char,
     /// Its length in bytes.
     pub note_len: usize,

@@ -1,4 +1,4 @@
-//! Question sets: read, generated or handed over one by one.
+//! Question sets: read, generated, or added one by one.
 
 use std::ffi::c_char;
 
@@ -107,7 +107,7 @@ pub unsafe extern "C" fn sn_questions_parse(
     })
 }
 
-/// Generates `n` different questions with their right answers. `kind` is a name such as "coin-flip"
+/// Generates `n` different questions with their gold answers. `kind` is a name such as "coin-flip"
 /// (`secondnature questions` lists them) of `len` bytes; `seed` chooses among the questions of
 /// `split`, an sn_split.
 ///
@@ -145,7 +145,7 @@ pub unsafe extern "C" fn sn_questions_generate(
 }
 
 /// Adds one question. `id` names it in verdicts and files; NULL: "q1", "q2" and so on by its place.
-/// `gold` is the right answer, which is never learnt from and only measures; NULL: unknown.
+/// `gold` is the gold answer, which is only measured against and never trained on; NULL: unknown.
 ///
 /// Errors: SN_STATUS_INPUT for an empty question or id and an id that is there already, in which
 /// case nothing is added; SN_STATUS_INVALID_ARGUMENT.

@@ -1,4 +1,4 @@
-//! What calls return.
+//! The status that calls return.
 
 use std::ffi::c_char;
 
@@ -27,7 +27,7 @@ pub enum sn_status {
     Run = 6,
     /// The inference engine failed.
     Engine = 7,
-    /// Training stopped: nothing to train on, or a loss that is no number.
+    /// Training stopped: nothing to train on, or a loss that is not a number.
     Training = 8,
     /// The work was refused because its result would not be worth having.
     Refused = 9,

@@ -1,4 +1,4 @@
-//! Text that the library hands over.
+//! Text that the library returns and the caller frees.
 
 use std::ffi::{CString, c_char};
 
@@ -8,7 +8,7 @@ use super::catch::catch;
 use super::failure::Failure;
 use crate::Error;
 
-/// Hands `value` to the caller as JSON, who frees it with `sn_string_free`, and its length.
+/// Gives `value` as JSON to the caller, who frees it with `sn_string_free`, and its length.
 ///
 /// # Safety
 /// `json` and `len` are NULL or writable.
@@ -31,7 +31,7 @@ pub(super) unsafe fn give_json(
     Ok(())
 }
 
-/// Frees text that a call handed over. Does nothing for NULL.
+/// Frees text that a call returned. Does nothing for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sn_string_free(string: *mut c_char) {
     catch!(or () => if !string.is_null() {

@@ -1,4 +1,4 @@
-//! What is asked.
+//! Tasks.
 
 use std::ffi::c_char;
 use std::sync::OnceLock;

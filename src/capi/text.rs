@@ -1,4 +1,4 @@
-//! Text on its way in and out: checked UTF-8 from the caller, NUL-terminated text for it.
+//! Text arguments, checked to be UTF-8, and text results, which end in NUL.
 
 use std::ffi::{CStr, c_char};
 
@@ -7,7 +7,7 @@ use super::failure::Failure;
 /// The length that stands for "up to the NUL": `SN_NUL_TERMINATED` in the header.
 pub const NUL_TERMINATED: usize = usize::MAX;
 
-/// Text that C may read with its length or up to its NUL.
+/// Text that C can read with its length or up to its NUL.
 #[derive(Debug)]
 pub struct Text(String);
 
@@ -73,7 +73,7 @@ pub unsafe fn optional_text<'a>(
     }
 }
 
-/// Hands out borrowed text: returns its start and writes its length. NULL and 0 for `None`.
+/// Lends text: returns its start and writes its length. NULL and 0 for `None`.
 ///
 /// # Safety
 /// `len` is NULL or writable.

@@ -1,4 +1,4 @@
-//! An optimiser step, told to the host.
+//! The figures of an optimiser step, as its callback receives them.
 
 use std::ffi::c_void;
 

@@ -1,4 +1,4 @@
-//! What the samples of a question came to, told to the host.
+//! The verdict on a question, as its callback receives it.
 
 use std::ffi::{c_char, c_void};
 
@@ -18,7 +18,7 @@ pub enum sn_stop_reason {
     Abandoned = 2,
 }
 
-/// What the samples of one question came to. All text is UTF-8, followed by a NUL, with its length
+/// The outcome of the vote on one question. All text is UTF-8, followed by a NUL, with its length
 /// in bytes beside it. Later versions may append fields.
 #[repr(C)]
 pub struct sn_verdict {
@@ -32,7 +32,7 @@ pub struct sn_verdict {
     /// The answer with most votes; NULL where no sample holds one.
     pub answer: *const c_char,
     pub answer_len: usize,
-    /// Why the answer is kept or not, for a person.
+    /// Why the answer is accepted or not, as a sentence.
     pub reason: *const c_char,
     pub reason_len: usize,
     /// Samples, or selections where the model selected, that gave the answer.
@@ -47,13 +47,13 @@ pub struct sn_verdict {
     pub reserved: u32,
 }
 
-/// Receives the verdict on each question as it is reached. Each call tells of each question once: of
-/// those that an earlier, interrupted call settled, first. `verdict` is valid during the call only.
+/// Receives the verdict on each question as it is reached: once for each question in every call, first
+/// for those that an earlier, interrupted call finished. `verdict` is valid during the call only.
 ///
 /// Threads: as sn_progress_fn. Must return normally: no exception or longjmp may leave it.
 pub type sn_verdict_fn = Option<unsafe extern "C" fn(verdict: *const sn_verdict, user_data: *mut c_void)>;
 
-/// Calls `with` with `verdict` as C sees it.
+/// Calls `with` with `verdict` as a C struct.
 pub(super) fn show(stage: sn_stage, verdict: &Verdict, with: impl FnOnce(*const sn_verdict)) {
     let id = Text::new(verdict.question.as_str());
     let reason = Text::new(verdict.reason.as_str());

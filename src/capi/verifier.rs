@@ -93,7 +93,6 @@ impl Verifier for CallerVerifier {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::curate::Verifier as _;
     use std::ffi::CStr;
 
     #[test]
