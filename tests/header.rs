@@ -16,7 +16,7 @@ mod declared;
 mod option_bindings;
 
 /// The files in header order: what every call needs; the one call, then its stages; then what only
-/// some hosts use.
+/// some callers use.
 const SOURCES: [&str; 21] = [
     "version",
     "status",

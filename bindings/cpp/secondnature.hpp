@@ -1,6 +1,6 @@
 /**
- * secondnature for C++17: everything in secondnature.h, with destructors, lambdas and results that
- * cannot be overlooked. Header only; this one includes all of them.
+ * secondnature for C++17: everything in secondnature.h, with destructors, lambdas and results that the
+ * compiler does not let you drop. Header only; this header includes those in secondnature/.
  *
  *     #include <secondnature.hpp>
  *     namespace sn = secondnature;
@@ -30,8 +30,8 @@
  *   the value or throws: `auto model = sn::Model::open("base.gguf").value();`. Files that pass these
  *   objects to each other must be compiled the same way; else they do not link.
  * - Objects own their handle, can be moved and not copied (Cancel can be), and free it in their
- *   destructor. Calls on one that was moved from fail with SN_STATUS_INVALID_ARGUMENT. A `const` object may be used by any number
- *   of threads at once, another by one.
+ *   destructor. Calls on one that was moved from fail with SN_STATUS_INVALID_ARGUMENT. A `const` object
+ *   may be used by any number of threads at once, any other by one.
  * - Text is UTF-8. A std::string_view returned by an object is valid as long as that object; one passed
  *   to a callback, during that callback.
  * - A callback may throw, where exceptions are on. The exception never unwinds through the library: it

@@ -51,7 +51,7 @@ pub struct sn_answerer(Exclusive<AnswererWithEngine>);
 
 struct AnswererWithEngine {
     answerer: Answerer,
-    /// The host's engine, where it gave one.
+    /// The caller's engine, where there is one.
     engine: Option<Scheduler<HostDecoder<DecoderTable>>>,
 }
 
@@ -113,7 +113,7 @@ pub unsafe extern "C" fn sn_answerer_new(
 /// Answers `question`, UTF-8 of `len` bytes, or ending in NUL with SN_NUL_TERMINATED. The same
 /// question gets the same answer every time. `cancel` may be NULL.
 ///
-/// `*out` is the answer on success, even where no text could be read from what the model wrote, and
+/// `*out` is the answer on success, even where no answer could be read from the completion, and
 /// untouched on failure.
 ///
 /// Errors: SN_STATUS_INPUT where the task needs more of a question than its text;

@@ -68,8 +68,8 @@ impl sn_distill_params {
 /// may be NULL. On failure all are untouched.
 ///
 /// Errors: SN_STATUS_INVALID_ARGUMENT; SN_STATUS_INPUT for a task or a question file;
-/// SN_STATUS_RUN when `out_dir` holds another run; SN_STATUS_REFUSED when distilling does not pay
-/// and `force` is 0; SN_STATUS_CANCELLED; SN_STATUS_IO; SN_STATUS_ENGINE; SN_STATUS_TRAINING;
+/// SN_STATUS_RUN when `out_dir` holds another run; SN_STATUS_REFUSED when distilling is not
+/// worthwhile and `force` is 0; SN_STATUS_CANCELLED; SN_STATUS_IO; SN_STATUS_ENGINE; SN_STATUS_TRAINING;
 /// SN_STATUS_PARITY; SN_STATUS_INTERNAL.
 ///
 /// Ownership: free `*report_json` with sn_string_free(). Threads: several calls may run at once on
@@ -98,12 +98,12 @@ pub unsafe extern "C" fn sn_distill(
             let cancel = unsafe { cancel::of(params.cancel) };
             // SAFETY: by the header's rules.
             let out = unsafe { output("report", report) }?;
-            let host = Reporter::new(params.callbacks());
+            let reporter = Reporter::new(params.callbacks());
             // SAFETY: by the header's rules.
             let options = unsafe { params.options() }?;
             // SAFETY: by the header's rules.
             let mut engine = unsafe { decoder::engine("params.decoder", params.decoder, &setup.model) }?;
-            let found = distill(&setup, &eval, &options, &mut context(&mut engine, &host, &cancel))?;
+            let found = distill(&setup, &eval, &options, &mut context(&mut engine, &reporter, &cancel))?;
             // SAFETY: by the header's rules.
             unsafe { give_json(&found, report_json, report_json_len) }?;
             if let Some(out) = out {

@@ -1,4 +1,4 @@
-//! A run, stage by stage.
+//! Runs, stage by stage.
 
 use std::ffi::c_char;
 use std::path::PathBuf;
@@ -54,7 +54,7 @@ pub struct sn_run {
     adapter: Text,
 }
 
-/// Hands out what a stage found: its figures, and all of it as JSON.
+/// Writes the result of a stage: its figures to `out`, and all of it as JSON.
 ///
 /// # Safety
 /// `json` and `len` are NULL or writable; `out` is still writable.
@@ -190,12 +190,12 @@ pub unsafe extern "C" fn sn_run_curate(
         let cancel = unsafe { cancel::of(params.cancel) };
         // SAFETY: by the header's rules.
         let out = unsafe { output("curation", curation) }?;
-        let host = Reporter::new(params.callbacks());
+        let reporter = Reporter::new(params.callbacks());
         handle.run.change("run", |run| {
             run.verifier = verifier(params.verifier, params.verifier_user_data);
             // SAFETY: by the header's rules.
             let mut engine = unsafe { decoder::engine("params.decoder", params.decoder, run.model()) }?;
-            let found = run.curate(&options, &mut context(&mut engine, &host, &cancel))?;
+            let found = run.curate(&options, &mut context(&mut engine, &reporter, &cancel))?;
             // SAFETY: by the header's rules.
             unsafe { give(&found, out, json, json_len) }
         })
@@ -241,12 +241,12 @@ pub unsafe extern "C" fn sn_run_decide(
         let acceptance = given.read()?;
         // SAFETY: by the header's rules.
         let cancel = unsafe { cancel::of(params.cancel) };
-        let host = Reporter::new(params.callbacks());
+        let reporter = Reporter::new(params.callbacks());
         handle.run.change("run", |run| {
             run.verifier = verifier(params.verifier, params.verifier_user_data);
             // SAFETY: by the header's rules.
             let mut engine = unsafe { decoder::engine("params.decoder", params.decoder, run.model()) }?;
-            let mut cx = context(&mut engine, &host, &cancel);
+            let mut cx = context(&mut engine, &reporter, &cancel);
             let decision = run.decide(eval.as_slice(), &acceptance, &options, &mut cx)?;
             // SAFETY: by the header's rules.
             unsafe { give_json(&decision, json, json_len) }?;
@@ -295,11 +295,11 @@ pub unsafe extern "C" fn sn_run_train(
         let (options, data): (TrainOptions, DataMix) = (given.read()?, given.read()?);
         // SAFETY: by the header's rules.
         let out = unsafe { output("training", training) }?;
-        let host = Reporter::new(params.callbacks());
+        let reporter = Reporter::new(params.callbacks());
         handle.run.change("run", |run| {
             // SAFETY: by the header's rules.
             let mut engine = unsafe { decoder::engine("params.decoder", params.decoder, run.model()) }?;
-            let found = run.train(&options, &data, &mut context(&mut engine, &host, &cancel))?;
+            let found = run.train(&options, &data, &mut context(&mut engine, &reporter, &cancel))?;
             // SAFETY: by the header's rules.
             unsafe { give(&found, out, json, json_len) }
         })
@@ -348,12 +348,12 @@ pub unsafe extern "C" fn sn_run_evaluate(
         let options = CurateOptions { engine: given.read()?, ..given.read()? };
         // SAFETY: by the header's rules.
         let out = unsafe { output("evaluation", evaluation) }?;
-        let host = Reporter::new(params.callbacks());
+        let reporter = Reporter::new(params.callbacks());
         handle.run.change("run", |run| {
             run.verifier = verifier(params.verifier, params.verifier_user_data);
             // SAFETY: by the header's rules.
             let mut engine = unsafe { decoder::engine("params.decoder", params.decoder, run.model()) }?;
-            let mut cx = context(&mut engine, &host, &cancel);
+            let mut cx = context(&mut engine, &reporter, &cancel);
             let found = run.evaluate(eval.as_slice(), adapter.map(str::as_ref), &options, &mut cx)?;
             // SAFETY: by the header's rules.
             unsafe { give(&found, out, json, json_len) }

@@ -11,7 +11,7 @@ mod chat;
 mod constraint;
 mod host;
 mod llama;
-pub mod measure;
+pub(crate) mod measure;
 mod sampler;
 mod scheduler;
 mod scripted;

@@ -18,7 +18,7 @@ public:
     static constexpr sn::Token END = 256;
     static constexpr sn::Token START = 257;
 
-    Script() : Decoder(described()), sequences_(facts().max_sequences), here_(std::this_thread::get_id()) {}
+    Script() : Decoder(described()), sequences_(info().max_sequences), here_(std::this_thread::get_id()) {}
 
     sn::Result<std::vector<sn::Token>> tokenize(std::string_view text, bool special) override {
         std::vector<sn::Token> tokens;
@@ -45,7 +45,7 @@ public:
 
     sn::Result<void> decode(sn::Span<sn::BatchRow> rows) override {
         CHECK(std::this_thread::get_id() == here_);
-        CHECK(!rows.empty() && rows.size() <= facts().max_batch);
+        CHECK(!rows.empty() && rows.size() <= info().max_batch);
         if (rows_until_failure == 0) {
             return fail();
         }
@@ -86,15 +86,15 @@ public:
     std::size_t width = 768;
 
 private:
-    static Facts described() {
-        Facts facts;
-        facts.vocab_size = 768;
-        facts.context_size = 16384;
-        facts.sequence_limit = 1024;
-        facts.max_sequences = 8;
-        facts.slots = 4;
-        facts.max_batch = 64;
-        return facts;
+    static Info described() {
+        Info info;
+        info.vocab_size = 768;
+        info.context_size = 16384;
+        info.sequence_limit = 1024;
+        info.max_sequences = 8;
+        info.slots = 4;
+        info.max_batch = 64;
+        return info;
     }
 
     static sn::Result<void> fail() {

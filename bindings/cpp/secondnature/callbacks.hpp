@@ -23,7 +23,7 @@ struct Progress {
     std::string_view note;
 };
 
-/** What the samples of one question came to. */
+/** The outcome of the vote on one question. */
 struct Verdict {
     /** SN_STAGE_CURATE for a training question, SN_STAGE_EVALUATE for a held-out one. */
     sn_stage stage;
@@ -32,7 +32,7 @@ struct Verdict {
     std::string_view question_id;
     /** The answer with most votes; none where no sample holds one. */
     std::optional<std::string_view> answer;
-    /** Why the answer is kept or not, as a sentence. */
+    /** Why the answer is accepted or not, as a sentence. */
     std::string_view reason;
     std::uint64_t votes;
     std::uint64_t samples;
@@ -42,7 +42,7 @@ struct Verdict {
     bool kept;
 };
 
-/** One optimiser step, done: its number, loss, rate. */
+/** The figures of an optimiser step: its number, loss, learning rate. */
 using TrainStep = sn_train_step;
 
 /** An answer for a verifier to check. */

@@ -25,7 +25,7 @@ using BatchRow = sn_batch_row;
  * The caller's own inference: a model that it has loaded already, used instead of a second copy.
  *
  *     struct Mine : sn::Decoder {
- *         Mine() : Decoder(facts()) {}
+ *         Mine() : Decoder(describe()) {} // a Decoder::Info
  *         sn::Result<void> decode(sn::Span<sn::BatchRow> rows) override {
  *             if (engine.run(rows.data(), rows.size())) return {};
  *             return sn::Error("out of KV cells");
@@ -43,8 +43,8 @@ using BatchRow = sn_batch_row;
  */
 class Decoder {
 public:
-    /** What does not change. Zeros and empty texts mean the defaults; see sn_decoder. */
-    struct Facts {
+    /** The properties of the decoder. Zeros and empty texts stand for the defaults; see sn_decoder. */
+    struct Info {
         /** Required: tokens in the vocabulary, the width of a row of logits. */
         std::uint32_t vocab_size = 0;
         /** Required: cells of the KV cache, which all sequences share. */
@@ -72,7 +72,7 @@ public:
     Decoder(const Decoder &) = delete;
     Decoder &operator=(const Decoder &) = delete;
 
-    const Facts &facts() const noexcept { return facts_; }
+    const Info &info() const noexcept { return info_; }
 
     /** The tokens of `text`; text of special tokens becomes those only where `special` is set. */
     virtual Result<std::vector<Token>> tokenize(std::string_view text, bool special) = 0;
@@ -86,11 +86,11 @@ public:
     virtual Result<Span<float>> logits(std::size_t row) = 0;
     /** Makes the empty sequence `to` share the first `len` positions of `from`. */
     virtual Result<void> copy_prefix(std::uint32_t from, std::uint32_t to, std::uint32_t len) = 0;
-    /** Forgets the positions from `from` on of sequence `seq`. */
+    /** Removes the positions from `from` on of sequence `seq`. */
     virtual Result<void> truncate(std::uint32_t seq, std::uint32_t from) = 0;
     /**
      * Applies the adapter in the file `path`, or none, to the rows decoded from now on; sequences keep
-     * what they have. Only called where the facts say so; else the library loads the model itself to
+     * what they have. Only called where Info::adapters is set; else the library loads the model itself to
      * use an adapter.
      */
     virtual Result<void> set_adapter(std::optional<std::string_view> path) {
@@ -99,10 +99,10 @@ public:
     }
 
 protected:
-    explicit Decoder(Facts facts) : facts_(std::move(facts)) {}
+    explicit Decoder(Info info) : info_(std::move(info)) {}
 
 private:
-    Facts facts_;
+    Info info_;
 };
 
 /** The caller's own inference for a call, borrowed; none by default: `params.decoder = &mine`. */

@@ -10,25 +10,27 @@ namespace secondnature {
 inline namespace SECONDNATURE_ABI {
 
 /**
- * What the stages return: the figures that the C API has, and all of them as JSON. A figure that there is
- * not, as an accuracy without gold answers, is NaN.
+ * What curation gave: the figures of sn_curation, and `json`, what report.json has of it. Here and below,
+ * a figure that does not exist, such as an accuracy without gold answers, is NaN.
  */
 struct Curation : sn_curation {
     Curation() noexcept : sn_curation() { struct_size = sizeof(sn_curation); }
     std::string json;
 };
 
+/** What training gave. */
 struct Training : sn_training {
     Training() noexcept : sn_training() { struct_size = sizeof(sn_training); }
     std::string json;
 };
 
+/** What an evaluation measured. */
 struct Evaluation : sn_evaluation {
     Evaluation() noexcept : sn_evaluation() { struct_size = sizeof(sn_evaluation); }
     std::string json;
 };
 
-/** What distill() came to. */
+/** What distill() gave. `json` is the text of report.json. */
 struct Report : sn_report {
     Report() noexcept : sn_report() { struct_size = sizeof(sn_report); }
     std::string json;

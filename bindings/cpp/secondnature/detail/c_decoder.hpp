@@ -58,19 +58,19 @@ private:
     }
 
     void fill() noexcept {
-        const Decoder::Facts &facts = decoder_.facts();
+        const Decoder::Info &info = decoder_.info();
         sn_decoder_init(&raw_, sizeof raw_);
         raw_.user_data = this;
-        raw_.vocab_size = facts.vocab_size;
-        raw_.context_size = facts.context_size;
-        raw_.sequence_limit = facts.sequence_limit;
-        raw_.max_sequences = facts.max_sequences;
-        raw_.slots = facts.slots;
-        raw_.max_batch = facts.max_batch;
-        raw_.bos = facts.bos.value_or(-1);
-        set_text(facts.chat_template, raw_.chat_template, raw_.chat_template_len);
-        set_text(facts.bos_text, raw_.bos_text, raw_.bos_text_len);
-        set_text(facts.eos_text, raw_.eos_text, raw_.eos_text_len);
+        raw_.vocab_size = info.vocab_size;
+        raw_.context_size = info.context_size;
+        raw_.sequence_limit = info.sequence_limit;
+        raw_.max_sequences = info.max_sequences;
+        raw_.slots = info.slots;
+        raw_.max_batch = info.max_batch;
+        raw_.bos = info.bos.value_or(-1);
+        set_text(info.chat_template, raw_.chat_template, raw_.chat_template_len);
+        set_text(info.bos_text, raw_.bos_text, raw_.bos_text_len);
+        set_text(info.eos_text, raw_.eos_text, raw_.eos_text_len);
         raw_.tokenize = [](void *self, const char *text, std::size_t len, std::int32_t special,
                            std::int32_t *tokens, std::size_t capacity,
                            std::size_t *count) noexcept -> std::int32_t {
@@ -100,9 +100,9 @@ private:
                 static_cast<const float *>(nullptr),
                 [&](Decoder &decoder) -> Result<Span<float>> {
                     Result<Span<float>> found = decoder.logits(row);
-                    if (found && found->size() != decoder.facts().vocab_size) {
+                    if (found && found->size() != decoder.info().vocab_size) {
                         return Error(std::to_string(found->size()) + " logits, expected one for each of " +
-                                     std::to_string(decoder.facts().vocab_size) + " tokens");
+                                     std::to_string(decoder.info().vocab_size) + " tokens");
                     }
                     return found;
                 },
@@ -115,7 +115,7 @@ private:
         raw_.truncate = [](void *self, std::uint32_t seq, std::uint32_t from) noexcept -> std::int32_t {
             return of(self).status([&](Decoder &decoder) { return decoder.truncate(seq, from); });
         };
-        if (facts.adapters) {
+        if (info.adapters) {
             raw_.set_adapter = [](void *self, const char *path, std::size_t len) noexcept -> std::int32_t {
                 return of(self).status([&](Decoder &decoder) {
                     return decoder.set_adapter(path != nullptr ? std::optional(to_view(path, len)) : std::nullopt);
