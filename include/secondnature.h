@@ -126,7 +126,7 @@ enum {
     SN_STATUS_RUN = 6,
     /** The inference engine failed. */
     SN_STATUS_ENGINE = 7,
-    /** Training stopped: nothing to train on, or a loss that is no number. */
+    /** Training stopped: nothing to train on, or a loss that is not a number. */
     SN_STATUS_TRAINING = 8,
     /** The work was refused because its result would not be worth having. */
     SN_STATUS_REFUSED = 9,
@@ -255,7 +255,7 @@ enum {
 /** How much a line of the log matters. New ones may be added. */
 typedef int32_t sn_log_level;
 enum {
-    /** Something failed. Calls say so themselves; llama.cpp may have more to say. */
+    /** Something failed. Calls report it themselves; llama.cpp may log details. */
     SN_LOG_LEVEL_ERROR = 1,
     /** Something is not as it should be, and work goes on. */
     SN_LOG_LEVEL_WARNING = 2,
@@ -266,7 +266,7 @@ enum {
 };
 
 /**
- * A LoRA adapter in a GGUF file, and what it says of itself. To use it, give its path to llama.cpp
+ * A LoRA adapter in a GGUF file, and its metadata. To use it, give its path to llama.cpp
  * or to sn_answerer_new().
  *
  *     sn_adapter *adapter = NULL;
@@ -396,7 +396,7 @@ typedef struct sn_progress {
     uint64_t done;
     /** Units in all; 0 when unknown. */
     uint64_t total;
-    /** A short note for a person, UTF-8, followed by a NUL. */
+    /** A short note for the user, UTF-8, followed by a NUL. */
     const char *note;
     /** Its length in bytes. */
     size_t note_len;
@@ -411,7 +411,7 @@ typedef struct sn_progress {
 typedef void (*sn_progress_fn)(const struct sn_progress *progress, void *user_data);
 
 /**
- * What the samples of one question came to. All text is UTF-8, followed by a NUL, with its length
+ * The outcome of the vote on one question. All text is UTF-8, followed by a NUL, with its length
  * in bytes beside it. Later versions may append fields.
  */
 typedef struct sn_verdict {
@@ -425,7 +425,7 @@ typedef struct sn_verdict {
     /** The answer with most votes; NULL where no sample holds one. */
     const char *answer;
     size_t answer_len;
-    /** Why the answer is kept or not, for a person. */
+    /** Why the answer is accepted or not, as a sentence. */
     const char *reason;
     size_t reason_len;
     /** Samples, or selections where the model selected, that gave the answer. */
@@ -441,8 +441,8 @@ typedef struct sn_verdict {
 } sn_verdict;
 
 /**
- * Receives the verdict on each question as it is reached. Each call tells of each question once: of
- * those that an earlier, interrupted call settled, first. `verdict` is valid during the call only.
+ * Receives the verdict on each question as it is reached: once for each question in every call, first
+ * for those that an earlier, interrupted call finished. `verdict` is valid during the call only.
  *
  * Threads: as sn_progress_fn. Must return normally: no exception or longjmp may leave it.
  */
@@ -1275,8 +1275,8 @@ SN_NODISCARD SN_API sn_status sn_error_code(const struct sn_error *error);
 SN_API const char *sn_error_message(const struct sn_error *error, size_t *len);
 
 /**
- * The cause number `index` of the error, 0 being the nearest: such as the operating system's own
- * words. NULL when there are not that many. The message already includes what a person needs.
+ * The cause number `index` of the error, 0 being the nearest: such as the operating system's
+ * message. NULL when there are not that many. The error's message already includes what matters.
  *
  * Returns UTF-8 of `*len` bytes, followed by a NUL; `len` may be NULL.
  * Ownership: the error's; valid until it is freed.
@@ -1286,7 +1286,7 @@ SN_API const char *sn_error_cause(const struct sn_error *error, size_t index, si
 /** Frees an error. Does nothing for NULL. */
 SN_API void sn_error_free(struct sn_error *error);
 
-/** Frees text that a call handed over. Does nothing for NULL. */
+/** Frees text that a call returned. Does nothing for NULL. */
 SN_API void sn_string_free(char *string);
 
 /**
@@ -1304,7 +1304,7 @@ SN_API struct sn_cancel *sn_cancel_new(void);
 SN_API struct sn_cancel *sn_cancel_share(const struct sn_cancel *cancel);
 
 /**
- * Asks the work to stop; cannot be taken back. Does nothing for NULL.
+ * Asks the work to stop; this cannot be undone. Does nothing for NULL.
  *
  * Safe to call from a signal handler.
  */
@@ -1320,7 +1320,7 @@ SN_API void sn_cancel_free(struct sn_cancel *cancel);
  * `path` is UTF-8 of `path_len` bytes, or ends in NUL with SN_NUL_TERMINATED. `*out` is the model
  * on success and untouched on failure.
  *
- * Errors: SN_STATUS_IO when the file cannot be read, SN_STATUS_MODEL when it is no well-formed
+ * Errors: SN_STATUS_IO when the file cannot be read, SN_STATUS_MODEL when it is not a well-formed
  * GGUF, SN_STATUS_UNSUPPORTED for an architecture or tensor type that cannot be trained,
  * SN_STATUS_INVALID_ARGUMENT.
  */
@@ -1376,8 +1376,8 @@ SN_API void sn_answer_params_init(struct sn_answer_params *params, size_t struct
  * may be NULL. On failure all are untouched.
  *
  * Errors: SN_STATUS_INVALID_ARGUMENT; SN_STATUS_INPUT for a task or a question file;
- * SN_STATUS_RUN when `out_dir` holds another run; SN_STATUS_REFUSED when distilling does not pay
- * and `force` is 0; SN_STATUS_CANCELLED; SN_STATUS_IO; SN_STATUS_ENGINE; SN_STATUS_TRAINING;
+ * SN_STATUS_RUN when `out_dir` holds another run; SN_STATUS_REFUSED when distilling is not
+ * worthwhile and `force` is 0; SN_STATUS_CANCELLED; SN_STATUS_IO; SN_STATUS_ENGINE; SN_STATUS_TRAINING;
  * SN_STATUS_PARITY; SN_STATUS_INTERNAL.
  *
  * Ownership: free `*report_json` with sn_string_free(). Threads: several calls may run at once on
@@ -1390,7 +1390,7 @@ SN_NODISCARD SN_API sn_status sn_distill(const struct sn_model *model,
                      size_t *report_json_len,
                      struct sn_error **err);
 
-/* ---- 2. Stages. The same one by one, what they work on, and what to do with the result. ---- */
+/* ---- 2. Stages. The same one by one, what they work on, and how to use the result. ---- */
 
 /**
  * The task that is built in under this name, or the one in this JSON file.
@@ -1478,7 +1478,7 @@ SN_NODISCARD SN_API sn_status sn_questions_parse(const char *lines,
                              struct sn_error **err);
 
 /**
- * Generates `n` different questions with their right answers. `kind` is a name such as "coin-flip"
+ * Generates `n` different questions with their gold answers. `kind` is a name such as "coin-flip"
  * (`secondnature questions` lists them) of `len` bytes; `seed` chooses among the questions of
  * `split`, an sn_split.
  *
@@ -1498,7 +1498,7 @@ SN_NODISCARD SN_API sn_status sn_questions_generate(const char *kind,
 
 /**
  * Adds one question. `id` names it in verdicts and files; NULL: "q1", "q2" and so on by its place.
- * `gold` is the right answer, which is never learnt from and only measures; NULL: unknown.
+ * `gold` is the gold answer, which is only measured against and never trained on; NULL: unknown.
  *
  * Errors: SN_STATUS_INPUT for an empty question or id and an id that is there already, in which
  * case nothing is added; SN_STATUS_INVALID_ARGUMENT.
@@ -1683,8 +1683,8 @@ SN_API void sn_run_free(struct sn_run *run);
  * `path` is UTF-8 of `len` bytes, or ends in NUL with SN_NUL_TERMINATED. `*out` is the adapter on
  * success and untouched on failure.
  *
- * Errors: SN_STATUS_IO when the file cannot be read, SN_STATUS_MODEL when it is no well-formed GGUF
- * or no LoRA adapter, SN_STATUS_INVALID_ARGUMENT.
+ * Errors: SN_STATUS_IO when the file cannot be read, SN_STATUS_MODEL when it is not a well-formed
+ * GGUF or not a LoRA adapter, SN_STATUS_INVALID_ARGUMENT.
  */
 SN_NODISCARD SN_API sn_status sn_adapter_open(const char *path,
                           size_t len,
@@ -1694,7 +1694,7 @@ SN_NODISCARD SN_API sn_status sn_adapter_open(const char *path,
 /** The rank of the adapter, the largest where its pairs differ; 0 for NULL. */
 SN_API uint32_t sn_adapter_rank(const struct sn_adapter *adapter);
 
-/** The adapter's alpha: it counts alpha/rank times. 0 for NULL. */
+/** The adapter's alpha: it is applied with the scale alpha/rank. 0 for NULL. */
 SN_API double sn_adapter_alpha(const struct sn_adapter *adapter);
 
 /**
@@ -1706,7 +1706,7 @@ SN_API double sn_adapter_alpha(const struct sn_adapter *adapter);
 SN_API const char *sn_adapter_task(const struct sn_adapter *adapter, size_t *len);
 
 /**
- * Everything the file says of itself, as a JSON object of texts: "rank", "alpha", and of an adapter
+ * The file's metadata, as a JSON object of texts: "rank", "alpha", and of an adapter
  * that this library trained also its task, its model's hash, and how it was trained.
  *
  * Returns UTF-8 of `*len` bytes, followed by a NUL; `len` may be NULL. NULL for NULL.
@@ -1739,7 +1739,7 @@ SN_NODISCARD SN_API sn_status sn_answerer_new(const struct sn_model *model,
  * Answers `question`, UTF-8 of `len` bytes, or ending in NUL with SN_NUL_TERMINATED. The same
  * question gets the same answer every time. `cancel` may be NULL.
  *
- * `*out` is the answer on success, even where no text could be read from what the model wrote, and
+ * `*out` is the answer on success, even where no answer could be read from the completion, and
  * untouched on failure.
  *
  * Errors: SN_STATUS_INPUT where the task needs more of a question than its text;
@@ -1780,16 +1780,16 @@ SN_API uint64_t sn_answer_tokens(const struct sn_answer *answer);
 /** Frees an answer. Does nothing for NULL. */
 SN_API void sn_answer_free(struct sn_answer *answer);
 
-/* ---- 3. The host's own parts: inference, a check of answers, a log. ---- */
+/* ---- 3. The caller's own parts: inference, a check of answers, a log. ---- */
 
 /** Fills `decoder` with the defaults. `struct_size` is `sizeof *decoder`. Does nothing for NULL. */
 SN_API void sn_decoder_init(struct sn_decoder *decoder, size_t struct_size);
 
 /**
  * Hands every line at `level`, one of sn_log_level, or above to `callback` from now on: the
- * library's own warnings and the log of the llama.cpp inside it, not of one that the host has.
+ * library's own messages and the log of the llama.cpp inside it, not of one that the caller has.
  * Process-wide: it replaces an earlier one, which is not called any more when this returns. NULL
- * for silence, which is how it starts; `level` does not matter then.
+ * for silence, which is the default; `level` does not matter then.
  *
  * Errors: SN_STATUS_INVALID_ARGUMENT for an unknown level; SN_STATUS_UNSUPPORTED in a Rust program
  * that has a logger of its own, which receives these lines already. Threads: any.
