@@ -111,3 +111,51 @@ impl std::fmt::Debug for Context<'_> {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::Source;
+
+    /// Records the adapters that it is given.
+    struct Recorder {
+        adapters: Vec<Option<PathBuf>>,
+        takes_adapters: bool,
+    }
+
+    impl Engine for Recorder {
+        fn run(&mut self, _: &mut dyn Source, _: &Cancel) -> Result<()> {
+            Ok(())
+        }
+        fn set_adapter(&mut self, path: Option<&Path>) -> Result<()> {
+            self.adapters.push(path.map(Path::to_path_buf));
+            Ok(())
+        }
+        fn takes_adapters(&self) -> bool {
+            self.takes_adapters
+        }
+    }
+
+    #[test]
+    fn the_callers_engine_has_no_adapter_once_the_context_is_dropped() {
+        let (a, b) = (Path::new("a.gguf"), Path::new("b.gguf"));
+        let mut engine = Recorder { adapters: Vec::new(), takes_adapters: true };
+        let mut cx = Context::new().engine(&mut engine);
+        for adapter in [None, Some(a), Some(a), Some(b)] {
+            assert!(cx.callers_engine_with(adapter).unwrap().is_some());
+        }
+        drop(cx);
+        let given: Vec<_> = engine.adapters.iter().map(Option::as_deref).collect();
+        assert_eq!(given, [Some(a), Some(b), None]);
+    }
+
+    #[test]
+    fn an_engine_that_applies_no_adapters_serves_the_base_model_alone() {
+        let mut engine = Recorder { adapters: Vec::new(), takes_adapters: false };
+        let mut cx = Context::new().engine(&mut engine);
+        assert!(cx.callers_engine_with(Some(Path::new("a.gguf"))).unwrap().is_none());
+        assert!(cx.callers_engine_with(None).unwrap().is_some());
+        drop(cx);
+        assert!(engine.adapters.is_empty());
+    }
+}
