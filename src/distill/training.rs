@@ -219,7 +219,7 @@ impl Run {
         Ok(TrainingSet { train, held_out, calibration, extra_tasks })
     }
 
-    /// Trains, with the memory of all engines of the library's own given back.
+    /// Trains, after the library's own engine is freed: training needs the memory.
     fn fit(
         &mut self,
         model: &Transformer,
@@ -239,7 +239,8 @@ impl Run {
         train(model, &set.train, &set.held_out, init, options, &folder, progress, cancel)
     }
 
-    /// Writes the adapter, compares it with llama.cpp, calibrates it, and only then gives it its name.
+    /// Writes the adapter under a temporary name, compares it with llama.cpp, calibrates it, and then
+    /// renames it.
     fn export(
         &mut self,
         model: &Transformer,
@@ -321,7 +322,7 @@ impl Run {
         Ok(evaluate::calibrate(&self.task, &direct, &labels, FALLBACK_AGREEMENT))
     }
 
-    /// What the adapter says of itself, under `secondnature.` in its metadata.
+    /// Where the adapter comes from: keys under `secondnature.` in its metadata.
     fn provenance(
         &mut self,
         extra_tasks: &[String],
