@@ -1,7 +1,7 @@
 //! Advice for runs that do not look worthwhile; each piece of it names the figures it rests on.
 
 use super::Acceptance;
-use super::{Evaluation, Measured};
+use super::{Evaluation, Measurement};
 use crate::curate::Curation;
 use crate::task::{AnswerRule, Task};
 use crate::train::Training;
@@ -122,8 +122,8 @@ fn on_unreadable(unread: usize, cut_off: usize, samples: usize, journal: &str) -
 
 /// What a comparison of the systems on held-out questions showed.
 pub struct Seen<'a> {
-    pub system1: &'a Measured,
-    pub system2: &'a Measured,
+    pub system1: &'a Measurement,
+    pub system2: &'a Measurement,
     /// System 2 samples, and those that hold no answer.
     pub samples: usize,
     pub unread: usize,

@@ -24,7 +24,7 @@ pub(crate) use consistency::ask_perturbed;
 pub use decision::{Acceptance, Decision};
 pub(crate) use decision::{labels_are_worth_it, was_worth_it, worth_trying};
 use statistics::mcnemar_exact;
-pub use summary::{Constant, Evaluation, Fallback, Inconsistent, Measured};
+pub use summary::{Constant, Evaluation, Fallback, Inconsistent, Measurement};
 
 /// One direct answer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -145,21 +145,21 @@ impl<'a> Scorer<'a> {
         Some((best, right))
     }
 
-    fn direct(&self, asked: &DirectAnswers) -> (Measured, Vec<bool>) {
+    fn direct(&self, asked: &DirectAnswers) -> (Measurement, Vec<bool>) {
         let n = asked.answers.len().max(1) as f64;
         let right: Vec<bool> =
             asked.answers.iter().enumerate().map(|(i, a)| self.is_right(i, a.answer.as_ref())).collect();
-        let measured = Measured {
+        let measured = Measurement {
             accuracy: share(&right),
             tokens_per_answer: asked.answers.iter().map(|a| a.generated_tokens).sum::<usize>() as f64 / n,
             ms_per_answer: 1e3 * asked.seconds / n,
             unparsed: asked.answers.iter().filter(|a| a.answer.is_none()).count(),
-            ..Measured::default()
+            ..Measurement::default()
         };
         (measured, right)
     }
 
-    fn reasoned(&self, reasoned: &Reasoned) -> (Measured, Vec<bool>) {
+    fn reasoned(&self, reasoned: &Reasoned) -> (Measurement, Vec<bool>) {
         let n = reasoned.outcomes.len().max(1) as f64;
         let right: Vec<bool> = reasoned
             .outcomes
@@ -180,7 +180,7 @@ impl<'a> Scorer<'a> {
         let seconds = reasoned.seconds * if all == tokens { 1.0 } else { tokens as f64 / all as f64 };
         let per_sample: Vec<bool> =
             samples.iter().map(|(i, s)| self.is_right(*i, s.answer.as_ref())).collect();
-        let measured = Measured {
+        let measured = Measurement {
             accuracy: share(&right),
             tokens_per_answer: tokens as f64 / n,
             ms_per_answer: 1e3 * seconds / n,

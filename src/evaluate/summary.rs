@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// One way of answering, measured.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Measured {
+pub struct Measurement {
     /// Share of right answers, in 0..=1.
     pub accuracy: f64,
     /// Every generated token per answer: of all steps, and of all samples of a vote.
@@ -56,11 +56,11 @@ pub struct Evaluation {
     /// What accuracy is measured against: `gold`, or `system2-vote` without gold answers.
     pub against: String,
     /// The base model asked directly.
-    pub system1: Measured,
+    pub system1: Measurement,
     /// The base model's vote after reasoning.
-    pub system2: Measured,
+    pub system2: Measurement,
     /// The base model with the adapter, asked directly.
-    pub distilled: Measured,
+    pub distilled: Measurement,
     /// McNemar's exact two-sided p for distilled against System 1.
     pub mcnemar_p: f64,
     /// What always giving the same answer would score: the least an adapter must beat.

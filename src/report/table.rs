@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::Report;
-use crate::evaluate::Measured;
+use crate::evaluate::Measurement;
 
 /// The report in a dozen lines.
 pub fn table(report: &Report) -> String {
@@ -62,7 +62,7 @@ fn write_table(out: &mut String, report: &Report) -> std::fmt::Result {
             let ms = ms.map_or(String::new(), |ms| format!("{ms:.1}"));
             writeln!(out, "{name:<34}{:>8.1}%{tokens:>16.1}{ms:>12}", 100.0 * accuracy)
         };
-        let plain = |m: &Measured| (m.accuracy, m.tokens_per_answer, Some(m.ms_per_answer));
+        let plain = |m: &Measurement| (m.accuracy, m.tokens_per_answer, Some(m.ms_per_answer));
         let (a, t, ms) = plain(&e.system1);
         row("System 1 (asked directly)", a, t, ms)?;
         if let (Some(a), Some(t)) = (e.system2.accuracy_per_sample, e.system2.tokens_per_sample) {

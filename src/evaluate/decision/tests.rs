@@ -2,7 +2,7 @@ use super::*;
 use crate::curate::VoteSummary;
 use crate::engine::Finish;
 use crate::evaluate::Direct;
-use crate::evaluate::{Constant, Fallback, Measured};
+use crate::evaluate::{Constant, Fallback, Measurement};
 use crate::task::Answer;
 use crate::vote::{StopReason, VariantVote};
 
@@ -11,7 +11,7 @@ fn task() -> Task {
 }
 
 fn evaluation(before: f64, after: f64, p: f64, constant: f64, constant_p: f64) -> Evaluation {
-    let accuracy = |accuracy| Measured { accuracy, tokens_per_answer: 2.0, ..Measured::default() };
+    let accuracy = |accuracy| Measurement { accuracy, tokens_per_answer: 2.0, ..Measurement::default() };
     Evaluation {
         n: 200,
         system1: accuracy(before),
@@ -80,7 +80,7 @@ fn all_reasons_against_an_adapter_are_given_and_not_only_the_first() {
 #[test]
 fn steps_that_do_not_fold_into_one_answer_are_told_from_too_little_training() {
     let mut e = evaluation(0.2, 0.21, 0.8, 0.05, 1e-9);
-    e.system2 = Measured { accuracy: 0.6, tokens_per_answer: 900.0, ..Measured::default() };
+    e.system2 = Measurement { accuracy: 0.6, tokens_per_answer: 900.0, ..Measurement::default() };
     e.fallback = Some(Fallback { threshold: 0.9, coverage: 0.1, accuracy: 0.55, tokens_per_answer: 800.0 });
     let training = Training { examples: 120, epochs: 4.0, ..Training::default() };
     let advice = was_worth_it(&task(), &e, &training).advice;
