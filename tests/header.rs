@@ -193,7 +193,7 @@ fn every_row_of_the_tables_is_in_both_headers() {
         assert!(Regex::new(&format!(r"\b{}[;,]", row.name)).unwrap().is_match(&in_c), "{} in C", row.name);
         let fill = between(&cpp, &format!("set_options(sn_{group}_params &raw"), "\n}");
         assert!(fill.contains(&format!("params.{}", row.name)), "{} in C++", row.name);
-        if let secondnature::options::Kind::Choice(info) = row.kind {
+        if let secondnature::options::OptionKind::Choice(info) = row.kind {
             for (value, _) in row.values() {
                 let constant = format!("SN_{}_{}", info.name, value.replace('-', "_")).to_uppercase();
                 assert!(c.contains(&constant), "{constant} in C");

@@ -4,7 +4,7 @@ use std::ffi::c_char;
 
 use super::failure::Failure;
 use super::text::{NUL_TERMINATED, text};
-use crate::options::{Kind, OptionGroup, OptionInfo};
+use crate::options::{OptionGroup, OptionInfo, OptionKind};
 
 /// The value of one member.
 #[derive(Debug)]
@@ -47,12 +47,14 @@ fn set<G: OptionGroup>(group: &mut G, option: &OptionInfo, given: &Given) -> Res
         Given::Real(number) => number.to_string(),
         Given::Text(Some(text)) => text.to_string(),
         Given::Number(number) => match option.kind {
-            Kind::Switch => (*number != 0).to_string(),
+            OptionKind::Switch => (*number != 0).to_string(),
             _ => {
                 let values = option.values();
                 let value = usize::try_from(*number).ok().and_then(|at| values.get(at));
                 let expected = || match option.kind {
-                    Kind::Choice(info) => format!("expected an sn_{}, 0 to {}", info.name, values.len() - 1),
+                    OptionKind::Choice(info) => {
+                        format!("expected an sn_{}, 0 to {}", info.name, values.len() - 1)
+                    }
                     _ => "expected none".into(),
                 };
                 let (name, _) = value.ok_or_else(|| {

@@ -6,7 +6,7 @@ use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
-use secondnature::options::{Choice, Kind, OptionGroup, OptionInfo};
+use secondnature::options::{OptionChoice, OptionGroup, OptionInfo, OptionKind};
 use secondnature::{Error, Result};
 
 /// The flags of the option group `G`. A flag that the command has already, such as the threads of another
@@ -48,7 +48,7 @@ impl<G: OptionGroup> FromArgMatches for Flags<G> {
         let is_given =
             |option: &&OptionInfo| matches.value_source(option.name) == Some(ValueSource::CommandLine);
         let texts = |option: &OptionInfo| match option.kind {
-            Kind::Switch => Ok(vec!["true".to_string()]),
+            OptionKind::Switch => Ok(vec!["true".to_string()]),
             _ if option.row.is_bytes => {
                 Ok(matches.get_one::<u64>(option.name).iter().map(|bytes| bytes.to_string()).collect())
             }
@@ -74,11 +74,13 @@ fn flag<G: OptionGroup>(option: &'static OptionInfo) -> Arg {
     let arg = Arg::new(option.name).long(option.name.replace('_', "-")).help_heading(G::HEADING);
     let arg = arg.help(help::<G>(option)).allow_negative_numbers(true);
     match option.kind {
-        Kind::Switch => return arg.action(ArgAction::SetTrue),
-        Kind::Choice(_) => arg.value_parser(possible_values(&option.values())),
-        Kind::Paths => arg.action(ArgAction::Append).value_name(option.row.placeholder),
-        Kind::Count(_) if option.row.is_bytes => arg.value_parser(bytes).value_name(option.row.placeholder),
-        Kind::Count(_) | Kind::Real => {
+        OptionKind::Switch => return arg.action(ArgAction::SetTrue),
+        OptionKind::Choice(_) => arg.value_parser(possible_values(&option.values())),
+        OptionKind::Paths => arg.action(ArgAction::Append).value_name(option.row.placeholder),
+        OptionKind::Count(_) if option.row.is_bytes => {
+            arg.value_parser(bytes).value_name(option.row.placeholder)
+        }
+        OptionKind::Count(_) | OptionKind::Real => {
             let number = move |text: &str| match G::default().set(option.name, &[text]) {
                 Ok(()) => Ok(text.to_string()),
                 Err(Error::Input { reason, .. }) => Err(reason.text),
@@ -86,7 +88,7 @@ fn flag<G: OptionGroup>(option: &'static OptionInfo) -> Arg {
             };
             arg.value_parser(number).value_name(option.row.placeholder)
         }
-        Kind::Names(_) | Kind::Path => arg.value_name(option.row.placeholder),
+        OptionKind::Names(_) | OptionKind::Path => arg.value_name(option.row.placeholder),
     }
 }
 
@@ -97,7 +99,7 @@ fn help<G: OptionGroup>(option: &OptionInfo) -> String {
     if !range.is_empty() && !option.row.is_bytes {
         help += &format!(" ({range})");
     }
-    if let Kind::Names(_) = option.kind {
+    if let OptionKind::Names(_) = option.kind {
         let names: Vec<_> = option.values().into_iter().map(|(name, _)| name).collect();
         help += &format!("; some of {}, with commas between them", names.join(","));
     }
@@ -105,19 +107,19 @@ fn help<G: OptionGroup>(option: &OptionInfo) -> String {
         help += ", such as 800M (10⁶ bytes each) or 2GiB (2³⁰)";
     }
     let default = match option.kind {
-        Kind::Switch | Kind::Paths => String::new(),
-        Kind::Names(_) => match G::default().get(option.name) {
+        OptionKind::Switch | OptionKind::Paths => String::new(),
+        OptionKind::Names(_) => match G::default().get(option.name) {
             none if none.is_empty() => "none".into(),
             _ => "all".into(),
         },
-        Kind::Choice(_) if option.is_optional => secondnature::options::AUTO.into(),
+        OptionKind::Choice(_) if option.is_optional => secondnature::options::AUTO.into(),
         _ if option.is_optional => option.row.unset.into(),
         _ => G::default().get(option.name),
     };
     if !default.is_empty() {
         help += &format!(" [default: {default}]");
     }
-    if let Kind::Paths = option.kind {
+    if let OptionKind::Paths = option.kind {
         help += "; may be repeated";
     }
     help
@@ -131,7 +133,7 @@ fn possible_values(values: &[(&'static str, String)]) -> PossibleValuesParser {
 }
 
 /// A parser of the names of `T`.
-pub fn choice<T: Choice + Send + Sync>() -> impl TypedValueParser<Value = T> {
+pub fn choice<T: OptionChoice + Send + Sync>() -> impl TypedValueParser<Value = T> {
     let values: Vec<_> = T::INFO
         .values
         .iter()
@@ -220,7 +222,7 @@ mod tests {
                     assert!(help.contains(value), "{value} of {flag} in {help}");
                 }
                 let default = G::default().get(option.name);
-                let is_number = matches!(option.kind, Kind::Count(_) | Kind::Real);
+                let is_number = matches!(option.kind, OptionKind::Count(_) | OptionKind::Real);
                 if is_number && !option.is_optional && option.name != "seed" {
                     assert!(help.contains(&format!("[default: {default}]")), "{flag} in {help}");
                 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::engine::{LlamaOptions, Weights};
-use crate::options::{EnumInfo, Kind, OptionValue, Range, ValueInfo, options};
+use crate::options::{EnumInfo, OptionKind, OptionValue, Range, ValueInfo, options};
 use crate::task::{Question, read_questions};
 use crate::threads::Wait;
 use crate::{Error, Result};
@@ -89,7 +89,7 @@ const EARLY_STOPS: EnumInfo = EnumInfo {
 
 /// As a text, the reasons that are switched off: `converged,abandon`.
 impl OptionValue for EarlyStopping {
-    const KIND: Kind = Kind::Names(&EARLY_STOPS);
+    const KIND: OptionKind = OptionKind::Names(&EARLY_STOPS);
 
     fn parse(option: &'static str, texts: &[&str]) -> Result<EarlyStopping> {
         let mut stops = EarlyStopping::default();
@@ -133,7 +133,7 @@ options! {
 
 /// As a text, the path of a question file.
 impl OptionValue for Vec<Question> {
-    const KIND: Kind = Kind::Path;
+    const KIND: OptionKind = OptionKind::Path;
 
     fn parse(_: &'static str, texts: &[&str]) -> Result<Vec<Question>> {
         match texts.first().copied().unwrap_or_default() {

@@ -1,6 +1,6 @@
 //! The named parts of a layer: linear layers, to which adapters apply, and norms.
 
-use crate::options::Choice;
+use crate::options::OptionChoice;
 
 crate::options::choices! {
     /// A linear layer, to which a LoRA pair can apply.

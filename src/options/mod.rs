@@ -8,7 +8,7 @@
 mod value;
 
 use crate::{Error, Result};
-pub use value::{Choice, OptionValue};
+pub use value::{OptionChoice, OptionValue};
 
 /// A group of options: a struct whose fields are rows of a table.
 pub trait OptionGroup: Default {
@@ -41,16 +41,16 @@ pub struct OptionInfo {
     /// Lines of its documentation, as in the source; [`OptionInfo::doc`] joins them.
     pub lines: &'static str,
     /// What its values are.
-    pub kind: Kind,
+    pub kind: OptionKind,
     /// Whether it may be left unset.
     pub is_optional: bool,
     /// Its range and how it is presented.
-    pub row: Row,
+    pub row: OptionRow,
 }
 
 /// What is written in a row besides name, type and default.
 #[derive(Debug, Clone, Copy)]
-pub struct Row {
+pub struct OptionRow {
     /// The numbers that are allowed.
     pub range: Range,
     /// A usual value, for messages.
@@ -63,14 +63,15 @@ pub struct Row {
     pub is_bytes: bool,
 }
 
-impl Row {
+impl OptionRow {
     /// Any number, nothing else said.
-    pub const PLAIN: Row = Row { range: Range::ANY, usual: "", placeholder: "N", unset: "", is_bytes: false };
+    pub const PLAIN: OptionRow =
+        OptionRow { range: Range::ANY, usual: "", placeholder: "N", unset: "", is_bytes: false };
 }
 
 /// What the values of an option are.
 #[derive(Debug, Clone, Copy)]
-pub enum Kind {
+pub enum OptionKind {
     /// On or off.
     Switch,
     /// A whole number of so many bits.
@@ -126,7 +127,7 @@ impl OptionInfo {
     /// The names of its values and their documentation, where it is a choice or a list of names: `auto`
     /// first where it may be unset.
     pub fn values(&self) -> Vec<(&'static str, String)> {
-        let (Kind::Choice(info) | Kind::Names(info)) = self.kind else { return Vec::new() };
+        let (OptionKind::Choice(info) | OptionKind::Names(info)) = self.kind else { return Vec::new() };
         let auto = self.is_optional.then(|| (AUTO, self.row.unset.to_string()));
         auto.into_iter().chain(info.values.iter().map(|v| (v.name, paragraph(v.lines)))).collect()
     }
@@ -278,7 +279,7 @@ macro_rules! options {
                     lines: concat!($($doc, "\n"),+),
                     kind: <$type as $crate::options::OptionValue>::KIND,
                     is_optional: <$type as $crate::options::OptionValue>::IS_OPTIONAL,
-                    row: $crate::options::Row { $($key: $value,)* ..$crate::options::Row::PLAIN },
+                    row: $crate::options::OptionRow { $($key: $value,)* ..$crate::options::OptionRow::PLAIN },
                 },
             )+];
 
@@ -360,11 +361,11 @@ macro_rules! choices {
 
         impl Default for $choice {
             fn default() -> Self {
-                <$choice as $crate::options::Choice>::VALUES[0]
+                <$choice as $crate::options::OptionChoice>::VALUES[0]
             }
         }
 
-        impl $crate::options::Choice for $choice {
+        impl $crate::options::OptionChoice for $choice {
             const INFO: &'static $crate::options::EnumInfo = &$crate::options::EnumInfo {
                 name: $id,
                 lines: concat!($($doc, "\n"),+),
@@ -376,15 +377,15 @@ macro_rules! choices {
         }
 
         impl $crate::options::OptionValue for $choice {
-            const KIND: $crate::options::Kind =
-                $crate::options::Kind::Choice(<$choice as $crate::options::Choice>::INFO);
+            const KIND: $crate::options::OptionKind =
+                $crate::options::OptionKind::Choice(<$choice as $crate::options::OptionChoice>::INFO);
 
             fn parse(option: &'static str, texts: &[&str]) -> $crate::Result<$choice> {
-                $crate::options::Choice::named(option, texts.first().copied().unwrap_or_default())
+                $crate::options::OptionChoice::named(option, texts.first().copied().unwrap_or_default())
             }
 
             fn text(&self) -> String {
-                $crate::options::Choice::name(*self).into()
+                $crate::options::OptionChoice::name(*self).into()
             }
         }
     };

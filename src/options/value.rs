@@ -2,13 +2,13 @@
 
 use std::path::PathBuf;
 
-use super::{AUTO, EnumInfo, Kind};
+use super::{AUTO, EnumInfo, OptionKind};
 use crate::{Error, Result};
 
 /// A type of options.
 pub trait OptionValue: Sized {
     /// What its values are.
-    const KIND: Kind;
+    const KIND: OptionKind;
     /// Whether it may be unset.
     const IS_OPTIONAL: bool = false;
 
@@ -33,7 +33,7 @@ pub trait OptionValue: Sized {
 }
 
 /// An enum of named values; see `choices!`.
-pub trait Choice: Copy + PartialEq + 'static {
+pub trait OptionChoice: Copy + PartialEq + 'static {
     /// Its description.
     const INFO: &'static EnumInfo;
     /// All values, in the order of the description.
@@ -60,7 +60,7 @@ pub trait Choice: Copy + PartialEq + 'static {
 macro_rules! number {
     ($($type:ty: $kind:expr, $what:literal;)+) => {$(
         impl OptionValue for $type {
-            const KIND: Kind = $kind;
+            const KIND: OptionKind = $kind;
 
             fn parse(option: &'static str, texts: &[&str]) -> Result<$type> {
                 let text = texts.first().copied().unwrap_or_default();
@@ -79,15 +79,15 @@ macro_rules! number {
 }
 
 number! {
-    usize: Kind::Count(32), "whole number";
-    u32: Kind::Count(32), "whole number";
-    u64: Kind::Count(64), "whole number";
-    f32: Kind::Real, "number";
-    f64: Kind::Real, "number";
+    usize: OptionKind::Count(32), "whole number";
+    u32: OptionKind::Count(32), "whole number";
+    u64: OptionKind::Count(64), "whole number";
+    f32: OptionKind::Real, "number";
+    f64: OptionKind::Real, "number";
 }
 
 impl OptionValue for bool {
-    const KIND: Kind = Kind::Switch;
+    const KIND: OptionKind = OptionKind::Switch;
 
     fn parse(option: &'static str, texts: &[&str]) -> Result<bool> {
         match texts.first().copied() {
@@ -105,12 +105,12 @@ impl OptionValue for bool {
 }
 
 impl<T: OptionValue> OptionValue for Option<T> {
-    const KIND: Kind = T::KIND;
+    const KIND: OptionKind = T::KIND;
     const IS_OPTIONAL: bool = true;
 
     fn parse(option: &'static str, texts: &[&str]) -> Result<Option<T>> {
         match (texts.first().copied().unwrap_or_default(), T::KIND) {
-            ("", _) | (AUTO, Kind::Choice(_)) => Ok(None),
+            ("", _) | (AUTO, OptionKind::Choice(_)) => Ok(None),
             _ => T::parse(option, texts).map(Some),
         }
     }
@@ -129,8 +129,8 @@ impl<T: OptionValue> OptionValue for Option<T> {
 }
 
 /// Some of an enum's values, such as `attn_q,attn_v`.
-impl<T: Choice> OptionValue for Vec<T> {
-    const KIND: Kind = Kind::Names(T::INFO);
+impl<T: OptionChoice> OptionValue for Vec<T> {
+    const KIND: OptionKind = OptionKind::Names(T::INFO);
 
     fn parse(option: &'static str, texts: &[&str]) -> Result<Vec<T>> {
         let text = texts.first().copied().unwrap_or_default();
@@ -148,7 +148,7 @@ impl<T: Choice> OptionValue for Vec<T> {
 }
 
 impl OptionValue for PathBuf {
-    const KIND: Kind = Kind::Path;
+    const KIND: OptionKind = OptionKind::Path;
 
     fn parse(_: &'static str, texts: &[&str]) -> Result<PathBuf> {
         Ok(texts.first().copied().unwrap_or_default().into())
@@ -160,7 +160,7 @@ impl OptionValue for PathBuf {
 }
 
 impl OptionValue for Vec<PathBuf> {
-    const KIND: Kind = Kind::Paths;
+    const KIND: OptionKind = OptionKind::Paths;
 
     fn parse(_: &'static str, texts: &[&str]) -> Result<Vec<PathBuf>> {
         Ok(texts.iter().map(PathBuf::from).collect())

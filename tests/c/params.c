@@ -183,7 +183,7 @@ int main(int argc, char **argv) {
     const struct params all[] = {
         {"sn_distill_params_init", FIRST(distill, cancel), distill, SN_STATUS_INVALID_ARGUMENT, "params.task"},
         {"sn_evaluate_params_init", FIRST(evaluate, cancel), decide, SN_STATUS_RUN, "sn_run_curate()"},
-        {"sn_evaluate_params_init", FIRST(evaluate, cancel), evaluate, SN_STATUS_RUN, "sn_run_train()"},
+        {"sn_evaluate_params_init", FIRST(evaluate, cancel), evaluate, SN_STATUS_INPUT, "eval: "},
         {"sn_train_params_init", FIRST(train, cancel), train, SN_STATUS_RUN, "sn_run_curate()"},
         {"sn_answer_params_init", FIRST(answer, decoder), answer, SN_STATUS_INPUT, "task:"},
     };

@@ -6,7 +6,7 @@ use std::fmt::Write;
 use secondnature::answer::RoutingOptions;
 use secondnature::distill::{CurateOptions, DataMix, EngineOptions};
 use secondnature::evaluate::Acceptance;
-use secondnature::options::{EnumInfo, Kind, OptionGroup, OptionInfo, Row, paragraph};
+use secondnature::options::{EnumInfo, OptionGroup, OptionInfo, OptionKind, OptionRow, paragraph};
 use secondnature::train::TrainOptions;
 
 /// A params struct.
@@ -47,8 +47,8 @@ fn group<G: OptionGroup>() -> Vec<Member> {
     G::OPTIONS.iter().map(member).collect()
 }
 
-fn input(name: &'static str, kind: Kind, lines: &'static str) -> Vec<Member> {
-    let info = OptionInfo { name, lines, kind, is_optional: false, row: Row::PLAIN };
+fn input(name: &'static str, kind: OptionKind, lines: &'static str) -> Vec<Member> {
+    let info = OptionInfo { name, lines, kind, is_optional: false, row: OptionRow::PLAIN };
     vec![Member { info, default: String::new(), is_input: true }]
 }
 
@@ -72,30 +72,30 @@ fn structs() -> Vec<ParamsStruct> {
             members: members(vec![
                 input(
                     "task",
-                    Kind::Path,
+                    OptionKind::Path,
                     "Required: the name of a built-in task, or the path of a JSON file.",
                 ),
                 input(
                     "questions",
-                    Kind::Path,
+                    OptionKind::Path,
                     "Required: path of the questions to learn from, one a line, as JSON or plain text.",
                 ),
                 input(
                     "eval",
-                    Kind::Path,
+                    OptionKind::Path,
                     "Path of held-out questions to measure on, with gold answers if there are any. NULL: \
                      nothing is measured.",
                 ),
                 input(
                     "out_dir",
-                    Kind::Path,
+                    OptionKind::Path,
                     "Required: the run directory. A new one is created; the same run in it is resumed. Gets \
                      adapter.gguf and report.json.",
                 ),
-                input("seed", Kind::Count(64), "Seed of all sampling and training. Default 0."),
+                input("seed", OptionKind::Count(64), "Seed of all sampling and training. Default 0."),
                 input(
                     "force",
-                    Kind::Switch,
+                    OptionKind::Switch,
                     "Train where distilling does not look worthwhile, instead of SN_STATUS_REFUSED.",
                 ),
                 group::<EngineOptions>(),
@@ -128,7 +128,7 @@ fn structs() -> Vec<ParamsStruct> {
                 group::<Acceptance>(),
                 input(
                     "adapter",
-                    Kind::Path,
+                    OptionKind::Path,
                     "Path of the adapter that sn_run_evaluate() measures. NULL: the run's own.",
                 ),
             ]),
@@ -149,7 +149,7 @@ fn enums() -> Vec<OptionInfo> {
     let mut enums = Vec::<OptionInfo>::new();
     for member in structs().into_iter().flat_map(|params| params.members) {
         let name = |info: &OptionInfo| match info.kind {
-            Kind::Choice(info) => Some(info.name),
+            OptionKind::Choice(info) => Some(info.name),
             _ => None,
         };
         if name(&member.info).is_some() && enums.iter().all(|known| name(known) != name(&member.info)) {
@@ -186,7 +186,7 @@ fn capitalized(text: &str) -> String {
 impl Member {
     /// Whether init fills in a default that is not 0, so that 0 is a value like others.
     fn is_set_by_init(&self) -> bool {
-        let is_number = matches!(self.info.kind, Kind::Count(_) | Kind::Real);
+        let is_number = matches!(self.info.kind, OptionKind::Count(_) | OptionKind::Real);
         is_number && !self.is_input && !self.info.zero_is_default() && self.default != "0"
     }
 
@@ -194,20 +194,20 @@ impl Member {
     fn doc(&self, none: &str, is_set_by_init: &str) -> String {
         let info = &self.info;
         let doc = info.doc();
-        if self.is_input && !matches!(info.kind, Kind::Switch) {
+        if self.is_input && !matches!(info.kind, OptionKind::Switch) {
             return doc;
         }
         let range = info.row.range.text();
         let note = match info.kind {
-            Kind::Switch => {
+            OptionKind::Switch => {
                 return if none == "NULL" {
                     format!("Not 0: {}{}", doc[..1].to_lowercase(), &doc[1..])
                 } else {
                     doc
                 };
             }
-            Kind::Choice(info) => format!("An sn_{}.", info.name),
-            Kind::Count(_) | Kind::Real => {
+            OptionKind::Choice(info) => format!("An sn_{}.", info.name),
+            OptionKind::Count(_) | OptionKind::Real => {
                 let default = match (info.is_optional, info.zero_is_default(), self.default.as_str()) {
                     (true, ..) => format!("0 for {}", info.row.unset),
                     (_, true, default) => format!("0 for the default, {default}"),
@@ -218,7 +218,7 @@ impl Member {
                 let parts: Vec<_> = [unit, &default].into_iter().filter(|part| !part.is_empty()).collect();
                 capitalized(&parts.join("; ")) + "."
             }
-            Kind::Names(_) => {
+            OptionKind::Names(_) => {
                 let names: Vec<_> = info.values().into_iter().map(|(name, _)| name).collect();
                 let names = names.join(",");
                 let default = match self.default.as_str() {
@@ -228,15 +228,15 @@ impl Member {
                 };
                 format!("Some of {names}, with commas between them; {none} for {default}.")
             }
-            Kind::Path => {
+            OptionKind::Path => {
                 let unset = if info.is_optional { info.row.unset } else { "none" };
                 format!("A path; {none} for {unset}.")
             }
-            Kind::Paths if none == "NULL" => format!(
+            OptionKind::Paths if none == "NULL" => format!(
                 "`{0}_count` paths, each as long as `{0}_len` has it, or ending in NUL where `{0}_len` is NULL.",
                 info.name
             ),
-            Kind::Paths => "Paths.".into(),
+            OptionKind::Paths => "Paths.".into(),
         };
         format!("{doc} {note}")
     }
@@ -248,14 +248,14 @@ impl Member {
         let one = |kind: &str, default: String| vec![(name.to_string(), kind.to_string(), default)];
         let len = format!("{name}_len");
         match self.info.kind {
-            Kind::Switch | Kind::Choice(_) => one("i32", "0".into()),
-            Kind::Count(bits) => one(&format!("u{bits}"), default.into()),
-            Kind::Real => one("f64", format!("{:?}", default.parse::<f64>().expect("a number"))),
-            Kind::Names(_) | Kind::Path => vec![
+            OptionKind::Switch | OptionKind::Choice(_) => one("i32", "0".into()),
+            OptionKind::Count(bits) => one(&format!("u{bits}"), default.into()),
+            OptionKind::Real => one("f64", format!("{:?}", default.parse::<f64>().expect("a number"))),
+            OptionKind::Names(_) | OptionKind::Path => vec![
                 (name.into(), "*const c_char".into(), "null()".into()),
                 (len, "usize".into(), "NUL_TERMINATED".into()),
             ],
-            Kind::Paths => vec![
+            OptionKind::Paths => vec![
                 (name.into(), "*const *const c_char".into(), "null()".into()),
                 (len, "*const usize".into(), "null()".into()),
                 (format!("{name}_count"), "usize".into(), "0".into()),
@@ -267,13 +267,13 @@ impl Member {
     fn given(&self) -> String {
         let name = self.info.name;
         match self.info.kind {
-            Kind::Switch | Kind::Choice(_) => format!("Given::Number(self.{name})"),
-            Kind::Count(_) => format!("Given::Count(self.{name}.into())"),
-            Kind::Real => format!("Given::Real(self.{name})"),
-            Kind::Names(_) | Kind::Path => format!(
+            OptionKind::Switch | OptionKind::Choice(_) => format!("Given::Number(self.{name})"),
+            OptionKind::Count(_) => format!("Given::Count(self.{name}.into())"),
+            OptionKind::Real => format!("Given::Real(self.{name})"),
+            OptionKind::Names(_) | OptionKind::Path => format!(
                 "Given::Text(unsafe {{ optional_text(\"params.{name}\", self.{name}, self.{name}_len) }}?)"
             ),
-            Kind::Paths => format!(
+            OptionKind::Paths => format!(
                 "Given::Texts(unsafe {{ texts(\"params.{name}\", self.{name}, self.{name}_len, \
                  self.{name}_count) }}?)"
             ),
@@ -343,7 +343,7 @@ use super::verifier::sn_verifier_fn;
 pub fn rust() -> String {
     let mut out = RUST_HEAD.to_string();
     for option in enums() {
-        let Kind::Choice(EnumInfo { name, lines, .. }) = option.kind else { continue };
+        let OptionKind::Choice(EnumInfo { name, lines, .. }) = option.kind else { continue };
         out += "\n";
         out += &comment("/// ", &paragraph(lines));
         out += "#[allow(dead_code)] // Members hold its numbers.\n#[repr(i32)]\n#[derive(Debug, Clone, Copy, PartialEq, Eq)]\n";
@@ -412,7 +412,7 @@ impl {c_name} {{
     for member in &params.members {
         // The seed of a run is that of its training, too.
         if !member.is_input || member.info.name == "seed" {
-            if matches!(member.info.kind, Kind::Names(_) | Kind::Path | Kind::Paths) {
+            if matches!(member.info.kind, OptionKind::Names(_) | OptionKind::Path | OptionKind::Paths) {
                 out += "            // SAFETY: by this function's contract.\n";
             }
             let _ = writeln!(out, "            (\"{}\", {}),", member.info.name, member.given());
@@ -513,16 +513,16 @@ fn cpp_struct(params: &ParamsStruct) -> String {
     for member in &params.members {
         let name = member.info.name;
         let (kind, default) = match member.info.kind {
-            Kind::Switch => ("bool".to_string(), " = false".to_string()),
-            Kind::Choice(info) => {
+            OptionKind::Switch => ("bool".to_string(), " = false".to_string()),
+            OptionKind::Choice(info) => {
                 let first = member.info.values()[0].0;
                 let first = format!("SN_{}_{}", info.name, first.replace('-', "_")).to_uppercase();
                 (format!("sn_{}", info.name), format!(" = {first}"))
             }
-            Kind::Count(bits) => (format!("std::uint{bits}_t"), " = 0".into()),
-            Kind::Real => ("double".into(), " = 0".into()),
-            Kind::Names(_) | Kind::Path => ("std::string".into(), String::new()),
-            Kind::Paths => ("std::vector<std::string>".into(), String::new()),
+            OptionKind::Count(bits) => (format!("std::uint{bits}_t"), " = 0".into()),
+            OptionKind::Real => ("double".into(), " = 0".into()),
+            OptionKind::Names(_) | OptionKind::Path => ("std::string".into(), String::new()),
+            OptionKind::Paths => ("std::vector<std::string>".into(), String::new()),
         };
         out += &cpp_comment(&member.doc("empty", "default").replace("NULL", "Empty"));
         let is_set_by_init = member.is_set_by_init();
@@ -531,10 +531,10 @@ fn cpp_struct(params: &ParamsStruct) -> String {
             false => writeln!(out, "    {kind} {name}{default};"),
         };
         match member.info.kind {
-            Kind::Names(_) | Kind::Path => {
+            OptionKind::Names(_) | OptionKind::Path => {
                 let _ = writeln!(set, "    set_text(params.{name}, raw.{name}, raw.{name}_len);");
             }
-            Kind::Paths => {
+            OptionKind::Paths => {
                 has_list = true;
                 let _ = write!(
                     set,
