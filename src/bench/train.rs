@@ -20,7 +20,7 @@ use crate::train::adamw::{AdamW, Moments};
 use crate::train::batch::{Batch, Example};
 use crate::train::clock::{Seconds, Work};
 use crate::train::model::{Tape, Transformer};
-use crate::train::{Recompute, TrainOptions, keep, layout};
+use crate::train::{Recompute, TrainOptions, layout, recomputes};
 use crate::{Cancel, Error, Result};
 
 /// What to measure of training.
@@ -173,7 +173,7 @@ pub fn train(model: &Path, options: &TrainBench, cancel: &Cancel) -> Result<Trai
     let mut params = layout.init(&model.spec, 0);
     let mut moments = Moments::new(layout.len());
     let mut grads = vec![0.0; layout.len()];
-    let mut tape = Tape::new(keep(&model, &options_of_training), kernel);
+    let mut tape = Tape::new(recomputes(&model, &options_of_training), kernel);
     let mut step = |tape: &mut Tape, batch: &Batch| -> Result<(f64, f64)> {
         let begin = Instant::now();
         let weight = 1.0 / batch.target_count() as f32;

@@ -18,12 +18,12 @@ pub struct Layout {
     pub rank: usize,
     /// α; the adapter's scale is α/r.
     pub alpha: f32,
-    slots: Vec<[Option<Slot>; Module::COUNT]>,
+    pairs: Vec<[Option<PairRanges>; Module::COUNT]>,
     len: usize,
 }
 
 #[derive(Debug, Clone, PartialEq)]
-struct Slot {
+struct PairRanges {
     a: Range<usize>,
     bt: Range<usize>,
 }
@@ -36,16 +36,16 @@ impl Layout {
             len += n;
             len - n..len
         };
-        let slots = (0..spec.n_layer)
+        let pairs = (0..spec.n_layer)
             .map(|_| {
                 Module::ALL.map(|m| {
                     let (n_in, n_out) = spec.shape(m);
                     let wanted = modules.contains(&m) && spec.modules().contains(&m);
-                    wanted.then(|| Slot { a: take(rank * n_in), bt: take(rank * n_out) })
+                    wanted.then(|| PairRanges { a: take(rank * n_in), bt: take(rank * n_out) })
                 })
             })
             .collect();
-        Layout { rank, alpha, slots, len }
+        Layout { rank, alpha, pairs, len }
     }
 
     /// Parameters in all.
@@ -65,10 +65,10 @@ impl Layout {
 
     /// Every pair with its place: layer, module, range of A `[r, n_in]`, range of Bᵀ `[r, n_out]`.
     pub fn pairs(&self) -> impl Iterator<Item = (usize, Module, Range<usize>, Range<usize>)> + '_ {
-        self.slots.iter().enumerate().flat_map(|(layer, slots)| {
+        self.pairs.iter().enumerate().flat_map(|(layer, pairs)| {
             Module::ALL
                 .into_iter()
-                .zip(slots)
+                .zip(pairs)
                 .filter_map(move |(m, slot)| slot.as_ref().map(|s| (layer, m, s.a.clone(), s.bt.clone())))
         })
     }
@@ -83,7 +83,7 @@ impl Layout {
 
     /// The pair of one module, with values from `params`.
     pub fn pair<'a>(&self, params: &'a [f32], layer: usize, module: Module) -> Option<Pair<'a>> {
-        let slot = self.slots[layer][module as usize].as_ref()?;
+        let slot = self.pairs[layer][module as usize].as_ref()?;
         Some(Pair {
             a: &params[slot.a.clone()],
             bt: &params[slot.bt.clone()],
@@ -99,7 +99,7 @@ impl Layout {
         layer: usize,
         module: Module,
     ) -> Option<(&'a mut [f32], &'a mut [f32])> {
-        let slot = self.slots[layer][module as usize].as_ref()?;
+        let slot = self.pairs[layer][module as usize].as_ref()?;
         let both = &mut grads[slot.a.start..slot.bt.end];
         Some(both.split_at_mut(slot.a.len()))
     }

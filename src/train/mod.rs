@@ -33,7 +33,7 @@ use adamw::{AdamW, Moments, global_norm};
 use batch::{Batch, Example};
 use checkpoint::{Checkpoint, TrainingCursor};
 use lora::{Layout, LoraWeights};
-use model::{Keep, Tape, Transformer};
+use model::{Tape, Transformer};
 use ops::linear::Dropout;
 pub use options::{AdapterDtype, Recompute, Schedule, TrainOptions};
 
@@ -120,17 +120,14 @@ pub fn layout(model: &Transformer, options: &TrainOptions) -> Result<Layout> {
     Ok(layout)
 }
 
-/// What a tape keeps, where that may depend on the machine.
-pub(crate) fn keep(model: &Transformer, options: &TrainOptions) -> Keep {
+/// Whether activations are recomputed, which may depend on the machine.
+pub(crate) fn recomputes(model: &Transformer, options: &TrainOptions) -> bool {
     match options.recompute {
-        Recompute::Never => Keep::Activations,
-        Recompute::Always => Keep::Inputs,
+        Recompute::Never => false,
+        Recompute::Always => true,
         Recompute::Auto => {
             let needed = model.spec.activation_bytes(options.rank) * options.max_tokens as u64;
-            match crate::memory::available_memory() {
-                Some(free) if needed > free / 2 => Keep::Inputs,
-                _ => Keep::Activations,
-            }
+            crate::memory::available_memory().is_some_and(|free| needed > free / 2)
         }
     }
 }
@@ -191,7 +188,7 @@ impl<'a> Trainer<'a> {
         let grads = vec![0.0; layout.len()];
         // Of another machine, the kernel may be missing here: then the numbers go on with this one's.
         let kernel = Kernel::of(state.cursor.arithmetic).unwrap_or(kernel);
-        let tape = Tape::new(keep(model, options), kernel);
+        let tape = Tape::new(recomputes(model, options), kernel);
         Ok(Trainer { model, examples, held_out, options, layout, state, file, tape, grads })
     }
 

@@ -7,8 +7,6 @@
 //! before its backward pass (Chen et al. 2016, arXiv 1604.06174): the same numbers, a third more
 //! work.
 
-use serde::{Deserialize, Serialize};
-
 use crate::gguf::{Gguf, Rows};
 use crate::kernels::gemm::{Kernel, Out, PackedLhs, Rhs, View, matmul};
 use crate::token::Token;
@@ -34,26 +32,16 @@ pub struct Transformer {
     weights: FrozenWeights,
 }
 
-/// What is kept of the forward pass for the backward pass.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Keep {
-    /// All that would take a product to recompute.
-    #[default]
-    Activations,
-    /// The input of every layer.
-    Inputs,
-}
-
 /// Buffers that a step reuses from the step before.
 #[derive(Debug, Default)]
 pub struct Tape {
-    keep: Keep,
+    /// Whether only the input of every layer is kept, and its forward pass runs again.
+    recomputes: bool,
     /// Of the adapters, while training.
     pub dropout: Option<Dropout>,
-    /// One per layer; with [`Keep::Inputs`] one for all.
+    /// One per layer; where it recomputes, one for all.
     saved: Vec<Saved>,
-    /// The input of every layer, with [`Keep::Inputs`].
+    /// The input of every layer, where it recomputes.
     inputs: Vec<Vec<f32>>,
     x: Vec<f32>,
     dx: Vec<f32>,
@@ -62,10 +50,10 @@ pub struct Tape {
 }
 
 impl Tape {
-    /// An empty tape that will keep so much and compute with `kernel`.
-    pub fn new(keep: Keep, kernel: &'static Kernel) -> Tape {
+    /// An empty tape that keeps all activations, or `recomputes` them, with matmuls by `kernel`.
+    pub fn new(recomputes: bool, kernel: &'static Kernel) -> Tape {
         let head = Head { left: PackedLhs::new(kernel), ..Head::default() };
-        Tape { keep, scratch: Scratch::new(kernel), head, ..Tape::default() }
+        Tape { recomputes, scratch: Scratch::new(kernel), head, ..Tape::default() }
     }
 
     /// Where the time of the passes on this tape went.
@@ -204,7 +192,7 @@ impl Transformer {
         tape.clock().start();
         let plan = self.plan(batch)?;
         let (d, layers) = (self.spec.n_embd, self.spec.n_layer);
-        let one_for_all = tape.keep == Keep::Inputs;
+        let one_for_all = tape.recomputes;
         tape.saved.resize_with(if one_for_all { 1 } else { layers }, Saved::default);
         tape.inputs.resize_with(if one_for_all { layers } else { 0 }, Vec::new);
         let Tape { saved, inputs, x, scratch, dropout, .. } = tape;
@@ -236,7 +224,7 @@ impl Transformer {
         tape: &mut Tape,
         grads: &mut [f32],
     ) {
-        let one_for_all = tape.keep == Keep::Inputs;
+        let one_for_all = tape.recomputes;
         let Tape { saved, inputs, x, dx, scratch, dropout, .. } = tape;
         for layer in self.layers(layout, params, *dropout).rev() {
             let attention = self.attention(plan, layer.index);

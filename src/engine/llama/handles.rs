@@ -198,7 +198,7 @@ impl LlamaContext {
 }
 
 /// The arrays behind a `llama_batch`, kept between calls.
-pub struct Batch {
+pub struct LlamaBatch {
     tokens: Vec<Token>,
     positions: Vec<i32>,
     sequences: Vec<i32>,
@@ -207,9 +207,9 @@ pub struct Batch {
     wants: Vec<i8>,
 }
 
-impl Batch {
-    pub fn with_capacity(n: usize) -> Batch {
-        Batch {
+impl LlamaBatch {
+    pub fn with_capacity(n: usize) -> LlamaBatch {
+        LlamaBatch {
             tokens: Vec::with_capacity(n),
             positions: Vec::with_capacity(n),
             sequences: Vec::with_capacity(n),

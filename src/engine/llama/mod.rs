@@ -25,7 +25,8 @@ use llama_cpp_sys_2 as sys;
 
 use accel::Accelerator;
 use handles::{
-    Batch, LlamaAdapter, LlamaContext, LlamaModel, MAX_SEQUENCES, is_tiny, max_outputs, sequences, threads,
+    LlamaAdapter, LlamaBatch, LlamaContext, LlamaModel, MAX_SEQUENCES, is_tiny, max_outputs, sequences,
+    threads,
 };
 use log::start_loading;
 use plan::MemoryPlan;
@@ -112,7 +113,7 @@ pub struct Llama {
     /// Which rows of the last batch have logits.
     outputs: Vec<bool>,
     max_outputs: usize,
-    batch: Batch,
+    batch: LlamaBatch,
     plan: MemoryPlan,
     threads: u32,
 }
@@ -168,7 +169,7 @@ impl Llama {
             .map_err(|error| Error::model(path, error.to_string()))?;
         let bos = (vocab.should_add_bos() && bos.0 >= 0).then_some(bos.0);
         Ok(Llama {
-            batch: Batch::with_capacity(context.n_batch()),
+            batch: LlamaBatch::with_capacity(context.n_batch()),
             context,
             accelerator,
             adapter: None,

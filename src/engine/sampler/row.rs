@@ -1,4 +1,4 @@
-//! One row of logits as weights.
+//! A row of logits as weights: the exponentials of softmax, by blocks.
 //!
 //! The row is read from memory once, in blocks that stay in the first-level cache: the largest
 //! logit of a block, then the sum of its weights relative to that. Once the largest of all is
@@ -10,7 +10,7 @@ use crate::kernels::lanes::{MIN_EXPONENT, exp_fused, largest, sum_of};
 
 /// Logits that are compared with a bound at once: two AVX-512 or four AVX2 registers.
 const LANES: usize = 32;
-/// Logits surveyed together.
+/// Logits of a block.
 pub(super) const BLOCK: usize = 1024;
 /// A row of logits of which some are replaced, at a temperature.
 #[derive(Clone, Copy)]
@@ -22,10 +22,10 @@ pub(super) struct Row<'a> {
     pub inv_temperature: f32,
 }
 
-/// What is known of a block, and of the row, after one look.
+/// Maxima and sums of weights, of each block and of the row, from one pass over the logits.
 #[derive(Clone)]
 pub(super) struct RowStats {
-    blocks: Vec<Block>,
+    blocks: Vec<BlockStats>,
     /// The largest finite logit.
     pub max: f32,
     /// The weights of all tokens, where the largest logit weighs 1.
@@ -33,7 +33,7 @@ pub(super) struct RowStats {
 }
 
 #[derive(Clone, Copy)]
-struct Block {
+struct BlockStats {
     /// The largest finite logit.
     max: f32,
     /// The sum of the weights, where `max` weighs 1.
@@ -43,7 +43,7 @@ struct Block {
 }
 
 impl RowStats {
-    fn of(mut blocks: Vec<Block>, inv_temperature: f32) -> Option<RowStats> {
+    fn of(mut blocks: Vec<BlockStats>, inv_temperature: f32) -> Option<RowStats> {
         let max = blocks.iter().fold(f32::NEG_INFINITY, |max, block| max.max(block.max));
         if max == f32::NEG_INFINITY {
             return None;
@@ -58,7 +58,7 @@ impl RowStats {
 }
 
 impl Row<'_> {
-    /// The stats of the row as it is, and of the same logits without overrides at temperature 1;
+    /// The statistics of the row as it is, and of the same logits without overrides at temperature 1;
     /// `None` for a row without a finite logit.
     pub fn stats(&self) -> (Option<RowStats>, Option<RowStats>) {
         let n = self.logits.len().div_ceil(BLOCK);
@@ -66,24 +66,24 @@ impl Row<'_> {
         let mut buffer = [0.0; BLOCK];
         for (index, logits) in self.logits.chunks(BLOCK).enumerate() {
             let largest = largest(logits);
-            let block = Block::below(logits, largest, 1.0);
+            let block = BlockStats::below(logits, largest, 1.0);
             plain.push(block);
             own.push(if !self.overrides_of(index).is_empty() {
-                Block::of(self.block(index, &mut buffer), self.inv_temperature)
+                BlockStats::of(self.block(index, &mut buffer), self.inv_temperature)
             } else if self.inv_temperature == 1.0 {
                 block
             } else {
-                Block::below(logits, largest, self.inv_temperature)
+                BlockStats::below(logits, largest, self.inv_temperature)
             });
         }
         (RowStats::of(own, self.inv_temperature), RowStats::of(plain, 1.0))
     }
 
-    /// The stats of the row as it is.
+    /// The statistics of the row as it is.
     pub fn own_stats(&self) -> Option<RowStats> {
         let mut buffer = [0.0; BLOCK];
         let blocks = 0..self.logits.len().div_ceil(BLOCK);
-        let blocks = blocks.map(|index| Block::of(self.block(index, &mut buffer), self.inv_temperature));
+        let blocks = blocks.map(|index| BlockStats::of(self.block(index, &mut buffer), self.inv_temperature));
         RowStats::of(blocks.collect(), self.inv_temperature)
     }
 
@@ -92,7 +92,7 @@ impl Row<'_> {
         &self.overrides[below(block * BLOCK)..below((block + 1) * BLOCK)]
     }
 
-    /// The logits of a block, in `buffer` if they are patched.
+    /// The logits of a block, in `buffer` if some are overridden.
     fn block<'b>(&'b self, index: usize, buffer: &'b mut [f32; BLOCK]) -> &'b [f32] {
         let start = index * BLOCK;
         let logits = &self.logits[start..self.logits.len().min(start + BLOCK)];
@@ -174,7 +174,7 @@ impl Row<'_> {
         found
     }
 
-    /// What the logits of at least `bound` weigh together.
+    /// The sum of the weights of logits of at least `bound`.
     fn mass_above(&self, stats: &RowStats, bound: f32) -> f64 {
         let mut buffer = [0.0; BLOCK];
         let blocks = stats.blocks.iter().enumerate().filter(|(_, block)| block.max >= bound);
@@ -193,7 +193,7 @@ impl Row<'_> {
         sum
     }
 
-    /// The `k` top_mass tokens, top_mass first.
+    /// The `k` tokens with the largest weights, largest first.
     pub fn most_probable(&self, stats: &RowStats, k: usize) -> Vec<Candidate> {
         // Candidates above the k-th best so far; pruned whenever the list has doubled. At least k
         // logits reach the k-th largest of the blocks' largest.
@@ -242,18 +242,18 @@ impl Row<'_> {
     }
 }
 
-impl Block {
-    fn of(logits: &[f32], inv_temperature: f32) -> Block {
-        Block::below(logits, largest(logits), inv_temperature)
+impl BlockStats {
+    fn of(logits: &[f32], inv_temperature: f32) -> BlockStats {
+        BlockStats::below(logits, largest(logits), inv_temperature)
     }
 
     /// The block of `logits`, of which `max` is the largest.
-    fn below(logits: &[f32], max: f32, inv_temperature: f32) -> Block {
+    fn below(logits: &[f32], max: f32, inv_temperature: f32) -> BlockStats {
         if max == f32::INFINITY {
             let finite = |&x: &f32| if x < f32::INFINITY { x } else { f32::NEG_INFINITY };
-            return Block::of(&logits.iter().map(finite).collect::<Vec<f32>>(), inv_temperature);
+            return BlockStats::of(&logits.iter().map(finite).collect::<Vec<f32>>(), inv_temperature);
         }
-        Block { max, sum: sum_below(logits, max, inv_temperature), mass: 0.0 }
+        BlockStats { max, sum: sum_below(logits, max, inv_temperature), mass: 0.0 }
     }
 }
 
@@ -320,7 +320,7 @@ pub(super) fn keep_mass(candidates: &mut Vec<Candidate>, mass: f64) {
     }
 }
 
-/// What `candidates` weigh together.
+/// The sum of the weights of `candidates`.
 pub(super) fn total(candidates: &[Candidate]) -> f64 {
     candidates.iter().map(|candidate| f64::from(candidate.weight)).sum()
 }

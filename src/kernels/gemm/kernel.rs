@@ -2,7 +2,7 @@
 //!
 //! A kernel is a shape and an instruction set. Tiles are up to [`Kernel::height`] rows high and one
 //! or two vectors wide; panels are laid out for the kernel that will read them. Depth is counted in
-//! *lanes* of 32 bits: one `f32`, or two `bf16` that follow each other in depth, which one
+//! *units* of 32 bits ([`PackUnit`]): one `f32`, or two `bf16` that follow each other in depth, which one
 //! instruction multiplies and adds. Layouts are therefore the same for both.
 //!
 //! Which of them is faster depends on the processor: measured on registers alone, a Sapphire
@@ -97,7 +97,7 @@ impl Kernel {
         2 * self.vector
     }
 
-    /// Values of depth in a lane.
+    /// Values of depth in a unit.
     pub fn values_per_unit(&self) -> usize {
         match self.compute_dtype {
             ComputeDtype::F32 => 1,
@@ -125,7 +125,7 @@ impl Kernel {
     }
 
     /// What one thread reaches in 10⁹ FLOPS on panels that stay in the first-level cache, measured
-    /// for `time`: the bound of any product.
+    /// for `time`: the bound of any matmul.
     pub fn gflops(&self, time: Duration) -> f64 {
         const DEPTH: usize = 128;
         let a: Vec<PackUnit> = vec![0x3a00_3a00; self.height * DEPTH];
@@ -201,7 +201,7 @@ fn bf16_kernel(simd: Simd) -> Option<&'static Kernel> {
 static PORTABLE: Kernel =
     Kernel { name: "portable", compute_dtype: ComputeDtype::F32, height: 6, vector: 8, tile: portable };
 
-/// For weights prepacked as pairs of `bf16`; its `A` is `f32`, two rows of it to a lane of `B`.
+/// For weights prepacked as pairs of `bf16`; its `A` is `f32`, two rows of it to a unit of `B`.
 static PORTABLE_PREPACKED: Kernel = Kernel {
     name: "portable",
     compute_dtype: ComputeDtype::F32,
@@ -370,7 +370,7 @@ mod x86 {
                     }
                 }
                 for _ in 0..t.depth {
-                    // SAFETY: `a` holds depth×H lanes, `b` depth rows of V vectors; the pointers
+                    // SAFETY: `a` holds depth×H units, `b` depth rows of V vectors; the pointers
                     // advance depth times.
                     unsafe {
                         let b: [_; V] = std::array::from_fn(|v| {
@@ -402,7 +402,7 @@ mod x86 {
         };
     }
 
-    /// The same, one vector wide, where a lane of `B` holds two `bf16`, for two rows of `A`. There is
+    /// The same, one vector wide, where a unit of `B` holds two `bf16`, for two rows of `A`. There is
     /// nothing in `C` yet.
     macro_rules! prepacked_tile_function {
         ($name:ident, $features:literal, $zero:ident, $storeu:ident, $set1:ident, $fma:ident,

@@ -1,4 +1,4 @@
-//! The matrix product `C = Σ A·B`, with the right side dequantized while it is packed.
+//! Matrix multiplication `C = Σ A·B`, with the right side dequantized while it is packed.
 //!
 //! Training multiplies a batch of tokens (`A`, hundreds of rows) by frozen weights (`B`). A blocked
 //! product copies `B` into cache-sized panels anyway, so reading those panels straight from the
@@ -37,8 +37,8 @@ const KC: usize = 576;
 const NP: usize = 6;
 
 thread_local! {
-    /// What products pack into. Threads keep it, since allocating it anew costs more than a small
-    /// product.
+    /// What a matmul packs into. Threads keep it, since allocating it anew costs more than a small
+    /// matmul.
     static PACKED: RefCell<Vec<PackUnit>> = const { RefCell::new(Vec::new()) };
     static BUFFERS: RefCell<Buffers> = RefCell::default();
 }
@@ -47,7 +47,7 @@ fn with_buffers<T>(work: impl FnOnce(&mut Buffers) -> T) -> T {
     BUFFERS.with_borrow_mut(work)
 }
 
-/// Where a product goes: `rows × cols`, whose rows pack_rows `stride` apart.
+/// The output of a matmul: `rows × cols`, whose rows are `stride` values apart.
 #[derive(Debug)]
 pub struct Out<'a> {
     data: &'a mut [f32],
@@ -67,11 +67,11 @@ impl<'a> Out<'a> {
 /// A pointer to `C` that threads share; each writes its own tiles.
 struct Shared(*mut f32);
 
-// SAFETY: `product` hands every task a block of rows and columns of its own, so no element is
+// SAFETY: `matmul` gives every task a block of rows and columns of its own, so no element is
 // written by two threads, and nothing reads `C` until all have joined.
 unsafe impl Sync for Shared {}
 
-/// `out = Σ left·right`, or `out += …` where `accumulate`. Runs on the current team.
+/// `out = Σ lhs·rhs`, or `out += Σ lhs·rhs` with `accumulate`. Runs on the current team.
 ///
 /// # Panics
 /// If the shapes do not fit, or the left sides are packed for different kernels.
@@ -79,7 +79,7 @@ pub fn matmul(mut out: Out, terms: &[(&PackedLhs, Rhs)], accumulate: bool) {
     let Some(job) = Job::new(&mut out, terms, accumulate) else { return };
     let align = job.align();
     let threads = current_threads();
-    let width = chunk_width(out.cols, align, threads, job.most_columns());
+    let width = chunk_width(out.cols, align, threads, job.max_columns());
     let chunks = out.cols.div_ceil(width);
     // Too narrow to occupy every thread by columns (a projection to the rank): split the rows too.
     let height = out.rows.div_ceil(threads.div_ceil(chunks)).next_multiple_of(job.tile_height);
@@ -91,20 +91,20 @@ pub fn matmul(mut out: Out, terms: &[(&PackedLhs, Rhs)], accumulate: bool) {
     });
 }
 
-/// The same on the calling thread alone, for products so small that there is one for each thread.
+/// The same on the calling thread alone, for a matmul so small that each thread has its own.
 ///
 /// # Panics
 /// As [`matmul`].
 pub fn matmul_on_one_thread(mut out: Out, terms: &[(&PackedLhs, Rhs)], accumulate: bool) {
     let Some(job) = Job::new(&mut out, terms, accumulate) else { return };
-    let width = job.most_columns().next_multiple_of(job.align());
+    let width = job.max_columns().next_multiple_of(job.align());
     for n0 in (0..out.cols).step_by(width) {
         // SAFETY: this thread alone has `out`.
         unsafe { job.run(0..out.rows, n0, width.min(out.cols - n0)) }
     }
 }
 
-/// A product whose shapes were checked.
+/// A matmul whose shapes were checked.
 struct Job<'a> {
     terms: &'a [(&'a PackedLhs, Rhs<'a>)],
     kernel: &'static Kernel,
@@ -118,13 +118,9 @@ impl<'a> Job<'a> {
     /// `None` where there is nothing to do.
     fn new(out: &mut Out, terms: &'a [(&'a PackedLhs, Rhs<'a>)], accumulate: bool) -> Option<Job<'a>> {
         let (first, _) = terms.first()?;
-        for (left, right) in terms {
-            assert_eq!(
-                (left.rows, left.depth, right.cols()),
-                (out.rows, right.depth(), out.cols),
-                "product shapes"
-            );
-            assert!(std::ptr::eq(left.kernel, first.kernel), "one kernel for all terms");
+        for (lhs, rhs) in terms {
+            assert_eq!((lhs.rows, lhs.depth, rhs.cols()), (out.rows, rhs.depth(), out.cols), "matmul shapes");
+            assert!(std::ptr::eq(lhs.kernel, first.kernel), "one kernel for all terms");
         }
         (out.rows > 0 && out.cols > 0).then_some(Job {
             terms,
@@ -136,41 +132,41 @@ impl<'a> Job<'a> {
         })
     }
 
-    /// Columns must be given out in multiples of this.
+    /// Threads get columns in multiples of this.
     fn align(&self) -> usize {
-        self.terms.iter().map(|(_, right)| right.aligns().1).max().unwrap_or(1).max(self.kernel.width())
+        self.terms.iter().map(|(_, rhs)| rhs.aligns().1).max().unwrap_or(1).max(self.kernel.width())
     }
 
     /// Columns that one thread packs at a time.
-    fn most_columns(&self) -> usize {
+    fn max_columns(&self) -> usize {
         NP * self.kernel.width()
     }
 
     /// Computes rows `band` of columns `n0..n0 + nc`.
     ///
     /// # Safety
-    /// They pack_rows inside the output that this was made for, which is still borrowed, and nobody else
+    /// They lie inside the output that this was made for, which is still borrowed, and nobody else
     /// uses them meanwhile.
     unsafe fn run(&self, band: Range<usize>, n0: usize, nc: usize) {
         let Job { kernel, tile_height, .. } = *self;
         let width = kernel.width();
-        // Each element of `B` meets so few rows that copying it first would cost more.
+        // Each element of `B` is multiplied with so few rows that packing it would cost more.
         let few_rows = band.len() <= 2 * tile_height && nc.is_multiple_of(kernel.vector);
         let mut overwrite = !self.accumulate;
-        for (left, right) in self.terms {
-            let step = block_depth(left.depth, right.aligns().0.max(kernel.values_per_unit()));
-            for k0 in (0..left.depth).step_by(step) {
-                let kc = step.min(left.depth - k0);
-                let lanes = kc.div_ceil(kernel.values_per_unit());
+        for (lhs, rhs) in self.terms {
+            let step = block_depth(lhs.depth, rhs.aligns().0.max(kernel.values_per_unit()));
+            for k0 in (0..lhs.depth).step_by(step) {
+                let kc = step.min(lhs.depth - k0);
+                let units = kc.div_ceil(kernel.values_per_unit());
                 // The tile at row `m` and column `n0 + from`, whose panel of `B` begins at `b`.
                 let compute = |m: usize, from: usize, b: *const PackUnit, b_stride: usize| {
                     let wide = panel_width(kernel, nc - from);
                     let tile = Tile {
-                        a: left.panel(m / tile_height, k0, lanes).as_ptr(),
+                        a: lhs.panel(m / tile_height, k0, units).as_ptr(),
                         b,
                         b_stride,
-                        depth: lanes,
-                        // SAFETY: row m and column n0 + from pack_rows inside `C`.
+                        depth: units,
+                        // SAFETY: row m and column n0 + from lie inside `C`.
                         c: unsafe { self.c.0.add(m * self.stride + n0 + from) },
                         c_stride: self.stride,
                         height: tile_height,
@@ -178,12 +174,12 @@ impl<'a> Job<'a> {
                         overwrite,
                     };
                     let (height, width) = (tile_height.min(band.end - m), wide.min(nc - from));
-                    // SAFETY: row m + height and column n0 + from + width pack_rows inside `C` and are the
-                    // caller's alone; the panels hold `lanes` rows, those read in place as wide as
+                    // SAFETY: row m + height and column n0 + from + width lie inside `C` and are the
+                    // caller's alone; the panels hold `units` rows, those read in place as wide as
                     // the tile, since `nc` is a multiple of the vectors.
                     unsafe { clipped(kernel, &tile, height, width) };
                 };
-                if let Some((b, b_stride)) = right.in_place(kernel, k0, n0).filter(|_| few_rows) {
+                if let Some((b, b_stride)) = rhs.in_place(kernel, k0, n0).filter(|_| few_rows) {
                     for from in (0..nc).step_by(width) {
                         for m in band.clone().step_by(tile_height) {
                             // SAFETY: column n0 + from exists.
@@ -192,13 +188,13 @@ impl<'a> Job<'a> {
                     }
                 } else {
                     PACKED.with_borrow_mut(|packed| {
-                        grow(packed, nc.next_multiple_of(width) * lanes);
-                        with_buffers(|b| right.pack(kernel, k0..k0 + kc, n0..n0 + nc, packed, b));
-                        // Along a row of `C`: its pages stay known to the processor.
+                        grow(packed, nc.next_multiple_of(width) * units);
+                        with_buffers(|b| rhs.pack(kernel, k0..k0 + kc, n0..n0 + nc, packed, b));
+                        // Along a row of `C`: the addresses of its pages stay translated.
                         for m in band.clone().step_by(tile_height) {
                             for from in (0..nc).step_by(width) {
                                 let wide = panel_width(kernel, nc - from);
-                                compute(m, from, packed[from * lanes..][..wide * lanes].as_ptr(), wide);
+                                compute(m, from, packed[from * units..][..wide * units].as_ptr(), wide);
                             }
                         }
                     });
@@ -248,7 +244,7 @@ unsafe fn clipped(kernel: &Kernel, tile: &Tile, height: usize, width: usize) {
 
 /// What all threads of the current team reach together in 10⁹ FLOPS when they do nothing but
 /// the kernel's multiply-adds, on panels that stay in the first-level cache: the bound of any
-/// product here.
+/// matmul here.
 pub fn fma_gflops(kernel: &Kernel) -> f64 {
     let mut rates = vec![0.0; current_threads()];
     // Each takes so long that every thread claims one.
@@ -320,14 +316,14 @@ mod tests {
                 (65, 1, 31),
             ] {
                 let (a, b) = (random(m * k, 1), random(k * n, 2));
-                let left = PackedLhs::of(kernel, View::new(&a, m, k));
-                let right = Rhs::Dense(View::new(&b, k, n));
+                let lhs = PackedLhs::of(kernel, View::new(&a, m, k));
+                let rhs = Rhs::Dense(View::new(&b, k, n));
                 let mut c = vec![9.0; m * n];
-                matmul(Out::new(&mut c, m, n), &[(&left, right)], false);
+                matmul(Out::new(&mut c, m, n), &[(&lhs, rhs)], false);
                 let (a, b) = (seen(kernel, a.clone()), seen(kernel, b.clone()));
                 let want = naive(View::new(&a, m, k), View::new(&b, k, n));
                 assert_close(kernel, &c, &want);
-                matmul(Out::new(&mut c, m, n), &[(&left, right)], true);
+                matmul(Out::new(&mut c, m, n), &[(&lhs, rhs)], true);
                 assert_close(kernel, &c, &want.iter().map(|x| 2.0 * x).collect::<Vec<_>>());
             }
         }
@@ -341,11 +337,11 @@ mod tests {
             let (sa, sb) = (seen(kernel, a.clone()), seen(kernel, b.clone()));
             let at = |a| View::new(a, k, m).t();
             let bt = View::new(&b, n, k).t();
-            let mut left = PackedLhs::new(kernel);
+            let mut lhs = PackedLhs::new(kernel);
             // A power of two, so that rounding after scaling is rounding before it.
-            left.pack(at(&a), 0.25);
+            lhs.pack(at(&a), 0.25);
             let mut c = vec![0.0; m * n];
-            matmul(Out::new(&mut c, m, n), &[(&left, Rhs::Dense(bt))], false);
+            matmul(Out::new(&mut c, m, n), &[(&lhs, Rhs::Dense(bt))], false);
             let want = naive(at(&sa), View::new(&sb, n, k).t());
             assert_close(kernel, &c, &want.iter().map(|x| x * 0.25).collect::<Vec<_>>());
         }
@@ -384,15 +380,15 @@ mod tests {
                 let x = seen(kernel, random(m * n_in, 10));
                 let x = View::new(&x, m, n_in);
                 let mut y = vec![0.0; m * n_out];
-                let left = PackedLhs::of(kernel, x);
-                matmul(Out::new(&mut y, m, n_out), &[(&left, Rhs::Forward(w))], false);
+                let lhs = PackedLhs::of(kernel, x);
+                matmul(Out::new(&mut y, m, n_out), &[(&lhs, Rhs::Forward(w))], false);
                 assert_close(kernel, &y, &naive(x, dense.t()));
 
                 let dy = seen(kernel, random(m * n_out, 11));
                 let dy = View::new(&dy, m, n_out);
                 let mut dx = vec![0.0; m * n_in];
-                let left = PackedLhs::of(kernel, dy);
-                matmul(Out::new(&mut dx, m, n_in), &[(&left, Rhs::Backward(w))], false);
+                let lhs = PackedLhs::of(kernel, dy);
+                matmul(Out::new(&mut dx, m, n_in), &[(&lhs, Rhs::Backward(w))], false);
                 assert_close(kernel, &dx, &naive(dy, dense));
             }
         }
@@ -407,9 +403,9 @@ mod tests {
                 let team = Team::new(Some(threads), "test", Wait::Spin).unwrap();
                 team.enter(|| {
                     let mut c = vec![0.0; m * n];
-                    let left = PackedLhs::of(kernel, View::new(&a, m, k));
-                    let right = Rhs::Dense(View::new(&b, k, n));
-                    matmul(Out::new(&mut c, m, n), &[(&left, right)], false);
+                    let lhs = PackedLhs::of(kernel, View::new(&a, m, k));
+                    let rhs = Rhs::Dense(View::new(&b, k, n));
+                    matmul(Out::new(&mut c, m, n), &[(&lhs, rhs)], false);
                     c
                 })
             };

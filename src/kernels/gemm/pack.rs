@@ -1,4 +1,4 @@
-//! The two sides of a product, laid out as a kernel reads them.
+//! The two sides of a matmul, packed as a kernel reads them.
 
 use std::ops::Range;
 
@@ -17,7 +17,7 @@ pub struct View<'a> {
     pub(super) cols: usize,
     /// From the start of a row, or of a column of a transpose, to that of the next.
     stride: usize,
-    /// Whether columns, and not rows, pack_rows in one piece.
+    /// Whether columns, and not rows, are contiguous.
     transposed: bool,
 }
 
@@ -52,11 +52,11 @@ impl<'a> View<'a> {
     }
 }
 
-/// The left side of a product, packed for a kernel; reusable. `rows × depth`.
+/// The left side of a matmul, packed for a kernel; reusable. `rows × depth`.
 #[derive(Debug)]
 pub struct PackedLhs {
     pub(super) kernel: &'static Kernel,
-    /// `[row panel][lane][height]`, rows padded with zeros to whole panels.
+    /// `[row panel][unit][height]`, rows padded with zeros to whole panels.
     data: Vec<PackUnit>,
     pub(super) rows: usize,
     pub(super) depth: usize,
@@ -109,11 +109,11 @@ impl PackedLhs {
         panels
     }
 
-    /// Panel `p` from depth `k0` on, `lanes` lanes.
-    pub(super) fn panel(&self, p: usize, k0: usize, lanes: usize) -> &[PackUnit] {
+    /// Panel `p` from depth `k0` on, `units` units.
+    pub(super) fn panel(&self, p: usize, k0: usize, units: usize) -> &[PackUnit] {
         let values_per_unit = self.kernel.values_per_unit();
         let before = p * self.depth.div_ceil(values_per_unit) + k0 / values_per_unit;
-        &self.data[before * self.height..][..self.height * lanes]
+        &self.data[before * self.height..][..self.height * units]
     }
 }
 
@@ -127,7 +127,7 @@ struct Panels<'a> {
 }
 
 impl Panels<'_> {
-    /// Lanes of a panel; 1 where there is no depth, so that there is a length to go by.
+    /// Units of a panel; 1 where there is no depth, so that there is a length to go by.
     fn len(self) -> usize {
         (self.height * self.a.cols.div_ceil(self.kernel.values_per_unit())).max(1)
     }
@@ -148,7 +148,7 @@ impl Panels<'_> {
     }
 }
 
-/// The right side of a product: `depth × cols`.
+/// The right side of a matmul: `depth × cols`.
 #[derive(Debug, Clone, Copy)]
 pub enum Rhs<'a> {
     /// A dense matrix.
@@ -186,8 +186,8 @@ impl Rhs<'_> {
         }
     }
 
-    /// Where rows `k0..`, columns `n0..` pack_rows if they can be read in place, and their stride: dense
-    /// `f32` rows.
+    /// The address of row `k0`, column `n0` and the stride, where the kernel can read them in place:
+    /// dense `f32` rows.
     pub(super) fn in_place(&self, kernel: &Kernel, k0: usize, n0: usize) -> Option<(*const PackUnit, usize)> {
         match self {
             Rhs::Dense(v) if !v.transposed && kernel.compute_dtype == ComputeDtype::F32 => {
@@ -209,10 +209,10 @@ impl Rhs<'_> {
         buffers: &mut Buffers,
     ) {
         let (k0, kc, n0, nc) = (depth.start, depth.len(), columns.start, columns.len());
-        let lanes = kc.div_ceil(kernel.values_per_unit());
+        let units = kc.div_ceil(kernel.values_per_unit());
         let panels = (0..nc).step_by(kernel.width()).map(|from| {
             let width = panel_width(kernel, nc - from);
-            (n0 + from, width, width.min(nc - from), from * lanes..(from + width) * lanes)
+            (n0 + from, width, width.min(nc - from), from * units..(from + width) * units)
         });
         let Buffers { values, lines } = buffers;
         match self {
@@ -242,17 +242,17 @@ impl Rhs<'_> {
                 }
             }
             Rhs::Backward(w) => {
-                // A lane of depth at a time goes to all panels while it is in the first-level cache.
+                // A unit of depth at a time goes to all panels while it is in the first-level cache.
                 let values_per_unit = kernel.values_per_unit();
                 values.resize(values_per_unit * nc, 0.0);
-                for lane in 0..lanes {
-                    let depth = values_per_unit.min(kc - lane * values_per_unit);
+                for unit in 0..units {
+                    let depth = values_per_unit.min(kc - unit * values_per_unit);
                     for (i, row) in values.chunks_exact_mut(nc).take(depth).enumerate() {
-                        w.read(k0 + lane * values_per_unit + i, n0, row);
+                        w.read(k0 + unit * values_per_unit + i, n0, row);
                     }
                     for (from, width, count, place) in panels.clone() {
                         let part = |i: usize| &values[i * nc + from - n0..][..count];
-                        let row = &mut out[place][lane * width..][..width];
+                        let row = &mut out[place][unit * width..][..width];
                         pack_row(kernel.compute_dtype, 1.0, part, depth, row);
                     }
                 }
@@ -261,15 +261,15 @@ impl Rhs<'_> {
     }
 }
 
-/// Rows `from..from + count` of `weight` as `[pair][width]`, two `bf16` a lane.
+/// Rows `from..from + count` of `weight` as `[pair][width]`, two `bf16` in a unit.
 pub fn pack_pairs(weight: Rows, from: usize, count: usize, width: usize, panel: &mut [PackUnit]) {
     let pairs = weight.cols / 2;
     let mut values = vec![0.0; weight.cols];
     let mut lines = vec![0; count * pairs];
     for (i, line) in lines.chunks_exact_mut(pairs).enumerate() {
         weight.read(from + i, 0, &mut values);
-        for (lane, [low, high]) in line.iter_mut().zip(values.as_chunks::<2>().0) {
-            *lane = pair(*low, *high);
+        for (unit, [low, high]) in line.iter_mut().zip(values.as_chunks::<2>().0) {
+            *unit = pair(*low, *high);
         }
     }
     transpose(|i| &lines[i * pairs..][..pairs], count, pairs, width, panel);
@@ -280,14 +280,14 @@ pub fn panel_width(kernel: &Kernel, columns: usize) -> usize {
     if columns > kernel.vector { kernel.width() } else { kernel.vector }
 }
 
-/// What a thread packs into, kept from one product to the next.
+/// What a thread packs into, kept from one matmul to the next.
 #[derive(Debug, Default)]
 pub struct Buffers {
     values: Vec<f32>,
     lines: Vec<PackUnit>,
 }
 
-/// Turns lines of values into `[lane][width]`.
+/// Packs lines of values as `[unit][width]`.
 struct Packer<'s> {
     kernel: &'static Kernel,
     scale: f32,
@@ -295,7 +295,7 @@ struct Packer<'s> {
 }
 
 impl Packer<'_> {
-    /// Packer that run along the depth: `line(i)` becomes column `i`; `count` of them.
+    /// Packs `count` lines that run along the depth: `line(i)` becomes column `i`.
     fn pack_transposed<'v>(
         self,
         line: impl Fn(usize) -> &'v [f32],
@@ -304,12 +304,12 @@ impl Packer<'_> {
         width: usize,
         panel: &mut [PackUnit],
     ) {
-        let lanes = depth.div_ceil(self.kernel.values_per_unit());
+        let units = depth.div_ceil(self.kernel.values_per_unit());
         if self.kernel.compute_dtype == ComputeDtype::F32 && self.scale == 1.0 {
-            return transpose(|i| bits(line(i)), count, lanes, width, panel);
+            return transpose(|i| bits(line(i)), count, units, width, panel);
         }
-        self.scratch.resize(count * lanes, 0);
-        for (i, row) in self.scratch.chunks_exact_mut(lanes).enumerate() {
+        self.scratch.resize(count * units, 0);
+        for (i, row) in self.scratch.chunks_exact_mut(units).enumerate() {
             match self.kernel.compute_dtype {
                 ComputeDtype::F32 => {
                     row.iter_mut().zip(line(i)).for_each(|(r, x)| *r = (x * self.scale).to_bits());
@@ -320,16 +320,16 @@ impl Packer<'_> {
                         *r = pair(low * self.scale, high * self.scale);
                     }
                     if let [last] = odd {
-                        row[lanes - 1] = pair(last * self.scale, 0.0);
+                        row[units - 1] = pair(last * self.scale, 0.0);
                     }
                 }
             }
         }
         let scratch = &*self.scratch;
-        transpose(|i| &scratch[i * lanes..][..lanes], count, lanes, width, panel);
+        transpose(|i| &scratch[i * units..][..units], count, units, width, panel);
     }
 
-    /// Packer that run across: `line(k)` becomes row `k`; `depth` of them.
+    /// Packs `depth` lines that run across: `line(k)` becomes row `k`.
     fn pack_rows<'v>(
         self,
         line: impl Fn(usize) -> &'v [f32],
@@ -338,15 +338,15 @@ impl Packer<'_> {
         panel: &mut [PackUnit],
     ) {
         let values_per_unit = self.kernel.values_per_unit();
-        for (lane, row) in panel.chunks_exact_mut(width).enumerate() {
-            let first = lane * values_per_unit;
+        for (unit, row) in panel.chunks_exact_mut(width).enumerate() {
+            let first = unit * values_per_unit;
             let line = |i| line(first + i);
             pack_row(self.kernel.compute_dtype, self.scale, line, values_per_unit.min(depth - first), row);
         }
     }
 }
 
-/// One or two lines, `depth` of them, as one row of lanes, padded with zeros.
+/// One or two lines, `depth` of them, as one row of units, padded with zeros.
 #[inline]
 fn pack_row<'v>(
     compute_dtype: ComputeDtype,
@@ -369,7 +369,7 @@ fn pack_row<'v>(
     row[low.len()..].fill(0);
 }
 
-/// Two `bf16` in a lane, each rounded to the nearest, ties to even.
+/// Two `bf16` in a unit, each rounded to the nearest, ties to even.
 #[inline(always)]
 fn pair(low: f32, high: f32) -> PackUnit {
     let round = |x: f32| {
@@ -379,13 +379,13 @@ fn pair(low: f32, high: f32) -> PackUnit {
     (round(low) >> 16) | (round(high) & 0xffff_0000)
 }
 
-/// The same values as lanes.
+/// The same values as units.
 fn bits(values: &[f32]) -> &[PackUnit] {
     // SAFETY: f32 and u32 have the same size and alignment, and every bit pattern is a u32.
     unsafe { std::slice::from_raw_parts(values.as_ptr().cast(), values.len()) }
 }
 
-/// A row of a panel; the whole ones, nearly all, as vectors and not by a call.
+/// A row of a panel. Whole ones, which nearly all are, are copied as vectors, without a call of memcpy.
 #[inline]
 fn copy_padded(src: &[PackUnit], dst: &mut [PackUnit]) {
     fn whole<const N: usize>(src: &[PackUnit], dst: &mut [PackUnit]) -> Option<()> {
@@ -399,12 +399,12 @@ fn copy_padded(src: &[PackUnit], dst: &mut [PackUnit]) {
     }
 }
 
-/// Packer `0..count` of `lanes` each become columns of `[lanes][width]`, the rest of which is zero;
-/// in squares of 8 that stay in registers.
+/// Lines `0..count` of `units` values each become columns of `[units][width]`, the rest of which is
+/// zero; in squares of 8 that stay in registers.
 fn transpose<'v>(
     line: impl Fn(usize) -> &'v [PackUnit],
     count: usize,
-    lanes: usize,
+    units: usize,
     width: usize,
     panel: &mut [PackUnit],
 ) {
@@ -415,14 +415,14 @@ fn transpose<'v>(
     let mut from = 0;
     while from < count {
         let first = if count < SQUARE { from } else { from.min(count - SQUARE) };
-        let here: [&[PackUnit]; SQUARE] = std::array::from_fn(|i| &line((first + i).min(count - 1))[..lanes]);
+        let here: [&[PackUnit]; SQUARE] = std::array::from_fn(|i| &line((first + i).min(count - 1))[..units]);
         let wide = SQUARE.min(count - first);
-        let whole = if wide == SQUARE { lanes / SQUARE * SQUARE } else { 0 };
+        let whole = if wide == SQUARE { units / SQUARE * SQUARE } else { 0 };
         for k in (0..whole).step_by(SQUARE) {
             let rows = &mut panel[k * width + first..][..(SQUARE - 1) * width + SQUARE];
             transpose_square(&here, k, rows, width);
         }
-        for k in whole..lanes {
+        for k in whole..units {
             for (i, line) in here.iter().enumerate().take(wide) {
                 panel[k * width + first + i] = line[k];
             }
@@ -451,7 +451,8 @@ fn transpose_square(lines: &[&[PackUnit]; SQUARE], k: usize, rows: &mut [PackUni
     }
 }
 
-/// Compilers make scalar moves of the plain loop, which cost a tenth of a training step.
+/// In AVX instructions, because the compiler makes scalar moves of the plain loop, which cost a tenth
+/// of a training step.
 ///
 /// # Safety
 /// AVX must be there; each line must have eight values, and there must be eight rows of eight,

@@ -1,10 +1,10 @@
-//! Weights kept packed, for products that are repeated with few rows.
+//! Weights dequantized to `bf16` and packed once, for matmuls that repeat them with few rows.
 //!
-//! Sampling multiplies the same weights by a handful of rows, tens of times a second: too few rows
-//! to pay for unpacking them each time, as training does. So they are unpacked once, to `bf16`, the
-//! dequantized values rounded to 8 bits (a 4-bit weight was rounded to 4), and widened again in
-//! registers: two instructions for 32 weights, which then meet every row. Rows and sums are `f32`,
-//! where llama.cpp's own products round rows to 8-bit integers.
+//! Sampling multiplies the same weights by a handful of rows, tens of times a second: too few rows to
+//! pay for dequantizing them each time, as training does. So they are dequantized once, rounded to
+//! the 8 bits of precision of `bf16` (a 4-bit weight had 4), and converted to `f32` in registers: two
+//! instructions for 32 weights, which then serve every row. Rows and sums are `f32`, where
+//! llama.cpp's own kernels round rows to 8-bit integers.
 
 use super::kernel::{Kernel, PackUnit, Tile};
 use super::pack::{PackedLhs, View, pack_pairs};
@@ -15,8 +15,8 @@ use crate::threads::{chunks, chunks_mut, current_threads, for_each};
 /// A weight matrix, packed.
 #[derive(Debug)]
 pub struct PrepackedBf16 {
-    /// `[panel][pair of inputs][width]`, two `bf16` a lane.
-    lanes: Vec<PackUnit>,
+    /// `[panel][pair of inputs][width]`, two `bf16` in a unit.
+    units: Vec<PackUnit>,
     n_in: usize,
     n_out: usize,
 }
@@ -30,54 +30,54 @@ impl PrepackedBf16 {
         let (n_in, n_out) = (weight.cols, weight.rows);
         assert!(n_in.is_multiple_of(2), "rows of {n_in} weights are not pairs");
         let width = Kernel::prepacked().vector;
-        let mut lanes = vec![0; n_out.div_ceil(width) * width * n_in / 2];
-        for_each(chunks_mut(&mut lanes, width * n_in / 2), 1, |panel, lanes| {
+        let mut units = vec![0; n_out.div_ceil(width) * width * n_in / 2];
+        for_each(chunks_mut(&mut units, width * n_in / 2), 1, |panel, units| {
             let rows = width.min(n_out - panel * width);
-            pack_pairs(weight, panel * width, rows, width, lanes);
+            pack_pairs(weight, panel * width, rows, width, units);
         });
-        PrepackedBf16 { lanes, n_in, n_out }
+        PrepackedBf16 { units, n_in, n_out }
     }
 
-    /// Bytes that a matrix of so many weights takes.
+    /// Bytes of a packed matrix of `weights` weights.
     pub fn bytes(weights: usize) -> usize {
         2 * weights
     }
 
-    /// `y[n, n_out] = x[n, n_in] · Wᵀ`, on the current team. `left` is a buffer.
+    /// `y[n, n_out] = x[n, n_in] · Wᵀ`, on the current team. `lhs` is a buffer.
     ///
     /// # Panics
     /// If the shapes do not fit.
-    pub fn matmul(&self, x: &[f32], n: usize, y: &mut [f32], left: &mut PackedLhs) {
-        assert!(x.len() == n * self.n_in && y.len() == n * self.n_out, "product shapes");
+    pub fn matmul(&self, x: &[f32], n: usize, y: &mut [f32], lhs: &mut PackedLhs) {
+        assert!(x.len() == n * self.n_in && y.len() == n * self.n_out, "matmul shapes");
         let kernel = Kernel::prepacked();
-        *left = std::mem::take(left).for_kernel(kernel);
-        left.pack_on_one_thread(View::new(x, n, self.n_in), 1.0);
+        *lhs = std::mem::take(lhs).for_kernel(kernel);
+        lhs.pack_on_one_thread(View::new(x, n, self.n_in), 1.0);
         let (width, pairs) = (kernel.vector, self.n_in / 2);
         let c = Shared(y.as_mut_ptr());
         let panels = self.n_out.div_ceil(width);
         // Few and large tasks: a task of a small matrix is over in microseconds.
         let each = panels.div_ceil(current_threads()).min(64);
-        for_each(chunks(&self.lanes, each * width * pairs), 1, |task, lanes| {
+        for_each(chunks(&self.units, each * width * pairs), 1, |task, units| {
             let c = &c;
-            for (panel, lanes) in lanes.chunks_exact(width * pairs).enumerate() {
+            for (panel, units) in units.chunks_exact(width * pairs).enumerate() {
                 let from = (task * each + panel) * width;
-                for (p, m) in (0..n).step_by(left.height).enumerate() {
-                    let a = left.panel(p, 0, self.n_in);
+                for (p, m) in (0..n).step_by(lhs.height).enumerate() {
+                    let a = lhs.panel(p, 0, self.n_in);
                     // SAFETY: rows m.. and columns from.. pack_rows inside `y`, clipped to its size, and
                     // no other task writes these columns; the panels hold `pairs` pairs.
                     unsafe {
                         let tile = Tile {
                             a: a.as_ptr(),
-                            b: lanes.as_ptr(),
+                            b: units.as_ptr(),
                             b_stride: width,
                             depth: pairs,
                             c: c.0.add(m * self.n_out + from),
                             c_stride: self.n_out,
-                            height: left.height,
+                            height: lhs.height,
                             vectors: 1,
                             overwrite: true,
                         };
-                        clipped(kernel, &tile, left.height.min(n - m), width.min(self.n_out - from));
+                        clipped(kernel, &tile, lhs.height.min(n - m), width.min(self.n_out - from));
                     }
                 }
             }
@@ -92,7 +92,7 @@ mod tests {
     use crate::testing::random;
 
     #[test]
-    fn a_kept_product_equals_the_sum_over_dequantized_weights_rounded_to_bf16() {
+    fn a_prepacked_matmul_equals_the_sum_over_dequantized_weights_rounded_to_bf16() {
         for (n, n_in, n_out) in [(1, 32, 5), (3, 64, 70), (16, 288, 96), (33, 96, 33)] {
             let bytes = quantize_for_tests(QuantType::Q8_0, &random(n_in * n_out, 1), n_in);
             let weight = Rows { ty: QuantType::Q8_0, data: &bytes, rows: n_out, cols: n_in };

@@ -129,7 +129,7 @@ impl Qkv<'_> {
 
 /// Buffers of one block of one head; m queries, t keys.
 #[derive(Debug, Default)]
-struct Scratch {
+struct BlockScratch {
     left: PackedLhs,
     /// `[t, e]`
     keys: Vec<f32>,
@@ -142,10 +142,10 @@ struct Scratch {
 }
 
 thread_local! {
-    static SCRATCH: RefCell<Scratch> = RefCell::default();
+    static SCRATCH: RefCell<BlockScratch> = RefCell::default();
 }
 
-impl Scratch {
+impl BlockScratch {
     /// `self.p[m, t] =` the scores of `q[m, e]` and the keys, capped where they are, and in
     /// `self.slopes` how much they change with the inner matmul, relative to the scale.
     fn score(&mut self, s: Heads, q: &[f32], t: usize) {
@@ -194,7 +194,14 @@ pub fn forward(s: Heads, mask: &AttentionMask, qkv: Qkv, o: &mut [f32], lse: &mu
     });
 }
 
-fn forward_block(s: Heads, block: &Block, qkv: Qkv, o: &mut [f32], lse: &mut [f32], scratch: &mut Scratch) {
+fn forward_block(
+    s: Heads,
+    block: &Block,
+    qkv: Qkv,
+    o: &mut [f32],
+    lse: &mut [f32],
+    scratch: &mut BlockScratch,
+) {
     let (m, t) = (lse.len(), block.key_count());
     gather(qkv.k, s.e, &block.keys, &mut scratch.keys);
     gather(qkv.v, s.e, &block.keys, &mut scratch.values);
@@ -294,13 +301,13 @@ fn backward_block(
     Qkv { q, k, v }: Qkv,
     Queries { o, dout, lse }: Queries,
     [dq, dk, dv]: [&mut [f32]; 3],
-    scratch: &mut Scratch,
+    scratch: &mut BlockScratch,
 ) {
     let (m, t, e) = (lse.len(), block.key_count(), s.e);
     gather(k, e, &block.keys, &mut scratch.keys);
     gather(v, e, &block.keys, &mut scratch.values);
     scratch.score(s, q, t);
-    let Scratch { left, keys, values, d_keys, p, dp, slopes } = scratch;
+    let BlockScratch { left, keys, values, d_keys, p, dp, slopes } = scratch;
     for ((p, lse), key_range) in p.chunks_exact_mut(t).zip(lse).zip(&block.key_ranges) {
         p[..key_range.start].fill(0.0);
         p[key_range.end..].fill(0.0);
