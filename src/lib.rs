@@ -6,15 +6,25 @@
 //! against the same quantized weights. The adapter is a GGUF file that any llama.cpp loads; with
 //! it, the model answers directly ("System 1").
 //!
-//! [`distill::distill`] is the whole pipeline in one call, [`distill::Run`] its stages one by one,
-//! [`answer::Answerer`] answers questions with the result. The rooms below them stand alone:
-//! [`task`] and [`vote`] are pure, [`engine`] completes text, [`train`] trains.
+//! # Where to start
+//!
+//! - [`distill::distill`] is the whole pipeline in one call; [`distill::Run`] is a run directory with the
+//!   stages one by one. Both resume what they find finished.
+//! - [`Context`] carries the caller's engine, progress and cancellation through every call.
+//! - [`answer::Answerer`] answers questions: directly where the adapter is sure, by reasoning otherwise.
+//! - [`task`] says what is asked and how answers are read; [`datasets`] generates questions to try.
+//! - [`engine`] has the seams: [`engine::Engine`] completes text, [`engine::Decoder`] is token-level
+//!   inference, and [`engine::Scheduler`] makes the one of the other. Implement either to bring your own.
+//! - [`report::Report`] is what a run found, [`adapter`] writes and converts adapter files, [`model`] tells
+//!   the facts of model and adapter files without loading them.
+//!
+//! # Example
 //!
 //! ```no_run
-//! use secondnature::distill::{Options, Setup, distill};
-//! use secondnature::datasets::{Split, generate};
-//! use secondnature::task::Task;
 //! use secondnature::Context;
+//! use secondnature::datasets::{Split, generate};
+//! use secondnature::distill::{Options, Setup, distill};
+//! use secondnature::task::Task;
 //!
 //! # fn main() -> secondnature::Result<()> {
 //! let setup = Setup {
@@ -30,6 +40,20 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! # Features
+//!
+//! - `capi` (default): the exported C functions of `include/secondnature.h`.
+//! - `cli` (default): the program `secondnature`.
+//! - `portable`: llama.cpp's CPU kernels for several kinds of processor, chosen at run time; for release
+//!   packages (`make package`).
+//!
+//! With `default-features = false` a program gets the library alone, without a C symbol in it.
+//!
+//! # Requirements
+//!
+//! Rust 1.89; a C++17 compiler, CMake and libclang, with which llama.cpp is compiled once. Linux on x86-64
+//! is tested. The library logs through the [`log`](https://docs.rs/log) crate, llama.cpp's lines included.
 #![warn(missing_docs, clippy::undocumented_unsafe_blocks, unsafe_op_in_unsafe_fn)]
 
 mod cancel;
@@ -72,3 +96,8 @@ pub use model::ModelFile;
 pub use progress::{Progress, Silent, TrainStep, Update};
 pub use stage::Stage;
 pub use threads::Wait;
+
+/// The examples of the README compile.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

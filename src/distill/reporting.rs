@@ -19,7 +19,7 @@ impl Run {
     /// any model file the report still says which one it was.
     ///
     /// # Errors
-    /// [`Error::Run`] where `out` is not a run directory or a file in it is damaged.
+    /// [`Error::Run`](crate::Error::Run) where `out` is not a run directory or a file in it is damaged.
     pub fn read_report(out: &Path, model: Option<&Path>) -> Result<Report> {
         let mut manifest = existing_manifest(out)?;
         let gguf = match model {

@@ -1,8 +1,8 @@
 //! Options and their descriptions, each defined once.
 //!
-//! A row of an [`options!`] table is a field of a struct. From it follow its default, its range check and
+//! A row of an `options!` table is a field of a struct. From it follow its default, its range check and
 //! its serialized name, and an [`OptionInfo`], from which the program makes its flags and `make header`
-//! the params structs of C and C++. [`choices!`] does the same for an enum: its names, and an
+//! the params structs of C and C++. `choices!` does the same for an enum: its names, and an
 //! [`EnumInfo`].
 
 mod value;

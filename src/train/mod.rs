@@ -2,9 +2,9 @@
 //!
 //! Why not ggml graphs: the backward products want every weight twice, as stored and transposed,
 //! and ggml has no transposed quantized product, so both copies would be expanded to BF16 first.
-//! Packing panels straight from the file ([`crate::kernels::gemm`]) needs no copy at all, stays in
+//! Packing panels straight from the file (`kernels::gemm`) needs no copy at all, stays in
 //! `f32`, and sums base and adapter in one pass. Everything between the products is a handful of
-//! loops, each beside its derivative in [`ops`].
+//! loops, each beside its derivative in `ops`.
 //!
 //! The loss is the mean cross-entropy over the answer tokens and the end of turn of the examples of
 //! one optimiser step; the prompt carries no loss. The adapter is determined by the options and the
