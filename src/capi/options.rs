@@ -314,11 +314,11 @@ impl sn_distill_params {
     #[allow(unused_unsafe)]
     pub(super) unsafe fn given(&self) -> Result<GivenOptions<'_>, Failure> {
         Ok(GivenOptions(vec![
-            ("seed", Given::Count(self.seed.into())),
+            ("seed", Given::Count(self.seed)),
             ("threads", Given::Count(self.threads.into())),
             ("slots", Given::Count(self.slots.into())),
             ("weights", Given::Number(self.weights)),
-            ("max_memory", Given::Count(self.max_memory.into())),
+            ("max_memory", Given::Count(self.max_memory)),
             ("wait", Given::Number(self.wait)),
             ("samples", Given::Count(self.samples.into())),
             ("threshold", Given::Real(self.threshold)),
@@ -337,7 +337,7 @@ impl sn_distill_params {
             ("schedule", Given::Number(self.schedule)),
             ("warmup", Given::Real(self.warmup)),
             ("epochs", Given::Count(self.epochs.into())),
-            ("max_steps", Given::Count(self.max_steps.into())),
+            ("max_steps", Given::Count(self.max_steps)),
             ("batch", Given::Count(self.batch.into())),
             ("clip", Given::Real(self.clip)),
             ("weight_decay", Given::Real(self.weight_decay)),
@@ -458,7 +458,7 @@ impl sn_curate_params {
             ("threads", Given::Count(self.threads.into())),
             ("slots", Given::Count(self.slots.into())),
             ("weights", Given::Number(self.weights)),
-            ("max_memory", Given::Count(self.max_memory.into())),
+            ("max_memory", Given::Count(self.max_memory)),
             ("wait", Given::Number(self.wait)),
             ("samples", Given::Count(self.samples.into())),
             ("threshold", Given::Real(self.threshold)),
@@ -645,7 +645,7 @@ impl sn_train_params {
             ("schedule", Given::Number(self.schedule)),
             ("warmup", Given::Real(self.warmup)),
             ("epochs", Given::Count(self.epochs.into())),
-            ("max_steps", Given::Count(self.max_steps.into())),
+            ("max_steps", Given::Count(self.max_steps)),
             ("batch", Given::Count(self.batch.into())),
             ("clip", Given::Real(self.clip)),
             ("weight_decay", Given::Real(self.weight_decay)),
@@ -653,7 +653,7 @@ impl sn_train_params {
             ("held_out", Given::Real(self.held_out)),
             ("adapter_dtype", Given::Number(self.adapter_dtype)),
             ("compute_dtype", Given::Number(self.compute_dtype)),
-            ("seed", Given::Count(self.seed.into())),
+            ("seed", Given::Count(self.seed)),
             ("threads", Given::Count(self.threads.into())),
             ("max_tokens", Given::Count(self.max_tokens.into())),
             ("recompute", Given::Number(self.recompute)),
@@ -784,7 +784,7 @@ impl sn_evaluate_params {
             ("threads", Given::Count(self.threads.into())),
             ("slots", Given::Count(self.slots.into())),
             ("weights", Given::Number(self.weights)),
-            ("max_memory", Given::Count(self.max_memory.into())),
+            ("max_memory", Given::Count(self.max_memory)),
             ("wait", Given::Number(self.wait)),
             ("samples", Given::Count(self.samples.into())),
             ("threshold", Given::Real(self.threshold)),
@@ -870,11 +870,11 @@ impl sn_answer_params {
     pub(super) unsafe fn given(&self) -> Result<GivenOptions<'_>, Failure> {
         Ok(GivenOptions(vec![
             ("threshold", Given::Real(self.threshold)),
-            ("seed", Given::Count(self.seed.into())),
+            ("seed", Given::Count(self.seed)),
             ("threads", Given::Count(self.threads.into())),
             ("slots", Given::Count(self.slots.into())),
             ("weights", Given::Number(self.weights)),
-            ("max_memory", Given::Count(self.max_memory.into())),
+            ("max_memory", Given::Count(self.max_memory)),
             ("wait", Given::Number(self.wait)),
         ]))
     }

@@ -74,7 +74,7 @@ fn flag<G: OptionGroup>(option: &'static OptionInfo) -> Arg {
     let arg = Arg::new(option.name).long(option.name.replace('_', "-")).help_heading(G::HEADING);
     let arg = arg.help(help::<G>(option)).allow_negative_numbers(true);
     match option.kind {
-        OptionKind::Switch => return arg.action(ArgAction::SetTrue),
+        OptionKind::Switch => arg.action(ArgAction::SetTrue),
         OptionKind::Choice(_) => arg.value_parser(possible_values(&option.values())),
         OptionKind::Paths => arg.action(ArgAction::Append).value_name(option.row.placeholder),
         OptionKind::Count(_) if option.row.is_bytes => {

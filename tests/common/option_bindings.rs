@@ -268,6 +268,7 @@ impl Member {
         let name = self.info.name;
         match self.info.kind {
             OptionKind::Switch | OptionKind::Choice(_) => format!("Given::Number(self.{name})"),
+            OptionKind::Count(64) => format!("Given::Count(self.{name})"),
             OptionKind::Count(_) => format!("Given::Count(self.{name}.into())"),
             OptionKind::Real => format!("Given::Real(self.{name})"),
             OptionKind::Names(_) | OptionKind::Path => format!(
