@@ -297,6 +297,19 @@ impl std::fmt::Debug for Shared {
     }
 }
 
+/// What a thread waits for.
+#[derive(Clone, Copy, PartialEq)]
+enum Until {
+    /// A worker: the next loop.
+    Work,
+    /// The caller: the ranges that others have claimed.
+    Finished,
+}
+
+/// Times that the caller looks whether others have finished before it sleeps, spinning or not: some
+/// 100 µs. A thread that is later than that has lost its processor, perhaps to the caller.
+const LOOKS_FOR_A_STRAGGLER: u32 = 160;
+
 /// Times that a thread looks for work before it sleeps, where it may not spin: some 10 µs.
 const LOOKS_BEFORE_SLEEP: u32 = 32;
 
@@ -331,7 +344,7 @@ impl Shared {
         self.claims.store(u64::from(ranges) << 32, Ordering::SeqCst);
         self.wake();
         while self.run_range() {}
-        self.wait_until(|| self.finished.load(Ordering::SeqCst) == ranges as usize);
+        self.wait_until(Until::Finished, || self.finished.load(Ordering::SeqCst) == ranges as usize);
         if self.has_panicked.swap(false, Ordering::Relaxed)
             && let Some(panic) = lock(&self.panic).take()
         {
@@ -342,7 +355,7 @@ impl Shared {
     /// A worker's life.
     fn work(&self) {
         loop {
-            self.wait_until(|| self.has_range() || self.over.load(Ordering::SeqCst));
+            self.wait_until(Until::Work, || self.has_range() || self.over.load(Ordering::SeqCst));
             if self.over.load(Ordering::SeqCst) {
                 return;
             }
@@ -377,11 +390,13 @@ impl Shared {
     }
 
     /// Returns when `is_true`, which another thread makes true before it calls [`Shared::wake`].
-    fn wait_until(&self, is_true: impl Fn() -> bool) {
+    fn wait_until(&self, until: Until, is_true: impl Fn() -> bool) {
         let mut looks = 0u32;
         while !is_true() {
-            if looks >= LOOKS_BEFORE_SLEEP && !self.awake.load(Ordering::SeqCst) {
-                self.sleep_until(&is_true);
+            let spins =
+                self.awake.load(Ordering::SeqCst) && (until == Until::Work || looks < LOOKS_FOR_A_STRAGGLER);
+            if looks >= LOOKS_BEFORE_SLEEP && !spins {
+                self.sleep_until(until, &is_true);
                 continue;
             }
             (0..16).for_each(|_| std::hint::spin_loop());
@@ -393,13 +408,13 @@ impl Shared {
         }
     }
 
-    /// Sleeps until `is_true` or the threads are to spin.
-    fn sleep_until(&self, is_true: impl Fn() -> bool) {
+    /// Sleeps until `is_true`, or until threads without work are to spin.
+    fn sleep_until(&self, until: Until, is_true: impl Fn() -> bool) {
         let mut guard = lock(&self.lock);
         // Counted before the check: whoever makes it true after the check sees a sleeper, and waits
         // for the lock before it wakes it.
         self.sleepers.fetch_add(1, Ordering::SeqCst);
-        while !is_true() && !self.awake.load(Ordering::SeqCst) {
+        while !(is_true() || until == Until::Work && self.awake.load(Ordering::SeqCst)) {
             guard = self.wakes.wait(guard).unwrap_or_else(PoisonError::into_inner);
         }
         self.sleepers.fetch_sub(1, Ordering::SeqCst);
