@@ -101,16 +101,21 @@ pub struct DistillArgs {
 }
 
 impl DistillArgs {
-    pub fn run(&self, context: &Environment) -> Result<()> {
-        let eval = self.eval.as_deref().map_or(Ok(Vec::new()), read_questions).context("--eval")?;
-        let options = Options {
+    /// The options of the pipeline. One seed serves sampling and training.
+    fn options(&self) -> Result<Options> {
+        Ok(Options {
             curate: curate_options(&self.voting, &self.sampling)?,
-            train: self.training.read()?,
+            train: TrainOptions { seed: self.setup.seed, ..self.training.read()? },
             data: self.data_mix.read()?,
             acceptance: self.acceptance.read()?,
             force: self.force,
             ..Options::default()
-        };
+        })
+    }
+
+    pub fn run(&self, context: &Environment) -> Result<()> {
+        let eval = self.eval.as_deref().map_or(Ok(Vec::new()), read_questions).context("--eval")?;
+        let options = self.options()?;
         let progress = progress::new(context.quiet);
         let setup = self.setup.setup()?;
         let report = distill(&setup, &eval, &options, &mut context.work(&*progress))?;
@@ -261,4 +266,25 @@ fn curate_options(voting: &Flags<CurateOptions>, sampling: &Flags<EngineOptions>
 
 fn print_report(report: &secondnature::report::Report, json: bool) -> Result<()> {
     if json { output::print_json(report) } else { output::print(&secondnature::report::table(report)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Debug, Parser)]
+    struct Program {
+        #[command(flatten)]
+        distill: DistillArgs,
+    }
+
+    #[test]
+    fn the_seed_and_the_threads_of_a_run_are_those_of_its_training() {
+        let required = ["distill", "--model", "m", "--task", "t", "--questions", "q", "--out", "o"];
+        let shared = ["--seed", "7", "--threads", "3"];
+        let options = Program::parse_from([&required[..], &shared].concat()).distill.options().unwrap();
+        assert_eq!((options.train.seed, options.train.threads), (7, Some(3)));
+        assert_eq!(options.curate.engine.threads, Some(3));
+    }
 }

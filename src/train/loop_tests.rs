@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::batch::Example;
 use super::model_tests::open;
-use super::{Recompute, Schedule, TrainOptions, train};
+use super::{ComputeDtype, Recompute, Schedule, TrainOptions, train};
 use crate::model::spec::Module;
 use crate::testing::random_model::RandomModel;
 use crate::{Cancel, Error, Progress, Silent, Update};
@@ -22,6 +22,8 @@ fn options() -> TrainOptions {
         threads: Some(2),
         max_tokens: 16,
         patience: 0,
+        // Otherwise it is measured, and may differ between two runs on a busy machine.
+        compute_dtype: Some(ComputeDtype::F32),
         ..TrainOptions::default()
     }
 }
