@@ -33,7 +33,7 @@ crate::options::choices! {
 /// Threads that share the loops of one caller at a time.
 #[derive(Debug)]
 pub struct Team {
-    shared: Arc<Shared>,
+    shared: Arc<TeamState>,
     workers: Vec<JoinHandle<()>>,
     /// Held by the thread that has entered.
     entered: Mutex<()>,
@@ -48,7 +48,7 @@ impl Team {
     pub fn new(threads: Option<u32>, name: &str, wait: Wait) -> Result<Team> {
         let cores = || std::thread::available_parallelism().map_or(1, |n| n.get());
         let threads = threads.map_or_else(cores, |n| n as usize).max(1);
-        let shared = Arc::new(Shared::new(threads, wait));
+        let shared = Arc::new(TeamState::new(threads, wait));
         let mut team = Team { shared, workers: Vec::new(), entered: Mutex::new(()) };
         for i in 1..threads {
             let shared = team.shared.clone();
@@ -93,14 +93,14 @@ impl Drop for Team {
 
 thread_local! {
     /// The team that the loops of this thread use; null for none.
-    static CURRENT: Cell<*const Shared> = const { Cell::new(null()) };
+    static CURRENT: Cell<*const TeamState> = const { Cell::new(null()) };
 }
 
 /// Makes a team the current one until it is dropped.
-struct Current(*const Shared);
+struct Current(*const TeamState);
 
 impl Current {
-    fn set(shared: *const Shared) -> Current {
+    fn set(shared: *const TeamState) -> Current {
         Current(CURRENT.replace(shared))
     }
 }
@@ -112,10 +112,10 @@ impl Drop for Current {
 }
 
 /// Keeps the threads of a team spinning until it is dropped.
-struct Awake<'a>(&'a Shared);
+struct Awake<'a>(&'a TeamState);
 
 impl Awake<'_> {
-    fn new(shared: &Shared) -> Awake<'_> {
+    fn new(shared: &TeamState) -> Awake<'_> {
         if shared.wait == Wait::Spin && shared.threads > 1 {
             shared.awake.store(true, Ordering::SeqCst);
             shared.wake();
@@ -149,7 +149,7 @@ const RANGES_PER_THREAD: usize = 64;
 pub fn for_each_index(count: usize, min: usize, work: impl Fn(usize) + Sync) {
     // SAFETY: as in `current_threads`.
     let team = unsafe { CURRENT.get().as_ref() };
-    let ranges = |team: &Shared| (count / min.max(1)).min(team.threads * RANGES_PER_THREAD);
+    let ranges = |team: &TeamState| (count / min.max(1)).min(team.threads * RANGES_PER_THREAD);
     match team {
         Some(team) if team.threads > 1 && ranges(team) > 1 => {
             let ranges = ranges(team);
@@ -259,7 +259,7 @@ parts_of_tuple!(A 0, B 1, C 2);
 parts_of_tuple!(A 0, B 1, C 2, D 3);
 
 /// What the threads of a team share.
-struct Shared {
+struct TeamState {
     threads: usize,
     wait: Wait,
     /// The loop that runs: the number of its ranges above, of those claimed below (see [`Claims`]).
@@ -282,18 +282,18 @@ struct Shared {
     wakes: Condvar,
 }
 
-/// A loop's body, whose lifetime [`Shared::run`] guards.
+/// A loop's body, whose lifetime [`TeamState::run`] guards.
 type Job = Option<&'static (dyn Fn(usize) + Sync)>;
 
 // SAFETY: `job` is the only field that is not `Sync` itself. Its writer has the team alone
 // (`Team::entered`) and waits until all claimed ranges are finished; a reader has claimed one.
-unsafe impl Sync for Shared {}
+unsafe impl Sync for TeamState {}
 // SAFETY: as above; what it points to is `Sync`.
-unsafe impl Send for Shared {}
+unsafe impl Send for TeamState {}
 
-impl std::fmt::Debug for Shared {
+impl std::fmt::Debug for TeamState {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Shared").field("threads", &self.threads).field("wait", &self.wait).finish()
+        f.debug_struct("TeamState").field("threads", &self.threads).field("wait", &self.wait).finish()
     }
 }
 
@@ -313,9 +313,9 @@ const LOOKS_FOR_A_STRAGGLER: u32 = 160;
 /// Times that a thread looks for work before it sleeps, where it may not spin: some 10 µs.
 const LOOKS_BEFORE_SLEEP: u32 = 32;
 
-impl Shared {
-    fn new(threads: usize, wait: Wait) -> Shared {
-        Shared {
+impl TeamState {
+    fn new(threads: usize, wait: Wait) -> TeamState {
+        TeamState {
             threads,
             wait,
             claims: AtomicU64::new(0),
@@ -389,7 +389,7 @@ impl Shared {
         true
     }
 
-    /// Returns when `is_true`, which another thread makes true before it calls [`Shared::wake`].
+    /// Returns when `is_true`, which another thread makes true before it calls [`TeamState::wake`].
     fn wait_until(&self, until: Until, is_true: impl Fn() -> bool) {
         let mut looks = 0u32;
         while !is_true() {
