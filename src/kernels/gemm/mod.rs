@@ -65,11 +65,11 @@ impl<'a> Out<'a> {
 }
 
 /// A pointer to `C` that threads share; each writes its own tiles.
-struct Shared(*mut f32);
+struct OutputPtr(*mut f32);
 
 // SAFETY: `matmul` gives every task a block of rows and columns of its own, so no element is
 // written by two threads, and nothing reads `C` until all have joined.
-unsafe impl Sync for Shared {}
+unsafe impl Sync for OutputPtr {}
 
 /// `out = Σ lhs·rhs`, or `out += Σ lhs·rhs` with `accumulate`. Runs on the current team.
 ///
@@ -109,7 +109,7 @@ struct Job<'a> {
     terms: &'a [(&'a PackedLhs, Rhs<'a>)],
     kernel: &'static Kernel,
     tile_height: usize,
-    c: Shared,
+    c: OutputPtr,
     stride: usize,
     accumulate: bool,
 }
@@ -126,7 +126,7 @@ impl<'a> Job<'a> {
             terms,
             kernel: first.kernel,
             tile_height: first.height,
-            c: Shared(out.data.as_mut_ptr()),
+            c: OutputPtr(out.data.as_mut_ptr()),
             stride: out.stride,
             accumulate,
         })

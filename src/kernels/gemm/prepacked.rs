@@ -8,7 +8,7 @@
 
 use super::kernel::{Kernel, PackUnit, Tile};
 use super::pack::{PackedLhs, View, pack_pairs};
-use super::{Shared, clipped};
+use super::{OutputPtr, clipped};
 use crate::gguf::Rows;
 use crate::threads::{chunks, chunks_mut, current_threads, for_each};
 
@@ -53,7 +53,7 @@ impl PrepackedBf16 {
         *lhs = std::mem::take(lhs).for_kernel(kernel);
         lhs.pack_on_one_thread(View::new(x, n, self.n_in), 1.0);
         let (width, pairs) = (kernel.vector, self.n_in / 2);
-        let c = Shared(y.as_mut_ptr());
+        let c = OutputPtr(y.as_mut_ptr());
         let panels = self.n_out.div_ceil(width);
         // Few and large tasks: a task of a small matrix is over in microseconds.
         let each = panels.div_ceil(current_threads()).min(64);
