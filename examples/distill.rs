@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use secondnature::answer::AnswerOptions;
+use secondnature::answer::{AnswerOptions, Answerer};
 use secondnature::distill::{Options, Setup, distill};
 use secondnature::task::{Task, read_questions};
 use secondnature::{Context, Progress, Update};
@@ -35,8 +35,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("{}", secondnature::report::table(&report));
 
     let adapter = Path::new(out).join("adapter.gguf");
-    let mut answerer = AnswerOptions::new(&setup.model).adapter(&adapter).load()?;
-    let answer = answerer.answer(&eval[0], &mut Context::new())?;
+    let options = AnswerOptions { adapter: Some(&adapter), ..AnswerOptions::new(&setup.model) };
+    let mut cx = Context::new();
+    let mut answerer = Answerer::load(&options, &mut cx)?;
+    let answer = answerer.answer(&eval[0], &mut cx)?;
     println!("{}: {:?} by {:?}", eval[0].text(), answer.answer, answer.route);
     Ok(())
 }

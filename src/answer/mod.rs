@@ -72,6 +72,19 @@ pub struct AnswerOptions<'a> {
     pub engine: EngineOptions,
 }
 
+impl<'a> AnswerOptions<'a> {
+    /// The base model in the file `model`, with the defaults for everything else.
+    pub fn new(model: &'a Path) -> AnswerOptions<'a> {
+        AnswerOptions {
+            model,
+            adapter: None,
+            task: None,
+            routing: RoutingOptions::default(),
+            engine: EngineOptions::default(),
+        }
+    }
+}
+
 /// A model, and its adapter, that answers one question after another.
 ///
 /// Threads: one caller at a time.
