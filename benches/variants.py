@@ -7,7 +7,7 @@
 A file of variants names a task, a question kind and, by name, what each variant changes of the task: a
 JSON merge patch, in which null removes a key. Each variant is one `secondnature curate` without
 training, and one of its System 1 prompt. Printed per variant: right answers per sample, by vote (a
-question whose vote is not settled counts by its leader) and of System 1; the share of questions kept,
+question whose vote has not converged counts by its leader) and of System 1; the share of questions kept,
 and of those the share labelled rightly; tokens per sample, and of System 1. Gold answers only measure.
 Runs are kept under --out by model, variant's content and question set, so that nothing is sampled twice.
 """

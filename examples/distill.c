@@ -1,4 +1,4 @@
-/* Distils a model: questions in, adapter out. Ctrl-C stops it; the same command resumes it.
+/* Distills a model: questions in, adapter out. Ctrl-C stops it; the same command resumes it.
  *
  *     cc distill.c $(pkg-config --cflags --libs secondnature) -o distill
  *     ./distill base.gguf coin-flip train.jsonl eval.jsonl run

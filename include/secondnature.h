@@ -157,7 +157,7 @@ enum {
 typedef int32_t sn_stop_reason;
 enum {
     /** The leading answer is the true majority, as surely as the task asks for. */
-    SN_STOP_REASON_SETTLED = 0,
+    SN_STOP_REASON_CONVERGED = 0,
     /** All samples were used. */
     SN_STOP_REASON_BUDGET = 1,
     /** The samples left could not lift any answer to the threshold. */

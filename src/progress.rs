@@ -41,7 +41,7 @@ pub trait Progress: Send + Sync {
     fn update(&self, update: &Update);
     /// Takes the verdict on a question of the training set ([`Stage::Curate`]) or of the held-out
     /// one ([`Stage::Evaluate`]). Each invocation tells of each question once: of those that an
-    /// earlier one settled, first.
+    /// earlier one decided, first.
     fn verdict(&self, _stage: Stage, _verdict: &Verdict) {}
     /// Takes the figures of one optimiser step.
     fn step(&self, _step: &TrainStep) {}

@@ -11,7 +11,7 @@ use crate::vote::{StopReason, Verdict};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum sn_stop_reason {
     /// The leading answer is the true majority, as surely as the task asks for.
-    Settled = 0,
+    Converged = 0,
     /// All samples were used.
     Budget = 1,
     /// The samples left could not lift any answer to the threshold.
@@ -61,7 +61,7 @@ pub(super) fn show(stage: sn_stage, verdict: &Verdict, with: impl FnOnce(*const 
     with(&sn_verdict {
         stage,
         stop: match verdict.stop {
-            StopReason::Settled => sn_stop_reason::Settled,
+            StopReason::Converged => sn_stop_reason::Converged,
             StopReason::Budget => sn_stop_reason::Budget,
             StopReason::Abandoned => sn_stop_reason::Abandoned,
         },

@@ -128,7 +128,7 @@ impl<'a> Driver<'a> {
     /// Closes variant `i`, which has its outcome.
     fn close(&mut self, i: usize) -> Result<()> {
         self.drop_work(i..i + 1);
-        self.settle_question(i / self.n_variants())
+        self.finish_question(i / self.n_variants())
     }
 
     /// Drops the running samples of `variants`.
@@ -139,7 +139,7 @@ impl<'a> Driver<'a> {
 
     /// Sets the outcome of `question` if all its variants have theirs, or those up to the first one
     /// that rejects it.
-    fn settle_question(&mut self, question: usize) -> Result<()> {
+    fn finish_question(&mut self, question: usize) -> Result<()> {
         let n = self.n_variants();
         let all = question * n..(question + 1) * n;
         let variants = &self.variants[all.clone()];

@@ -43,7 +43,8 @@ pub struct Stops {
     /// Samples that ended because their answer was complete.
     pub answer: usize,
     /// Votes that ended because they converged.
-    pub settled: usize,
+    #[serde(rename = "settled")]
+    pub converged: usize,
     /// Votes that ended because no answer could reach the threshold any more.
     pub threshold: usize,
     /// Samples that were not taken because votes ended early.

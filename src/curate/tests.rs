@@ -83,7 +83,7 @@ fn questions_are_sampled_until_their_vote_has_ended_and_no_further() {
     let outcomes = run(vec![], &mut log).unwrap();
     let by_id: HashMap<&str, &Outcome> = outcomes.iter().map(|o| (o.verdict.question.as_str(), o)).collect();
     let sure = &by_id["sure"].verdict;
-    assert_eq!((sure.n, sure.kept, sure.stop), (4, true, StopReason::Settled));
+    assert_eq!((sure.n, sure.kept, sure.stop), (4, true, StopReason::Converged));
     assert_eq!(by_id["mute"].verdict.stop, StopReason::Abandoned);
     assert!(!by_id["mute"].verdict.kept);
     assert!(by_id["mute"].verdict.n < 8);

@@ -1,4 +1,4 @@
-//! The first stage: samples of every training question, until its vote is settled.
+//! The first stage: samples of every training question, until its vote has converged.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -16,7 +16,7 @@ use crate::vote::{StopReason, Verdict};
 use crate::{Progress, Result, Stage, Update};
 
 impl Run {
-    /// Samples every training question until its vote is settled. Writes `samples.jsonl`,
+    /// Samples every training question until its vote has converged. Writes `samples.jsonl`,
     /// `verdicts.jsonl` and `curation.json`; `selections.jsonl` where the vote is a universal one.
     ///
     /// The engine is only used, and the library's own only loaded, where samples are missing.
@@ -119,7 +119,7 @@ impl CurationJob<'_> {
             generated_tokens: outcomes.iter().map(Outcome::all_tokens).sum(),
             stops: Stops {
                 answer: samples().filter(|s| s.finish == Finish::Enough).count(),
-                settled: votes().filter(|stop| *stop == StopReason::Settled).count(),
+                converged: votes().filter(|stop| *stop == StopReason::Converged).count(),
                 threshold: votes().filter(|stop| *stop == StopReason::Abandoned).count(),
                 samples_not_taken: could_be_taken - samples().count(),
             },
@@ -164,7 +164,7 @@ impl CurationJob<'_> {
             progress,
             stage: self.stage,
             total: self.questions.len(),
-            settled: 0,
+            decided: 0,
             kept: 0,
             tokens: 0,
             first: None,
@@ -192,11 +192,11 @@ struct CurationObserver<'a> {
     progress: &'a dyn Progress,
     stage: Stage,
     total: usize,
-    settled: usize,
+    decided: usize,
     kept: usize,
     /// Sampled by this invocation.
     tokens: usize,
-    /// When its first sample finished, and how many questions were settled then.
+    /// When its first sample finished, and how many questions were decided then.
     first: Option<(Instant, usize)>,
 }
 
@@ -218,20 +218,20 @@ impl CurationObserver<'_> {
         };
         note += &format!(", {} samples", self.journal.appended());
         let so_far =
-            self.first.map(|(since, settled)| (since.elapsed().as_secs_f64(), self.settled - settled));
-        if let Some((seconds, settled)) = so_far.filter(|(seconds, _)| *seconds > 1.0) {
+            self.first.map(|(since, decided)| (since.elapsed().as_secs_f64(), self.decided - decided));
+        if let Some((seconds, decided)) = so_far.filter(|(seconds, _)| *seconds > 1.0) {
             note += &format!(", {:.0} tokens/s", self.tokens as f64 / seconds);
-            if settled > 0 {
+            if decided > 0 {
                 note += &format!(
                     ", {:.1} questions/min, {} left",
-                    60.0 * settled as f64 / seconds,
-                    duration(seconds / settled as f64 * (self.total - self.settled) as f64)
+                    60.0 * decided as f64 / seconds,
+                    duration(seconds / decided as f64 * (self.total - self.decided) as f64)
                 );
             }
         }
         self.progress.update(&Update {
             stage: self.stage,
-            done: self.settled as u64,
+            done: self.decided as u64,
             total: self.total as u64,
             note,
         });
@@ -250,7 +250,7 @@ fn duration(seconds: f64) -> String {
 impl Observer for CurationObserver<'_> {
     fn sample(&mut self, sample: &Sample) -> Result<()> {
         self.journal.append(sample)?;
-        self.first.get_or_insert((Instant::now(), self.settled));
+        self.first.get_or_insert((Instant::now(), self.decided));
         self.tokens += sample.steps.iter().map(|s| s.generated_tokens).sum::<usize>();
         self.report();
         Ok(())
@@ -265,7 +265,7 @@ impl Observer for CurationObserver<'_> {
     }
 
     fn verdict(&mut self, verdict: &Verdict) -> Result<()> {
-        self.settled += 1;
+        self.decided += 1;
         self.kept += usize::from(verdict.kept);
         self.sync()?;
         self.progress.verdict(self.stage, verdict);

@@ -31,7 +31,8 @@ impl Run {
     /// Measures System 1, System 2 and the distilled model on held-out questions. Writes
     /// `evaluation.json` and `decision.json`. `adapter` is another adapter of the same model to measure
     /// in place of the run's own; its figures are returned and kept in `evaluation/`, and the run's
-    /// report stays as it is. Answers that an earlier call got are not asked for again. Where a caller's engine cannot apply adapters, the distilled model is measured on the library's own.
+    /// report stays as it is. Answers that an earlier call got are not asked for again. Where a caller's
+    /// engine cannot apply adapters, the distilled model is measured on the library's own.
     pub fn evaluate(
         &mut self,
         eval: &[Question],

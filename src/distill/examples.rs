@@ -191,7 +191,7 @@ mod tests {
             n: 4,
             selections: None,
             agreement: 1.0,
-            stop: StopReason::Settled,
+            stop: StopReason::Converged,
             kept: true,
             reason: String::new(),
             variants: vec![],

@@ -72,7 +72,7 @@ pub struct Options {
     pub train: TrainOptions,
     /// What is trained on besides the answers.
     pub data: DataMix,
-    /// How many questions must settle.
+    /// How many questions must be accepted.
     pub acceptance: Acceptance,
     /// Who checks each sampled answer, if anybody does.
     pub verifier: Option<Arc<dyn Verifier>>,

@@ -13,7 +13,7 @@ const GAP: f64 = 0.05;
 /// From here on there is little left to gain.
 const RIGHT_ALREADY: f64 = 0.9;
 
-/// Too few questions settle.
+/// Too few questions reach agreement.
 pub fn on_few_labels(
     acceptance: &Acceptance,
     task: &Task,

@@ -33,7 +33,8 @@ pub(crate) const NO_THRESHOLD: f32 = 0.0;
 #[serde(rename_all = "snake_case")]
 pub enum StopReason {
     /// The vote converged: the leader is the true majority with the confidence that the rule asks for.
-    Settled,
+    #[serde(alias = "settled")]
+    Converged,
     /// The question had all its samples.
     Budget,
     /// No answer could reach the threshold with the samples that were left.
@@ -43,7 +44,7 @@ pub enum StopReason {
 impl std::fmt::Display for StopReason {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
-            StopReason::Settled => "settled",
+            StopReason::Converged => "converged",
             StopReason::Budget => "budget",
             StopReason::Abandoned => "abandoned",
         })
@@ -104,7 +105,7 @@ fn stop_at(rule: &VoteRule, counts: Counts) -> Option<StopReason> {
     };
     let may_converge = rule.select == Select::Count && rule.confidence < 1.0 && n >= rule.min_samples;
     if may_converge && chance_of_majority(votes, counts.runner_up) >= f64::from(rule.confidence) {
-        return Some(StopReason::Settled);
+        return Some(StopReason::Converged);
     }
     if n >= rule.samples {
         return Some(StopReason::Budget);

@@ -21,7 +21,7 @@ fn rule(samples: usize, threshold: f32) -> VoteRule {
 fn a_vote_converges_at_the_published_counts() {
     let rule = rule(100, 0.5);
     for (b, a) in [4, 6, 8, 9, 11, 12].into_iter().enumerate() {
-        assert_eq!(stop(&rule, &tally(a, b, 0)), Some(StopReason::Settled), "{a} against {b}");
+        assert_eq!(stop(&rule, &tally(a, b, 0)), Some(StopReason::Converged), "{a} against {b}");
         assert_eq!(stop(&rule, &tally(a - 1, b, 0)), None, "{} against {b}", a - 1);
     }
 }
@@ -47,7 +47,7 @@ fn the_chance_of_a_majority_is_the_binomial_sum() {
 fn a_vote_does_not_converge_before_the_minimum_of_samples() {
     let rule = VoteRule { min_samples: 6, ..rule(8, 0.75) };
     assert_eq!(stop(&rule, &tally(5, 0, 0)), None);
-    assert_eq!(stop(&rule, &tally(6, 0, 0)), Some(StopReason::Settled));
+    assert_eq!(stop(&rule, &tally(6, 0, 0)), Some(StopReason::Converged));
 }
 
 #[test]
@@ -174,12 +174,12 @@ fn the_order_of_samples_does_not_matter() {
 
 #[test]
 fn a_verdict_reads_back_from_its_json_line() {
-    let verdict = decide(&rule(8, 0.75), "q-1", &tally(7, 1, 0), StopReason::Settled);
+    let verdict = decide(&rule(8, 0.75), "q-1", &tally(7, 1, 0), StopReason::Converged);
     let line = serde_json::to_string(&verdict).unwrap();
     assert_eq!(
         line,
         "{\"question\":\"q-1\",\"answer\":{\"key\":\"yes\",\"text\":\"yes\"},\"votes\":7,\"n\":8,\"agreement\":0.875,\
-         \"stop\":\"settled\",\"kept\":true,\"reason\":\"7 of 8 samples agree\"}"
+         \"stop\":\"converged\",\"kept\":true,\"reason\":\"7 of 8 samples agree\"}"
     );
     assert_eq!(serde_json::from_str::<Verdict>(&line).unwrap(), verdict);
 }
@@ -236,7 +236,7 @@ fn a_vote_whose_weights_nobody_knows_is_a_plain_one() {
 fn weights_do_not_change_when_sampling_stops() {
     let mut tally = Tally::new();
     (0..4).for_each(|_| tally.add_weighted(Some(&answer("yes")), Some(0.001)));
-    assert_eq!(stop(&by_confidence(8, 0.75), &tally), Some(StopReason::Settled));
+    assert_eq!(stop(&by_confidence(8, 0.75), &tally), Some(StopReason::Converged));
 }
 
 fn universal(samples: usize, threshold: f32) -> VoteRule {

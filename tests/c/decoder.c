@@ -1,4 +1,4 @@
-/* A host with an engine of its own: a script that speaks bytes. Distils on it, checks answers, and
+/* A host with an engine of its own: a script that speaks bytes. Distills on it, checks answers, and
  * does everything wrong that a host can do. Arguments: MODEL QUESTIONS EVAL OUT. */
 #include <secondnature.h>
 

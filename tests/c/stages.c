@@ -27,7 +27,7 @@ static void on_verdict(const sn_verdict *verdict, void *user_data) {
     CHECK(strlen(verdict->question_id) == verdict->question_id_len && verdict->question_id_len > 0);
     CHECK(strlen(verdict->reason) == verdict->reason_len && verdict->reason_len > 0);
     CHECK(verdict->answer == NULL ? !verdict->kept : strlen(verdict->answer) == verdict->answer_len);
-    CHECK(verdict->stop >= SN_STOP_REASON_SETTLED && verdict->stop <= SN_STOP_REASON_ABANDONED);
+    CHECK(verdict->stop >= SN_STOP_REASON_CONVERGED && verdict->stop <= SN_STOP_REASON_ABANDONED);
     CHECK(verdict->samples > 0 && verdict->votes <= verdict->samples);
     CHECK(verdict->agreement >= 0 && verdict->agreement <= 1);
     if (verdict->stage == SN_STAGE_EVALUATE) {

@@ -111,14 +111,14 @@ pub(crate) fn worth_trying(
 ) -> Decision {
     let n = questions.len();
     if questions.iter().any(|q| q.gold.is_empty()) {
-        let settled = system2.outcomes.iter().filter(|o| survives(task, o)).count();
-        let figures = format!("{settled} of {n} held-out questions reach agreement");
-        if acceptance.has_share(settled, n) {
+        let agreeing = system2.outcomes.iter().filter(|o| survives(task, o)).count();
+        let figures = format!("{agreeing} of {n} held-out questions reach agreement");
+        if acceptance.has_share(agreeing, n) {
             return Decision::yes(figures);
         }
         let mut advice = advice::on_reasoning(task, None);
         let share_alone = Acceptance { min_kept: 0, ..*acceptance };
-        advice.extend(advice::on_gate(&share_alone, settled, n));
+        advice.extend(advice::on_gate(&share_alone, agreeing, n));
         return Decision::no(vec![format!("only {figures}")], advice);
     }
     let scorer = Scorer::new(task, questions, system2);
