@@ -112,7 +112,7 @@ typedef int32_t sn_status;
 enum {
     /** It worked. */
     SN_STATUS_OK = 0,
-    /** An argument is NULL, not UTF-8 or out of range. A mistake in the calling program. */
+    /** An argument is NULL, not UTF-8 or not a value of its enum. A mistake in the calling program. */
     SN_STATUS_INVALID_ARGUMENT = 1,
     /** The operating system refused a file operation: missing file, full disk, no permission. */
     SN_STATUS_IO = 2,
@@ -120,7 +120,7 @@ enum {
     SN_STATUS_MODEL = 3,
     /** A well-formed request that this version cannot serve, such as an architecture. */
     SN_STATUS_UNSUPPORTED = 4,
-    /** A question file, task or option holds something unusable. The message says where. */
+    /** A question file or task holds something unusable, or an option is out of range. The message says where. */
     SN_STATUS_INPUT = 5,
     /** The run directory cannot be used: it belongs to another run, is locked or damaged. */
     SN_STATUS_RUN = 6,

@@ -16,8 +16,8 @@ pub use summary::AdapterFacts;
 use crate::engine::{Llama, LlamaOptions};
 use crate::gguf::{Gguf, GgufWriter};
 use crate::model::spec::{Module, Spec};
-use crate::threads::{Team, Wait};
-use crate::train::AdapterDtype;
+use crate::threads::Team;
+use crate::train::{AdapterDtype, TrainOptions};
 use crate::train::batch::{Batch, Example};
 use crate::train::lora::{Layout, LoraWeights};
 use crate::train::model::{Tape, Transformer};
@@ -147,7 +147,7 @@ const NOISE_FLOOR: f64 = 2e-3;
 const BASE_LIMIT: f64 = 0.1;
 
 /// Loads the adapter file through llama.cpp and compares its logits with the trainer's at the
-/// answer positions of `examples`.
+/// answer positions of `examples`. `computing` says on how many threads, and how they wait.
 ///
 /// # Errors
 /// [`Error::Parity`] where they differ by more than rounding explains.
@@ -157,18 +157,19 @@ pub(crate) fn verify(
     model: &Transformer,
     adapter: &LoraWeights,
     examples: &[&Example],
-    threads: Option<u32>,
+    computing: &TrainOptions,
 ) -> Result<Parity> {
     let longest = examples.iter().map(|e| e.prompt.len() + e.target.len()).max().unwrap_or(0);
     let options = LlamaOptions {
         slots: 1,
         context: Some(longest.next_multiple_of(256) as u32),
         f32_kv: true,
-        threads,
+        threads: computing.threads,
+        wait: computing.wait,
         ..LlamaOptions::default()
     };
     let mut llama = Llama::load(model_path, &options)?;
-    let team = Team::new(threads, "verify", Wait::Spin)?;
+    let team = Team::new(computing.threads, "verify", computing.wait)?;
     let LoraWeights { layout, params } = adapter;
     let base = compare(&team, &mut llama, model, layout, &vec![0.0; params.len()], examples)?;
     crate::engine::Decoder::set_adapter(&mut llama, Some(path))?;

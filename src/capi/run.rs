@@ -320,8 +320,8 @@ pub unsafe extern "C" fn sn_run_train(
 /// On success `*evaluation` holds the figures and `*json` what report.json has under "evaluation"; as
 /// in sn_run_curate().
 ///
-/// Errors: SN_STATUS_RUN where there is no adapter yet; SN_STATUS_INPUT where there is no question;
-/// else as sn_run_curate(). Ownership: free `*json` with sn_string_free().
+/// Errors: SN_STATUS_RUN where there is no adapter yet; SN_STATUS_INPUT where there is no question, or a
+/// training question among them; else as sn_run_curate(). Ownership: free `*json` with sn_string_free().
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sn_run_evaluate(
     run: *mut sn_run,

@@ -13,7 +13,7 @@ use crate::Error;
 pub enum sn_status {
     /// It worked.
     Ok = 0,
-    /// An argument is NULL, not UTF-8 or out of range. A mistake in the calling program.
+    /// An argument is NULL, not UTF-8 or not a value of its enum. A mistake in the calling program.
     InvalidArgument = 1,
     /// The operating system refused a file operation: missing file, full disk, no permission.
     Io = 2,
@@ -21,7 +21,8 @@ pub enum sn_status {
     Model = 3,
     /// A well-formed request that this version cannot serve, such as an architecture.
     Unsupported = 4,
-    /// A question file, task or option holds something unusable. The message says where.
+    /// A question file or task holds something unusable, or an option is out of range. The message
+    /// says where.
     Input = 5,
     /// The run directory cannot be used: it belongs to another run, is locked or damaged.
     Run = 6,

@@ -264,7 +264,7 @@ impl Run {
         report(1, "comparing with llama.cpp".into());
         let compared: Vec<_> = set.held_out.iter().chain(&set.train).take(PARITY_EXAMPLES).collect();
         let base = self.base.path();
-        let parity = adapter::verify(base, &unverified, model, &trained.adapter, &compared, options.threads);
+        let parity = adapter::verify(base, &unverified, model, &trained.adapter, &compared, options);
         let parity = parity.inspect_err(|error| {
             if matches!(error, Error::Parity(_)) {
                 log::warn!("kept the adapter as {REJECTED}");

@@ -1,6 +1,6 @@
 //! The trainer's forward pass against llama.cpp's, on random models, prompts of unequal length.
 
-use super::AdapterDtype;
+use super::{AdapterDtype, TrainOptions};
 use super::batch::{Batch, Example};
 use super::lora::{Layout, LoraWeights};
 use super::model::{Tape, Transformer};
@@ -225,12 +225,13 @@ fn an_adapter_that_llama_cpp_reads_differently_is_rejected() {
     let layout = Layout::new(&model.spec, 4, 8.0, &Module::ALL);
     let params: Vec<f32> = random(layout.len(), 3).iter().map(|x| x * 0.3).collect();
     let all = examples();
+    let on_one_thread = TrainOptions { threads: Some(1), ..TrainOptions::default() };
     let verify = |written: &Layout, precision| {
         let file = LoraWeights { layout: written.clone(), params: params.clone() };
         crate::adapter::write(&adapter, &model.spec, &file, precision, &[]).unwrap();
         let examples: Vec<&Example> = all.iter().collect();
         let ours = LoraWeights { layout: layout.clone(), params: params.clone() };
-        crate::adapter::verify(&path, &adapter, &model, &ours, &examples, Some(1))
+        crate::adapter::verify(&path, &adapter, &model, &ours, &examples, &on_one_thread)
     };
     for precision in [AdapterDtype::F32, AdapterDtype::F16] {
         let parity = verify(&layout, precision).unwrap();
@@ -264,7 +265,7 @@ fn real_model_logits_equal_llama_cpp_with_a_random_adapter() {
             tokens("<|im_start|>user\nWhat is the capital of France?<|im_end|>\n<|im_start|>assistant\n");
         let example = Example { prompt, target: tokens("The capital of France is Paris.<|im_end|>") };
         drop(llama);
-        let parity = crate::adapter::verify(&path, &adapter, &model, &trained, &[&example], None).unwrap();
+        let parity = crate::adapter::verify(&path, &adapter, &model, &trained, &[&example], &Default::default()).unwrap();
         // Both models have quantized weights, so llama.cpp rounds activations to 8 bits: 4 to 8% of
         // the logits' spread after 24 and 30 layers, by processor.
         assert!(parity.relative_rms < 0.1, "{name}: {parity:?}");
