@@ -54,7 +54,7 @@ check: setup ## Check format, lints, documentation, the generated headers and th
 	cargo test --release --test header --test architecture
 
 header: setup ## Generate the C header, the C++ options and the list of exports anew from src/
-	SN_WRITE_HEADER=1 cargo test --release --test header
+	SN_WRITE_HEADER=1 cargo test --release --no-default-features --test header -- --test-threads 1
 
 install: ## Install what `make dist` built: program, libraries, headers, pkg-config, CMake files, under PREFIX
 	@test -f $(DIST)/libsecondnature.so || { echo "nothing to install yet; run make dist first" >&2; exit 1; }

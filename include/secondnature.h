@@ -112,7 +112,9 @@ typedef int32_t sn_status;
 enum {
     /** It worked. */
     SN_STATUS_OK = 0,
-    /** An argument is NULL, not UTF-8 or not a value of its enum. A mistake in the calling program. */
+    /**
+     * An argument is NULL, not UTF-8 or not a value of its enum. A mistake in the calling program.
+     */
     SN_STATUS_INVALID_ARGUMENT = 1,
     /** The operating system refused a file operation: missing file, full disk, no permission. */
     SN_STATUS_IO = 2,
@@ -120,7 +122,10 @@ enum {
     SN_STATUS_MODEL = 3,
     /** A well-formed request that this version cannot serve, such as an architecture. */
     SN_STATUS_UNSUPPORTED = 4,
-    /** A question file or task holds something unusable, or an option is out of range. The message says where. */
+    /**
+     * A question file or task holds something unusable, or an option is out of range. The message
+     * says where.
+     */
     SN_STATUS_INPUT = 5,
     /** The run directory cannot be used: it belongs to another run, is locked or damaged. */
     SN_STATUS_RUN = 6,
@@ -1643,8 +1648,8 @@ SN_NODISCARD SN_API sn_status sn_run_train(struct sn_run *run,
  * On success `*evaluation` holds the figures and `*json` what report.json has under "evaluation"; as
  * in sn_run_curate().
  *
- * Errors: SN_STATUS_RUN where there is no adapter yet; SN_STATUS_INPUT where there is no question;
- * else as sn_run_curate(). Ownership: free `*json` with sn_string_free().
+ * Errors: SN_STATUS_RUN where there is no adapter yet; SN_STATUS_INPUT where there is no question, or a
+ * training question among them; else as sn_run_curate(). Ownership: free `*json` with sn_string_free().
  */
 SN_NODISCARD SN_API sn_status sn_run_evaluate(struct sn_run *run,
                           const struct sn_questions *eval,
