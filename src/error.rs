@@ -14,7 +14,8 @@ use crate::Stage;
 pub type Result<T> = std::result::Result<T, Error>;
 
 /// Everything that can go wrong, by what the caller can do about it.
-#[derive(Debug)]
+///
+/// `Debug` prints the message as `Display` does, since `fn main() -> Result<()>` shows that to users.
 #[non_exhaustive]
 pub enum Error {
     /// The operating system refused a file operation (missing file, full disk, no permission).
@@ -214,6 +215,12 @@ impl Naming for RustNaming {
 
     fn start(&self) -> String {
         "Run::create or distill".into()
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

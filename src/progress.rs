@@ -40,8 +40,8 @@ pub trait Progress: Send + Sync {
     /// Takes one report.
     fn update(&self, update: &Update);
     /// Takes the verdict on a question of the training set ([`Stage::Curate`]) or of the held-out
-    /// one ([`Stage::Evaluate`]). Each invocation tells of each question once: of those that an
-    /// earlier one decided, first.
+    /// one ([`Stage::Evaluate`]), once a stage: those that an earlier call reached come first. The
+    /// pipeline in one call asks for the held-out ones twice, to decide and to evaluate.
     fn verdict(&self, _stage: Stage, _verdict: &Verdict) {}
     /// Takes the figures of one optimiser step.
     fn step(&self, _step: &TrainStep) {}

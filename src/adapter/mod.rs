@@ -17,10 +17,10 @@ use crate::engine::{Llama, LlamaOptions};
 use crate::gguf::{Gguf, GgufWriter};
 use crate::model::spec::{Module, Spec};
 use crate::threads::Team;
-use crate::train::{AdapterDtype, TrainOptions};
 use crate::train::batch::{Batch, Example};
 use crate::train::lora::{Layout, LoraWeights};
 use crate::train::model::{Tape, Transformer};
+use crate::train::{AdapterDtype, TrainOptions};
 use crate::{Error, Result};
 
 /// The provenance key of the date that chat templates were given when the examples were made.

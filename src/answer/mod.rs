@@ -10,8 +10,8 @@ use crate::distill::{Context, EngineOptions};
 use crate::engine::Weights;
 use crate::evaluate::ask_directly;
 use crate::gguf::Gguf;
-use crate::model::fallback_threshold;
 use crate::model::spec::Spec;
+use crate::model::{fallback_threshold, lora_alpha};
 use crate::options::options;
 use crate::task::{Question, Task};
 use crate::vote::Verdict;
@@ -48,7 +48,7 @@ options! {
     #[derive(Debug, Clone, Copy, PartialEq)]
     pub struct RoutingOptions: "Answering" {
         /// Answer directly where the model's own probability of its answer is at least this; above 1, always
-        /// reason.
+        /// reason; below 0, never.
         threshold: Option<f64> = None, {
             placeholder: "P", unset: "as calibrated when the adapter was trained, else 0.9"
         };
@@ -107,6 +107,9 @@ impl Answerer {
         options.routing.check()?;
         options.engine.check()?;
         let adapter = options.adapter.map(Gguf::open).transpose()?;
+        if let (Some(gguf), Some(path)) = (&adapter, options.adapter) {
+            lora_alpha(gguf, path)?;
+        }
         let task = match (options.task, adapter.as_ref().and_then(|a| a.str("secondnature.task.json"))) {
             (Some(task), _) => task.clone(),
             (None, Some(json)) => Task::from_json(json, "the adapter's task")?,
@@ -146,11 +149,14 @@ impl Answerer {
     /// Where a caller's engine cannot apply adapters, direct answers come from the library's own engine.
     ///
     /// # Errors
-    /// Those of sampling; [`Error::Model`] where the adapter does not fit the model;
+    /// [`Error::Input`] for an empty question; those of sampling; [`Error::Model`] where the adapter does not fit the model;
     /// [`Error::Cancelled`]. After any of them the next question can be asked.
     pub fn answer(&mut self, question: &Question, cx: &mut Context) -> Result<RoutedAnswer> {
         let Answerer { base, task, threshold, adapter, engine, seed } = self;
         check_callers_engine(cx, base.gguf())?;
+        if question.fields.iter().all(|(_, text)| text.trim().is_empty()) {
+            return Err(Error::field("question", "is empty"));
+        }
         let cancel = cx.cancel.clone();
         let questions = std::slice::from_ref(question);
         let with_adapter = base.engine(cx, adapter.as_deref(), engine)?;

@@ -7,7 +7,7 @@ use crate::Cancel;
 /// A request to stop that any thread can make.
 ///
 /// Work that was given one stops within one decode batch or one optimiser step, keeps everything
-/// finished so far and returns SN_STATUS_CANCELLED; the same call resumes it.
+/// finished so far and returns SN_STATUS_CANCELLED; the same call with a new sn_cancel resumes it.
 ///
 /// Ownership: counted. sn_cancel_new() and sn_cancel_share() each give a reference to free; a call
 /// that takes one keeps a reference of its own. Threads: any number may use one at once.

@@ -72,8 +72,9 @@ pub struct sn_evaluation {
     /// Not 0: accuracy is the share that equals the gold answer. 0: the questions have none, and
     /// accuracy is the share that equals the base model's vote.
     pub against_gold: i32,
-    /// 0.
-    pub reserved: u32,
+    /// Not 0: the adapter is worth using. Its direct answers are better than the base model's, and than
+    /// always giving the same answer, by more than chance explains.
+    pub worthwhile: i32,
     /// Accuracy of the base model asked directly.
     pub system1_accuracy: f64,
     /// Accuracy of the base model's vote after reasoning.
@@ -191,7 +192,7 @@ impl From<&Evaluation> for sn_evaluation {
             struct_size: size_of::<sn_evaluation>(),
             n: found.n as u64,
             against_gold: (found.against == "gold").into(),
-            reserved: 0,
+            worthwhile: found.worthwhile.into(),
             system1_accuracy: found.system1.accuracy,
             system2_accuracy: found.system2.accuracy,
             distilled_accuracy: found.distilled.accuracy,

@@ -202,7 +202,7 @@ pub unsafe extern "C" fn sn_run_curate(
     })
 }
 
-/// Decides whether distilling is worthwhile: from how many answers were accepted and how they are
+/// Decides, before training, whether distilling is worthwhile: from how many answers were accepted and how they are
 /// spread, and with held-out questions, `eval`, also from whether the vote is right more often than
 /// the direct answer. `eval` may be NULL, and so may `params`, for the defaults. The answers to `eval`
 /// are kept for sn_run_evaluate().
@@ -312,7 +312,7 @@ pub unsafe extern "C" fn sn_run_train(
 /// ```c
 /// evaluation.struct_size = sizeof evaluation;
 /// status = sn_run_evaluate(run, held_out, NULL, &evaluation, NULL, NULL, &err);
-/// if (status == SN_STATUS_OK && evaluation.distilled_accuracy > evaluation.system1_accuracy) {
+/// if (status == SN_STATUS_OK && evaluation.worthwhile) {
 ///     puts(sn_run_adapter_path(run, NULL));
 /// }
 /// ```

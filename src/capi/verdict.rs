@@ -47,8 +47,9 @@ pub struct sn_verdict {
     pub reserved: u32,
 }
 
-/// Receives the verdict on each question as it is reached: once for each question in every call, first
-/// for those that an earlier, interrupted call finished. `verdict` is valid during the call only.
+/// Receives the verdict on each question as it is reached: once for each question and stage, first for
+/// those that an earlier, interrupted call finished. sn_distill() goes through the held-out questions
+/// twice, to decide and to evaluate. `verdict` is valid during the call only.
 ///
 /// Threads: as sn_progress_fn. Must return normally: no exception or longjmp may leave it.
 pub type sn_verdict_fn = Option<unsafe extern "C" fn(verdict: *const sn_verdict, user_data: *mut c_void)>;

@@ -50,11 +50,13 @@ impl Run {
         let threshold = crate::model::fallback_threshold(&Gguf::open(&measured.path)?);
         let (one, two) = self.base_answers(eval, &task, options, cx)?;
         let distilled = self.distilled_answers(eval, &task, &measured, options, cx)?;
-        let evaluation = evaluate::evaluate(&task, eval, &one, &two, &distilled, threshold);
+        let mut evaluation = evaluate::evaluate(&task, eval, &one, &two, &distilled, threshold);
+        let training = self.dir.saved("training.json")?.unwrap_or_default();
+        let decision = evaluate::was_worth_it(&task, &evaluation, &training);
+        evaluation.worthwhile = decision.distill;
         self.dir.save(&measured.evaluation, &evaluation)?;
         if measured.own {
-            let training = self.dir.saved("training.json")?.unwrap_or_default();
-            self.dir.save("decision.json", &evaluate::was_worth_it(&task, &evaluation, &training))?;
+            self.dir.save("decision.json", &decision)?;
         }
         Ok(evaluation)
     }

@@ -13,7 +13,7 @@
 //! | `verdicts.jsonl`, `curation.json` | [`Run::curate`] | the votes, and the figures of the stage |
 //! | `decision.json` | [`Run::decide`], [`Run::evaluate`] | whether distilling is worthwhile |
 //! | `train/` | [`Run::train`] | examples, replayed answers, the checkpoint, and `inputs.json`: what the adapter was made from |
-//! | `adapter.gguf`, `adapter.json`, `training.json` | [`Run::train`] | the verified adapter and the figures of the stage |
+//! | `adapter.gguf`, `adapter.json`, `training.json` | [`Run::train`] | the verified adapter and the figures of the stage; `adapter.previous.gguf` is the one that it replaced |
 //! | `evaluation/`, `evaluation.json` | [`Run::evaluate`] | answers to the held-out questions, and the figures |
 //! | `report.json` | [`Run::write_report`] | all figures together |
 

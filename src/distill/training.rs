@@ -31,6 +31,8 @@ const EXPORT_STEPS: u64 = 3;
 pub(super) const ADAPTER: &str = "adapter.gguf";
 /// The adapter before it was compared with llama.cpp.
 const UNVERIFIED: &str = "adapter.unverified.gguf";
+/// The adapter that training with other options or labels replaced.
+const PREVIOUS: &str = "adapter.previous.gguf";
 /// An adapter that llama.cpp computes differently.
 const REJECTED: &str = "adapter.rejected.gguf";
 /// What the finished adapter was made from. Written last, so that it marks the stage as finished.
@@ -85,7 +87,8 @@ struct TrainingSet {
 impl Run {
     /// Trains the adapter on the accepted answers, writes `adapter.gguf`, compares it with llama.cpp,
     /// and finds the confidence from which its direct answers can be trusted. A finished adapter with
-    /// the same inputs is left as it is, and no model is loaded to find that out.
+    /// the same inputs is left as it is, and no model is loaded to find that out. With other options or
+    /// labels training starts anew, and the adapter that was there is kept as `adapter.previous.gguf`.
     ///
     /// A caller's engine tokenizes the examples, answers the replayed prompts and, where it can apply
     /// the adapter, calibrates.
@@ -282,6 +285,11 @@ impl Run {
             provenance.push(adapter::fallback_threshold(threshold));
         }
         let bytes = write(&provenance)?;
+        if path.exists() && std::fs::rename(&path, self.dir.file(PREVIOUS)).is_ok() {
+            log::warn!(
+                "{ADAPTER} is made from other options or labels than before; the old one is {PREVIOUS}"
+            );
+        }
         std::fs::rename(&unverified, &path).map_err(Error::io("rename", &unverified))?;
         let facts = AdapterFacts {
             path: path.display().to_string(),
@@ -292,8 +300,10 @@ impl Run {
             parity_relative_rms: parity.relative_rms,
             parity_base_relative_rms: parity.base_relative_rms,
         };
-        // It was measured on the adapter that this one replaces.
-        let _ = std::fs::remove_file(self.dir.file("evaluation.json"));
+        // What was measured on the adapter that this one replaces says nothing of this one.
+        if std::fs::remove_file(self.dir.file("evaluation.json")).is_ok() {
+            let _ = std::fs::remove_file(self.dir.file("decision.json"));
+        }
         self.dir.save("adapter.json", &facts)?;
         self.dir.save("training.json", &trained.summary)?;
         self.dir.save(INPUTS, inputs)?;

@@ -167,13 +167,13 @@ pub fn on_no_gain(task: &Task, e: &Evaluation, training: &Training) -> Vec<Strin
     let learned = format!("{} examples in {:.0} epochs", training.examples, training.epochs);
     if method == Method::ChainOfThought || matches!(task.answer, AnswerRule::Number(_)) {
         advice.push(format!(
-            "{ahead}, but the distilled model cannot follow: either {learned} are too few, or the steps do not fold \
-             into one answer, as is known of multi-step arithmetic; where more of both do not help, go on \
-             reasoning for this task"
+            "{ahead}, but the distilled model cannot follow: either {learned} are too few (more epochs, a higher lr, more patience \
+             or more questions may do), or the steps do not fold into one answer, as is known of multi-step \
+             arithmetic; where none of these help, go on reasoning for this task"
         ));
     } else {
         advice.push(format!(
-            "{ahead}, so there is something to learn: more than {learned}, or a larger rank, may do it"
+            "{ahead}, so there is something to learn: more than {learned}, a higher lr or a larger rank may do it"
         ));
     }
     if let Some(f) = e.fallback.as_ref().filter(|f| f.coverage > 0.0 && f.accuracy > e.distilled.accuracy) {

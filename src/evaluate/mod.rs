@@ -239,6 +239,8 @@ pub(crate) fn evaluate(
         }
     });
     Evaluation {
+        // Decided with the figures.
+        worthwhile: false,
         n: questions.len(),
         against: scorer.against.into(),
         system1: one,

@@ -63,6 +63,10 @@ pub struct Evaluation {
     pub distilled: Measurement,
     /// McNemar's exact two-sided p for distilled against System 1.
     pub mcnemar_p: f64,
+    /// Whether the adapter is worth using: its direct answers are better than the base model's, and than
+    /// always giving the same answer, by more than chance explains (McNemar's p below 0.05 for each).
+    #[serde(default)]
+    pub worthwhile: bool,
     /// What always giving the same answer would score: the least an adapter must beat.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub constant: Option<Constant>,

@@ -200,7 +200,7 @@ struct Builder {
 
 impl Builder {
     fn add_file(&mut self, path: &Path) -> Result<()> {
-        let file = File::open(path).map_err(Error::io("open model", path))?;
+        let file = File::open(path).map_err(Error::io("open", path))?;
         let meta = file.metadata().map_err(Error::io("read model", path))?;
         if meta.is_dir() {
             return Err(Error::model(path, "is a directory; expected a GGUF file"));

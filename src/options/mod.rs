@@ -259,6 +259,8 @@ macro_rules! options {
         pub struct $group {
             $(
                 $(#[doc = $doc])+
+                #[doc = ""]
+                #[doc = concat!("Default: `", stringify!($default), "`.")]
                 $(#[serde($($serde)*)])*
                 pub $field: $type,
             )+

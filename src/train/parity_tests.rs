@@ -1,10 +1,10 @@
 //! The trainer's forward pass against llama.cpp's, on random models, prompts of unequal length.
 
-use super::{AdapterDtype, TrainOptions};
 use super::batch::{Batch, Example};
 use super::lora::{Layout, LoraWeights};
 use super::model::{Tape, Transformer};
 use super::ops::testing::random;
+use super::{AdapterDtype, TrainOptions};
 use crate::engine::{Decoder, Llama, LlamaOptions, Weights};
 use crate::gguf::{Gguf, GgufWriter, QuantType, quantize_for_tests};
 use crate::model::arch::ARCHITECTURES;
@@ -265,7 +265,9 @@ fn real_model_logits_equal_llama_cpp_with_a_random_adapter() {
             tokens("<|im_start|>user\nWhat is the capital of France?<|im_end|>\n<|im_start|>assistant\n");
         let example = Example { prompt, target: tokens("The capital of France is Paris.<|im_end|>") };
         drop(llama);
-        let parity = crate::adapter::verify(&path, &adapter, &model, &trained, &[&example], &Default::default()).unwrap();
+        let parity =
+            crate::adapter::verify(&path, &adapter, &model, &trained, &[&example], &Default::default())
+                .unwrap();
         // Both models have quantized weights, so llama.cpp rounds activations to 8 bits: 4 to 8% of
         // the logits' spread after 24 and 30 layers, by processor.
         assert!(parity.relative_rms < 0.1, "{name}: {parity:?}");

@@ -36,7 +36,7 @@ struct Report : sn_report {
     std::string json;
 };
 
-/** Whether distilling is worthwhile; why, and what to try where not, as JSON. */
+/** Whether distilling looks worthwhile before training; why, and what to try where not, as JSON. */
 struct Decision {
     bool worthwhile = false;
     std::string json;

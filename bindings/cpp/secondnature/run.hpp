@@ -34,6 +34,7 @@ Result<Report> distill(const Model &model, const DistillParams &params);
  *     if (decision && decision->worthwhile) {
  *         auto training = run->train();        // writes adapter.gguf
  *         auto evaluation = run->evaluate(held_out);
+ *         if (evaluation && evaluation->worthwhile) use(run->adapter_path());
  *     }
  *
  * with every result checked. The end of a Run unlocks its directory.

@@ -56,9 +56,8 @@ impl MemoryPlan {
         let min_cache = cell.saturating_mul(options.context.map_or(MIN_CELLS, u64::from));
         let limit = options.max_memory.unwrap_or(u64::MAX);
         let spare = limit.checked_sub(file.saturating_add(min_cache)).ok_or_else(|| {
-            let (limit, file, cache) = (mb_down(limit), mb(file), mb(min_cache));
             let reason = format!(
-                "{limit} MB are too few; the model takes {file} MB, its KV cache at least {cache} MB"
+                "{limit} bytes are too few; the model takes {file}, its KV cache at least {min_cache}"
             );
             Error::field("max_memory", reason)
         })?;

@@ -154,20 +154,20 @@ fn survives(task: &Task, outcome: &Outcome) -> bool {
 pub(crate) fn was_worth_it(task: &Task, e: &Evaluation, training: &Training) -> Decision {
     let times = e.system2.tokens_per_sample.unwrap_or(0.0) / e.distilled.tokens_per_answer.max(1e-9);
     let figures = format!(
-        "direct answers went from {:.1}% to {:.1}% (System 2 vote: {:.1}%) at 1/{times:.1} of the tokens of one reasoned sample, McNemar p = {:.2e}",
+        "direct answers went from {:.1}% to {:.1}% (System 2 vote: {:.1}%) at 1/{times:.1} of the tokens of one reasoned sample, McNemar p = {}",
         100.0 * e.system1.accuracy,
         100.0 * e.distilled.accuracy,
         100.0 * e.system2.accuracy,
-        e.mcnemar_p
+        probability(e.mcnemar_p)
     );
     let beats = |accuracy: f64, p: f64| e.distilled.accuracy > accuracy && p < SIGNIFICANT;
     let (mut reasons, mut advice) = (Vec::new(), Vec::new());
     if let Some(c) = e.constant.as_ref().filter(|c| !beats(c.accuracy, c.mcnemar_p)) {
         reasons.push(format!(
-            "always answering \"{}\" is right {:.1}% of the time, which chance does not tell from the distilled model (p = {:.2e})",
+            "always answering \"{}\" is right {:.1}% of the time, which chance does not tell from the distilled model (p = {})",
             c.answer,
             100.0 * c.accuracy,
-            c.mcnemar_p
+            probability(c.mcnemar_p)
         ));
     }
     if !beats(e.system1.accuracy, e.mcnemar_p) {
@@ -177,6 +177,15 @@ pub(crate) fn was_worth_it(task: &Task, e: &Evaluation, training: &Training) -> 
     *last += &format!(": {figures}");
     advice.extend(advice::on_no_gain(task, e, training));
     Decision::no(reasons, advice)
+}
+
+/// A probability with two digits: `0.039`, `4.9e-32`.
+fn probability(p: f64) -> String {
+    if p < 1e-3 {
+        format!("{p:.1e}")
+    } else {
+        format!("{p:.3}").trim_end_matches('0').trim_end_matches('.').into()
+    }
 }
 
 #[cfg(test)]
