@@ -317,7 +317,7 @@ typedef struct sn_answerer sn_answerer;
  * A request to stop that any thread can make.
  *
  * Work that was given one stops within one decode batch or one optimiser step, keeps everything
- * finished so far and returns SN_STATUS_CANCELLED; the same call resumes it.
+ * finished so far and returns SN_STATUS_CANCELLED; the same call with a new sn_cancel resumes it.
  *
  * Ownership: counted. sn_cancel_new() and sn_cancel_share() each give a reference to free; a call
  * that takes one keeps a reference of its own. Threads: any number may use one at once.
@@ -446,8 +446,9 @@ typedef struct sn_verdict {
 } sn_verdict;
 
 /**
- * Receives the verdict on each question as it is reached: once for each question in every call, first
- * for those that an earlier, interrupted call finished. `verdict` is valid during the call only.
+ * Receives the verdict on each question as it is reached: once for each question and stage, first for
+ * those that an earlier, interrupted call finished. sn_distill() goes through the held-out questions
+ * twice, to decide and to evaluate. `verdict` is valid during the call only.
  *
  * Threads: as sn_progress_fn. Must return normally: no exception or longjmp may leave it.
  */
@@ -1073,7 +1074,7 @@ typedef struct sn_answer_params {
     size_t struct_size;
     /**
      * Answer directly where the model's own probability of its answer is at least this; above 1,
-     * always reason. 0 for as calibrated when the adapter was trained, else 0.9.
+     * always reason; below 0, never. 0 for as calibrated when the adapter was trained, else 0.9.
      */
     double threshold;
     /** Seed of reasoned answers. Default 0. */
@@ -1198,8 +1199,11 @@ typedef struct sn_evaluation {
      * accuracy is the share that equals the base model's vote.
      */
     int32_t against_gold;
-    /** 0. */
-    uint32_t reserved;
+    /**
+     * Not 0: the adapter is worth using. Its direct answers are better than the base model's, and than
+     * always giving the same answer, by more than chance explains.
+     */
+    int32_t worthwhile;
     /** Accuracy of the base model asked directly. */
     double system1_accuracy;
     /** Accuracy of the base model's vote after reasoning. */
@@ -1584,7 +1588,7 @@ SN_NODISCARD SN_API sn_status sn_run_curate(struct sn_run *run,
                         struct sn_error **err);
 
 /**
- * Decides whether distilling is worthwhile: from how many answers were accepted and how they are
+ * Decides, before training, whether distilling is worthwhile: from how many answers were accepted and how they are
  * spread, and with held-out questions, `eval`, also from whether the vote is right more often than
  * the direct answer. `eval` may be NULL, and so may `params`, for the defaults. The answers to `eval`
  * are kept for sn_run_evaluate().
@@ -1641,7 +1645,7 @@ SN_NODISCARD SN_API sn_status sn_run_train(struct sn_run *run,
  *
  *     evaluation.struct_size = sizeof evaluation;
  *     status = sn_run_evaluate(run, held_out, NULL, &evaluation, NULL, NULL, &err);
- *     if (status == SN_STATUS_OK && evaluation.distilled_accuracy > evaluation.system1_accuracy) {
+ *     if (status == SN_STATUS_OK && evaluation.worthwhile) {
  *         puts(sn_run_adapter_path(run, NULL));
  *     }
  *

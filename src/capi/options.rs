@@ -824,7 +824,7 @@ pub struct sn_answer_params {
     /// The size of this struct as the caller knows it. Set by sn_answer_params_init().
     pub struct_size: usize,
     /// Answer directly where the model's own probability of its answer is at least this; above 1,
-    /// always reason. 0 for as calibrated when the adapter was trained, else 0.9.
+    /// always reason; below 0, never. 0 for as calibrated when the adapter was trained, else 0.9.
     pub threshold: f64,
     /// Seed of reasoned answers. Default 0.
     pub seed: u64,

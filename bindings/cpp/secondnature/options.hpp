@@ -494,7 +494,7 @@ inline void set_options(sn_evaluate_params &raw, const EvaluateParams &params, O
 struct AnswerParams {
     /**
      * Answer directly where the model's own probability of its answer is at least this; above 1,
-     * always reason. 0 for as calibrated when the adapter was trained, else 0.9.
+     * always reason; below 0, never. 0 for as calibrated when the adapter was trained, else 0.9.
      */
     double threshold = 0;
     /** Seed of reasoned answers. Default 0. */
