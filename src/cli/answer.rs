@@ -54,12 +54,12 @@ impl AnswerArgs {
         let mut cx = context.work(&Silent);
         let answered = Answerer::load(&options, &mut cx)?.answer(&question, &mut cx)?;
         if self.json {
-            return output::print_json(&answered);
-        }
-        if !context.quiet {
+            output::print_json(&answered)?;
+        } else if !context.quiet {
             output::eprint_line(&how(&answered));
         }
         match &answered.answer {
+            Some(_) if self.json => Ok(()),
             Some(answer) => output::print(answer),
             None => bail!("no answer could be read from what the model wrote"),
         }

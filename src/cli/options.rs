@@ -2,7 +2,7 @@
 
 use std::marker::PhantomData;
 
-use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use clap::builder::{NonEmptyStringValueParser, PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
@@ -76,19 +76,25 @@ fn flag<G: OptionGroup>(option: &'static OptionInfo) -> Arg {
     match option.kind {
         OptionKind::Switch => arg.action(ArgAction::SetTrue),
         OptionKind::Choice(_) => arg.value_parser(possible_values(&option.values())),
-        OptionKind::Paths => arg.action(ArgAction::Append).value_name(option.row.placeholder),
+        OptionKind::Paths => arg
+            .action(ArgAction::Append)
+            .value_parser(NonEmptyStringValueParser::new())
+            .value_name(option.row.placeholder),
         OptionKind::Count(_) if option.row.is_bytes => {
             arg.value_parser(bytes).value_name(option.row.placeholder)
         }
         OptionKind::Count(_) | OptionKind::Real => {
             let number = move |text: &str| match G::default().set(option.name, &[text]) {
+                Ok(()) if text.is_empty() => Err("is empty; expected a number".into()),
                 Ok(()) => Ok(text.to_string()),
                 Err(Error::Input { reason, .. }) => Err(reason.text),
                 Err(other) => Err(other.to_string()),
             };
             arg.value_parser(number).value_name(option.row.placeholder)
         }
-        OptionKind::Names(_) | OptionKind::Path => arg.value_name(option.row.placeholder),
+        OptionKind::Names(_) | OptionKind::Path => {
+            arg.value_parser(NonEmptyStringValueParser::new()).value_name(option.row.placeholder)
+        }
     }
 }
 
@@ -251,6 +257,9 @@ mod tests {
     fn what_is_not_a_value_is_an_argument_error_and_what_is_out_of_range_names_the_field() {
         assert!(parse(&["--rank", "many"]).unwrap_err().to_string().contains("is not a whole number"));
         assert!(parse(&["--schedule", "sine"]).is_err());
+        for empty in ["--max-steps=", "--modules=", "--rank="] {
+            assert!(parse(&[empty]).is_err(), "an unset variable is not a default: {empty}");
+        }
         let clip = parse(&["--clip", "-1"]).unwrap().training.read().unwrap_err();
         assert_eq!(clip.to_string(), "clip: -1 is not at least 0");
     }

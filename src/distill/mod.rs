@@ -275,6 +275,7 @@ pub fn distill(setup: &Setup, eval: &[Question], options: &Options, cx: &mut Con
     options.acceptance.check()?;
     refuse_shared_questions(&setup.questions, eval)?;
     let mut run = Run::create(setup, cx)?;
+    run.check_data(&options.data, &options.train)?;
     run.verifier = options.verifier.clone();
     let kept = run.curate(&options.curate, cx)?.kept;
     let decision = run.decide(eval, &options.acceptance, &options.curate, cx)?;

@@ -94,6 +94,34 @@ fn an_adapter_of_interrupted_training_is_not_measured() {
 }
 
 #[test]
+fn files_that_training_needs_are_checked_before_sampling() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = curated(dir.path(), "run");
+    for data in [
+        DataMix { init_adapter: Some(run.model().into()), ..DataMix::default() },
+        DataMix { extra_runs: vec![dir.path().join("nowhere")], ..DataMix::default() },
+    ] {
+        let refusal = run.check_data(&data, &options()).unwrap_err().to_string();
+        assert!(refusal.contains("is not a LoRA adapter") || refusal.contains("nowhere"), "{refusal}");
+    }
+}
+
+#[test]
+fn training_with_other_options_keeps_the_old_adapter_and_drops_its_figures() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut run = curated(dir.path(), "run");
+    let mut cx = Context::new();
+    run.train(&options(), &DataMix::default(), &mut cx).unwrap();
+    let first = std::fs::read(run.adapter().unwrap()).unwrap();
+    run.evaluate(&[question(23), question(24)], None, &CurateOptions::default(), &mut cx).unwrap();
+    assert!(run.report().unwrap().decision.is_some());
+    run.train(&TrainOptions { lr: 2e-3, ..options() }, &DataMix::default(), &mut cx).unwrap();
+    assert_eq!(std::fs::read(run.path().join("adapter.previous.gguf")).unwrap(), first);
+    let report = run.report().unwrap();
+    assert_eq!((report.evaluation, report.decision), (None, None), "they were those of the old adapter");
+}
+
+#[test]
 fn training_questions_are_not_measured_on() {
     let dir = tempfile::tempdir().unwrap();
     let mut run = curated(dir.path(), "run");

@@ -13,6 +13,7 @@ use crate::adapter::{self, AdapterFacts};
 use crate::engine::Engine;
 use crate::evaluate;
 use crate::fs::{sha256, sha256_files};
+use crate::model::spec::Spec;
 use crate::run::Journal;
 use crate::task::{Question, Task, read_questions};
 use crate::train::batch::Example;
@@ -121,6 +122,14 @@ impl Run {
         }
         let trained = self.fit(&model, &set, init, options, cx)?;
         self.export(&model, &set, trained, options, &inputs, cx)
+    }
+
+    /// That the files in `data` serve this run, before hours are spent on sampling.
+    pub(super) fn check_data(&self, data: &DataMix, options: &TrainOptions) -> Result<()> {
+        if let Some(path) = &data.init_adapter {
+            adapter::read(path, &Spec::of(self.base.gguf())?)?;
+        }
+        data.extra_runs.iter().try_for_each(|dir| self.other_source(dir, options).map(drop))
     }
 
     /// The run's own accepted answers, and those of `data.extra_runs`.
@@ -233,10 +242,6 @@ impl Run {
     ) -> Result<Trained> {
         self.base.release();
         cx.remove_adapter()?;
-        // Until the new one is recorded, no adapter here counts as finished.
-        for record in [INPUTS, OLD_INPUTS] {
-            let _ = std::fs::remove_file(self.dir.file(record));
-        }
         let (progress, cancel) = (cx.progress, &cx.cancel);
         let folder = self.dir.file("train");
         train(model, &set.train, &set.held_out, init, options, &folder, progress, cancel)
@@ -285,6 +290,10 @@ impl Run {
             provenance.push(adapter::fallback_threshold(threshold));
         }
         let bytes = write(&provenance)?;
+        // Until the new adapter is recorded, none here counts as finished.
+        for record in [INPUTS, OLD_INPUTS] {
+            let _ = std::fs::remove_file(self.dir.file(record));
+        }
         if path.exists() && std::fs::rename(&path, self.dir.file(PREVIOUS)).is_ok() {
             log::warn!(
                 "{ADAPTER} is made from other options or labels than before; the old one is {PREVIOUS}"

@@ -200,8 +200,16 @@ struct Builder {
 
 impl Builder {
     fn add_file(&mut self, path: &Path) -> Result<()> {
+        // Opening a pipe would wait for a writer.
+        #[cfg(unix)]
+        if std::fs::metadata(path).is_ok_and(|meta| {
+            use std::os::unix::fs::FileTypeExt;
+            meta.file_type().is_fifo()
+        }) {
+            return Err(Error::model(path, "is a pipe; expected a GGUF file"));
+        }
         let file = File::open(path).map_err(Error::io("open", path))?;
-        let meta = file.metadata().map_err(Error::io("read model", path))?;
+        let meta = file.metadata().map_err(Error::io("read", path))?;
         if meta.is_dir() {
             return Err(Error::model(path, "is a directory; expected a GGUF file"));
         }

@@ -80,6 +80,9 @@ impl RunDir {
     /// in use by another process, or holds files that are not a run; nothing is touched then.
     pub fn open(path: impl AsRef<Path>, manifest: &Manifest) -> Result<RunDir> {
         let path = path.as_ref().to_path_buf();
+        if path.as_os_str().is_empty() {
+            return Err(Error::field("out", "is empty; expected a directory"));
+        }
         let file = path.join(MANIFEST);
         if path.exists() && !file.exists() && !is_unused(&path)? {
             return Err(Error::run(&path, "exists and is not a run directory (no run.json in it)")
@@ -289,6 +292,12 @@ mod tests {
         std::fs::write(out.join(".writing-a1b2c3"), "{").unwrap();
         drop(RunDir::open(&out, &manifest()).unwrap());
         assert!(!out.join(".writing-a1b2c3").exists(), "what an interrupted write left behind is removed");
+    }
+
+    #[test]
+    fn an_empty_path_is_not_the_current_directory() {
+        let message = RunDir::open("", &manifest()).unwrap_err().to_string();
+        assert!(message.contains("out: is empty"), "{message}");
     }
 
     #[test]

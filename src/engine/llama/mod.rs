@@ -420,7 +420,8 @@ impl Decoder for Llama {
 
 impl Llama {
     fn load_adapter(&mut self, path: &Path) -> Result<LlamaAdapter> {
-        crate::gguf::Gguf::open(path)?;
+        // llama.cpp says of a model only that its type is not the right one.
+        crate::model::lora_alpha(&crate::gguf::Gguf::open(path)?, path)?;
         let c_path = c_path(path)?;
         let (_loading, log) = start_loading();
         // SAFETY: the model is live and the path NUL-terminated.
