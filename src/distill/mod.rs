@@ -186,7 +186,7 @@ impl Run {
 
     /// Whether distilling looks worthwhile: by the labels, and where `eval` holds questions also by
     /// System 1 and System 2 on these, whose answers are kept for [`Run::evaluate`]. Writes
-    /// `decision.json`.
+    /// `decision.json`, unless the adapter was evaluated already, which decided then.
     ///
     /// # Errors
     /// [`Error::Run`] before curation is finished; [`Error::Input`] where a question of `eval` is a
@@ -204,7 +204,10 @@ impl Run {
         if !eval.is_empty() && self.verdicts()?.iter().any(|verdict| verdict.kept) {
             decision = decision.and(self.compare_systems(eval, acceptance, options, cx)?);
         }
-        self.dir.save("decision.json", &decision)?;
+        // What an evaluation of the adapter decided stands.
+        if !self.dir.file("evaluation.json").exists() {
+            self.dir.save("decision.json", &decision)?;
+        }
         Ok(decision)
     }
 

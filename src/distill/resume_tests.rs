@@ -114,7 +114,10 @@ fn training_with_other_options_keeps_the_old_adapter_and_drops_its_figures() {
     run.train(&options(), &DataMix::default(), &mut cx).unwrap();
     let first = std::fs::read(run.adapter().unwrap()).unwrap();
     run.evaluate(&[question(23), question(24)], None, &CurateOptions::default(), &mut cx).unwrap();
-    assert!(run.report().unwrap().decision.is_some());
+    let decided = run.report().unwrap().decision;
+    assert!(decided.is_some());
+    run.decide(&[], &Default::default(), &CurateOptions::default(), &mut cx).unwrap();
+    assert_eq!(run.report().unwrap().decision, decided, "the evaluation decided after training");
     run.train(&TrainOptions { lr: 2e-3, ..options() }, &DataMix::default(), &mut cx).unwrap();
     assert_eq!(std::fs::read(run.path().join("adapter.previous.gguf")).unwrap(), first);
     let report = run.report().unwrap();
