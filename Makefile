@@ -78,9 +78,13 @@ test-install: portable ## Install under target/ and build C and C++ programs aga
 	@.ci/setup install
 	@DIST=$(PORTABLE)/dist .ci/test-install "$(abspath $(TARGET))/prefix"
 
-portable: setup ## Build for any processor of this kind, under target/portable, kernels chosen at run time
+portable: setup $(PORTABLE)/dist/.built ## Build for any processor of this kind, under target/portable, kernels chosen at run time
+
+# Cargo builds the program's library and the libraries again whenever it is asked for both in turn.
+$(PORTABLE)/dist/.built: Cargo.toml Cargo.lock build.rs $(shell find src build fixtures -type f)
 	@$(OLDEST) RUSTFLAGS="$(ANY_CPU)" CARGO_TARGET_DIR=$(PORTABLE) \
 		$(MAKE) --no-print-directory dist DIST_FEATURES="--features portable"
+	@touch $@
 
 package: portable ## Pack the portable build as target/secondnature-VERSION-SYSTEM.tar.gz, to unpack anywhere
 	rm -rf $(PORTABLE)/$(PACKAGE)
