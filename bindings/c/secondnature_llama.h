@@ -33,6 +33,8 @@
  * - SN_LLAMA_ADAPTERS: how adapters are applied. 2, the default: llama_set_adapters_lora(). 1, until
  *   early 2026: llama_set_adapter_lora() and llama_rm_adapter_lora(). 0: not at all; the library then
  *   loads the model itself to measure the adapter.
+ *   Versions with the older call may reuse the graph of the decode before and so miss an adapter that was
+ *   applied since, where both decodes have one shape: set LLAMA_GRAPH_REUSE_DISABLE=1 in their environment.
  * - SN_LLAMA_CTX_SEQ: whether there is llama_n_ctx_seq(). 1, the default; 0 until late 2025. Without
  *   it, init cannot notice a `kv_unified` that is false, on which llama.cpp aborts the process.
  */
