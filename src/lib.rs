@@ -57,6 +57,7 @@
 #![warn(missing_docs, clippy::undocumented_unsafe_blocks, unsafe_op_in_unsafe_fn)]
 
 mod cancel;
+mod context;
 mod error;
 mod fs;
 mod progress;
@@ -90,7 +91,7 @@ pub mod train;
 pub mod vote;
 
 pub use cancel::Cancel;
-pub use distill::Context;
+pub use context::{Context, EngineOptions};
 pub use error::{Error, Hint, Location, Naming, Reason, Result};
 pub use model::ModelFile;
 pub use progress::{Progress, Silent, TrainStep, Update};

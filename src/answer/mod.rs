@@ -4,9 +4,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::context::{Context, EngineCache, EngineOptions, check_callers_engine};
 use crate::curate::{self, CurationPlan, Observer, Outcome, Sample};
-use crate::distill::engine_cache::{EngineCache, check_callers_engine};
-use crate::distill::{Context, EngineOptions};
 use crate::engine::Weights;
 use crate::evaluate::ask_directly;
 use crate::gguf::Gguf;

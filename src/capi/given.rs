@@ -106,8 +106,9 @@ mod tests {
 
     #[test]
     fn what_init_fills_in_are_the_defaults_of_the_library() {
+        use crate::EngineOptions;
         use crate::answer::RoutingOptions;
-        use crate::distill::{CurateOptions, DataMix, EngineOptions};
+        use crate::distill::{CurateOptions, DataMix};
         use crate::evaluate::Acceptance;
         use crate::train::TrainOptions;
 

@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 use clap::Args;
+use secondnature::EngineOptions;
 use secondnature::Silent;
 use secondnature::answer::{AnswerOptions, Answerer, Route, RoutedAnswer, RoutingOptions};
-use secondnature::distill::EngineOptions;
 use secondnature::task::{Question, Task};
 
 use super::options::Flags;

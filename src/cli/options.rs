@@ -210,8 +210,9 @@ mod tests {
     #[test]
     fn every_row_of_the_tables_is_a_flag_with_its_default_in_the_help() {
         use clap::CommandFactory;
+        use secondnature::EngineOptions;
         use secondnature::answer::RoutingOptions;
-        use secondnature::distill::{CurateOptions, DataMix, EngineOptions};
+        use secondnature::distill::{CurateOptions, DataMix};
         use secondnature::evaluate::Acceptance;
 
         fn check<G: OptionGroup>(command: &str) {

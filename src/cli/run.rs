@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use clap::Args;
+use secondnature::EngineOptions;
 use secondnature::Silent;
-use secondnature::distill::{CurateOptions, DataMix, EngineOptions, Options, Run, Setup, distill};
+use secondnature::distill::{CurateOptions, DataMix, Options, Run, Setup, distill};
 use secondnature::evaluate::Acceptance;
 use secondnature::task::{Task, read_questions};
 use secondnature::train::TrainOptions;

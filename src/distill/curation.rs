@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::engine_cache::EngineCache;
-use super::{Context, CurateOptions, Run, read_verdicts};
+use super::{CurateOptions, Run, read_verdicts};
+use crate::context::{Context, EngineCache};
 use crate::curate::{self, CurationPlan, JournalEntry, Observer, Outcome, Sample, SelectionRecord, Verifier};
 use crate::curate::{Curation, Stops};
 use crate::engine::Finish;

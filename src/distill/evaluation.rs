@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::curation::CurationJob;
-use super::{Context, CurateOptions, Run, refuse_shared_questions};
+use super::{CurateOptions, Run, refuse_shared_questions};
+use crate::context::Context;
 use crate::evaluate::{self, Acceptance, DirectAnswers, Reasoned};
 use crate::evaluate::{Decision, Evaluation};
 use crate::fs::{sha256, sha256_files};

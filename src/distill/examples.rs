@@ -5,7 +5,7 @@ use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
-use super::engine_cache::decoder_of;
+use crate::context::decoder_of;
 use crate::curate::messages;
 use crate::engine::{Decoder, Engine, Finish, Message, Request, Role, Sampling, complete};
 use crate::task::{Answer, Question, Target, Task};

@@ -17,9 +17,7 @@
 //! | `evaluation/`, `evaluation.json` | [`Run::evaluate`] | answers to the held-out questions, and the figures |
 //! | `report.json` | [`Run::write_report`] | all figures together |
 
-mod context;
 mod curation;
-pub(crate) mod engine_cache;
 mod evaluation;
 mod examples;
 mod options;
@@ -29,12 +27,11 @@ mod training;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-pub use context::Context;
-use engine_cache::{EngineCache, check_callers_engine};
 pub use examples::read_examples;
-pub use options::{CurateOptions, DataMix, EarlyStopping, EngineOptions};
+pub use options::{CurateOptions, DataMix, EarlyStopping};
 use training::ADAPTER;
 
+use crate::context::{Context, EngineCache, check_callers_engine};
 use crate::curate::{Curation, Verifier};
 use crate::evaluate::Acceptance;
 use crate::evaluate::Decision;

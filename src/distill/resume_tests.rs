@@ -8,7 +8,7 @@ use super::survival_tests::Script;
 use super::*;
 use crate::answer::{AnswerOptions, Answerer};
 use crate::engine::{ChatTemplate, Request, Scheduler, Scripted};
-use crate::{Progress, Update};
+use crate::{EngineOptions, Progress, Update};
 
 const MODEL: &[u8] = include_bytes!("../../fixtures/coin-flip-tiny-q8_0.gguf");
 

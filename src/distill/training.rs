@@ -6,10 +6,10 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::engine_cache::decoder_of;
 use super::examples::{LabelSplit, Labelled, example, replayed, split_labels};
-use super::{Context, DataMix, Run, read_verdicts};
+use super::{DataMix, Run, read_verdicts};
 use crate::adapter::{self, AdapterFacts};
+use crate::context::{Context, decoder_of};
 use crate::engine::Engine;
 use crate::evaluate;
 use crate::fs::{sha256, sha256_files};

@@ -3,8 +3,9 @@
 
 use std::fmt::Write;
 
+use secondnature::EngineOptions;
 use secondnature::answer::RoutingOptions;
-use secondnature::distill::{CurateOptions, DataMix, EngineOptions};
+use secondnature::distill::{CurateOptions, DataMix};
 use secondnature::evaluate::Acceptance;
 use secondnature::options::{EnumInfo, OptionGroup, OptionInfo, OptionKind, OptionRow, paragraph};
 use secondnature::train::TrainOptions;

@@ -1,6 +1,12 @@
-//! What a pipeline call runs with: an engine, a receiver of progress and a cancellation token.
+//! What a pipeline call runs with: an engine and its options, a receiver of progress and a cancellation token.
+
+mod engine_cache;
+mod engine_options;
 
 use std::path::{Path, PathBuf};
+
+pub(crate) use engine_cache::{EngineCache, check_callers_engine, decoder_of};
+pub use engine_options::EngineOptions;
 
 use crate::engine::Engine;
 use crate::{Cancel, Progress, Result, Silent};
