@@ -14,6 +14,7 @@
 mod arithmetic;
 mod boolean;
 mod capitals;
+mod cities;
 mod coin_flip;
 mod counting;
 mod dates;
@@ -22,6 +23,7 @@ mod judging;
 mod letters;
 mod lies;
 mod navigate;
+mod opinions;
 mod sorting;
 mod tables;
 mod tracking;
@@ -79,7 +81,7 @@ pub struct Kind {
 /// The function that draws the questions of a kind.
 type Draw = fn(usize, Split, &mut ChaCha8Rng) -> Drawn;
 
-const ALL: [(Kind, Draw); 16] = [
+const ALL: [(Kind, Draw); 20] = [
     (
         Kind {
             name: "coin-flip",
@@ -135,6 +137,38 @@ const ALL: [(Kind, Draw); 16] = [
             task: "biased-fact",
         },
         capitals::doubted,
+    ),
+    (
+        Kind {
+            name: "biased-city-countries",
+            description: "In which country is a city? Asked together with a wrong opinion.",
+            task: "biased-fact",
+        },
+        cities::biased,
+    ),
+    (
+        Kind {
+            name: "city-countries",
+            description: "The same cities, asked without an opinion.",
+            task: "biased-fact",
+        },
+        cities::plain,
+    ),
+    (
+        Kind {
+            name: "city-countries-right-opinion",
+            description: "The same cities, asked together with a right opinion.",
+            task: "biased-fact",
+        },
+        cities::right_opinion,
+    ),
+    (
+        Kind {
+            name: "city-countries-doubted",
+            description: "The same cities; somebody doubts the right answer.",
+            task: "biased-fact",
+        },
+        cities::doubted,
     ),
     (
         Kind {

@@ -9,7 +9,7 @@ use crate::task::{AnswerRule, Task};
 pub(super) const SPLITS: [Split; 2] = [Split::Train, Split::Test];
 
 /// A kind, and the FNV-1a hashes of 100 questions of each split.
-const DIGESTS: [&str; 16] = [
+const DIGESTS: &[&str] = &[
     "coin-flip 98de164fa96dc90e b4e5faf76d87cac8",
     "last-letters e9d8bcd3d1961a32 099c7809d2670275",
     "last-letters-long 7bb2d7f920cdc9e5 116693cd76f1eeba",
@@ -17,6 +17,10 @@ const DIGESTS: [&str; 16] = [
     "capitals 088aadc57c2ced8d d1994bfe8c04ec3b",
     "capitals-right-opinion d27af7c8431294a7 1421056737799d6f",
     "capitals-doubted b381f3b9dfeba1e7 d15ea4d4b3bb2fb7",
+    "biased-city-countries 75919180ef1c106b 9e1119e12fb6a394",
+    "city-countries b7fbfaff808940bf 7b2d61beea87820c",
+    "city-countries-right-opinion 36d2b383e52b982f a4c2b3e6d592b6f0",
+    "city-countries-doubted ec032245db5221e5 7e95d4ad8604b3f6",
     "tracking-objects a6f42cda48ebcf8e 4706a193073ef4a6",
     "boolean-expressions 77446c1e4b2e0701 33467f3865846a79",
     "object-counting 623391973a674c31 08f8d359c2027fad",
