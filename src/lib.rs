@@ -83,6 +83,7 @@ mod kernels;
 mod memory;
 pub mod model;
 pub mod options;
+pub mod programs;
 pub mod report;
 mod run;
 pub mod task;
