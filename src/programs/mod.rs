@@ -98,7 +98,7 @@ pub fn library(brief: &Brief) -> Result<Vec<Candidate>> {
         [] => method != ReasoningMethod::Thinking || brief.thinking,
         some => some.contains(&method),
     };
-    let builder = Builder::new(brief)?;
+    let builder = TaskMaker::new(brief)?;
     let mut seen = HashSet::new();
     let mut found = Vec::new();
     for name in names {
@@ -131,7 +131,7 @@ pub fn library(brief: &Brief) -> Result<Vec<Candidate>> {
 /// # Errors
 /// Those of [`library`].
 pub fn direct(brief: &Brief) -> Result<Vec<Candidate>> {
-    let builder = Builder::new(brief)?;
+    let builder = TaskMaker::new(brief)?;
     let mut found = Vec::new();
     for wording in direct_wordings() {
         if let Some(step) = wording.direct(&builder.setting()) {
@@ -151,7 +151,7 @@ pub fn direct(brief: &Brief) -> Result<Vec<Candidate>> {
 /// Those of [`library`].
 pub fn find(name: &str, brief: &Brief) -> Result<Option<Candidate>> {
     match split(name) {
-        Some((wording, style)) => Builder::new(brief)?.candidate(wording, style),
+        Some((wording, style)) => TaskMaker::new(brief)?.candidate(wording, style),
         None => Ok(None),
     }
 }
@@ -180,7 +180,7 @@ fn split(name: &str) -> Option<(&'static Wording, AnswerStyle)> {
 }
 
 /// Makes tasks for the questions of a brief.
-struct Builder<'b> {
+struct TaskMaker<'b> {
     brief: &'b Brief,
     kind: AnswerKind,
     rule: Value,
@@ -189,8 +189,8 @@ struct Builder<'b> {
     description: Option<String>,
 }
 
-impl<'b> Builder<'b> {
-    fn new(brief: &'b Brief) -> Result<Builder<'b>> {
+impl<'b> TaskMaker<'b> {
+    fn new(brief: &'b Brief) -> Result<TaskMaker<'b>> {
         if brief.fields.is_empty() {
             return Err(Error::input("programs", "the questions have no field; each needs at least one"));
         }
@@ -208,7 +208,7 @@ impl<'b> Builder<'b> {
         let (kind, rule) = (AnswerKind::of(&brief.answer), rule_as_json(&brief.answer));
         let phrases = Phrases::new(kind, &rule, brief.noun.as_deref());
         let described = brief.description.as_deref().map(str::trim).filter(|text| !text.is_empty());
-        Ok(Builder {
+        Ok(TaskMaker {
             brief,
             kind,
             rule,

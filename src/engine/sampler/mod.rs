@@ -16,7 +16,7 @@ use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
 
-use self::row::{Candidate, Row, RowStats, keep_mass};
+use self::row::{LikelyToken, Row, RowStats, keep_mass};
 use super::Token;
 use crate::Result;
 use crate::kernels::splitmix::splitmix64;
@@ -183,7 +183,7 @@ impl Draw<'_> {
 }
 
 /// The tokens that top-k, top-p and min-p leave.
-fn kept(row: &Row, stats: &RowStats, sampling: &Sampling) -> Vec<Candidate> {
+fn kept(row: &Row, stats: &RowStats, sampling: &Sampling) -> Vec<LikelyToken> {
     let share = f64::from(sampling.top_p).clamp(0.0, 1.0);
     let mut kept = if (1..row.logits.len()).contains(&sampling.top_k) {
         let mut kept = row.most_probable(stats, sampling.top_k);
@@ -210,7 +210,7 @@ fn kept(row: &Row, stats: &RowStats, sampling: &Sampling) -> Vec<Candidate> {
     kept
 }
 
-fn draw_from(kept: &[Candidate], uniform: f64) -> Option<usize> {
+fn draw_from(kept: &[LikelyToken], uniform: f64) -> Option<usize> {
     let mut target = uniform * row::total(kept);
     let passed = kept.iter().find(|candidate| {
         target -= f64::from(candidate.weight);

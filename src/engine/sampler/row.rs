@@ -151,7 +151,7 @@ impl Row<'_> {
 
     /// The tokens that together weigh at least `mass`, or a few more than the fewest such; at
     /// least those that weigh `floor` or more.
-    pub fn top_mass(&self, stats: &RowStats, mass: f64, floor: f32) -> Vec<Candidate> {
+    pub fn top_mass(&self, stats: &RowStats, mass: f64, floor: f32) -> Vec<LikelyToken> {
         // Each step lowers the bound to an eighth; few are needed, and the first look into few blocks.
         const STEP: f32 = 2.079_441_5;
         let lowest = stats.max + floor.max(f32::MIN_POSITIVE).ln() / self.inv_temperature;
@@ -194,7 +194,7 @@ impl Row<'_> {
     }
 
     /// The `k` tokens with the largest weights, largest first.
-    pub fn most_probable(&self, stats: &RowStats, k: usize) -> Vec<Candidate> {
+    pub fn most_probable(&self, stats: &RowStats, k: usize) -> Vec<LikelyToken> {
         // Candidates above the k-th best so far; pruned whenever the list has doubled. At least k
         // logits reach the k-th largest of the blocks' largest.
         let mut largest: Vec<f32> = stats.blocks.iter().map(|block| block.max).collect();
@@ -203,24 +203,24 @@ impl Row<'_> {
             let (_, bound, _) = largest.select_nth_unstable_by(k - 1, |a, b| b.total_cmp(a));
             least = bound.next_down();
         }
-        let mut found: Vec<Candidate> = Vec::with_capacity(2 * k.min(self.logits.len()));
+        let mut found: Vec<LikelyToken> = Vec::with_capacity(2 * k.min(self.logits.len()));
         self.each_above(stats, least, |candidate, _| {
             found.push(candidate);
             if found.len() < 2 * k {
                 return f32::NEG_INFINITY;
             }
-            found.select_nth_unstable_by(k - 1, Candidate::heavier);
+            found.select_nth_unstable_by(k - 1, LikelyToken::heavier);
             found.truncate(k);
             found[k - 1].logit
         });
-        found.sort_unstable_by(Candidate::heavier);
+        found.sort_unstable_by(LikelyToken::heavier);
         found.truncate(k);
         found
     }
 
     /// Calls `visit` with each token whose logit is above `least` and whose weight is not 0, in
     /// the order of the row. What it returns may raise `least`.
-    fn each_above(&self, stats: &RowStats, mut least: f32, mut visit: impl FnMut(Candidate, usize) -> f32) {
+    fn each_above(&self, stats: &RowStats, mut least: f32, mut visit: impl FnMut(LikelyToken, usize) -> f32) {
         let mut buffer = [0.0; BLOCK];
         for (index, block) in stats.blocks.iter().enumerate() {
             if block.max <= least {
@@ -234,7 +234,7 @@ impl Row<'_> {
                     let weight = weight(logit, stats.max, self.inv_temperature);
                     if logit > least && weight > 0.0 {
                         let at = index * BLOCK + start * LANES + i;
-                        least = least.max(visit(Candidate { weight, logit, index: at as u32 }, at));
+                        least = least.max(visit(LikelyToken { weight, logit, index: at as u32 }, at));
                     }
                 }
             }
@@ -278,29 +278,29 @@ pub(super) fn weight(logit: f32, max: f32, inv_temperature: f32) -> f32 {
 
 /// A token that may be drawn.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Candidate {
+pub(super) struct LikelyToken {
     pub weight: f32,
     logit: f32,
     pub index: u32,
 }
 
-impl Candidate {
+impl LikelyToken {
     /// Heaviest first; equals in the order of the vocabulary, so that results never depend on
     /// how the sort moved them.
-    pub fn heavier(a: &Candidate, b: &Candidate) -> std::cmp::Ordering {
+    pub fn heavier(a: &LikelyToken, b: &LikelyToken) -> std::cmp::Ordering {
         b.weight.total_cmp(&a.weight).then(a.index.cmp(&b.index))
     }
 }
 
 /// Cuts `candidates` down to the fewest that weigh at least `mass`, one at least; their order
 /// stays.
-pub(super) fn keep_mass(candidates: &mut Vec<Candidate>, mass: f64) {
+pub(super) fn keep_mass(candidates: &mut Vec<LikelyToken>, mass: f64) {
     // Halves the part in which the last one kept must be, until sorting it is cheap.
     let mut part = candidates.clone();
     let (mut part, mut before) = (part.as_mut_slice(), 0.0);
     while part.len() > 64 {
         let half = part.len() / 2;
-        part.select_nth_unstable_by(half, Candidate::heavier);
+        part.select_nth_unstable_by(half, LikelyToken::heavier);
         let (heavier, lighter) = part.split_at_mut(half);
         let sum = before + total(heavier);
         part = if sum >= mass {
@@ -310,17 +310,17 @@ pub(super) fn keep_mass(candidates: &mut Vec<Candidate>, mass: f64) {
             lighter
         };
     }
-    part.sort_unstable_by(Candidate::heavier);
+    part.sort_unstable_by(LikelyToken::heavier);
     let last = part.iter().find(|candidate| {
         before += f64::from(candidate.weight);
         before >= mass
     });
     if let Some(last) = last.copied() {
-        candidates.retain(|candidate| Candidate::heavier(candidate, &last).is_le());
+        candidates.retain(|candidate| LikelyToken::heavier(candidate, &last).is_le());
     }
 }
 
 /// The sum of the weights of `candidates`.
-pub(super) fn total(candidates: &[Candidate]) -> f64 {
+pub(super) fn total(candidates: &[LikelyToken]) -> f64 {
     candidates.iter().map(|candidate| f64::from(candidate.weight)).sum()
 }
