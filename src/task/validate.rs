@@ -252,7 +252,8 @@ mod tests {
             (r#"{}"#, "\"answer\", \"as\": field \"kind\" is missing"),
             (
                 r#"{"kind": "number", "digits": 3}"#,
-                "\"answer\", \"as\": unknown field \"digits\"; expected one of \"kind\"",
+                "\"answer\", \"as\": unknown field \"digits\"; expected one of \"kind\", \"decimal\", \
+                 \"fractions\"",
             ),
             (r#"{"kind": "choice"}"#, "\"answer\", \"as\": field \"choices\" is missing"),
             (

@@ -41,6 +41,11 @@ impl ChoiceRule {
     pub fn choices(&self) -> &[String] {
         &self.choices
     }
+
+    /// The choices and their aliases.
+    pub(super) fn texts(&self) -> Vec<String> {
+        self.choices.iter().chain(self.aliases.keys()).cloned().collect()
+    }
 }
 
 impl Rule for ChoiceRule {

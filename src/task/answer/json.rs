@@ -25,6 +25,11 @@ pub struct JsonRule {
 struct Field(String);
 
 impl JsonRule {
+    /// The rule for what this rule finds.
+    pub(super) fn reading(&self) -> &AnswerRule {
+        &self.reading
+    }
+
     fn read(&self, object: &Map<String, Value>) -> Option<Answer> {
         let mut names = self.field.0.split('.');
         let mut value = object.get(names.next()?)?;

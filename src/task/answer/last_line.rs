@@ -15,6 +15,13 @@ pub struct LastLineRule {
     reading: Box<AnswerRule>,
 }
 
+impl LastLineRule {
+    /// The rule for what this rule finds.
+    pub(super) fn reading(&self) -> &AnswerRule {
+        &self.reading
+    }
+}
+
 impl Rule for LastLineRule {
     fn extract(&self, text: &str, marked: bool) -> Option<Answer> {
         let line =

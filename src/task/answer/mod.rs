@@ -3,11 +3,13 @@
 //! A rule can miss an answer, which costs a vote, or read one that is not there, which corrupts a label.
 //! The second is worse, so every rule returns `None` for a text with several answers or none. If the step
 //! has a marker, only the text after its last occurrence is read, since reasoning contains many words
-//! that look like answers.
+//! that look like answers. `rules.md` specifies all rules.
 
 mod choice;
+mod constraint;
 mod json;
 mod last_line;
+mod lists;
 mod number;
 mod pattern;
 mod text;
@@ -16,9 +18,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use choice::ChoiceRule;
+pub use constraint::AnswerConstraint;
 pub use json::JsonRule;
 pub use last_line::LastLineRule;
-pub use number::NumberRule;
+pub use number::{Decimal, NumberRule};
 pub use pattern::{Pattern, PatternRule};
 pub use text::{Normalize, TextRule};
 
@@ -90,6 +93,16 @@ impl AnswerRule {
         region(step, partial).is_some_and(|(text, marked)| self.rule().complete(text, marked))
     }
 
+    /// The answer in a completion that is nothing but an answer, as [`AnswerRule::constraint`] holds it to.
+    pub fn read_alone(&self, completion: &str) -> Option<Answer> {
+        match self {
+            AnswerRule::Pattern(rule) => rule.reading().read_alone(completion),
+            AnswerRule::Json(rule) => rule.reading().read_alone(completion),
+            AnswerRule::LastLine(rule) => rule.reading().read_alone(completion),
+            _ => self.rule().extract(without_thinking(completion)?, true),
+        }
+    }
+
     /// Whether `answer` is one of the gold answers, which are normalized like answers.
     pub fn is_correct(&self, answer: &Answer, gold: &[String]) -> bool {
         gold.iter().any(|gold| self.key(gold).is_some_and(|key| key == answer.key))
@@ -135,5 +148,7 @@ fn first_line(text: &str) -> Option<(&str, bool)> {
     })
 }
 
+#[cfg(test)]
+mod cases_tests;
 #[cfg(test)]
 mod tests;

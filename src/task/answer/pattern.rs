@@ -17,6 +17,13 @@ pub struct PatternRule {
     reading: Box<AnswerRule>,
 }
 
+impl PatternRule {
+    /// The rule for what this rule finds.
+    pub(super) fn reading(&self) -> &AnswerRule {
+        &self.reading
+    }
+}
+
 impl Rule for PatternRule {
     fn extract(&self, text: &str, _: bool) -> Option<Answer> {
         let found = self.pattern.find_all(text).filter(|found| !found.trim().is_empty()).last()?;

@@ -1,7 +1,7 @@
 use crate::task::Task;
 
 /// A task with an answer rule and a marker, as users write it.
-fn task(answer: &str, marker: Option<&str>) -> Task {
+pub(super) fn task(answer: &str, marker: Option<&str>) -> Task {
     let marker = marker.map_or(String::new(), |marker| format!(", \"marker\": \"{marker}\""));
     let text = format!(
         r#"{{"name": "t", "system1": {{"prompt": "{{{{ question }}}}"}},

@@ -122,6 +122,14 @@ impl Rule for TextRule {
 }
 
 impl TextRule {
+    pub(super) fn max_words(&self) -> usize {
+        self.max_words
+    }
+
+    pub(super) fn normalize(&self) -> Normalize {
+        self.normalize
+    }
+
     /// The key without regard to aliases.
     fn own_key(&self, text: &str) -> Option<String> {
         let key = match self.normalize {

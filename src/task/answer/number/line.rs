@@ -1,0 +1,366 @@
+//! The numbers of a line: its words, what their neighbours make of them, and which one is the answer.
+
+use std::sync::LazyLock;
+
+use super::super::lists::{List, list};
+use super::characters::{THIN, plain};
+use super::value::Value;
+use super::word::{self, BEHIND, Format, NUMERALS, is_number_word};
+
+static JOINS: List = LazyLock::new(|| list("joins"));
+static BEFORE: List = LazyLock::new(|| list("before"));
+static REASONS: List = LazyLock::new(|| list("reasons"));
+static NEGATIONS: List = LazyLock::new(|| list("negations"));
+
+/// What stands for a bracket that is left out.
+const BRACKET: char = '⊗';
+
+const DECORATION: &str = "\"'“”„‘«»‹›¿¡*_`~#|()[]{}";
+const STOPS: &str = ".,;:?…";
+
+/// A word of a line.
+struct Word {
+    /// The word with its decoration.
+    raw: String,
+    /// The word without it.
+    core: String,
+    lower: String,
+    is_number: bool,
+    /// What follows the core ends a clause, a sentence.
+    ends_clause: bool,
+    ends_sentence: bool,
+    clause: usize,
+    sentence: usize,
+}
+
+/// A number word with what belongs to it: words `first..=last`, and the value if it is a number.
+struct Number {
+    first: usize,
+    last: usize,
+    value: Option<Value>,
+}
+
+/// A line with its numbers.
+pub(super) struct Line {
+    words: Vec<Word>,
+    numbers: Vec<Number>,
+    /// Whether the numbers stand in brackets.
+    pub opened: bool,
+}
+
+impl Line {
+    pub fn read(text: &str, format: Format) -> Line {
+        let text = plain(text);
+        let outside = words(&without_brackets(&text));
+        if text.contains('(') && !outside.iter().any(|word| word.is_number) {
+            let touches = brackets_touch(&text);
+            let words = words(&text.replace(['(', ')'], " "));
+            let mut line = Line::of_words(words, format, true);
+            if touches {
+                line.numbers.iter_mut().for_each(|number| number.value = None);
+            }
+            return line;
+        }
+        Line::of_words(outside, format, false)
+    }
+
+    fn of_words(words: Vec<Word>, format: Format, opened: bool) -> Line {
+        let numbers = numbers(&words, format);
+        Line { words, numbers, opened }
+    }
+
+    pub fn has_numbers(&self) -> bool {
+        !self.numbers.is_empty()
+    }
+
+    /// Whether the line begins with a number word that does not number a list item.
+    pub fn begins_with_number(&self) -> bool {
+        let Some(first) = self.words.iter().position(|word| !word.core.is_empty()) else { return false };
+        let word = &self.words[first];
+        let digits = word.core.bytes().all(|byte| byte.is_ascii_digit());
+        let item = digits && word.raw.trim_end_matches(['*', '_']).ends_with(['.', ')']);
+        word.is_number && !(item && first + 1 < self.words.len())
+    }
+
+    /// The last number word of the line.
+    pub fn last(&self) -> Option<Value> {
+        self.numbers.last()?.value.clone()
+    }
+
+    /// The answer of a line that holds the answer.
+    pub fn answer(&self) -> Option<Value> {
+        let reasons = self.reasons();
+        let counts = |at: usize| !reasons[at];
+        let number = self.numbers.iter().find(|number| counts(number.first));
+        let equals = |at: &usize| self.words[*at].raw == "=" && counts(*at);
+        let equal = (0..self.words.len()).find(equals);
+        let start = match (number, equal) {
+            (Some(number), Some(equal)) => number.first.min(equal),
+            (Some(number), None) => number.first,
+            (None, _) => return None,
+        };
+        let clause = self.words[start].clause;
+        if !(0..self.words.len()).any(|at| self.words[at].clause == clause && equals(&at)) {
+            let value = only(self.numbers.iter().filter(|number| self.words[number.first].clause == clause))?;
+            let sentence = self.words[start].sentence;
+            let others = self
+                .numbers
+                .iter()
+                .filter(|number| self.words[number.first].sentence == sentence && counts(number.first));
+            return (only(others).as_ref() == Some(&value)).then_some(value);
+        }
+        let last = (0..self.words.len()).rfind(equals)?;
+        if let Some(before) = (0..last).rfind(equals)
+            && self.gives_another(before, last)
+        {
+            return None;
+        }
+        let behind = || self.numbers.iter().filter(|number| number.first > last && counts(number.first));
+        let clause = self.words[behind().next()?.first].clause;
+        only(behind().filter(|number| self.words[number.first].clause == clause))
+    }
+
+    /// Whether the word belongs to a clause that is a reason, or follows one in its sentence.
+    fn reasons(&self) -> Vec<bool> {
+        let mut is_reason = false;
+        let mut previous: Option<&Word> = None;
+        let mut all = Vec::with_capacity(self.words.len());
+        for word in &self.words {
+            if previous.is_none_or(|previous| previous.sentence != word.sentence) {
+                is_reason = false;
+            }
+            if previous.is_none_or(|previous| previous.clause != word.clause) {
+                is_reason |= REASONS.contains(word.lower.as_str());
+            }
+            all.push(is_reason);
+            previous = Some(word);
+        }
+        all
+    }
+
+    /// Whether a value, the end of its clause or "and", and the name of another thing stand between two
+    /// signs of equality: `x = 3, y = 4`.
+    fn gives_another(&self, before: usize, last: usize) -> bool {
+        let Some(value) = self.numbers.iter().rfind(|number| (before..last).contains(&number.first)) else {
+            return false;
+        };
+        let names = value.last + 1..last;
+        let ended = self.words[value.last].ends_clause
+            || self.words[names.clone()].iter().any(|word| word.ends_clause || word.lower == "and");
+        !names.is_empty() && ended
+    }
+}
+
+/// The value of all of these, if there is one.
+fn only<'n>(mut numbers: impl Iterator<Item = &'n Number>) -> Option<Value> {
+    let first = numbers.next()?.value.clone()?;
+    numbers.all(|number| number.value.as_ref() == Some(&first)).then_some(first)
+}
+
+/// The line with a sign in place of each bracket. A bracket that is not closed ends with the line.
+fn without_brackets(text: &str) -> String {
+    if !text.contains('(') {
+        return text.to_string();
+    }
+    let mut out = String::with_capacity(text.len());
+    let mut depth = 0;
+    for c in text.chars() {
+        match c {
+            '(' => {
+                if depth == 0 {
+                    out.push(BRACKET);
+                }
+                depth += 1;
+            }
+            ')' if depth > 0 => depth -= 1,
+            c if depth == 0 => out.push(c),
+            _ => {}
+        }
+    }
+    out
+}
+
+/// Whether something else than white space, decoration and punctuation touches the outside of a bracket.
+fn brackets_touch(text: &str) -> bool {
+    let may_touch =
+        |c: char| c.is_whitespace() || DECORATION.contains(c) || STOPS.contains(c) || "!=—".contains(c);
+    text.match_indices('(').any(|(at, _)| !text[..at].chars().next_back().is_none_or(may_touch))
+        || text.match_indices(')').any(|(at, _)| !text[at + 1..].chars().next().is_none_or(may_touch))
+}
+
+fn words(text: &str) -> Vec<Word> {
+    let mut words: Vec<Word> = Vec::new();
+    let (mut clause, mut sentence) = (0, 0);
+    for raw in text.split(' ').filter(|raw| !raw.is_empty()) {
+        let start = raw.trim_start_matches(|c| DECORATION.contains(c));
+        let core = start.trim_end_matches(|c| DECORATION.contains(c) || STOPS.contains(c));
+        let tail = &start[core.len()..];
+        let exclaims = core.ends_with('!');
+        let lower = core.to_lowercase();
+        if matches!(lower.as_str(), "since" | "because") {
+            clause += 1;
+        }
+        words.push(Word {
+            is_number: is_number_word(core),
+            ends_clause: exclaims || tail.contains(|c| STOPS.contains(c)) || core == "—",
+            ends_sentence: exclaims || tail.contains(['.', '?', '…']),
+            raw: raw.to_string(),
+            core: core.to_string(),
+            lower,
+            clause,
+            sentence,
+        });
+        let word = &words[words.len() - 1];
+        clause += usize::from(word.ends_clause);
+        sentence += usize::from(word.ends_sentence);
+    }
+    mark_dashes(&mut words);
+    words
+}
+
+/// A `-` between a number and a word is a dash and ends a clause.
+fn mark_dashes(words: &mut [Word]) {
+    for at in 1..words.len().saturating_sub(1) {
+        let next = &words[at + 1].core;
+        let is_word = next.chars().count() >= 2 && next.chars().all(char::is_alphabetic);
+        if words[at].raw == "-" && words[at - 1].is_number && is_word {
+            words[at].ends_clause = true;
+            words[at].core = "—".into();
+            words[at + 1..].iter_mut().for_each(|word| word.clause += 1);
+        }
+    }
+}
+
+/// The power of ten of a word that multiplies the number before it.
+fn scale(word: &str) -> Option<i64> {
+    Some(match word {
+        "hundred" => 2,
+        "thousand" => 3,
+        "million" => 6,
+        "billion" => 9,
+        "trillion" => 12,
+        _ => return None,
+    })
+}
+
+fn numbers(words: &[Word], format: Format) -> Vec<Number> {
+    let mut numbers = Vec::new();
+    let mut at = 0;
+    while at < words.len() {
+        if !words[at].is_number {
+            at += 1;
+            continue;
+        }
+        // All number words that follow each other directly.
+        let mut end = at + 1;
+        while end < words.len() && words[end].is_number && !words[end - 1].ends_clause {
+            end += 1;
+        }
+        let run: Vec<&str> = words[at..end].iter().map(|word| word.core.as_str()).collect();
+        let value = match run[..] {
+            [word] => word::value(word, format),
+            [whole, part] if format.fractions => word::mixed(whole, part),
+            [_, _] => None,
+            _ if run[1..].iter().all(|word| word.len() >= 3) => {
+                word::value(&run.join(THIN.encode_utf8(&mut [0; 4]) as &str), format)
+            }
+            _ => None,
+        };
+        numbers.push(with_neighbours(words, Number { first: at, last: end - 1, value }));
+        at = numbers[numbers.len() - 1].last + 1;
+    }
+    for second in 1..numbers.len() {
+        if are_joined(words, numbers[second - 1].last, numbers[second].first) {
+            numbers[second - 1].value = None;
+            numbers[second].value = None;
+        }
+    }
+    numbers
+}
+
+/// The number with a word that multiplies it and a word that is its sign; none if another neighbour makes
+/// it another number.
+fn with_neighbours(words: &[Word], mut number: Number) -> Number {
+    let next = |number: &Number| words.get(number.last + 1).filter(|_| !words[number.last].ends_clause);
+    if let Some(power) = next(&number).and_then(|word| scale(&word.lower)) {
+        number.last += 1;
+        number.value = number.value.and_then(|value| value.scaled(power));
+    }
+    if let Some(before) = before(words, number.first)
+        && matches!(words[before].lower.as_str(), "minus" | "negative")
+        && !self::before(words, before).is_some_and(|before| words[before].is_number)
+    {
+        let signed = words[number.first].core.contains(['-', '+']);
+        number.value = number.value.filter(|_| !signed).map(Value::negated);
+        number.first = before;
+    }
+    let behind = next(&number).is_some_and(|word| {
+        is_operator(words, number.last + 1)
+            || (BEHIND.contains(word.lower.as_str()) && has_its_case(word))
+            || scale(&word.lower).is_some()
+            || (matches!(word.lower.as_str(), "and" | "or" | "to") && numeral_follows(words, number.last + 1))
+    });
+    let before = before(words, number.first).is_some_and(|at| {
+        let word = &words[at];
+        is_operator(words, at)
+            || word.raw == "<"
+            || (BEFORE.contains(word.lower.as_str()) && has_its_case(word))
+            || (word.lower == "to" && at > 0 && words[at - 1].lower == "up")
+    });
+    let clause = words[number.first].clause;
+    let negated = words[..number.first]
+        .iter()
+        .rev()
+        .take_while(|word| word.clause == clause)
+        .any(|word| NEGATIONS.contains(word.lower.as_str()));
+    if behind || before || negated {
+        number.value = None;
+    }
+    number
+}
+
+/// The word before word `at`, if it is in the same clause.
+fn before(words: &[Word], at: usize) -> Option<usize> {
+    at.checked_sub(1).filter(|before| !words[*before].ends_clause)
+}
+
+/// Whether the word is an operator. A `*` at the beginning of a line makes a list item.
+fn is_operator(words: &[Word], at: usize) -> bool {
+    let word = &words[at];
+    match word.raw.as_str() {
+        "*" => at > 0,
+        "+" | "/" | "×" | "÷" | "^" | "±" | "√" | "x" | "X" => true,
+        "-" => word.core == "-",
+        _ => false,
+    }
+}
+
+/// `may` and `march` are months only with a capital letter; `m` is million only without.
+fn has_its_case(word: &Word) -> bool {
+    match word.lower.as_str() {
+        "may" | "march" => word.core.starts_with(char::is_uppercase),
+        "m" => word.core == "m",
+        _ => true,
+    }
+}
+
+fn numeral_follows(words: &[Word], at: usize) -> bool {
+    let mut following = words[at + 1..].iter().map(|word| word.lower.as_str());
+    let next = following.next().unwrap_or_default();
+    let next = if matches!(next, "a" | "an") { following.next().unwrap_or_default() } else { next };
+    NUMERALS.contains(next)
+}
+
+/// Whether only a comma, a semicolon or words that join numbers are between words `left` and `right`.
+fn are_joined(words: &[Word], left: usize, right: usize) -> bool {
+    if words[left].sentence != words[right].sentence {
+        return false;
+    }
+    let between: Vec<&str> = words[left + 1..right].iter().map(|word| word.lower.as_str()).collect();
+    match between[..] {
+        [] => true,
+        [word] => JOINS.contains(word) || is_operator(words, left + 1) || word == "%",
+        [first, second] => JOINS.contains(format!("{first}-{second}").as_str()),
+        _ => false,
+    }
+}
