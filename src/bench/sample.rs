@@ -316,6 +316,9 @@ impl Decoder for Steady {
     fn bos(&self) -> Option<Token> {
         self.decoder.bos()
     }
+    fn eos(&self) -> Option<Token> {
+        self.decoder.eos()
+    }
     fn vocab_size(&self) -> usize {
         self.decoder.vocab_size()
     }

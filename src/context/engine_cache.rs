@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::{Context, EngineOptions};
-use crate::engine::{Decoder, Engine, Llama, Scheduler, check_vocabulary};
+use crate::engine::{Decoder, Engine, Llama, Scheduler, check_vocabulary, template_facts};
 use crate::gguf::Gguf;
 use crate::run::unix_seconds;
 use crate::{Error, Progress, Result, Stage, Update};
@@ -51,6 +51,10 @@ impl EngineCache {
     }
 
     /// The caller's engine where `cx` has one that can apply `adapter`, else the library's own.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] for a model whose chat template loses the question, or whose turns have no
+    /// end; those of loading.
     pub fn engine<'e>(
         &'e mut self,
         cx: &'e mut Context,
@@ -62,8 +66,11 @@ impl EngineCache {
             Some(engine) => engine,
             None => self.own(adapter, options, progress)?,
         };
-        if let (Some(time), Some(decoder)) = (time, engine.decoder()) {
-            decoder.chat_template().at(time);
+        if let Some(decoder) = engine.decoder() {
+            if let Some(time) = time {
+                decoder.chat_template().at(time);
+            }
+            template_facts(decoder)?.check()?;
         }
         Ok(engine)
     }

@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use super::survival_tests::Script;
 use super::*;
 use crate::answer::{AnswerOptions, Answerer};
-use crate::engine::{ChatTemplate, Request, Scheduler, Scripted};
+use crate::engine::{ChatTemplate, Message, Request, Scheduler, Scripted};
 use crate::{EngineOptions, Progress, Update};
 
 const MODEL: &[u8] = include_bytes!("../../fixtures/coin-flip-tiny-q8_0.gguf");
@@ -206,14 +206,15 @@ fn a_run_keeps_the_date_on_which_it_began() {
         assert_eq!(run.manifest.date.as_deref(), Some("2024-07-26"));
     }
 
-    let template = ChatTemplate::new(Some("{{ strftime_now('%d %b %Y') }}"), "", "").unwrap();
+    let template = "{{ strftime_now('%d %b %Y') }} {{ messages[0].content }}";
+    let template = ChatTemplate::new(Some(template), "", "").unwrap();
     let mut engine = Scheduler::new(Script { template, ..Script::new() });
     let mut cx = Context::new().engine(&mut engine);
     let mut run = Run::open(&out, None, &mut cx).unwrap();
     let engine = run.base.engine(&mut cx, None, &EngineOptions::default()).unwrap();
-    let prompt = engine.decoder().unwrap().prompt(&[], false).unwrap();
+    let prompt = engine.decoder().unwrap().prompt(&[Message::user("?")], false).unwrap();
     let text: Vec<u8> = prompt.iter().map(|token| *token as u8).collect();
-    assert_eq!(String::from_utf8(text).unwrap(), "26 Jul 2024");
+    assert_eq!(String::from_utf8(text).unwrap(), "26 Jul 2024 ?");
 }
 
 #[test]

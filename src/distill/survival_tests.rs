@@ -70,6 +70,9 @@ impl Decoder for Script {
     fn bos(&self) -> Option<Token> {
         None
     }
+    fn eos(&self) -> Option<Token> {
+        Some(END)
+    }
     fn vocab_size(&self) -> usize {
         VOCABULARY
     }

@@ -19,7 +19,7 @@ mod text;
 #[cfg(test)]
 mod toy;
 
-pub use chat::{ChatTemplate, Message, Role};
+pub use chat::{ChatTemplate, Message, Role, TemplateFacts, TurnEnd, template_facts};
 pub(crate) use host::check_vocabulary;
 pub use host::{HostCalls, HostDecoder, HostInfo, HostResult};
 pub use llama::{Llama, LlamaOptions, ModelInfo, Weights};
@@ -61,6 +61,11 @@ pub trait Decoder {
     fn chat_template(&self) -> &ChatTemplate;
     /// The BOS token that prompts start with and that `tokenize` does not add, if there is one.
     fn bos(&self) -> Option<Token>;
+    /// The end-of-sequence token, if the model has one. It ends the turns of a model whose chat template
+    /// writes no other end.
+    fn eos(&self) -> Option<Token> {
+        None
+    }
     /// Width of a logits row.
     fn vocab_size(&self) -> usize;
     /// Cells of the KV cache, shared by all sequences.
@@ -108,9 +113,10 @@ pub trait Decoder {
         chat::prompt_tokens(self, messages, thinking)
     }
 
-    /// The token with which the model's template ends the model's turn, if it has one.
+    /// The token that ends the model's turn, in sampling and in training: the one that its template writes
+    /// there, else [`Decoder::eos`]; `None` where neither is there.
     fn end_of_turn(&self) -> Result<Option<Token>> {
-        chat::end_of_turn(self)
+        Ok(chat::end_of_turn(self)?.token())
     }
 }
 

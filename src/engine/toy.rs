@@ -134,6 +134,10 @@ impl Decoder for Toy {
         None
     }
 
+    fn eos(&self) -> Option<Token> {
+        Some(if self.words.is_empty() { END } else { self.words.len() as Token })
+    }
+
     fn vocab_size(&self) -> usize {
         if self.words.is_empty() { 257 } else { self.words.len() + 1 }
     }

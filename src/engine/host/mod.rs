@@ -82,6 +82,8 @@ pub struct HostDecoder<C: HostCalls> {
     pieces: (Vec<u8>, Vec<usize>),
     /// Whether each token ends a turn.
     ends: Vec<bool>,
+    /// The end-of-sequence token.
+    eos: Option<Token>,
     /// The logits after each row of the last batch; NULL where none are wanted.
     outputs: Vec<*const f32>,
     /// Whether an adapter may be applied.
@@ -130,6 +132,7 @@ impl<C: HostCalls> HostDecoder<C> {
             facts,
             template,
             pieces,
+            eos: end_of_sequence(&gguf, &ends),
             ends,
             outputs: Vec::new(),
             adapted: false,
@@ -207,6 +210,14 @@ fn token_text(gguf: &Gguf, key: &str) -> Option<String> {
         Value::Str(text) => Some(text.clone()),
         _ => None,
     }
+}
+
+/// The token that the file names, or else the only one that ends a turn.
+fn end_of_sequence(gguf: &Gguf, ends: &[bool]) -> Option<Token> {
+    let named = gguf.int("tokenizer.ggml.eos_token_id").and_then(|token| usize::try_from(token).ok());
+    let mut ending = ends.iter().enumerate().filter(|(_, end)| **end).map(|(token, _)| token);
+    let only = ending.next().filter(|_| ending.next().is_none());
+    named.or(only).and_then(|token| Token::try_from(token).ok())
 }
 
 type Vocabulary = ((Vec<u8>, Vec<usize>), Vec<bool>);
@@ -293,6 +304,10 @@ impl<C: HostCalls> Decoder for HostDecoder<C> {
 
     fn bos(&self) -> Option<Token> {
         self.facts.bos
+    }
+
+    fn eos(&self) -> Option<Token> {
+        self.eos
     }
 
     fn vocab_size(&self) -> usize {

@@ -105,6 +105,8 @@ pub struct Llama {
     info: ModelInfo,
     template: ChatTemplate,
     bos: Option<Token>,
+    /// The end-of-sequence token that the file names.
+    eos: Option<Token>,
     n_vocab: usize,
     /// Sequences to work on at once.
     slots: usize,
@@ -121,6 +123,12 @@ pub struct Llama {
 // SAFETY: llama.cpp's objects are not bound to the thread that made them, and nothing else holds
 // pointers to these: they are owned by this value alone.
 unsafe impl Send for Llama {}
+
+/// Whether the file says which token ends a sequence. Where it does not, llama.cpp takes a fixed number:
+/// the right one for SentencePiece vocabularies (2), any token for others.
+fn names_end_of_sequence(gguf: &crate::gguf::Gguf) -> bool {
+    gguf.int("tokenizer.ggml.eos_token_id").is_some() || gguf.str("tokenizer.ggml.model") == Some("llama")
+}
 
 impl Llama {
     /// Loads the GGUF at `path` (for a split model: its first file).
@@ -141,7 +149,10 @@ impl Llama {
             }
         }
         // The whole file is checked before llama.cpp, which asserts on some damage, sees it.
-        let plan = MemoryPlan::of(&crate::gguf::Gguf::open(path)?, options)?;
+        let gguf = crate::gguf::Gguf::open(path)?;
+        let plan = MemoryPlan::of(&gguf, options)?;
+        let names_eos = names_end_of_sequence(&gguf);
+        drop(gguf);
         let c_path = c_path(path)?;
 
         let (_loading, log) = start_loading();
@@ -168,6 +179,7 @@ impl Llama {
         let template = ChatTemplate::new(template.as_deref(), &text(bos), &text(vocab.eos()))
             .map_err(|error| Error::model(path, error.to_string()))?;
         let bos = (vocab.should_add_bos() && bos.0 >= 0).then_some(bos.0);
+        let eos = Some(vocab.eos().0).filter(|token| names_eos && (0..n_vocab).contains(token));
         Ok(Llama {
             batch: LlamaBatch::with_capacity(context.n_batch()),
             context,
@@ -177,6 +189,7 @@ impl Llama {
             info,
             template,
             bos,
+            eos,
             n_vocab: n_vocab.max(0) as usize,
             lengths: vec![0; sequences(options) as usize],
             slots: options.slots as usize,
@@ -298,6 +311,10 @@ impl Decoder for Llama {
 
     fn bos(&self) -> Option<Token> {
         self.bos
+    }
+
+    fn eos(&self) -> Option<Token> {
+        self.eos
     }
 
     fn vocab_size(&self) -> usize {
