@@ -7,7 +7,8 @@ use clap::Args;
 use secondnature::EngineOptions;
 use secondnature::Silent;
 use secondnature::answer::{AnswerOptions, Answerer, Route, RoutedAnswer, RoutingOptions};
-use secondnature::task::{Question, Task};
+use secondnature::programs::{Brief, load};
+use secondnature::task::Question;
 
 use super::options::Flags;
 use super::{Environment, output};
@@ -28,7 +29,7 @@ pub struct AnswerArgs {
     /// The adapter that `distill` wrote for it.
     #[arg(long, value_name = "FILE")]
     adapter: Option<PathBuf>,
-    /// A built-in task (see `secondnature tasks`) or a JSON file [default: the adapter's].
+    /// A built-in task or a program of the library (see `secondnature tasks`), or a JSON file [default: the adapter's].
     #[arg(long, value_name = "TASK")]
     task: Option<String>,
     /// Print answer, confidence, route and tokens as JSON.
@@ -42,7 +43,7 @@ pub struct AnswerArgs {
 
 impl AnswerArgs {
     pub fn run(&self, context: &Environment) -> Result<()> {
-        let task = self.task.as_deref().map(Task::load).transpose()?;
+        let task = self.task.as_deref().map(|name| load(name, &Brief::default())).transpose()?;
         let question = Question::new("question", &self.question, Vec::new());
         let options = AnswerOptions {
             model: &self.model,

@@ -8,7 +8,8 @@ use secondnature::EngineOptions;
 use secondnature::Silent;
 use secondnature::distill::{CurateOptions, DataMix, Options, Run, Setup, distill};
 use secondnature::evaluate::Acceptance;
-use secondnature::task::{Task, read_questions};
+use secondnature::programs::{Brief, load};
+use secondnature::task::read_questions;
 use secondnature::train::TrainOptions;
 
 use super::Environment;
@@ -42,7 +43,7 @@ struct NewRunArgs {
     /// The model, a GGUF file.
     #[arg(long, value_name = "FILE")]
     model: PathBuf,
-    /// A built-in task (see `secondnature tasks`) or a JSON file.
+    /// A built-in task or a program of the library (see `secondnature tasks`), or a JSON file.
     #[arg(long, value_name = "TASK")]
     task: String,
     /// Questions to learn from, one a line, as JSON or plain text; no answers needed.
@@ -60,7 +61,7 @@ impl NewRunArgs {
     fn setup(&self) -> Result<Setup> {
         Ok(Setup {
             model: self.model.clone(),
-            task: Task::load(&self.task).context("--task")?,
+            task: load(&self.task, &Brief::default()).context("--task")?,
             questions: read_questions(&self.questions).context("--questions")?,
             out: self.out.clone(),
             seed: self.seed,

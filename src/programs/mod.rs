@@ -11,9 +11,11 @@
 //!
 //! This module calls no model.
 
+mod answer_kind;
 mod infer;
 mod method;
 mod phrases;
+mod propose;
 mod style;
 mod wording;
 
@@ -22,13 +24,15 @@ use std::sync::LazyLock;
 
 use serde_json::{Value, json};
 
+pub use answer_kind::parse_answer_kind;
 pub use infer::infer_rule;
 pub use method::ReasoningMethod;
 pub use phrases::AnswerKind;
+pub use propose::{Disagreement, ProposalShape, proposal_prompt, proposed, read_proposal};
 pub use style::AnswerStyle;
 
 use phrases::{Phrases, rule_as_json};
-use wording::{Setting, Wording, direct_wordings, fields_template, literal, pairs, wordings};
+use wording::{Program, Setting, Wording, direct_wordings, fields_template, literal, pairs, wordings};
 
 use crate::task::{AnswerRule, Task, TextRule};
 use crate::{Error, Result};
@@ -90,7 +94,7 @@ const MAX_WANTED: usize = 20;
 /// # Errors
 /// [`Error::Input`] if a field's name cannot stand in a template, or if no program fits.
 pub fn library(brief: &Brief) -> Result<Vec<Candidate>> {
-    let mut names: Vec<String> = order(brief)?.to_vec();
+    let mut names: Vec<String> = order(brief).to_vec();
     if !brief.methods.is_empty() {
         names.extend(all_names());
     }
@@ -114,7 +118,7 @@ pub fn library(brief: &Brief) -> Result<Vec<Candidate>> {
     if found.is_empty() {
         let methods: Vec<&str> = brief.methods.iter().map(|method| method.short()).collect();
         return Err(Error::input(
-            "programs",
+            "the library of programs",
             format!(
                 "the library has no program of the methods {} for these questions; leave the method out or \
                  write a task file",
@@ -138,7 +142,8 @@ pub fn direct(brief: &Brief) -> Result<Vec<Candidate>> {
             let mut sampled = step.clone();
             sampled["temperature"] = json!(0.7);
             let name = wording.name.replacen(wording.method().short(), "direct", 1);
-            found.push(builder.task(&name, wording.method(), step, vec![sampled])?);
+            let program = Program { steps: vec![sampled], closing: None };
+            found.push(builder.task(&name, wording.method(), step, program)?);
         }
     }
     Ok(found)
@@ -156,6 +161,28 @@ pub fn find(name: &str, brief: &Brief) -> Result<Option<Candidate>> {
     }
 }
 
+/// The task of this name or in this file: a program of the library for the questions of `brief`, or else
+/// what [`Task::load`] finds.
+///
+/// # Errors
+/// [`Error::Input`] if the library has the program and not for these questions; those of [`Task::load`].
+pub fn load(name_or_path: &str, brief: &Brief) -> Result<Task> {
+    let Some((wording, style)) = split(name_or_path) else { return Task::load(name_or_path) };
+    let found = TaskMaker::new(brief)?.candidate(wording, style)?;
+    found.map(|candidate| candidate.task).ok_or_else(|| {
+        Error::input(
+            format!("program {name_or_path:?}"),
+            format!(
+                "it is not for these questions (answers: {}; fields: {}; {}); choose another program or say \
+                 what the questions are",
+                AnswerKind::of(&brief.answer).as_str(),
+                brief.fields.join(", "),
+                if brief.description.is_some() { "described" } else { "no description" }
+            ),
+        )
+    })
+}
+
 /// The names of all programs, whether or not they fit some questions.
 pub fn all_names() -> Vec<String> {
     let named = |wording: &Wording| AnswerStyle::ALL.map(|style| format!("{}/{style}", wording.name));
@@ -167,10 +194,14 @@ static ORDER: LazyLock<BTreeMap<String, Vec<String>>> = LazyLock::new(|| {
 });
 
 /// The names of the programs that are tried by default.
-fn order(brief: &Brief) -> Result<&'static [String]> {
+fn order(brief: &Brief) -> &'static [String] {
     let kind = AnswerKind::of(&brief.answer);
-    let judged = kind == AnswerKind::Choice && !pairs(&brief.fields).is_empty();
-    Ok(&ORDER[if judged { "pair" } else { kind.as_str() }])
+    let list = match kind {
+        AnswerKind::Choice if !pairs(&brief.fields).is_empty() => "pair",
+        AnswerKind::Text if rule_as_json(&brief.answer)["normalize"] == "letters" => "letters",
+        _ => kind.as_str(),
+    };
+    &ORDER[list]
 }
 
 /// The wording and the style of a program's name.
@@ -192,7 +223,10 @@ struct TaskMaker<'b> {
 impl<'b> TaskMaker<'b> {
     fn new(brief: &'b Brief) -> Result<TaskMaker<'b>> {
         if brief.fields.is_empty() {
-            return Err(Error::input("programs", "the questions have no field; each needs at least one"));
+            return Err(Error::input(
+                "the library of programs",
+                "the questions have no field; each needs at least one",
+            ));
         }
         let usable = |name: &str| {
             !name.starts_with(|c: char| c.is_ascii_digit())
@@ -233,8 +267,8 @@ impl<'b> TaskMaker<'b> {
         let setting = self.setting();
         let direct = direct_wordings()[0].direct(&setting).expect("the first direct wording fits always");
         match wording.program(style, &setting) {
-            Some(steps) => {
-                self.task(&format!("{}/{style}", wording.name), wording.method(), direct, steps).map(Some)
+            Some(program) => {
+                self.task(&format!("{}/{style}", wording.name), wording.method(), direct, program).map(Some)
             }
             None => Ok(None),
         }
@@ -245,7 +279,7 @@ impl<'b> TaskMaker<'b> {
         name: &str,
         method: ReasoningMethod,
         direct: Value,
-        steps: Vec<Value>,
+        program: Program,
     ) -> Result<Candidate> {
         let description = self.brief.description.as_deref().map(one_line).unwrap_or_default();
         let mut json = json!({
@@ -253,10 +287,13 @@ impl<'b> TaskMaker<'b> {
             "description": description,
             "method": method.as_str(),
             "system1": direct,
-            "system2": steps,
+            "system2": program.steps,
             "answer": self.rule,
             "vote": { "samples": 8, "threshold": 0.75, "min_samples": 6, "confidence": 0.95 },
         });
+        if let Some(closing) = program.closing {
+            json["closing"] = closing;
+        }
         if let Some(swap) = self.swap() {
             json["perturbations"] = json!([swap]);
         }

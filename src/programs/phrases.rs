@@ -67,6 +67,8 @@ pub(super) fn rule_as_json(rule: &AnswerRule) -> Value {
 pub(super) struct PhraseBook {
     /// The prompt of the step that states the answer after reasoning, see [`super::AnswerStyle::Conclude`].
     pub(super) conclude: String,
+    /// The prompt of a closing turn.
+    pub(super) closing: String,
     kinds: BTreeMap<AnswerKind, Phrases>,
 }
 

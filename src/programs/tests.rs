@@ -168,3 +168,15 @@ fn a_field_that_no_template_can_name_is_refused_and_one_named_like_a_step_is_not
         assert!(steps.iter().all(|step| step.for_each.is_none()), "{}", candidate.name);
     }
 }
+
+#[test]
+fn a_task_is_found_by_the_name_of_a_program_or_of_a_built_in_task() {
+    let named = |name: &str| load(name, &Brief::default()).map(|task| task.name);
+    assert_eq!(named("s2a/which-question/bare").unwrap(), "s2a.which-question.bare");
+    assert_eq!(named("coin-flip").unwrap(), "coin-flip");
+    assert!(named("s2a/no-such/bare").unwrap_err().to_string().contains("no such built-in task or file"));
+    let error = named("cot/numbers/sentence").unwrap_err().to_string();
+    assert!(error.contains("not for these questions (answers: text; fields: question;"), "{error}");
+    let answer = parse_answer_kind("number").unwrap();
+    assert!(load("cot/numbers/sentence", &Brief { answer, ..Brief::default() }).is_ok());
+}

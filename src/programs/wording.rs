@@ -20,6 +20,8 @@ const MARKER_TOKENS: usize = 32;
 /// A sentence that holds a short answer.
 const SENTENCE_TOKENS: usize = 48;
 const TEMPERATURE: f64 = 0.7;
+/// Whether tasks can have a closing turn.
+const CLOSING_TURNS: bool = false;
 
 /// The steps of a program without what depends on the questions.
 #[derive(Debug, Clone, Deserialize)]
@@ -49,6 +51,12 @@ enum Need {
     Description,
     /// Two things to compare, in fields that end in `_a` and `_b`.
     Pair,
+}
+
+/// The fields `system2` and `closing` of a task.
+pub(super) struct Program {
+    pub(super) steps: Vec<Value>,
+    pub(super) closing: Option<Value>,
 }
 
 /// What is filled in for the placeholders, and how answers are read.
@@ -106,14 +114,14 @@ impl Wording {
 
     /// The program that gives its answer in this style; `None` if wording, style and questions do not go
     /// together.
-    pub(super) fn program(&self, style: AnswerStyle, setting: &Setting) -> Option<Vec<Value>> {
+    pub(super) fn program(&self, style: AnswerStyle, setting: &Setting) -> Option<Program> {
         if !self.fits(setting) {
             return None;
         }
         let (kind, phrases) = (setting.kind, setting.phrases);
         let (steps, last) = self.steps.split_at(self.steps.len() - 1);
         let mut last = last[0].clone();
-        let mut extra = None;
+        let (mut extra, mut closing) = (None, None);
         let (ask, max_tokens) = match (style, self.reasons) {
             (AnswerStyle::Bare, false) => (phrases.only.as_str(), phrases.max_tokens),
             (AnswerStyle::Few, false) => (phrases.few.as_deref()?, phrases.max_tokens),
@@ -126,6 +134,11 @@ impl Wording {
                 let ask = if reasons { &phrases.mark } else { &phrases.mark_only };
                 (ask.as_str(), phrases.max_tokens + MARKER_TOKENS)
             }
+            (AnswerStyle::Closing, reasons) if CLOSING_TURNS => {
+                closing =
+                    Some(json!({ "when": "always", "prompt": setting.fill(&book().closing, &phrases.only) }));
+                ("", if reasons { 0 } else { SENTENCE_TOKENS })
+            }
             // The rule for texts takes the first sentence, which is not the end of the reasoning.
             (AnswerStyle::Sentence, true) if kind != AnswerKind::Text => (phrases.end.as_str(), 0),
             (AnswerStyle::Sentence, false) => ("", SENTENCE_TOKENS),
@@ -136,10 +149,9 @@ impl Wording {
             _ => return None,
         };
         last.entry("max_tokens").or_insert(max_tokens.into());
-        let mut program: Vec<Value> =
-            steps.iter().chain([&last]).map(|step| setting.step(step, ask)).collect();
-        program.extend(extra.map(|step| setting.step(&step, &phrases.only)));
-        Some(program)
+        let mut steps: Vec<Value> = steps.iter().chain([&last]).map(|step| setting.step(step, ask)).collect();
+        steps.extend(extra.map(|step| setting.step(&step, &phrases.only)));
+        Some(Program { steps, closing })
     }
 
     /// The step that reads the reasoning of `last` and states the answer. The reasoning varies between
@@ -210,7 +222,7 @@ pub(super) fn fields_template(fields: &[String]) -> String {
 }
 
 /// `response_a` is `Response A`.
-fn label(field: &str) -> String {
+pub(super) fn label(field: &str) -> String {
     let words = field.split('_').filter(|word| !word.is_empty()).enumerate();
     words
         .map(|(index, word)| match (index, word.len()) {

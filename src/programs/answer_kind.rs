@@ -1,0 +1,52 @@
+//! Answer rules as a user writes them on one line.
+
+use serde_json::{Value, json};
+
+use crate::task::AnswerRule;
+use crate::{Error, Result};
+
+/// The rule that `text` says: `number`, `text`, `date`, `choice:yes,no`, or a rule as a task file has it, in
+/// JSON.
+///
+/// # Errors
+/// [`Error::Input`] for anything else.
+pub fn parse_answer_kind(text: &str) -> Result<AnswerRule> {
+    let refuse = |why: String| Error::field("answer", why);
+    let rule: Value = match text.split_once(':') {
+        _ if text.trim_start().starts_with('{') => {
+            serde_json::from_str(text).map_err(|error| refuse(format!("not JSON: {error}")))?
+        }
+        Some(("choice", choices)) => {
+            let choices: Vec<&str> = choices.split(',').map(str::trim).filter(|c| !c.is_empty()).collect();
+            json!({"kind": "choice", "choices": choices})
+        }
+        None if ["number", "text", "date"].contains(&text) => json!({"kind": text}),
+        _ => {
+            let expected = "number, text, date, choice:yes,no or a rule of a task file as JSON";
+            return Err(refuse(format!("{text:?} is not an answer rule; expected {expected}")));
+        }
+    };
+    serde_json::from_value(rule).map_err(|error| refuse(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_choices_and_rules_are_read() {
+        for (text, kind) in [
+            ("number", "number"),
+            ("text", "text"),
+            ("choice:yes, no", "choice"),
+            (r#"{"kind": "text", "max_words": 3}"#, "text"),
+        ] {
+            let rule = serde_json::to_value(parse_answer_kind(text).unwrap()).unwrap();
+            assert_eq!(rule["kind"], kind, "{text}");
+        }
+        for (text, why) in [("numbr", "is not an answer rule"), ("choice:", "choice"), ("{", "not JSON")] {
+            let error = parse_answer_kind(text).unwrap_err().to_string();
+            assert!(error.starts_with("answer: ") && error.contains(why), "{error}");
+        }
+    }
+}
