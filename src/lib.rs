@@ -12,6 +12,7 @@
 //!   stages one by one. Both resume what they find finished.
 //! - [`Context`] carries the caller's engine, progress and cancellation through every call.
 //! - [`answer::Answerer`] answers questions: directly where the adapter is sure, by reasoning otherwise.
+//! - [`preview::preview`] shows a few questions through every step of a task, and what is wrong with it.
 //! - [`task`] says what is asked and how answers are read; [`datasets`] generates questions to try.
 //! - [`engine`] has the seams: [`engine::Engine`] completes text, [`engine::Decoder`] is token-level
 //!   inference, and [`engine::Scheduler`] makes the one of the other. Implement either to bring your own.
@@ -59,6 +60,7 @@
 mod cancel;
 mod context;
 mod error;
+mod finding;
 mod fs;
 mod progress;
 mod stage;
@@ -83,6 +85,7 @@ mod kernels;
 mod memory;
 pub mod model;
 pub mod options;
+pub mod preview;
 pub mod programs;
 pub mod report;
 mod run;

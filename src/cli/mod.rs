@@ -12,6 +12,7 @@ mod log;
 mod naming;
 mod options;
 mod output;
+mod preview;
 mod progress;
 mod questions;
 mod run;
@@ -60,6 +61,7 @@ enum Command {
     Answer(answer::AnswerArgs),
     Tasks(tasks::TasksArgs),
     Questions(questions::QuestionsArgs),
+    Preview(preview::PreviewArgs),
     Inspect(inspect::InspectArgs),
     Convert(convert::ConvertArgs),
     Bench(bench::BenchArgs),
@@ -132,6 +134,7 @@ impl Command {
             Command::Answer(args) => args.run(context),
             Command::Tasks(args) => args.run(),
             Command::Questions(args) => args.run(),
+            Command::Preview(args) => args.run(context),
             Command::Inspect(args) => args.run(),
             Command::Convert(args) => args.run(context),
             Command::Bench(args) => args.run(context),

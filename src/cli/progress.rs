@@ -5,6 +5,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
+use secondnature::preview::Finding;
 use secondnature::{Progress, Silent, Stage, Update};
 
 use super::output;
@@ -50,6 +51,15 @@ impl Progress for ProgressBars {
             }
             bar.set_position(update.done);
             bar.set_message(update.note.clone());
+        }
+    }
+
+    fn finding(&self, _: Stage, finding: &Finding) {
+        let Ok(current) = self.0.lock() else { return };
+        let print = || output::eprint_line(&warning(finding));
+        match &*current {
+            Some((_, bar)) => bar.suspend(print),
+            None => print(),
         }
     }
 }
@@ -98,6 +108,16 @@ impl Progress for ProgressLines {
             output::eprint_line(&line(update));
         }
     }
+
+    fn finding(&self, _: Stage, finding: &Finding) {
+        output::eprint_line(&warning(finding));
+    }
+}
+
+/// What is wrong, and what to change.
+fn warning(finding: &Finding) -> String {
+    let kind = if finding.fault { "warning" } else { "note" };
+    format!("{kind}: {}; {}", finding.message, finding.advice)
 }
 
 fn line(update: &Update) -> String {

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 pub use summary::{Curation, Stops};
 
-use crate::engine::{Engine, Finish, Message, Role, Sampling};
+use crate::engine::{Engine, Finish, Message, Request, Role, Sampling};
 use crate::task::{Answer, Output, Question, Step, Task, UNPERTURBED};
 use crate::vote::Verdict;
 use crate::{Cancel, Result};
@@ -216,6 +216,17 @@ pub(crate) fn curate<'e, E: Engine + ?Sized + 'e>(
         engine()?.run(&mut driver, cancel)?;
     }
     driver.outcomes()
+}
+
+/// The requests that `sample` of `question` made, in the order of its steps: their messages and seeds are
+/// those of the calls. `seed` is the plan's.
+pub(crate) fn requests_of(
+    task: &Task,
+    question: &Question,
+    sample: &Sample,
+    seed: u64,
+) -> Result<Vec<Request>> {
+    program::requests_of(task, question, sample, seed)
 }
 
 /// The seed of a step of a sample: a hash of all that identifies it. No two samples share random

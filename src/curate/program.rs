@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 
-use super::{Sample, StepRecord, item_seed, messages, sample_seed, sampling};
+use super::{Sample, StepRecord, item_seed, messages, sample_seed, sampling, variant_seed};
 use crate::Result;
 use crate::engine::{Completion, Finish, Request};
 use crate::task::{Output, Part, Question, Step, Task};
@@ -152,7 +152,51 @@ impl<'a> Program<'a> {
     }
 }
 
+/// The requests that `sample` of `question` made, in the order of its steps. `seed` is that of all
+/// sampling.
+pub(super) fn requests_of(
+    task: &Task,
+    question: &Question,
+    sample: &Sample,
+    seed: u64,
+) -> Result<Vec<Request>> {
+    let perturbation = task.perturbations.iter().find(|p| p.name == sample.perturbation);
+    let asked = match perturbation {
+        Some(perturbation) => Cow::Owned(perturbation.asked(question)?),
+        None => Cow::Borrowed(question),
+    };
+    let seed = variant_seed(seed, &sample.perturbation);
+    let mut program = Program::new(task, asked, &sample.perturbation, seed, sample.index);
+    let mut records = sample.steps.iter();
+    let mut requests = Vec::new();
+    loop {
+        let calls = program.next_calls()?;
+        if calls.is_empty() {
+            return Ok(requests);
+        }
+        for request in calls {
+            let Some(record) = records.next() else { return Ok(requests) };
+            program.take(request.id as usize, record.completion());
+            requests.push(request);
+        }
+    }
+}
+
 impl StepRecord {
+    /// The completion as far as it was recorded.
+    fn completion(&self) -> Completion {
+        Completion {
+            id: 0,
+            text: self.text.clone(),
+            prompt_tokens: self.prompt_tokens,
+            generated_tokens: self.generated_tokens,
+            finish: Finish::EndOfTurn,
+            probability: f32::NAN,
+            log_probability: f64::NAN,
+            seconds: 0.0,
+        }
+    }
+
     fn part(&self) -> Part {
         Part { item: self.item.clone().unwrap_or_default(), output: self.text.clone() }
     }

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::finding::Finding;
+
 /// The figures of curation: questions, samples, tokens and accepted answers.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Curation {
@@ -35,6 +37,9 @@ pub struct Curation {
     /// Share of accepted answers that equal the gold answer, if the questions have gold answers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub precision: Option<f64>,
+    /// What the first questions show to be wrong, or worth knowing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub findings: Vec<Finding>,
 }
 
 /// How often sampling stopped early, and why.

@@ -1,8 +1,10 @@
 //! The first stage: samples of every training question, until its vote has converged.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::first_look::{FirstLook, refuse};
 use super::{CurateOptions, Run, read_verdicts};
 use crate::context::{Context, EngineCache};
 use crate::curate::{self, CurationPlan, JournalEntry, Observer, Outcome, Sample, SelectionRecord, Verifier};
@@ -10,6 +12,7 @@ use crate::curate::{Curation, Stops};
 use crate::engine::Finish;
 use crate::evaluate::Decision;
 use crate::evaluate::{self, Acceptance};
+use crate::preview::Finding;
 use crate::run::{Journal, RunDir};
 use crate::task::{Question, Select, Task};
 use crate::vote::{StopReason, Verdict};
@@ -19,7 +22,14 @@ impl Run {
     /// Samples every training question until its vote has converged. Writes `samples.jsonl`,
     /// `verdicts.jsonl` and `curation.json`; `selections.jsonl` where the vote is a universal one.
     ///
+    /// When the first questions have their verdicts, `findings.json` gets what they show to be wrong with
+    /// the task.
+    ///
     /// The engine is only used, and the library's own only loaded, where samples are missing.
+    ///
+    /// # Errors
+    /// [`Error::Refused`](crate::Error::Refused) where the first questions show that the task cannot work
+    /// and `options.force` is not set; what was sampled is kept.
     pub fn curate(&mut self, options: &CurateOptions, cx: &mut Context) -> Result<Curation> {
         self.check_callers_engine(cx)?;
         let task = self.task_with(options)?;
@@ -86,7 +96,7 @@ impl CurationJob<'_> {
         options: &CurateOptions,
         cx: &mut Context,
     ) -> Result<(Curation, Arc<[Verdict]>)> {
-        let (outcomes, seconds) = self.run(dir, base, options, cx)?;
+        let Sampled { outcomes, seconds, findings } = self.run(dir, base, options, cx)?;
         let verdicts: Vec<&Verdict> = outcomes.iter().map(|o| &o.verdict).collect();
         dir.save_lines("verdicts.jsonl", &verdicts)?;
 
@@ -126,20 +136,20 @@ impl CurationJob<'_> {
             seconds,
             precision: (!judged.is_empty())
                 .then(|| judged.iter().filter(|r| **r).count() as f64 / judged.len() as f64),
+            findings,
         };
         dir.save("curation.json", &curation)?;
         Ok((curation, outcomes.into_iter().map(|outcome| outcome.verdict).collect()))
     }
 
-    /// Samples what the journal does not hold yet. Returns the outcomes, and the seconds spent on
-    /// them over all invocations.
+    /// Samples what the journal does not hold yet.
     pub fn run(
         &self,
         dir: &RunDir,
         base: &mut EngineCache,
         options: &CurateOptions,
         cx: &mut Context,
-    ) -> Result<(Vec<Outcome>, f64)> {
+    ) -> Result<Sampled> {
         let (progress, cancel) = (cx.progress, cx.cancel.clone());
         let (journal, samples) = Journal::<Sample>::open(dir.file(self.journal))?;
         let (mut selections, mut selected) = (None, None);
@@ -147,8 +157,9 @@ impl CurationJob<'_> {
             let (journal, earlier) = Journal::<SelectionRecord>::open(dir.file(self.selections))?;
             (selections, selected) = (Some(journal), Some(earlier));
         }
+        let look = RefCell::new(FirstLook::new(self.task, self.questions, self.seed));
         let earlier = samples
-            .map(|item| item.map(JournalEntry::Sample))
+            .map(|item| item.inspect(|sample| look.borrow_mut().sample(sample)).map(JournalEntry::Sample))
             .chain(selected.into_iter().flatten().map(|item| item.map(JournalEntry::Selection)));
         let before: f64 = dir.saved(self.seconds)?.unwrap_or(0.0);
         let plan = CurationPlan {
@@ -168,6 +179,9 @@ impl CurationJob<'_> {
             kept: 0,
             tokens: 0,
             first: None,
+            look: (self.stage == Stage::Curate).then_some(&look),
+            dir,
+            force: options.force,
         };
         let begin = Instant::now();
         let result =
@@ -180,8 +194,17 @@ impl CurationJob<'_> {
             dir.save(self.seconds, &seconds)?;
             seconds
         };
-        Ok((result?, seconds))
+        Ok(Sampled { outcomes: result?, seconds, findings: look.borrow().found() })
     }
+}
+
+/// What a [`CurationJob`] has sampled.
+pub(super) struct Sampled {
+    pub outcomes: Vec<Outcome>,
+    /// Seconds spent on them, over all invocations.
+    pub seconds: f64,
+    /// What the first questions show.
+    pub findings: Vec<Finding>,
 }
 
 /// Writes samples to their journals and reports progress.
@@ -198,6 +221,11 @@ struct CurationObserver<'a> {
     tokens: usize,
     /// When its first sample finished, and how many questions were decided then.
     first: Option<(Instant, usize)>,
+    /// Of curation, the look at the first questions.
+    look: Option<&'a RefCell<FirstLook<'a>>>,
+    dir: &'a RunDir,
+    /// Whether to go on whatever the look shows.
+    force: bool,
 }
 
 impl CurationObserver<'_> {
@@ -209,6 +237,16 @@ impl CurationObserver<'_> {
 
     fn appended(&self) -> usize {
         self.journal.appended() + self.selections.as_ref().map_or(0, Journal::appended)
+    }
+
+    /// Tells what the first questions show, when they have their verdicts.
+    fn look_at(&self, verdict: &Verdict) -> Result<()> {
+        let Some(look) = self.look else { return Ok(()) };
+        let mut look = look.borrow_mut();
+        let Some(found) = look.verdict(verdict)? else { return Ok(()) };
+        self.dir.save("findings.json", &found)?;
+        found.iter().for_each(|finding| self.progress.finding(self.stage, finding));
+        if self.force { Ok(()) } else { refuse(found) }
     }
 
     fn report(&self) {
@@ -250,6 +288,9 @@ fn duration(seconds: f64) -> String {
 impl Observer for CurationObserver<'_> {
     fn sample(&mut self, sample: &Sample) -> Result<()> {
         self.journal.append(sample)?;
+        if let Some(look) = self.look {
+            look.borrow_mut().sample(sample);
+        }
         self.first.get_or_insert((Instant::now(), self.decided));
         self.tokens += sample.steps.iter().map(|s| s.generated_tokens).sum::<usize>();
         self.report();
@@ -270,7 +311,7 @@ impl Observer for CurationObserver<'_> {
         self.sync()?;
         self.progress.verdict(self.stage, verdict);
         self.report();
-        Ok(())
+        self.look_at(verdict)
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::curation::CurationJob;
+use super::curation::{CurationJob, Sampled};
 use super::{CurateOptions, Run, refuse_shared_questions};
 use crate::context::Context;
 use crate::evaluate::{self, Acceptance, DirectAnswers, Reasoned};
@@ -156,7 +156,7 @@ impl Run {
             seed: self.manifest.seed,
             verifier: self.verifier.as_deref(),
         };
-        let (outcomes, seconds) = job.run(&self.dir, &mut self.base, options, cx)?;
+        let Sampled { outcomes, seconds, .. } = job.run(&self.dir, &mut self.base, options, cx)?;
         Ok((one, Reasoned { outcomes, seconds }))
     }
 

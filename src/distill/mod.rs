@@ -11,6 +11,7 @@
 //! | `task.json`, `questions.jsonl` | [`Run::create`] | the task and the training questions |
 //! | `samples.jsonl`, `selections.jsonl` | [`Run::curate`] | every sample and selection, appended and synced |
 //! | `verdicts.jsonl`, `curation.json` | [`Run::curate`] | the votes, and the figures of the stage |
+//! | `findings.json` | [`Run::curate`] | what the first questions show to be wrong with the task |
 //! | `decision.json` | [`Run::decide`], [`Run::evaluate`] | whether distilling is worthwhile |
 //! | `train/` | [`Run::train`] | examples, replayed answers, the checkpoint, and `inputs.json`: what the adapter was made from |
 //! | `adapter.gguf`, `adapter.json`, `training.json` | [`Run::train`] | the verified adapter and the figures of the stage; `adapter.previous.gguf` is the one that it replaced |
@@ -20,6 +21,7 @@
 mod curation;
 mod evaluation;
 mod examples;
+mod first_look;
 mod options;
 mod reporting;
 mod training;
@@ -73,7 +75,8 @@ pub struct Options {
     pub acceptance: Acceptance,
     /// Who checks each sampled answer, if anybody does.
     pub verifier: Option<Arc<dyn Verifier>>,
-    /// Go on where distilling does not look worthwhile.
+    /// Go on where distilling does not look worthwhile, and where the first questions show that the task
+    /// cannot work.
     pub force: bool,
 }
 
@@ -277,7 +280,8 @@ pub fn distill(setup: &Setup, eval: &[Question], options: &Options, cx: &mut Con
     let mut run = Run::create(setup, cx)?;
     run.check_data(&options.data, &options.train)?;
     run.verifier = options.verifier.clone();
-    let kept = run.curate(&options.curate, cx)?.kept;
+    let curate = CurateOptions { force: options.curate.force || options.force, ..options.curate };
+    let kept = run.curate(&curate, cx)?.kept;
     let decision = run.decide(eval, &options.acceptance, &options.curate, cx)?;
     if !decision.distill && (!options.force || kept == 0) {
         run.write_report()?;

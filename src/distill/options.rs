@@ -21,6 +21,9 @@ options! {
         early_stopping as disable_early_stop: EarlyStopping = EarlyStopping::default(), {
             placeholder: "REASONS"
         };
+        /// Go on where the first questions show that no answer is read, that the question is lost or
+        /// that a step repeats its own prompt.
+        force: bool = false, {};
     }
     with {
         /// The engine.

@@ -240,7 +240,7 @@ impl Marker {
     }
 
     /// The text after the last occurrence.
-    pub(super) fn after<'t>(&self, text: &'t str) -> Option<&'t str> {
+    pub(crate) fn after<'t>(&self, text: &'t str) -> Option<&'t str> {
         self.regex.find_iter(text).last().map(|found| &text[found.end()..])
     }
 }

@@ -1,0 +1,75 @@
+//! `secondnature preview`: a look at a few questions.
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use clap::Args;
+use secondnature::EngineOptions;
+use secondnature::preview::{PreviewOptions, PreviewSetup, html, preview, terminal};
+use secondnature::task::{Task, read_questions};
+
+use super::options::Flags;
+use super::{Environment, output, progress};
+
+/// Look at a few questions before hours of work: every prompt and output, the answers read, the votes,
+/// System 1, the cost, and what is wrong with the task on this model.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:
+  secondnature preview --model base.gguf --task my-task.json --questions train.jsonl")]
+pub struct PreviewArgs {
+    /// The model, a GGUF file.
+    #[arg(long, value_name = "FILE")]
+    model: PathBuf,
+    /// A built-in task (see `secondnature tasks`) or a JSON file.
+    #[arg(long, value_name = "TASK")]
+    task: String,
+    /// Questions, one a line, as JSON or plain text; no answers needed.
+    #[arg(long, value_name = "FILE")]
+    questions: PathBuf,
+    /// Where all randomness comes from.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u64,
+    /// Print everything as one JSON object.
+    #[arg(long, conflicts_with = "full")]
+    json: bool,
+    /// Write a page that shows everything.
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+    /// Show long texts whole, and the prompts of every sample.
+    #[arg(long)]
+    full: bool,
+    #[command(flatten)]
+    preview: Flags<PreviewOptions>,
+    #[command(flatten)]
+    sampling: Flags<EngineOptions>,
+}
+
+impl PreviewArgs {
+    pub fn run(&self, context: &Environment) -> Result<()> {
+        let setup = PreviewSetup {
+            model: self.model.clone(),
+            task: Task::load(&self.task).context("--task")?,
+            questions: read_questions(&self.questions).context("--questions")?,
+            seed: self.seed,
+        };
+        let options = PreviewOptions { engine: self.sampling.read()?, ..self.preview.read()? };
+        let progress = progress::new(context.quiet);
+        let preview = preview(&setup, &options, &mut context.work(&*progress))?;
+        drop(progress);
+        if let Some(path) = &self.html {
+            let cannot = || format!("--html: cannot write {}", path.display());
+            std::fs::write(path, html(&preview)).with_context(cannot)?;
+        }
+        if self.json {
+            return output::print_json(&preview);
+        }
+        output::print(&terminal(&preview, width(), self.full))
+    }
+}
+
+/// The columns of the terminal; 100 where there is none.
+fn width() -> usize {
+    let size = std::io::stdout().is_terminal().then(terminal_size::terminal_size).flatten();
+    size.map_or(100, |(width, _)| usize::from(width.0).max(40))
+}

@@ -1,0 +1,204 @@
+//! Findings: what the first samples of a task show to be wrong with it, and what to change.
+//!
+//! [`findings`] is a function of what was asked and what came back. It knows no gold answer and calls no
+//! model, so `preview` and `curate` find the same. Every rule needs a share of the completions and at
+//! least two of them: small models do everything once in a while. A rule that looks only at the form of
+//! the texts (an unchanged question, completions cut off) is a fault where the samples do not agree, and
+//! only worth knowing where they do.
+
+mod answers;
+mod opinion;
+mod prompts;
+mod steps;
+mod text;
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use crate::curate::Sample;
+use crate::engine::{Finish, Message};
+use crate::evaluate::Direct;
+pub use crate::finding::{Finding, FindingKind};
+use crate::task::{Question, Step, Task, UNPERTURBED};
+use crate::vote::Verdict;
+
+/// The prompt of a call.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Prompt {
+    /// The messages.
+    pub messages: Vec<Message>,
+    /// The same as the model's own chat template renders it; `None` for an engine that has none.
+    pub rendered: Option<String>,
+}
+
+impl Prompt {
+    /// The texts of all messages.
+    fn text(&self) -> String {
+        self.messages.iter().map(|message| message.content.as_str()).collect::<Vec<_>>().join("\n")
+    }
+}
+
+/// What findings are made from.
+#[derive(Debug, Clone, Copy)]
+pub struct Evidence<'a> {
+    /// The task.
+    pub task: &'a Task,
+    /// The questions that were asked.
+    pub questions: &'a [Question],
+    /// Their samples, in any order.
+    pub samples: &'a [Sample],
+    /// The prompts of each sample's calls, in the order of its steps.
+    pub prompts: &'a [Vec<Prompt>],
+    /// The verdicts on the questions, in any order.
+    pub verdicts: &'a [Verdict],
+    /// The direct answers to the questions, in any order; empty where they were not asked.
+    pub system1: &'a [Direct],
+    /// Whether the model has a token that ends its turn; `None` where the engine cannot tell.
+    pub ends_turn: Option<bool>,
+}
+
+/// What `evidence` shows to be wrong, or worth knowing: the most severe kinds first.
+///
+/// # Panics
+/// Where `prompts` and `samples` have different lengths.
+pub fn findings(evidence: &Evidence) -> Vec<Finding> {
+    assert_eq!(evidence.prompts.len(), evidence.samples.len(), "each sample has its prompts");
+    let view = View::of(evidence);
+    let mut found = Vec::new();
+    prompts::find(&view, &mut found);
+    steps::find(&view, &mut found);
+    answers::find(&view, &mut found);
+    opinion::find(&view, &mut found);
+    found.sort_by_key(|finding| (!finding.stops, !finding.fault, finding.kind));
+    found
+}
+
+/// The evidence, arranged for the rules.
+struct View<'a> {
+    task: &'a Task,
+    asked: Vec<Asked<'a>>,
+    verdicts: &'a [Verdict],
+    ends_turn: Option<bool>,
+    /// Whether the votes accept the answers to at least half of the questions.
+    agrees: bool,
+    /// Whether any sample is of a perturbed question, and all of them.
+    all: Vec<Call<'a>>,
+}
+
+/// A question with its own samples, without those of perturbations.
+struct Asked<'a> {
+    question: &'a Question,
+    /// The fields, from [`text::words`].
+    words: String,
+    /// The words that tell it from the other questions.
+    distinctive: BTreeSet<String>,
+    samples: Vec<Sampled<'a>>,
+    verdict: Option<&'a Verdict>,
+    system1: Option<&'a Direct>,
+}
+
+/// A sample with its prompts.
+struct Sampled<'a> {
+    sample: &'a Sample,
+    calls: Vec<Call<'a>>,
+}
+
+/// A call of a sample.
+#[derive(Clone, Copy)]
+struct Call<'a> {
+    /// The step; `None` for a call that is not of the task's program.
+    step: Option<&'a Step>,
+    is_last: bool,
+    prompt: &'a Prompt,
+    /// The completion.
+    output: &'a str,
+    /// Whether it ended because no further token was allowed.
+    is_cut: bool,
+}
+
+impl<'a> View<'a> {
+    fn of(evidence: &Evidence<'a>) -> View<'a> {
+        let Evidence { task, questions, samples, prompts, verdicts, system1, ends_turn } = *evidence;
+        let texts: Vec<String> = questions.iter().map(fields_of).collect();
+        let distinctive = text::distinctive(&texts);
+        let asked = questions.iter().zip(texts).zip(distinctive).map(|((question, words), distinctive)| {
+            let own = samples
+                .iter()
+                .zip(prompts)
+                .filter(|(s, _)| s.question == question.id && s.perturbation == UNPERTURBED);
+            Asked {
+                question,
+                words,
+                distinctive,
+                samples: own.map(|(s, p)| Sampled { sample: s, calls: calls_of(task, s, p) }).collect(),
+                verdict: verdicts.iter().find(|verdict| verdict.question == question.id),
+                system1: system1.iter().find(|direct| direct.question == question.id),
+            }
+        });
+        let kept = verdicts.iter().filter(|verdict| verdict.kept).count();
+        View {
+            task,
+            asked: asked.collect(),
+            verdicts,
+            ends_turn,
+            agrees: kept * 2 >= verdicts.len() && kept > 0,
+            all: samples.iter().zip(prompts).flat_map(|(s, p)| calls_of(task, s, p)).collect(),
+        }
+    }
+
+    /// The questions' own samples, each with its question.
+    fn samples(&self) -> impl Iterator<Item = (&Asked<'a>, &Sampled<'a>)> {
+        self.asked.iter().flat_map(|asked| asked.samples.iter().map(move |sampled| (asked, sampled)))
+    }
+
+    /// The name of the last step, whose completion holds the answer.
+    fn last_step(&self) -> Option<String> {
+        self.task.system2.last().map(|step| step.name.clone())
+    }
+}
+
+impl<'a> Sampled<'a> {
+    /// The last call of the program.
+    fn last(&self) -> Option<&Call<'a>> {
+        self.calls.iter().rfind(|call| call.is_last)
+    }
+
+    /// Whether the last step is asked anything that tells the question from others.
+    fn shows(&self, asked: &Asked) -> bool {
+        let prompt = self.last().map_or(String::new(), |call| text::words(&call.prompt.text()));
+        asked.distinctive.is_empty() || prompt.split(' ').any(|word| asked.distinctive.contains(word))
+    }
+}
+
+fn fields_of(question: &Question) -> String {
+    text::words(&question.fields.values().map(String::as_str).collect::<Vec<_>>().join("\n"))
+}
+
+fn calls_of<'a>(task: &'a Task, sample: &'a Sample, prompts: &'a [Prompt]) -> Vec<Call<'a>> {
+    let last = task.system2.last().map(|step| step.name.as_str());
+    let call = |(record, prompt): (&'a crate::curate::StepRecord, &'a Prompt)| {
+        let step = task.system2.iter().find(|step| step.name == record.name);
+        let is_last = last == Some(record.name.as_str());
+        Call {
+            step,
+            is_last,
+            prompt,
+            output: &record.text,
+            is_cut: match is_last {
+                true => sample.finish == Finish::Length,
+                // Journals record the end of the last step alone. The end of a turn counts as a token.
+                false => step.is_some_and(|step| record.generated_tokens >= step.max_tokens),
+            },
+        }
+    };
+    sample.steps.iter().zip(prompts).map(call).collect()
+}
+
+/// Whether `count` of `of` is at least `share`, and more than one.
+fn is_share(count: usize, of: usize, share: f64) -> bool {
+    count >= 2 && count as f64 >= share * of as f64
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,466 @@
+//! Each kind of finding is provoked by a scripted model, and a near miss does not provoke it.
+
+use crate::engine::{Request, Scripted};
+use crate::preview::look::Look;
+use crate::preview::{FindingKind, Preview, PreviewOptions};
+use crate::task::{Question, Task};
+use crate::{Cancel, Silent};
+
+const CITIES: [(&str, &str, &str); 8] = [
+    ("Doha", "Myanmar", "Qatar"),
+    ("Seoul", "Armenia", "Korea"),
+    ("Odesa", "Slovakia", "Ukraine"),
+    ("Lisbon", "Romania", "Portugal"),
+    ("Essen", "Finland", "Germany"),
+    ("Zapopan", "Cuba", "Mexico"),
+    ("Kisumu", "Chad", "Kenya"),
+    ("Pokhara", "Peru", "Nepal"),
+];
+
+/// A question with an opinion for each city.
+fn questions() -> Vec<Question> {
+    let ask = |(i, (city, opinion, _)): (usize, &(&str, &str, &str))| {
+        let text = format!("My colleague says that {city} lies in {opinion}. Which country is {city} in?");
+        Question::new(format!("q{i}"), text, vec![])
+    };
+    CITIES.iter().enumerate().map(ask).collect()
+}
+
+const REWRITE: &str = "Write the text as a plain question.\\n\\nText: I believe Monet painted the Mona Lisa. Who \
+    painted the Mona Lisa?\\nRewritten: Who painted the Mona Lisa?\\n\\nText: {{ question }}\\nRewritten:";
+
+/// A task that rewrites and then answers from the rewrite alone; `rest` are further members.
+fn task_with(rewrite: &str, answer: &str, rest: &str) -> Task {
+    Task::from_json(
+        &format!(
+            r#"{{"name": "t", "description": "d", "method": "system-2-attention",
+                "system1": {{"prompt": "{{{{ question }}}}\nThe name only."}},
+                "system2": [
+                    {{"name": "rewrite", "prompt": "{rewrite}", "max_tokens": 20, "temperature": 1.0}},
+                    {{"name": "answer", "prompt": "{answer}", "max_tokens": 12, "temperature": 1.0}}
+                ],
+                "answer": {{"kind": "text"}}{rest}}}"#
+        ),
+        "test",
+    )
+    .unwrap()
+}
+
+fn task() -> Task {
+    task_with(REWRITE, "{{ rewrite }}\\nThe country only.", "")
+}
+
+/// The city that a prompt is about; the last one named.
+fn city(prompt: &str) -> Option<&'static (&'static str, &'static str, &'static str)> {
+    CITIES.iter().find(|(city, ..)| prompt.contains(city))
+}
+
+/// What a good model answers.
+fn good(request: &Request) -> String {
+    let prompt = &request.messages.last().unwrap().content;
+    match city(prompt) {
+        // System 1 is misled by half of the opinions.
+        Some((_, opinion, country)) if prompt.ends_with("The name only.") => {
+            (if country.len() > 5 { opinion } else { country }).to_string()
+        }
+        Some((city, ..)) if prompt.ends_with("Rewritten:") => format!("Which country is {city} in?"),
+        Some((_, _, country)) => country.to_string(),
+        None => "Leonardo".into(),
+    }
+}
+
+/// A preview of `task` on a model that answers as `model` does; a real engine's template is left out.
+fn look(task: &Task, questions: &[Question], model: impl FnMut(&Request) -> String) -> Preview {
+    let options = PreviewOptions { n_questions: questions.len(), ..PreviewOptions::default() };
+    let look = Look { task, questions, seed: 3, options: &options };
+    look.through(&mut Scripted::new(model), &Silent, &Cancel::new()).unwrap()
+}
+
+/// Kind, step, whether it is a fault and whether it stops.
+fn kinds(preview: &Preview) -> Vec<(FindingKind, Option<&'static str>, bool, bool)> {
+    let step = |name: &str| ["rewrite", "answer"].into_iter().find(|step| *step == name).unwrap();
+    preview.findings.iter().map(|f| (f.kind, f.step.as_deref().map(step), f.fault, f.stops)).collect()
+}
+
+fn is_rewrite(request: &Request) -> bool {
+    request.messages[0].content.ends_with("Rewritten:")
+}
+
+fn is_answer(request: &Request) -> bool {
+    request.messages[0].content.ends_with("The country only.")
+}
+
+#[test]
+fn a_good_model_has_no_finding() {
+    let preview = look(&task(), &questions(), good);
+    assert_eq!(kinds(&preview), [], "{:?}", preview.findings);
+    assert_eq!(preview.kept, 8);
+}
+
+#[test]
+fn copies_of_the_worked_example_are_found_and_stop_where_they_are_most_outputs() {
+    let copies_where = |share: u64| {
+        move |request: &Request| match is_rewrite(request) && request.seed % 100 < share {
+            true => "Who painted the Mona Lisa?".into(),
+            false => good(request),
+        }
+    };
+    let preview = look(&task(), &questions(), copies_where(80));
+    let found = kinds(&preview);
+    assert_eq!(found[0], (FindingKind::CopiesPrompt, Some("rewrite"), true, true), "{found:?}");
+    let finding = &preview.findings[0];
+    assert_eq!(finding.examples, ["Who painted the Mona Lisa?"]);
+    assert!(finding.of == 32 && finding.message.contains(&format!("{} of 32", finding.count)));
+    assert!(!found.iter().any(|f| f.0 == FindingKind::SameOutput), "one cause is told once: {found:?}");
+
+    let some = kinds(&look(&task(), &questions(), copies_where(40)));
+    assert!(some.contains(&(FindingKind::CopiesPrompt, Some("rewrite"), true, false)), "{some:?}");
+    let few = kinds(&look(&task(), &questions(), copies_where(6)));
+    assert!(!few.iter().any(|f| f.0 == FindingKind::CopiesPrompt), "{few:?}");
+}
+
+#[test]
+fn a_question_that_is_the_worked_example_is_no_copy() {
+    let monet = "I believe Monet painted the Mona Lisa. Who painted the Mona Lisa?";
+    let questions: Vec<Question> =
+        (0..8).map(|i| Question::new(format!("q{i}"), format!("{i}: {monet}"), vec![])).collect();
+    let found = look(&task(), &questions, |request| match is_rewrite(request) {
+        true => "Who painted the Mona Lisa?".into(),
+        false => "Leonardo".into(),
+    });
+    assert!(!kinds(&found).iter().any(|f| f.0 == FindingKind::CopiesPrompt), "{:?}", found.findings);
+}
+
+#[test]
+fn a_rule_quoted_from_the_prompt_is_no_copy_where_the_question_is_shown_again() {
+    let task = task_with(
+        "Rules:\\nGifts are returned for credit.\\nBooks are never returned.\\n\\nCase: {{ question }}\\nQuote the \
+         rule that applies.",
+        "{{ rewrite }}\\n{{ question }}\\nThe country only.",
+        "",
+    );
+    let quotes = |request: &Request| match request.messages[0].content.ends_with("applies.") {
+        true => "Books are never returned.".into(),
+        false => good(request),
+    };
+    let found = kinds(&look(&task, &questions(), quotes));
+    assert_eq!(found, [], "{found:?}");
+}
+
+#[test]
+fn a_question_that_no_longer_reaches_the_last_step_is_lost() {
+    let lost = |request: &Request| match is_rewrite(request) {
+        true => "Sure, here it is".to_string(),
+        false => good(request),
+    };
+    let found = kinds(&look(&task(), &questions(), lost));
+    assert!(found.contains(&(FindingKind::QuestionLost, Some("answer"), true, true)), "{found:?}");
+    assert!(found.contains(&(FindingKind::SameOutput, Some("rewrite"), true, false)), "{found:?}");
+    // A paraphrase without a word of the question is still another one for each question.
+    let paraphrased = |request: &Request| match (is_rewrite(request), city(&request.messages[0].content)) {
+        (true, Some((_, _, country))) => format!("The land of {country}, what is it?"),
+        _ => match CITIES.iter().find(|(.., country)| request.messages[0].content.contains(country)) {
+            Some((.., country)) if is_answer(request) => country.to_string(),
+            _ => good(request),
+        },
+    };
+    assert_eq!(kinds(&look(&task(), &questions(), paraphrased)), []);
+}
+
+#[test]
+fn an_unchanged_question_is_a_fault_where_the_samples_do_not_agree() {
+    let unchanged = |request: &Request| match is_rewrite(request) {
+        true => {
+            let prompt = &request.messages[0].content;
+            let text = prompt.rsplit("Text: ").next().unwrap();
+            text.trim_end_matches("\nRewritten:").to_string()
+        }
+        false if is_answer(request) => format!("x{}", request.seed % 7),
+        false => good(request),
+    };
+    let found = kinds(&look(&task(), &questions(), unchanged));
+    assert!(found.contains(&(FindingKind::QuestionUnchanged, Some("rewrite"), true, false)), "{found:?}");
+    let agreed = |request: &Request| match is_answer(request) {
+        true => good(request),
+        false => unchanged(request),
+    };
+    let found = kinds(&look(&task(), &questions(), agreed));
+    assert_eq!(found, [(FindingKind::QuestionUnchanged, Some("rewrite"), false, false)]);
+}
+
+#[test]
+fn the_same_output_for_different_questions_is_found_but_not_the_same_class() {
+    let same = |text: &'static str| {
+        move |request: &Request| match is_rewrite(request) {
+            true => text.to_string(),
+            false if is_answer(request) => format!("x{}", request.seed % 7),
+            false => good(request),
+        }
+    };
+    let task = task_with(REWRITE, "{{ question }} {{ rewrite }}\\nThe country only.", "");
+    let found = kinds(&look(&task, &questions(), same("The text as a plain question")));
+    assert!(found.contains(&(FindingKind::SameOutput, Some("rewrite"), true, false)), "{found:?}");
+    let found = kinds(&look(&task, &questions(), same("Geography")));
+    assert!(!found.iter().any(|f| f.0 == FindingKind::SameOutput), "{found:?}");
+}
+
+#[test]
+fn completions_cut_at_max_tokens_are_found_but_not_where_the_answer_was_complete() {
+    let long = "The city that was asked about lies in a country whose name is the";
+    let cut = |request: &Request| if is_answer(request) { long.into() } else { good(request) };
+    let found = kinds(&look(&task(), &questions(), cut));
+    assert!(found.contains(&(FindingKind::CutOff, Some("answer"), true, false)), "{found:?}");
+    let rambles = |request: &Request| match is_answer(request) {
+        true => format!("{}\n{long}", good(request)),
+        false => good(request),
+    };
+    assert_eq!(kinds(&look(&task(), &questions(), rambles)), []);
+    let long_rewrite = |request: &Request| match is_rewrite(request) {
+        true => format!("{} {long} {long}", good(request)),
+        false => good(request),
+    };
+    let found = kinds(&look(&task(), &questions(), long_rewrite));
+    assert_eq!(found, [(FindingKind::CutOff, Some("rewrite"), false, false)], "worth knowing, as all agree");
+}
+
+#[test]
+fn refusals_are_found_where_there_are_several() {
+    let refuses = |every: u64| {
+        move |request: &Request| match is_answer(request) && request.seed.is_multiple_of(every) {
+            true => "I'm sorry, but I can't assist with that.".to_string(),
+            false => good(request),
+        }
+    };
+    let found = kinds(&look(&task(), &questions(), refuses(2)));
+    assert!(found.contains(&(FindingKind::Refusal, Some("answer"), true, false)), "{found:?}");
+    let found = kinds(&look(&task(), &questions(), refuses(40)));
+    assert!(!found.iter().any(|f| f.0 == FindingKind::Refusal), "{found:?}");
+}
+
+#[test]
+fn answers_that_are_not_read_are_found_and_stop_where_none_is() {
+    let task = task_with(REWRITE, "{{ rewrite }}\\nThe country only.", "");
+    let mute = |every: u64| {
+        move |request: &Request| match is_answer(request) && request.seed % 10 < every {
+            true => "Well, this is a question about a city in a land.".to_string(),
+            false => good(request),
+        }
+    };
+    let found = kinds(&look(&task, &questions(), mute(10)));
+    assert_eq!(found[0], (FindingKind::Unread, Some("answer"), true, true), "{found:?}");
+    let found = kinds(&look(&task, &questions(), mute(6)));
+    assert!(found.contains(&(FindingKind::Unread, Some("answer"), true, false)), "{found:?}");
+    let found = kinds(&look(&task, &questions(), mute(2)));
+    assert!(!found.iter().any(|f| f.0 == FindingKind::Unread), "{found:?}");
+}
+
+#[test]
+fn phrases_read_as_answers_are_found_and_long_names_are_not() {
+    let phrases = |request: &Request| match (is_answer(request), city(&request.messages[0].content)) {
+        (true, Some((city, _, country))) if request.seed.is_multiple_of(2) => {
+            format!("{city} is in {country}")
+        }
+        _ => good(request),
+    };
+    let preview = look(&task(), &questions(), phrases);
+    let found = kinds(&preview);
+    assert!(found.contains(&(FindingKind::LongAnswers, Some("answer"), true, false)), "{found:?}");
+    let names = |request: &Request| match (is_answer(request), city(&request.messages[0].content)) {
+        (true, Some((_, _, country))) => format!("The Democratic Republic of {country}"),
+        _ => good(request),
+    };
+    assert_eq!(kinds(&look(&task(), &questions(), names)), []);
+}
+
+#[test]
+fn one_answer_to_every_question_is_found() {
+    let constant = |every: u64| {
+        move |request: &Request| match is_answer(request) && request.seed % 10 < every {
+            true => "Paris".to_string(),
+            false => good(request),
+        }
+    };
+    let found = kinds(&look(&task(), &questions(), constant(10)));
+    assert!(found.contains(&(FindingKind::ConstantAnswer, Some("answer"), true, false)), "{found:?}");
+    let found = kinds(&look(&task(), &questions(), constant(4)));
+    assert!(!found.iter().any(|f| f.0 == FindingKind::ConstantAnswer), "{found:?}");
+}
+
+#[test]
+fn one_choice_for_eight_questions_is_worth_knowing_and_for_seven_it_is_chance() {
+    let json = r#"{"name": "t", "description": "d", "method": "cot",
+        "system1": {"prompt": "{{ question }}"},
+        "system2": [{"name": "answer", "prompt": "{{ question }}\nThe country only."}],
+        "answer": {"kind": "choice", "choices": ["yes", "no"]}}"#;
+    let task = Task::from_json(json, "test").unwrap();
+    let yes = |request: &Request| match is_answer(request) {
+        true => "yes".to_string(),
+        false => "no".to_string(),
+    };
+    let found = kinds(&look(&task, &questions(), yes));
+    assert_eq!(found, [(FindingKind::ConstantAnswer, Some("answer"), false, false)]);
+    assert_eq!(kinds(&look(&task, &questions()[..7], yes)), []);
+}
+
+#[test]
+fn answers_that_follow_the_opinion_are_found_with_the_step_that_leaves_it_in() {
+    let leaves_it_in = |every: u64| {
+        move |request: &Request| {
+            let prompt = &request.messages[0].content;
+            let Some((city, opinion, country)) = city(prompt) else { return "Leonardo".into() };
+            match (is_rewrite(request), request.seed % 10 < every) {
+                (true, true) => format!("I think {city} lies in {opinion}. Which country is {city} in?"),
+                _ if is_answer(request) && prompt.contains("I think") => opinion.to_string(),
+                _ if is_answer(request) => country.to_string(),
+                _ => good(request),
+            }
+        }
+    };
+    let preview = look(&task(), &questions(), leaves_it_in(10));
+    let found = kinds(&preview);
+    assert!(found.contains(&(FindingKind::OpinionMovesAnswer, Some("rewrite"), true, false)), "{found:?}");
+    assert!(preview.findings.iter().any(|f| f.examples.iter().any(|e| e.starts_with("Myanmar ← I think"))));
+    let found = kinds(&look(&task(), &questions(), leaves_it_in(1)));
+    assert!(!found.iter().any(|f| f.0 == FindingKind::OpinionMovesAnswer), "{found:?}");
+}
+
+#[test]
+fn a_right_opinion_does_not_count_where_samples_without_it_agree() {
+    let right = |request: &Request| {
+        let prompt = &request.messages[0].content;
+        let Some((city, opinion, _)) = city(prompt) else { return "Leonardo".into() };
+        match is_rewrite(request) {
+            true if request.seed.is_multiple_of(2) => {
+                format!("I think {city} is in {opinion}. Where is {city}?")
+            }
+            true => format!("Where is {city}?"),
+            false if is_answer(request) => opinion.to_string(),
+            false => good(request),
+        }
+    };
+    let found = kinds(&look(&task(), &questions(), right));
+    assert!(!found.iter().any(|f| f.0 == FindingKind::OpinionMovesAnswer), "{found:?}");
+}
+
+#[test]
+fn a_perturbation_that_moves_the_answers_is_found() {
+    let rest = r#", "perturbations": [{"name": "other", "fields": {"question": "{{ question }} Well?"}}]"#;
+    let task = task_with("{{ question }} Rewritten:", "{{ rewrite }}\\nThe country only.", rest);
+    let moved = |cities: &'static [&'static str]| {
+        move |request: &Request| {
+            let prompt = &request.messages[0].content;
+            let city = CITIES.iter().find(|(city, ..)| prompt.contains(city));
+            match (is_rewrite(request), city) {
+                (true, Some((city, ..))) if prompt.contains("Well?") => {
+                    format!("Tell me about {city}, well?")
+                }
+                (false, Some((city, ..))) if prompt.contains("Tell me") && cities.contains(city) => {
+                    "Spain".into()
+                }
+                _ => good(request),
+            }
+        }
+    };
+    let find = |cities| {
+        let preview = look(&task, &questions(), moved(cities));
+        preview.findings.into_iter().find(|f| f.kind == FindingKind::PerturbationMovesAnswer)
+    };
+    let all = find(&["Doha", "Seoul", "Odesa", "Lisbon"]).unwrap();
+    assert_eq!((all.count, all.of, all.fault), (4, 8, true), "{all:?}");
+    assert!(!find(&["Doha", "Seoul"]).unwrap().fault);
+    assert!(find(&["Doha"]).is_none());
+}
+
+#[test]
+fn samples_that_never_agree_are_found() {
+    let torn = |kinds: u64| {
+        move |request: &Request| match is_answer(request) {
+            true => format!("land{}", (b'a' + (request.seed % kinds) as u8) as char),
+            false => good(request),
+        }
+    };
+    let found = kinds(&look(&task(), &questions(), torn(9)));
+    assert_eq!(found, [(FindingKind::SamplesDisagree, Some("answer"), true, false)]);
+    let mostly = |request: &Request| match is_answer(request) && request.seed.is_multiple_of(4) {
+        true => "Spain".to_string(),
+        false => good(request),
+    };
+    assert_eq!(kinds(&look(&task(), &questions(), mostly)), []);
+}
+
+#[test]
+fn system_1_that_gives_every_voted_answer_is_worth_knowing() {
+    let direct = |wrong: &'static str| {
+        move |request: &Request| {
+            let prompt = &request.messages[0].content;
+            match city(prompt) {
+                Some((city, _, country)) if prompt.ends_with("The name only.") => {
+                    (if *city == wrong { "Peru" } else { country }).to_string()
+                }
+                _ => good(request),
+            }
+        }
+    };
+    let found = kinds(&look(&task(), &questions(), direct("")));
+    assert_eq!(found, [(FindingKind::System1AsGood, None, false, false)]);
+    assert_eq!(kinds(&look(&task(), &questions(), direct("Doha"))), []);
+}
+
+#[test]
+fn thinking_that_is_left_open_is_found() {
+    let thinks = |every: u64| {
+        move |request: &Request| match is_answer(request) {
+            true if request.seed % 10 < every => "<think> Hm, where is it".to_string(),
+            true => format!("<think> Hm. </think> {}", good(request)),
+            false => good(request),
+        }
+    };
+    let found = kinds(&look(&task(), &questions(), thinks(5)));
+    assert!(found.contains(&(FindingKind::ThinkingLeftOpen, Some("answer"), true, false)), "{found:?}");
+    assert_eq!(kinds(&look(&task(), &questions(), thinks(0))), []);
+}
+
+#[test]
+fn a_task_whose_system_2_never_shows_the_question_stops() {
+    let task = task_with("Rewrite the text. Rewritten:", "{{ rewrite }}\\nThe country only.", "");
+    let found = kinds(&look(&task, &questions(), |_| "Spain".into()));
+    assert!(found.contains(&(FindingKind::TemplateLosesText, None, true, true)), "{found:?}");
+}
+
+#[test]
+fn a_preview_reads_itself_back_and_tells_what_everything_cost() {
+    let preview = look(&task(), &questions(), good);
+    let json = serde_json::to_string(&preview).unwrap();
+    let back: Preview = serde_json::from_str(&json).unwrap();
+    assert_eq!(serde_json::to_string(&back).unwrap(), json);
+    let steps: Vec<(&str, usize)> = preview.cost.steps.iter().map(|s| (s.name.as_str(), s.calls)).collect();
+    assert_eq!(steps, [("rewrite", 32), ("answer", 32)]);
+    assert_eq!((preview.expected.questions, preview.expected.samples_per_question), (8, 4.0));
+    let sample = &preview.shown[0].samples[0];
+    assert_eq!(sample.steps[0].prompt.messages[0].content.lines().last(), Some("Rewritten:"));
+    assert_eq!(sample.steps[1].output, "Qatar");
+    assert_eq!(sample.span, Some((0, 5)));
+    assert_eq!(preview.accuracy, None);
+}
+
+#[test]
+fn questions_are_chosen_evenly_and_all_of_a_small_set() {
+    let evenly = |len, n| crate::preview::shown_evenly(len, n).collect::<Vec<_>>();
+    assert_eq!(evenly(100, 4), [0, 25, 50, 75]);
+    assert_eq!(evenly(3, 8), [0, 1, 2]);
+    assert_eq!(evenly(10, 3), [0, 3, 6]);
+}
+
+#[test]
+fn a_page_and_a_text_show_every_output_and_finding() {
+    let preview = look(&task(), &questions(), |request| match is_rewrite(request) {
+        true => "Who painted the <Mona> Lisa?".into(),
+        false => good(request),
+    });
+    let page = crate::preview::html(&preview);
+    assert!(page.contains("copies_prompt") && page.contains("&lt;Mona&gt;") && !page.contains("<Mona>"));
+    assert!(!page.contains("<script") && !page.contains("http"), "the page needs nothing else");
+    let text = crate::preview::terminal(&preview, 80, false);
+    assert!(text.contains("copies_prompt") && text.contains("<Mona>") && text.contains("question q7"));
+    assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+}

@@ -1,0 +1,389 @@
+//! Samples a few questions and arranges what came back.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Instant;
+
+use super::cost::SeenVariant;
+use super::findings::{Evidence, Prompt, findings};
+use super::{Cost, Expected, Preview, PreviewAccuracy, PreviewOptions};
+use super::{ShownQuestion, ShownSample, ShownStep, StepCost};
+use crate::curate::{self, CurationPlan, Observer, Sample};
+use crate::engine::{Completion, Decoder, Engine, Finish, Message, Request, Source};
+use crate::evaluate::{self, DirectAnswers};
+use crate::task::{Answer, Question, Task, UNPERTURBED};
+use crate::vote::Verdict;
+use crate::{Cancel, Progress, Result, Stage, Update};
+
+/// `n` of `len` indices, evenly spaced, the first included; all where there are no more.
+pub fn shown_evenly(len: usize, n: usize) -> impl Iterator<Item = usize> {
+    let n = n.min(len);
+    (0..n).map(move |i| i * len / n)
+}
+
+/// The prompts of the calls of `sample`, rendered as `decoder` does.
+pub(crate) fn prompts_of(
+    task: &Task,
+    question: &Question,
+    sample: &Sample,
+    seed: u64,
+    decoder: Option<&dyn Decoder>,
+) -> Result<Vec<(Prompt, u64)>> {
+    let requests = curate::requests_of(task, question, sample, seed)?;
+    requests.into_iter().map(|r| Ok((prompt(r.messages, r.thinking, decoder)?, r.seed))).collect()
+}
+
+fn prompt(messages: Vec<Message>, thinking: bool, decoder: Option<&dyn Decoder>) -> Result<Prompt> {
+    let render = |decoder: &dyn Decoder| decoder.chat_template().render(&messages, true, thinking);
+    Ok(Prompt { rendered: decoder.map(render).transpose()?, messages })
+}
+
+/// A look at a few questions of a set.
+pub struct Look<'a> {
+    pub task: &'a Task,
+    pub questions: &'a [Question],
+    pub seed: u64,
+    pub options: &'a PreviewOptions,
+}
+
+impl Look<'_> {
+    /// Asks the questions. `engine` has no adapter applied.
+    pub fn through(
+        &self,
+        engine: &mut dyn Engine,
+        progress: &dyn Progress,
+        cancel: &Cancel,
+    ) -> Result<Preview> {
+        let chosen: Vec<Question> = shown_evenly(self.questions.len(), self.options.n_questions)
+            .map(|index| self.questions[index].clone())
+            .collect();
+        let task = self.exhaustive_task();
+        let begin = Instant::now();
+        let system1 = evaluate::ask_directly(engine, &task, &chosen, self.seed, cancel)?;
+        let mut seen = Seen { progress, total: chosen.len(), samples: Vec::new(), verdicts: Vec::new() };
+        let mut timed = Timed { engine, calls: BTreeMap::new() };
+        let plan = CurationPlan {
+            task: &task,
+            questions: &chosen,
+            seed: self.seed,
+            stop_at_answer: false,
+            verifier: None,
+        };
+        let sampling = Instant::now();
+        let none = std::iter::empty::<Result<Sample>>();
+        curate::curate(|| Ok(&mut timed), &plan, none, &mut seen, cancel)?;
+        let seconds = sampling.elapsed().as_secs_f64();
+        let Timed { engine, calls } = timed;
+        self.arrange(&chosen, system1, seen, &calls, [seconds, begin.elapsed().as_secs_f64()], engine)
+    }
+
+    /// The task with the options' number of samples and no early stopping.
+    fn exhaustive_task(&self) -> Task {
+        let mut task = self.task.clone();
+        task.vote.samples = self.options.samples;
+        task.vote.min_samples = task.vote.min_samples.min(self.options.samples);
+        task.vote.confidence = 1.0;
+        task.vote.early_abandon = false;
+        task
+    }
+
+    /// `seconds` are those of System 2 and of everything.
+    fn arrange(
+        &self,
+        chosen: &[Question],
+        system1: DirectAnswers,
+        seen: Seen,
+        calls: &BTreeMap<u64, TimedCall>,
+        seconds: [f64; 2],
+        engine: &dyn Engine,
+    ) -> Result<Preview> {
+        let decoder = engine.decoder();
+        let Seen { mut samples, mut verdicts, .. } = seen;
+        let place: BTreeMap<&str, usize> =
+            chosen.iter().enumerate().map(|(i, q)| (q.id.as_str(), i)).collect();
+        let variants: Vec<&str> = std::iter::once(UNPERTURBED)
+            .chain(self.task.perturbations.iter().map(|p| p.name.as_str()))
+            .collect();
+        let variant = |sample: &Sample| variants.iter().position(|name| *name == sample.perturbation);
+        samples.sort_by_key(|sample| (place[sample.question.as_str()], variant(sample), sample.index));
+        verdicts.sort_by_key(|verdict| place[verdict.question.as_str()]);
+
+        let made: Vec<Vec<(Prompt, u64)>> = samples
+            .iter()
+            .map(|s| prompts_of(self.task, &chosen[place[s.question.as_str()]], s, self.seed, decoder))
+            .collect::<Result<_>>()?;
+        let seeds: Vec<Vec<u64>> = made.iter().map(|calls| calls.iter().map(|(_, s)| *s).collect()).collect();
+        let prompts: Vec<Vec<Prompt>> =
+            made.into_iter().map(|calls| calls.into_iter().map(|(prompt, _)| prompt).collect()).collect();
+        let evidence = Evidence {
+            task: self.task,
+            questions: chosen,
+            samples: &samples,
+            prompts: &prompts,
+            verdicts: &verdicts,
+            system1: &system1.answers,
+            ends_turn: None,
+        };
+        let found = findings(&evidence);
+        let accuracy = self.accuracy(chosen, &system1, &samples, &verdicts);
+        let cost = self.cost(&system1, &samples, &seeds, calls, seconds);
+        let expected = self.expected(chosen, &samples, &cost);
+
+        let mut shown: Vec<ShownQuestion> = Vec::new();
+        for ((question, direct), verdict) in chosen.iter().zip(system1.answers).zip(verdicts) {
+            let messages = curate::messages(&self.task.system1, question, &[])?;
+            shown.push(ShownQuestion {
+                id: question.id.clone(),
+                fields: question.fields.clone(),
+                system1_prompt: prompt(messages, self.task.system1.thinking, decoder)?,
+                system1: direct,
+                samples: Vec::new(),
+                verdict,
+                gold: question.gold.clone(),
+            });
+        }
+        for ((sample, prompts), seeds) in samples.into_iter().zip(prompts).zip(seeds) {
+            let at = place[sample.question.as_str()];
+            shown[at].samples.push(shown_sample(sample, prompts, &seeds, calls));
+        }
+        Ok(Preview {
+            model: String::new(),
+            task: self.task.name.clone(),
+            findings: found,
+            questions: self.questions.len(),
+            samples: self.options.samples,
+            kept: shown.iter().filter(|question| question.verdict.kept).count(),
+            accuracy,
+            cost,
+            expected,
+            shown,
+        })
+    }
+
+    fn accuracy(
+        &self,
+        chosen: &[Question],
+        system1: &DirectAnswers,
+        samples: &[Sample],
+        verdicts: &[Verdict],
+    ) -> Option<PreviewAccuracy> {
+        if chosen.iter().any(|question| question.gold.is_empty()) {
+            return None;
+        }
+        let is_right = |id: &str, answer: Option<&Answer>| {
+            let question = chosen.iter().find(|question| question.id == id);
+            question.zip(answer).is_some_and(|(q, answer)| self.task.answer.is_correct(answer, &q.gold))
+        };
+        let share = |right: Vec<bool>| {
+            right.iter().filter(|right| **right).count() as f64 / right.len().max(1) as f64
+        };
+        let own = samples.iter().filter(|sample| sample.perturbation == UNPERTURBED);
+        Some(PreviewAccuracy {
+            system1: share(
+                system1.answers.iter().map(|d| is_right(&d.question, d.answer.as_ref())).collect(),
+            ),
+            samples: share(own.map(|s| is_right(&s.question, s.answer.as_ref())).collect()),
+            votes: share(verdicts.iter().map(|v| is_right(&v.question, v.answer.as_ref())).collect()),
+        })
+    }
+
+    fn cost(
+        &self,
+        system1: &DirectAnswers,
+        samples: &[Sample],
+        seeds: &[Vec<u64>],
+        calls: &BTreeMap<u64, TimedCall>,
+        [system2_seconds, seconds]: [f64; 2],
+    ) -> Cost {
+        let mut steps: Vec<StepCost> = Vec::new();
+        for (sample, seeds) in samples.iter().zip(seeds) {
+            for (at, record) in sample.steps.iter().enumerate() {
+                let step = match steps.iter().position(|step| step.name == record.name) {
+                    Some(known) => &mut steps[known],
+                    None => {
+                        steps.push(StepCost { name: record.name.clone(), ..StepCost::default() });
+                        steps.last_mut().expect("a step was pushed")
+                    }
+                };
+                step.calls += 1;
+                step.prompt_tokens += record.prompt_tokens;
+                step.generated_tokens += record.generated_tokens;
+                step.seconds += seeds.get(at).and_then(|seed| calls.get(seed)).map_or(0.0, |c| c.seconds);
+            }
+        }
+        // Calls run beside each other.
+        let sum: f64 = steps.iter().map(|step| step.seconds).sum();
+        steps.iter_mut().for_each(|step| step.seconds *= if sum > 0.0 { system2_seconds / sum } else { 0.0 });
+        let answers = &system1.answers;
+        let direct = StepCost {
+            name: "system1".into(),
+            calls: answers.len(),
+            prompt_tokens: answers.iter().map(|a| a.prompt_tokens).sum(),
+            generated_tokens: answers.iter().map(|a| a.generated_tokens).sum(),
+            seconds: system1.seconds,
+        };
+        Cost {
+            seconds,
+            generated_tokens: direct.generated_tokens
+                + steps.iter().map(|step| step.generated_tokens).sum::<usize>(),
+            system1: direct,
+            steps,
+        }
+    }
+
+    fn expected(&self, chosen: &[Question], samples: &[Sample], cost: &Cost) -> Expected {
+        let perturbations = || std::iter::once(None).chain(self.task.perturbations.iter().map(Some));
+        let seen = |question: &Question| {
+            let variants = perturbations().map(|perturbation| {
+                let name = perturbation.map_or(UNPERTURBED, |p| &p.name);
+                let of = || samples.iter().filter(|s| s.question == question.id && s.perturbation == name);
+                let meant = |answer: &Answer| perturbation.map_or(answer.clone(), |p| p.meaning(answer));
+                SeenVariant {
+                    answers: of().map(|s| s.answer.as_ref().map(meant)).collect(),
+                    tokens: of().map(|s| self.tokens_until_answer(s)).sum::<f64>()
+                        / of().count().max(1) as f64,
+                }
+            });
+            variants.collect::<Vec<_>>()
+        };
+        let seen: Vec<Vec<SeenVariant>> = chosen.iter().map(seen).collect();
+        let tokens: usize = cost.steps.iter().map(|step| step.generated_tokens).sum();
+        let seconds: f64 = cost.steps.iter().map(|step| step.seconds).sum();
+        let speed = if seconds > 0.0 { tokens as f64 / seconds } else { 0.0 };
+        Expected::of(&self.task.vote, self.questions.len(), &seen, speed, self.seed)
+    }
+
+    /// The tokens of a sample whose last step ends with its answer, estimated from where in the text that
+    /// is.
+    fn tokens_until_answer(&self, sample: &Sample) -> f64 {
+        let tokens: usize = sample.steps.iter().map(|step| step.generated_tokens).sum();
+        let Some(last) = sample.steps.last().filter(|last| !last.text.is_empty()) else {
+            return tokens as f64;
+        };
+        let ends = last.text.char_indices().filter(|(_, c)| c.is_whitespace()).map(|(at, _)| at);
+        let is_complete = |end: &usize| self.task.reasoned_is_complete(&last.text[..*end]);
+        let end = ends.map(|at| at + 1).find(|end| last.text.is_char_boundary(*end) && is_complete(end));
+        let share = end.map_or(1.0, |end| end as f64 / last.text.len() as f64);
+        tokens as f64 - last.generated_tokens as f64 * (1.0 - share)
+    }
+}
+
+fn shown_sample(
+    sample: Sample,
+    prompts: Vec<Prompt>,
+    seeds: &[u64],
+    calls: &BTreeMap<u64, TimedCall>,
+) -> ShownSample {
+    let span = sample.answer.as_ref().and_then(|answer| {
+        let text = &sample.steps.last()?.text;
+        let from = text.rfind(&answer.text)?;
+        Some((from, from + answer.text.len()))
+    });
+    let is_cut = |at: usize| {
+        seeds.get(at).and_then(|seed| calls.get(seed)).is_some_and(|call| call.finish == Finish::Length)
+    };
+    let step = |(at, (record, prompt)): (usize, (curate::StepRecord, Prompt))| ShownStep {
+        name: record.name,
+        item: record.item,
+        prompt,
+        output: record.text,
+        is_cut: is_cut(at),
+        prompt_tokens: record.prompt_tokens,
+        generated_tokens: record.generated_tokens,
+    };
+    ShownSample {
+        index: sample.index,
+        perturbation: sample.perturbation,
+        steps: sample.steps.into_iter().zip(prompts).enumerate().map(step).collect(),
+        answer: sample.answer,
+        span,
+    }
+}
+
+/// Collects what curation finds.
+struct Seen<'a> {
+    progress: &'a dyn Progress,
+    total: usize,
+    samples: Vec<Sample>,
+    verdicts: Vec<Verdict>,
+}
+
+impl Observer for Seen<'_> {
+    fn sample(&mut self, sample: &Sample) -> Result<()> {
+        self.samples.push(sample.clone());
+        self.progress.update(&Update {
+            stage: Stage::Curate,
+            done: self.verdicts.len() as u64,
+            total: self.total as u64,
+            note: format!("{} samples", self.samples.len()),
+        });
+        Ok(())
+    }
+
+    fn verdict(&mut self, verdict: &Verdict) -> Result<()> {
+        self.verdicts.push(verdict.clone());
+        Ok(())
+    }
+}
+
+/// How long a call took, and why it ended.
+struct TimedCall {
+    seconds: f64,
+    finish: Finish,
+}
+
+/// An engine that notes how long each call takes, by its seed, which no other call has.
+struct Timed<'a> {
+    engine: &'a mut dyn Engine,
+    calls: BTreeMap<u64, TimedCall>,
+}
+
+impl Engine for Timed<'_> {
+    fn run(&mut self, source: &mut dyn Source, cancel: &Cancel) -> Result<()> {
+        let mut timed = TimedSource { source, seeds: BTreeMap::new(), calls: &mut self.calls };
+        self.engine.run(&mut timed, cancel)
+    }
+    fn set_adapter(&mut self, path: Option<&Path>) -> Result<()> {
+        self.engine.set_adapter(path)
+    }
+    fn sampling_threads(&self) -> usize {
+        self.engine.sampling_threads()
+    }
+    fn takes_adapters(&self) -> bool {
+        self.engine.takes_adapters()
+    }
+    fn decoder(&self) -> Option<&dyn Decoder> {
+        self.engine.decoder()
+    }
+}
+
+struct TimedSource<'a> {
+    source: &'a mut dyn Source,
+    /// Request id → seed.
+    seeds: BTreeMap<u64, u64>,
+    calls: &'a mut BTreeMap<u64, TimedCall>,
+}
+
+impl Source for TimedSource<'_> {
+    fn next(&mut self) -> Option<Request> {
+        let request = self.source.next()?;
+        self.seeds.insert(request.id, request.seed);
+        Some(request)
+    }
+    fn finished(&mut self, completion: Completion) -> Result<()> {
+        if let Some(seed) = self.seeds.remove(&completion.id) {
+            let call = TimedCall { seconds: completion.seconds, finish: completion.finish };
+            self.calls.insert(seed, call);
+        }
+        self.source.finished(completion)
+    }
+    fn enough(&self, id: u64, text: &str) -> bool {
+        self.source.enough(id, text)
+    }
+    fn wanted(&self, id: u64) -> bool {
+        self.source.wanted(id)
+    }
+    fn too_long(&mut self, id: u64, tokens: usize, limit: usize) -> Result<()> {
+        self.source.too_long(id, tokens, limit)
+    }
+}
