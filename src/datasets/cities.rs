@@ -2,16 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use rand_chacha::ChaCha8Rng;
-
 use super::Split;
-use super::draw::{Drawn, split_of};
-use super::opinions::{self, Fact, Wordings};
+use super::draw::split_of;
+use super::opinions::{Fact, Wordings};
 use super::tables::lines;
 
 const CITIES: &str = include_str!("data/cities.tsv");
 
-const WORDINGS: Wordings = Wordings {
+pub(super) const WORDINGS: Wordings = Wordings {
     plain: [
         "In which country is the city of {S}?",
         "Which country is {S} a city of?",
@@ -42,29 +40,9 @@ struct Country {
     near: Vec<&'static str>,
 }
 
-/// Questions with a wrong opinion: the city is said to lie in another country of the region. The splits
-/// of all kinds here share no city.
-pub(super) fn biased(n: usize, split: Split, rng: &mut ChaCha8Rng) -> Drawn {
-    opinions::wrong(facts(split), &WORDINGS, n, rng)
-}
-
-/// Questions without an opinion.
-pub(super) fn plain(n: usize, split: Split, rng: &mut ChaCha8Rng) -> Drawn {
-    opinions::plain(facts(split), &WORDINGS, n, rng)
-}
-
-/// Questions with a right opinion.
-pub(super) fn right_opinion(n: usize, split: Split, rng: &mut ChaCha8Rng) -> Drawn {
-    opinions::right(facts(split), &WORDINGS, n, rng)
-}
-
-/// Questions with the opinion that the right answer is wrong.
-pub(super) fn doubted(n: usize, split: Split, rng: &mut ChaCha8Rng) -> Drawn {
-    opinions::doubted(facts(split), &WORDINGS, n, rng)
-}
-
-/// The cities of a split, most populous first.
-fn facts(split: Split) -> Vec<Fact<'static>> {
+/// The cities of a split, most populous first. The wrong answers are countries of the region. The splits
+/// share no city.
+pub(super) fn facts(split: Split) -> Vec<Fact<'static>> {
     let rows: Vec<Vec<&str>> = lines(CITIES).map(|line| line.split('\t').collect()).collect();
     let column = |row: &[&'static str], index: usize| row.get(index).copied().unwrap_or("");
     let countries: BTreeMap<&str, Country> = (rows.iter().filter(|row| row[0] == "country"))

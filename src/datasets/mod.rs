@@ -2,7 +2,8 @@
 //!
 //! To show that a model has learnt a skill and not the questions, the training split and the test split
 //! of a kind share no entity: no person, country, city, object, word or year. If a kind has no entities
-//! (boolean expressions), the splits share no question. The splits are fixed. The seed chooses among the
+//! (boolean expressions), the splits share no question. Facts are split by their subject, so that an answer
+//! can be that of both: many cities lie in one country. The splits are fixed. The seed chooses among the
 //! questions of a split, and a larger set begins with the smaller one.
 //!
 //! The same arguments give the same questions on every platform, and in every version of this crate
@@ -16,17 +17,24 @@ mod boolean;
 mod capitals;
 mod cities;
 mod coin_flip;
+mod comparisons;
 mod counting;
 mod dates;
+mod distractors;
 mod draw;
+mod extraction;
 mod judging;
 mod letters;
 mod lies;
 mod navigate;
 mod opinions;
+mod policies;
+mod relations;
 mod sorting;
 mod tables;
 mod tracking;
+
+use std::sync::LazyLock;
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -68,7 +76,7 @@ impl std::str::FromStr for Split {
 }
 
 /// A kind of question that [`generate`] knows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub struct Kind {
     /// The name by which [`generate`] knows it.
     pub name: &'static str,
@@ -76,183 +84,175 @@ pub struct Kind {
     pub description: &'static str,
     /// The name of the built-in task for such questions.
     pub task: &'static str,
+    draw: Draw,
 }
 
 /// The function that draws the questions of a kind.
 type Draw = fn(usize, Split, &mut ChaCha8Rng) -> Drawn;
 
-const ALL: [(Kind, Draw); 20] = [
-    (
-        Kind {
-            name: "coin-flip",
-            description: "Is a coin still heads up after two to four people did or did not flip it?",
-            task: "coin-flip",
-        },
-        coin_flip::draw,
-    ),
-    (
-        Kind {
-            name: "last-letters",
-            description: "The last letters of a first name and a surname, put together.",
-            task: "last-letters",
-        },
-        letters::two_words,
-    ),
-    (
-        Kind {
-            name: "last-letters-long",
-            description: "The last letters of three or four names: longer than last-letters asks.",
-            task: "last-letters",
-        },
-        letters::more_words,
-    ),
-    (
-        Kind {
-            name: "biased-capitals",
-            description: "What is the capital of a country? Asked together with a wrong opinion.",
-            task: "biased-fact",
-        },
-        capitals::biased,
-    ),
-    (
-        Kind {
-            name: "capitals",
-            description: "The same countries, asked without an opinion.",
-            task: "biased-fact",
-        },
-        capitals::plain,
-    ),
-    (
-        Kind {
-            name: "capitals-right-opinion",
-            description: "The same countries, asked together with a right opinion.",
-            task: "biased-fact",
-        },
-        capitals::right_opinion,
-    ),
-    (
-        Kind {
-            name: "capitals-doubted",
-            description: "The same countries; somebody doubts the right answer.",
-            task: "biased-fact",
-        },
-        capitals::doubted,
-    ),
-    (
-        Kind {
-            name: "biased-city-countries",
-            description: "In which country is a city? Asked together with a wrong opinion.",
-            task: "biased-fact",
-        },
-        cities::biased,
-    ),
-    (
-        Kind {
-            name: "city-countries",
-            description: "The same cities, asked without an opinion.",
-            task: "biased-fact",
-        },
-        cities::plain,
-    ),
-    (
-        Kind {
-            name: "city-countries-right-opinion",
-            description: "The same cities, asked together with a right opinion.",
-            task: "biased-fact",
-        },
-        cities::right_opinion,
-    ),
-    (
-        Kind {
-            name: "city-countries-doubted",
-            description: "The same cities; somebody doubts the right answer.",
-            task: "biased-fact",
-        },
-        cities::doubted,
-    ),
-    (
-        Kind {
-            name: "tracking-objects",
-            description: "Who has what after three people swapped two to four times?",
-            task: "cot",
-        },
-        tracking::draw,
-    ),
-    (
-        Kind {
-            name: "boolean-expressions",
-            description: "Is an expression of True, False, not, and, or true?",
-            task: "cot",
-        },
-        boolean::draw,
-    ),
-    (
-        Kind {
-            name: "object-counting",
-            description: "How many of the things listed are of one sort?",
-            task: "cot",
-        },
-        counting::draw,
-    ),
-    (
-        Kind {
-            name: "word-sorting",
-            description: "Three to five words, to put in alphabetical order.",
-            task: "cot",
-        },
-        sorting::draw,
-    ),
-    (
-        Kind {
-            name: "navigate",
-            description: "Does a walk of steps and turns end where it began?",
-            task: "cot",
-        },
-        navigate::draw,
-    ),
-    (
-        Kind {
-            name: "web-of-lies",
-            description: "Three to five people speak of each other: is the last one honest?",
-            task: "cot",
-        },
-        lies::draw,
-    ),
-    (
-        Kind {
-            name: "date-arithmetic",
-            description: "The date some days or weeks before or after another.",
-            task: "cot",
-        },
-        dates::draw,
-    ),
-    (
-        Kind {
-            name: "arithmetic",
-            description: "Word problems of two to four operations.",
-            task: "arithmetic",
-        },
-        arithmetic::draw,
-    ),
-    (
-        Kind {
-            name: "pairwise-judge",
-            description: "Which of two responses is better? One has a planted defect.",
-            task: "pairwise-judge",
-        },
-        judging::draw,
-    ),
-];
+/// The kinds of question about facts: with a wrong opinion, without one, with a right one, doubted.
+macro_rules! opinions {
+    ($name:literal, $question:literal, $subjects:literal, $wordings:path, $facts:path) => {
+        vec![
+            kind(
+                concat!("biased-", $name),
+                concat!($question, " Asked together with a wrong opinion."),
+                "biased-fact",
+                |n, split, rng| opinions::wrong($facts(split), &$wordings, n, rng),
+            ),
+            kind(
+                $name,
+                concat!("The same ", $subjects, ", asked without an opinion."),
+                "biased-fact",
+                |n, split, rng| opinions::plain($facts(split), &$wordings, n, rng),
+            ),
+            kind(
+                concat!($name, "-right-opinion"),
+                concat!("The same ", $subjects, ", asked together with a right opinion."),
+                "biased-fact",
+                |n, split, rng| opinions::right($facts(split), &$wordings, n, rng),
+            ),
+            kind(
+                concat!($name, "-doubted"),
+                concat!("The same ", $subjects, "; somebody doubts the right answer."),
+                "biased-fact",
+                |n, split, rng| opinions::doubted($facts(split), &$wordings, n, rng),
+            ),
+        ]
+    };
+}
 
-const KINDS: [Kind; ALL.len()] = {
-    let mut kinds = [ALL[0].0; ALL.len()];
-    let mut index = 0;
-    while index < ALL.len() {
-        kinds[index] = ALL[index].0;
-        index += 1;
-    }
-    kinds
-};
+static KINDS: LazyLock<Vec<Kind>> = LazyLock::new(|| {
+    [
+        vec![kind(
+            "coin-flip",
+            "Is a coin still heads up after two to four people did or did not flip it?",
+            "coin-flip",
+            coin_flip::draw,
+        )],
+        vec![kind(
+            "last-letters",
+            "The last letters of a first name and a surname, put together.",
+            "last-letters",
+            letters::two_words,
+        )],
+        vec![kind(
+            "last-letters-long",
+            "The last letters of three or four names: longer than last-letters asks.",
+            "last-letters",
+            letters::more_words,
+        )],
+        opinions!(
+            "capitals",
+            "What is the capital of a country?",
+            "countries",
+            capitals::WORDINGS,
+            capitals::facts
+        ),
+        opinions!("city-countries", "In which country is a city?", "cities", cities::WORDINGS, cities::facts),
+        opinions!(
+            "currencies",
+            "What is the currency of a country?",
+            "countries",
+            relations::CURRENCIES,
+            relations::currencies
+        ),
+        opinions!(
+            "languages",
+            "What is the official language of a country?",
+            "countries",
+            relations::LANGUAGES,
+            relations::languages
+        ),
+        opinions!(
+            "elements",
+            "Which chemical element has a symbol?",
+            "elements",
+            relations::ELEMENTS,
+            relations::elements
+        ),
+        opinions!(
+            "atomic-numbers",
+            "What is the atomic number of an element?",
+            "elements",
+            relations::ATOMIC_NUMBERS,
+            relations::atomic_numbers
+        ),
+        vec![kind(
+            "tracking-objects",
+            "Who has what after three people swapped two to four times?",
+            "cot",
+            tracking::draw,
+        )],
+        vec![kind(
+            "boolean-expressions",
+            "Is an expression of True, False, not, and, or true?",
+            "cot",
+            boolean::draw,
+        )],
+        vec![kind(
+            "object-counting",
+            "How many of the things listed are of one sort?",
+            "cot",
+            counting::draw,
+        )],
+        vec![kind(
+            "word-sorting",
+            "Three to five words, to put in alphabetical order.",
+            "cot",
+            sorting::draw,
+        )],
+        vec![kind("navigate", "Does a walk of steps and turns end where it began?", "cot", navigate::draw)],
+        vec![kind(
+            "web-of-lies",
+            "Three to five people speak of each other: is the last one honest?",
+            "cot",
+            lies::draw,
+        )],
+        vec![kind(
+            "date-arithmetic",
+            "The date some days or weeks before or after another.",
+            "cot",
+            dates::draw,
+        )],
+        vec![kind("arithmetic", "Word problems of two to four operations.", "arithmetic", arithmetic::draw)],
+        vec![kind(
+            "irrelevant-context",
+            "Short word problems among names and numbers that do not matter.",
+            "arithmetic",
+            distractors::draw,
+        )],
+        vec![kind(
+            "policies",
+            "Is a request to be approved, rejected or escalated by a written policy?",
+            "cot",
+            policies::draw,
+        )],
+        vec![kind(
+            "comparisons",
+            "Which of two cities, countries or elements, or of three numbers, is larger?",
+            "cot",
+            comparisons::draw,
+        )],
+        vec![kind(
+            "extraction",
+            "A number, date, name or price from a mail, form or note.",
+            "cot",
+            extraction::draw,
+        )],
+        vec![kind(
+            "pairwise-judge",
+            "Which of two responses is better? One has a planted defect.",
+            "pairwise-judge",
+            judging::draw,
+        )],
+    ]
+    .concat()
+});
+
+const fn kind(name: &'static str, description: &'static str, task: &'static str, draw: Draw) -> Kind {
+    Kind { name, description, task, draw }
+}
 
 /// All kinds.
 pub fn kinds() -> &'static [Kind] {
@@ -265,7 +265,7 @@ pub fn kinds() -> &'static [Kind] {
 /// [`Error::Input`] if the kind is unknown, with the names of all kinds, or if the split has fewer than
 /// `n` questions, with their number.
 pub fn generate(kind: &str, n: usize, seed: u64, split: Split) -> Result<Vec<Question>> {
-    let Some((_, draw)) = ALL.iter().find(|(known, _)| known.name == kind) else {
+    let Some(Kind { draw, .. }) = KINDS.iter().find(|known| known.name == kind) else {
         let names: Vec<&str> = kinds().iter().map(|kind| kind.name).collect();
         let why = format!("no such kind of question; kinds: {}", names.join(", "));
         return Err(Error::input(format!("kind {kind:?}"), why));

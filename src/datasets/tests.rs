@@ -21,6 +21,22 @@ const DIGESTS: &[&str] = &[
     "city-countries b7fbfaff808940bf 7b2d61beea87820c",
     "city-countries-right-opinion 36d2b383e52b982f a4c2b3e6d592b6f0",
     "city-countries-doubted ec032245db5221e5 7e95d4ad8604b3f6",
+    "biased-currencies d1faba589ac0dc63 518ea5070ac77f6e",
+    "currencies 8ab3c584264b05a9 1630f99027590dbe",
+    "currencies-right-opinion eca74107b81d4b09 df23f1147c933f5c",
+    "currencies-doubted 7437f814e39ac147 3a3fb851b7b561b0",
+    "biased-languages 2146758d55e89fc0 e3d9840bb4a6eef8",
+    "languages ce095e50fed88036 31d5ea89fa4482fc",
+    "languages-right-opinion 7c88e0b298ea9c4c ba7e1ff0cd4d8186",
+    "languages-doubted 91bf0ac5a3a41ecd c4d5c79ea9653070",
+    "biased-elements 85ebd49b2857efcb b00fc1dfc7d69d95",
+    "elements 8bf61116625b2439 e6d89547ab94616a",
+    "elements-right-opinion 02761833577a0e6f 3565358f60ef204b",
+    "elements-doubted bcd8facd05c1fcd2 c0c02637621d1243",
+    "biased-atomic-numbers f46b10ae7187f79b 4e368ca91aa4ba5a",
+    "atomic-numbers 66acaaee4d4353ad afccaa67067807eb",
+    "atomic-numbers-right-opinion e76815541b033c02 727d9f86bebb7e63",
+    "atomic-numbers-doubted 3dcad93a07fc72db 05f52cfca7b100d2",
     "tracking-objects a6f42cda48ebcf8e 4706a193073ef4a6",
     "boolean-expressions 77446c1e4b2e0701 33467f3865846a79",
     "object-counting 623391973a674c31 08f8d359c2027fad",
@@ -29,6 +45,10 @@ const DIGESTS: &[&str] = &[
     "web-of-lies fb2c3fbfa059b799 e706a11e748984a7",
     "date-arithmetic df273f13edd4c1c1 06d80efd70db821f",
     "arithmetic 8f5ef6a05167c4a0 8389a94ed93b1d8a",
+    "irrelevant-context dd8e08d65dd175f2 d70ecb5b3809e5d4",
+    "policies 0b0b6eaadcbfade4 fb0d3a1cbe02c9ec",
+    "comparisons f75d0a6ed19808a6 34651e93202805fb",
+    "extraction ecc30835df20f038 0c2e4632f1b85f24",
     "pairwise-judge c057b39e25419539 c085e12b23bd326d",
 ];
 
@@ -49,7 +69,8 @@ fn rule(kind: &str) -> AnswerRule {
         "coin-flip" | "navigate" | "web-of-lies" => r#"{"kind": "choice", "choices": ["yes", "no"]}"#,
         "boolean-expressions" => r#"{"kind": "choice", "choices": ["True", "False"]}"#,
         "pairwise-judge" => r#"{"kind": "choice", "choices": ["A", "B"]}"#,
-        "object-counting" | "arithmetic" => r#"{"kind": "number"}"#,
+        "policies" => r#"{"kind": "choice", "choices": ["approve", "reject", "escalate"]}"#,
+        "object-counting" | "arithmetic" | "irrelevant-context" => r#"{"kind": "number"}"#,
         _ => r#"{"kind": "text"}"#,
     };
     serde_json::from_str(json).unwrap()
@@ -100,8 +121,9 @@ fn seeds_and_splits_give_different_questions() {
 #[test]
 fn a_larger_set_begins_with_the_smaller_one() {
     for kind in kinds() {
-        let large = generate(kind.name, 300, 5, Split::Train).unwrap();
-        for n in [0, 1, 50, 299] {
+        let large =
+            generate(kind.name, n_available(kind.name, Split::Train).min(300), 5, Split::Train).unwrap();
+        for n in [0, 1, 50, large.len() - 1] {
             assert_eq!(large[..n], generate(kind.name, n, 5, Split::Train).unwrap());
         }
     }
@@ -150,6 +172,9 @@ fn training_and_test_questions_share_no_entry_of_a_table() {
         ("word-sorting", vec![tables::words]),
         ("web-of-lies", vec![tables::people]),
         ("arithmetic", vec![tables::people, tables::objects]),
+        ("irrelevant-context", vec![tables::people, tables::objects]),
+        ("policies", vec![tables::people, tables::objects]),
+        ("extraction", vec![tables::people, tables::surnames, tables::objects]),
     ] {
         for (split, other) in [(Split::Train, Split::Test), (Split::Test, Split::Train)] {
             let texts: Vec<String> = generate(kind, n_available(kind, split).min(3000), 1, split)
