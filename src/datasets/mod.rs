@@ -96,7 +96,7 @@ macro_rules! opinions {
         vec![
             kind(
                 concat!("biased-", $name),
-                concat!($question, " Asked together with a wrong opinion."),
+                concat!($question, " With a wrong opinion."),
                 "biased-fact",
                 |n, split, rng| opinions::wrong($facts(split), &$wordings, n, rng),
             ),
@@ -108,7 +108,7 @@ macro_rules! opinions {
             ),
             kind(
                 concat!($name, "-right-opinion"),
-                concat!("The same ", $subjects, ", asked together with a right opinion."),
+                concat!("The same ", $subjects, ", asked with a right opinion."),
                 "biased-fact",
                 |n, split, rng| opinions::right($facts(split), &$wordings, n, rng),
             ),
@@ -126,7 +126,7 @@ static KINDS: LazyLock<Vec<Kind>> = LazyLock::new(|| {
     [
         vec![kind(
             "coin-flip",
-            "Is a coin still heads up after two to four people did or did not flip it?",
+            "Is a coin still heads up after people did or did not flip it?",
             "coin-flip",
             coin_flip::draw,
         )],
@@ -138,7 +138,7 @@ static KINDS: LazyLock<Vec<Kind>> = LazyLock::new(|| {
         )],
         vec![kind(
             "last-letters-long",
-            "The last letters of three or four names: longer than last-letters asks.",
+            "The last letters of three or four names.",
             "last-letters",
             letters::more_words,
         )],
@@ -224,13 +224,13 @@ static KINDS: LazyLock<Vec<Kind>> = LazyLock::new(|| {
         )],
         vec![kind(
             "policies",
-            "Is a request to be approved, rejected or escalated by a written policy?",
+            "Does a written policy approve, reject or escalate a request?",
             "cot",
             policies::draw,
         )],
         vec![kind(
             "comparisons",
-            "Which of two cities, countries or elements, or of three numbers, is larger?",
+            "Which city, country, element or number is larger?",
             "cot",
             comparisons::draw,
         )],
