@@ -9,11 +9,14 @@ use std::ops::Range;
 
 use super::program::Program;
 use super::select::PendingSelection;
+use super::set_aside::{SetAside, fault_of_question};
 use super::variant::VariantState;
-use super::{CurationPlan, JournalEntry, Observer, Outcome, Sample, sample_seed, variant_seed};
+use super::{
+    CurationPlan, JournalEntry, Observer, Outcome, Sample, first_messages, sample_seed, variant_seed,
+};
 use crate::engine::{Completion, Request, Source, too_long};
-use crate::task::Question;
-use crate::vote::{PromptTooLong, Verdict, combine_variants, rejects_question};
+use crate::task::{Question, UNPERTURBED};
+use crate::vote::{PromptTooLong, Verdict, combine_variants, rejects_question, verdict_set_aside};
 use crate::{Error, Result};
 
 /// The place of a variant in [`Driver::variants`], and the index of one of its samples.
@@ -26,10 +29,12 @@ struct SampleKey {
 /// The state of curation, and the source of its requests.
 pub struct Driver<'a> {
     plan: &'a CurationPlan<'a>,
-    /// The variants of every question, one question after the other, the question itself first.
-    variants: Vec<VariantState<'a>>,
+    /// The variants of every question, one question after the other, the question itself first. Of a million
+    /// questions few are open, so only these have a state.
+    variants: Vec<Option<Box<VariantState<'a>>>>,
     /// The outcome of each question.
-    outcomes: Vec<Option<Outcome>>,
+    outcomes: Vec<Option<Box<Outcome>>>,
+    set_aside: SetAside,
     /// Variants before this one are closed.
     first_open: usize,
     /// The running samples.
@@ -47,16 +52,12 @@ pub struct Driver<'a> {
 
 impl<'a> Driver<'a> {
     pub fn new(plan: &'a CurationPlan<'a>, observer: &'a mut dyn Observer) -> Self {
-        let perturbations = &plan.task.perturbations;
-        let variants_of = |question: &'a Question| {
-            let perturbed = perturbations.iter().map(Some);
-            let variants = std::iter::once(None).chain(perturbed).enumerate();
-            variants.map(move |(index, perturbation)| VariantState::new(question, index, perturbation))
-        };
+        let n_variants = plan.questions.len() * (plan.task.perturbations.len() + 1);
         Driver {
             plan,
-            variants: plan.questions.iter().flat_map(variants_of).collect(),
+            variants: std::iter::repeat_with(|| None).take(n_variants).collect(),
             outcomes: plan.questions.iter().map(|_| None).collect(),
+            set_aside: SetAside::default(),
             first_open: 0,
             programs: HashMap::new(),
             calls: HashMap::new(),
@@ -70,25 +71,56 @@ impl<'a> Driver<'a> {
 
     /// Takes over what an interrupted run has finished.
     pub fn resume(&mut self, earlier: impl IntoIterator<Item = Result<JournalEntry>>) -> Result<()> {
-        let index: HashMap<(&str, &str), usize> =
-            self.variants.iter().enumerate().map(|(i, b)| ((b.question.id.as_str(), b.name()), i)).collect();
+        let mut earlier = earlier.into_iter().peekable();
+        if earlier.peek().is_none() {
+            return Ok(());
+        }
+        let questions: HashMap<&str, usize> =
+            self.plan.questions.iter().enumerate().map(|(i, question)| (question.id.as_str(), i)).collect();
+        let (n, perturbations) = (self.n_variants(), &self.plan.task.perturbations);
+        let place = |question: &str, perturbation: &str| {
+            let variant = match perturbation {
+                UNPERTURBED => 0,
+                name => perturbations.iter().position(|p| p.name == name)? + 1,
+            };
+            Some(questions.get(question)? * n + variant)
+        };
         for item in earlier {
             match item? {
                 JournalEntry::Sample(sample) => {
-                    if let Some(i) = index.get(&(sample.question.as_str(), sample.perturbation.as_str())) {
-                        self.variants[*i].take(sample);
+                    if let Some(i) = place(&sample.question, &sample.perturbation) {
+                        self.open(i).take(sample);
                     }
                 }
                 JournalEntry::Selection(selection) => {
-                    if let Some(i) =
-                        index.get(&(selection.question.as_str(), selection.perturbation.as_str()))
-                    {
-                        self.variants[*i].earlier.push(selection);
+                    if let Some(i) = place(&selection.question, &selection.perturbation) {
+                        self.open(i).earlier.push(selection);
                     }
                 }
             }
         }
-        (0..self.variants.len()).try_for_each(|i| self.count(i))
+        (0..self.variants.len()).try_for_each(|i| match self.variants[i].is_some() {
+            true => self.count(i),
+            false => Ok(()),
+        })
+    }
+
+    /// The state of variant `i`, which begins with it.
+    fn open(&mut self, i: usize) -> &mut VariantState<'a> {
+        let (n, plan) = (self.n_variants(), self.plan);
+        self.variants[i].get_or_insert_with(|| {
+            let index = i % n;
+            let perturbation = index.checked_sub(1).map(|index| &plan.task.perturbations[index]);
+            Box::new(VariantState::new(&plan.questions[i / n], index, perturbation))
+        })
+    }
+
+    fn question(&self, i: usize) -> &'a Question {
+        &self.plan.questions[i / self.n_variants()]
+    }
+
+    fn has_outcome(&self, i: usize) -> bool {
+        self.variants[i].as_ref().is_some_and(|variant| variant.outcome.is_some())
     }
 
     /// Whether every question has its outcome.
@@ -101,7 +133,8 @@ impl<'a> Driver<'a> {
             return Err(error);
         }
         let left = |q: &Question| Error::Internal(format!("question {} was left open", q.id));
-        self.outcomes.into_iter().zip(self.plan.questions).map(|(o, q)| o.ok_or_else(|| left(q))).collect()
+        let outcomes = self.outcomes.into_iter().zip(self.plan.questions);
+        outcomes.map(|(outcome, q)| outcome.map(|outcome| *outcome).ok_or_else(|| left(q))).collect()
     }
 
     /// Number of variants of a question.
@@ -111,7 +144,7 @@ impl<'a> Driver<'a> {
 
     /// Whether variant `i` needs no further sample.
     fn is_closed(&self, i: usize) -> bool {
-        self.variants[i].outcome.is_some() || self.outcomes[i / self.n_variants()].is_some()
+        self.has_outcome(i) || self.outcomes[i / self.n_variants()].is_some()
     }
 
     /// Counts the finished samples and selections of variant `i`; ends its vote when they suffice.
@@ -120,9 +153,10 @@ impl<'a> Driver<'a> {
             return Ok(());
         }
         let rule = &self.plan.task.vote;
-        self.variants[i].count(rule);
-        self.variants[i].count_selections(rule);
-        if self.variants[i].outcome.is_none() { Ok(()) } else { self.close(i) }
+        let variant = self.open(i);
+        variant.count(rule);
+        variant.count_selections(rule);
+        if variant.outcome.is_none() { Ok(()) } else { self.close(i) }
     }
 
     /// Closes variant `i`, which has its outcome.
@@ -144,7 +178,7 @@ impl<'a> Driver<'a> {
         let all = question * n..(question + 1) * n;
         let variants = &self.variants[all.clone()];
         let votes: Vec<&Verdict> =
-            variants.iter().map_while(|b| Some(&b.outcome.as_ref()?.verdict)).collect();
+            variants.iter().map_while(|v| Some(&v.as_ref()?.outcome.as_ref()?.verdict)).collect();
         let rejected_by = votes.iter().position(|vote| rejects_question(votes[0], vote));
         let voted_on = match rejected_by.filter(|_| self.plan.task.vote.early_abandon) {
             Some(variant) => variant + 1,
@@ -153,7 +187,7 @@ impl<'a> Driver<'a> {
         };
         let (mut votes, mut samples, mut selections) = (Vec::new(), Vec::new(), Vec::new());
         for variant in &mut self.variants[all.clone()] {
-            variant.release_texts();
+            let Some(mut variant) = variant.take() else { continue };
             if let Some(outcome) = variant.outcome.take().filter(|_| variant.index < voted_on) {
                 votes.push(outcome.verdict);
                 samples.extend(outcome.samples);
@@ -163,18 +197,47 @@ impl<'a> Driver<'a> {
         let verdict = combine_variants(&self.plan.task.perturbations, votes)
             .ok_or_else(|| Error::Internal("a question has no variant".into()))?;
         self.observer.verdict(&verdict)?;
-        self.outcomes[question] = Some(Outcome { verdict, samples, selections });
+        self.outcomes[question] = Some(Box::new(Outcome { verdict, samples, selections }));
         self.drop_work(all);
         Ok(())
     }
 
+    /// Sets aside the question of variant `i`, which cannot be asked.
+    fn set_aside(&mut self, i: usize, why: &str) -> Result<()> {
+        let (n, question) = (self.n_variants(), i / self.n_variants());
+        let id = &self.plan.questions[question].id;
+        self.set_aside.add(id, why, self.plan.questions.len())?;
+        let verdict = verdict_set_aside(id, why);
+        self.observer.verdict(&verdict)?;
+        self.outcomes[question] = Some(Box::new(Outcome { verdict, samples: vec![], selections: vec![] }));
+        let all = question * n..(question + 1) * n;
+        self.variants[all.clone()].iter_mut().for_each(|variant| *variant = None);
+        self.drop_work(all);
+        Ok(())
+    }
+
+    /// Continues without the request `id`, whose prompt cannot run. What the first sample of a variant asks
+    /// first decides about the question, whatever the engine's schedule. A sample that gets that far has no
+    /// answer.
+    fn cannot_run(&mut self, id: u64, why: &str) -> Result<()> {
+        let Some((key, _)) = self.calls.remove(&id) else { return Ok(()) };
+        let Some(program) = self.programs.get_mut(&key) else { return Ok(()) };
+        if program.is_first() && key.sample == 0 {
+            return self.set_aside(key.variant, why);
+        }
+        program.cut_short();
+        self.calls.retain(|_, (other, _)| *other != key);
+        self.end(key)
+    }
+
     /// Whether a sample or a selection of variant `i` can be started now.
     fn can_start(&self, i: usize) -> bool {
-        let (variant, rule) = (&self.variants[i], &self.plan.task.vote);
-        let is_its_turn = variant.index == 0 || !rule.early_abandon || self.variants[i - 1].outcome.is_some();
+        let rule = &self.plan.task.vote;
+        let is_its_turn = i % self.n_variants() == 0 || !rule.early_abandon || self.has_outcome(i - 1);
         if self.is_closed(i) || !is_its_turn {
             return false;
         }
+        let Some(variant) = &self.variants[i] else { return rule.samples > 0 };
         if let Some(selections) = &variant.selections {
             return selections.has_next();
         }
@@ -184,18 +247,24 @@ impl<'a> Driver<'a> {
 
     /// Starts the next sample of variant `i`, or its next selection.
     fn start(&mut self, i: usize) -> Result<()> {
-        if self.variants[i].selections.is_some() {
+        let (plan, question) = (self.plan, self.question(i));
+        let variant = self.open(i);
+        if variant.selections.is_some() {
             return self.start_selection(i);
         }
-        let variant = &mut self.variants[i];
         while variant.finished.contains_key(&variant.next) {
             variant.next += 1;
         }
         let index = variant.next;
         variant.next += 1;
         variant.running += 1;
-        let seed = variant_seed(self.plan.seed, variant.name());
-        let program = Program::new(self.plan.task, variant.asked()?, variant.name(), seed, index);
+        let seed = variant_seed(plan.seed, variant.name());
+        let asked = first_messages(plan.task, question).and_then(|()| variant.asked());
+        let asked = match asked {
+            Ok(asked) => asked,
+            Err(error) => return self.set_aside(i, &fault_of_question(error)?),
+        };
+        let program = Program::new(plan.task, asked, variant.name(), seed, index);
         let key = SampleKey { variant: i, sample: index };
         self.programs.insert(key, program);
         self.advance(key)
@@ -204,7 +273,14 @@ impl<'a> Driver<'a> {
     /// Queues the calls of a sample's next step, or ends the sample if its program has finished.
     fn advance(&mut self, key: SampleKey) -> Result<()> {
         let Some(program) = self.programs.get_mut(&key) else { return Ok(()) };
-        let requests = program.next_calls()?;
+        let requests = match program.next_calls() {
+            Ok(requests) => requests,
+            Err(error) if key.sample == 0 => return self.set_aside(key.variant, &fault_of_question(error)?),
+            Err(error) => {
+                fault_of_question(error)?;
+                return self.end(key);
+            }
+        };
         if requests.is_empty() {
             return self.end(key);
         }
@@ -220,9 +296,10 @@ impl<'a> Driver<'a> {
         let Some(program) = self.programs.remove(&key) else { return Ok(()) };
         let mut sample = program.finish();
         sample.rejected = self.is_rejected(key.variant, &sample)?;
-        self.variants[key.variant].running -= 1;
         self.observer.sample(&sample)?;
-        self.variants[key.variant].take(sample);
+        let variant = self.open(key.variant);
+        variant.running -= 1;
+        variant.take(sample);
         self.count(key.variant)
     }
 
@@ -237,22 +314,24 @@ impl<'a> Driver<'a> {
 
     fn start_selection(&mut self, i: usize) -> Result<()> {
         let missing = || Error::Internal("no selection to start".into());
-        let question = self.variants[i].asked()?;
-        let index = self.variants[i].selections.as_mut().and_then(|s| s.next()).ok_or_else(missing)?;
+        let variant = self.open(i);
+        let question = variant.asked()?;
+        let index = variant.selections.as_mut().and_then(|s| s.next()).ok_or_else(missing)?;
         // The step after the last, so that a selection shares no random numbers with a sample.
         let seed = self.seed(i, index, self.plan.task.system2.len());
-        let selections = self.variants[i].selections.as_ref().ok_or_else(missing)?;
+        let (id, task) = (self.next_id, &self.plan.task);
+        let selections = self.open(i).selections.as_ref().ok_or_else(missing)?;
         let shown = selections.order(seed);
-        let request = selections.request(self.next_id, self.plan.task, &question, &shown, seed)?;
+        let request = selections.request(id, task, &question, &shown, seed)?;
         self.next_id += 1;
         self.pending_selections.insert(request.id, PendingSelection { variant: i, index, seed, shown });
         self.ready.push_back(request);
         Ok(())
     }
 
-    fn seed(&self, i: usize, index: usize, step: usize) -> u64 {
-        let variant = &self.variants[i];
-        sample_seed(variant_seed(self.plan.seed, variant.name()), &variant.question.id, index, step)
+    fn seed(&mut self, i: usize, index: usize, step: usize) -> u64 {
+        let seed = variant_seed(self.plan.seed, self.open(i).name());
+        sample_seed(seed, &self.question(i).id, index, step)
     }
 
     fn finished_selection(&mut self, pending: PendingSelection, completion: Completion) -> Result<()> {
@@ -260,10 +339,10 @@ impl<'a> Driver<'a> {
         if self.is_closed(i) {
             return Ok(());
         }
-        let variant = &mut self.variants[i];
-        let selection = pending.finish(&variant.question.id, variant.name(), completion);
+        let name = self.open(i).name();
+        let selection = pending.finish(&self.question(i).id, name, completion);
         self.observer.selection(&selection)?;
-        if let Some(selections) = &mut variant.selections {
+        if let Some(selections) = &mut self.open(i).selections {
             selections.take(selection);
         }
         self.count(i)
@@ -271,10 +350,10 @@ impl<'a> Driver<'a> {
 
     /// Whether the plan's verifier rejects the answer of `sample`. It is asked once for each sample with
     /// an answer.
-    fn is_rejected(&self, i: usize, sample: &Sample) -> Result<bool> {
+    fn is_rejected(&mut self, i: usize, sample: &Sample) -> Result<bool> {
         let (Some(verifier), Some(answer)) = (self.plan.verifier, &sample.answer) else { return Ok(false) };
         let completion = sample.steps.last().map_or("", |step| step.text.as_str());
-        Ok(!verifier.accepts(&*self.variants[i].asked()?, answer, completion)?)
+        Ok(!verifier.accepts(&*self.open(i).asked()?, answer, completion)?)
     }
 }
 
@@ -289,12 +368,18 @@ impl Source for Driver<'_> {
         while self.first_open < self.variants.len() && self.is_closed(self.first_open) {
             self.first_open += 1;
         }
-        let chosen = (self.first_open..self.variants.len()).find(|i| self.can_start(*i))?;
-        match self.start(chosen) {
-            Ok(()) => self.next_ready(),
-            Err(error) => {
+        loop {
+            let chosen = (self.first_open..self.variants.len()).find(|i| self.can_start(*i))?;
+            if let Err(error) = self.start(chosen) {
                 self.failed = Some(error);
-                None
+                return None;
+            }
+            if let Some(request) = self.next_ready() {
+                return Some(request);
+            }
+            // The question was set aside.
+            while self.first_open < self.variants.len() && self.is_closed(self.first_open) {
+                self.first_open += 1;
             }
         }
     }
@@ -310,19 +395,25 @@ impl Source for Driver<'_> {
     }
 
     /// A selection shows all responses, whose length has no bound: if they do not fit, the question is
-    /// rejected. The length of a sample's prompt is up to the task and the question, so there it is an
-    /// error.
+    /// rejected. A question that is too long itself is set aside.
     fn too_long(&mut self, id: u64, tokens: usize, limit: usize) -> Result<()> {
         if let Some(PendingSelection { variant, .. }) = self.pending_selections.remove(&id) {
             if !self.is_closed(variant) {
-                self.variants[variant].cannot_select(&self.plan.task.vote, PromptTooLong { tokens, limit });
+                let rule = &self.plan.task.vote;
+                self.open(variant).cannot_select(rule, PromptTooLong { tokens, limit });
                 self.close(variant)?;
             }
             return Ok(());
         }
-        let Some((key, _)) = self.calls.get(&id) else { return Ok(()) };
-        let question = &self.variants[key.variant].question.id;
-        Err(Error::input(format!("question {question:?}"), too_long(tokens, limit)))
+        self.cannot_run(id, &too_long(tokens, limit))
+    }
+
+    fn cannot_render(&mut self, id: u64, error: Error) -> Result<()> {
+        match self.pending_selections.remove(&id) {
+            Some(PendingSelection { variant, .. }) if self.is_closed(variant) => Ok(()),
+            Some(PendingSelection { variant, .. }) => self.set_aside(variant, &fault_of_question(error)?),
+            None => self.cannot_run(id, &fault_of_question(error)?),
+        }
     }
 
     fn enough(&self, id: u64, text: &str) -> bool {

@@ -7,11 +7,13 @@
 mod driver;
 mod program;
 mod select;
+mod set_aside;
 mod summary;
 mod variant;
 
 pub use select::SelectionRecord;
 use serde::{Deserialize, Serialize};
+pub(crate) use set_aside::{SetAside, fault_of_question};
 use sha2::{Digest, Sha256};
 pub use summary::{Curation, Stops};
 
@@ -210,6 +212,7 @@ pub(crate) fn curate<'e, E: Engine + ?Sized + 'e>(
     observer: &mut dyn Observer,
     cancel: &Cancel,
 ) -> Result<Vec<Outcome>> {
+    check_questions(plan)?;
     let mut driver = driver::Driver::new(plan, observer);
     driver.resume(earlier.into_iter().map(|item| item.map(Into::into)))?;
     if !driver.is_done() {
@@ -227,6 +230,33 @@ pub(crate) fn requests_of(
     seed: u64,
 ) -> Result<Vec<Request>> {
     program::requests_of(task, question, sample, seed)
+}
+
+/// Renders what each question is asked first, of some thousands of the questions, before an engine is loaded.
+///
+/// # Errors
+/// [`Error::Input`](crate::Error::Input) if more than half of them cannot be asked for the same reason,
+/// such as a field that no question has.
+fn check_questions(plan: &CurationPlan) -> Result<()> {
+    const EXAMINED: usize = 4096;
+    let stride = plan.questions.len().div_ceil(EXAMINED).max(1);
+    let n = plan.questions.len().div_ceil(stride);
+    let mut set_aside = SetAside::default();
+    for question in plan.questions.iter().step_by(stride) {
+        if let Err(error) = first_messages(plan.task, question) {
+            set_aside.add(&question.id, &fault_of_question(error)?, n)?;
+        }
+    }
+    Ok(())
+}
+
+/// That `question` has what its direct prompt and the first step of the program need.
+pub(crate) fn first_messages(task: &Task, question: &Question) -> Result<()> {
+    messages(&task.system1, question, &[])?;
+    match task.system2.first() {
+        Some(step) if step.for_each.is_none() => messages(step, question, &[]).map(drop),
+        _ => Ok(()),
+    }
 }
 
 /// The seed of a step of a sample: a hash of all that identifies it. No two samples share random

@@ -135,6 +135,18 @@ impl<'a> Program<'a> {
         self.begun == self.task.system2.len()
     }
 
+    /// Whether the first step is running.
+    pub fn is_first(&self) -> bool {
+        self.begun == 1
+    }
+
+    /// Ends the running step, whose prompt cannot run; the sample gets no answer.
+    pub fn cut_short(&mut self) {
+        self.begun = self.begun.saturating_sub(1);
+        self.calls.clear();
+        (self.finish, self.confidence) = (Finish::Length, None);
+    }
+
     /// The finished sample. It has no answer if a step had no item to run on.
     pub fn finish(self) -> Sample {
         let last = self.records.last().filter(|_| self.is_last());

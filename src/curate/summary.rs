@@ -11,6 +11,12 @@ pub struct Curation {
     pub questions: usize,
     /// Number of questions whose voted answer was accepted.
     pub kept: usize,
+    /// Number of questions that were not sampled, since their prompts are too long or cannot be rendered.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub set_aside: usize,
+    /// Why the first of them was not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub set_aside_reason: Option<String>,
     /// Maximal number of samples of a question.
     #[serde(default)]
     pub max_samples: usize,
@@ -40,6 +46,10 @@ pub struct Curation {
     /// What the first questions show to be wrong, or worth knowing.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub findings: Vec<Finding>,
+}
+
+fn is_zero(n: &usize) -> bool {
+    *n == 0
 }
 
 /// How often sampling stopped early, and why.

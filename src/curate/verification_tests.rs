@@ -340,12 +340,99 @@ fn responses_too_long_to_select_among_reject_their_question_and_no_other() {
 }
 
 #[test]
-fn a_question_too_long_to_ask_is_named() {
-    let questions = [Question::new("short", "tea", vec![]), Question::new("q9", "word ".repeat(40), vec![])];
+fn a_question_too_long_to_ask_is_set_aside_and_the_others_go_on() {
+    let mut questions: Vec<Question> =
+        ["tea", "same", "more"].iter().map(|id| Question::new(*id, *id, vec![])).collect();
+    questions.insert(1, Question::new("q9", "word ".repeat(40), vec![]));
     let mut engine = Scripted::new(writer).with_limit(40);
-    let error = run_on(&mut engine, &task(FREE), &questions, None, vec![], &mut Log::default()).unwrap_err();
-    let message = error.to_string();
-    assert!(message.starts_with("question \"q9\": its prompt has 40 tokens"), "{message}");
+    let mut log = Log::default();
+    let outcomes = run_on(&mut engine, &task(FREE), &questions, None, vec![], &mut log).unwrap();
+    let long = said(&outcomes, "q9");
+    assert!(!long.kept && long.n == 0 && long.answer.is_none(), "{long:?}");
+    let why = long.set_aside.unwrap();
+    assert!(why.starts_with("its prompt has 40 tokens"), "{why}");
+    assert_eq!(long.reason, format!("set aside: {why}"));
+    assert!(outcomes.iter().filter(|o| o.verdict.question != "q9").all(|o| o.verdict.set_aside.is_none()));
+    assert_eq!(outcomes.iter().map(|o| o.verdict.n).sum::<usize>(), log.0.len(), "no sample of it");
+    assert!(log.0.iter().all(|sample| sample.question != "q9"));
+
+    let earlier: Vec<_> = log.0.iter().take(7).cloned().map(JournalEntry::Sample).collect();
+    let mut engine = Scripted::new(writer).with_limit(40);
+    let resumed = run_on(&mut engine, &task(FREE), &questions, None, earlier, &mut Log::default()).unwrap();
+    assert_eq!(resumed, outcomes, "a resumed run sets the same aside");
+}
+
+#[test]
+fn a_question_without_a_field_is_set_aside_with_the_field() {
+    let task = task(&FREE.replace("{{ question }}", "{{ question }}{{ hint }}"));
+    let mut questions: Vec<Question> =
+        ["tea", "same", "bare"].iter().map(|id| Question::new(*id, *id, vec![])).collect();
+    for question in &mut questions[..2] {
+        question.fields.insert("hint".into(), "".into());
+    }
+    let mut log = Log::default();
+    let outcomes = run_on(&mut Scripted::new(writer), &task, &questions, None, vec![], &mut log).unwrap();
+    let why = said(&outcomes, "bare").set_aside.unwrap();
+    assert!(why.contains("uses a field that the question does not have (hint)"), "{why}");
+    assert!(said(&outcomes, "tea").n > 0 && said(&outcomes, "same").kept);
+}
+
+#[test]
+fn a_fault_of_most_questions_ends_the_run_before_an_engine_is_asked_for() {
+    let task = task(&FREE.replace("{{ question }}", "{{ question }}{{ hint }}"));
+    let questions: Vec<Question> = (0..9000).map(|i| Question::new(format!("q{i}"), "tea", vec![])).collect();
+    let plan =
+        CurationPlan { task: &task, questions: &questions, seed: 1, stop_at_answer: true, verifier: None };
+    let earlier: [Result<Sample>; 0] = [];
+    let engine = || -> Result<&mut dyn Engine> { panic!("no engine is needed") };
+    let error = curate(engine, &plan, earlier, &mut Log::default(), &Cancel::new()).unwrap_err().to_string();
+    assert!(error.starts_with("questions: more than half of the"), "{error}");
+    assert!(error.contains("of question \"q0\": ") && error.contains("(hint)"), "{error}");
+
+    // Their length is known with the engine: the run ends with the first that is one too many.
+    let texts = |long: usize| -> Vec<Question> {
+        (0..10)
+            .map(|i| {
+                Question::new(format!("q{i}"), "word ".repeat(if i < long { 50 + i } else { 1 }), vec![])
+            })
+            .collect()
+    };
+    let run = |long: usize, log: &mut Log| {
+        let mut engine = Scripted::new(writer).with_limit(40);
+        run_on(&mut engine, &self::task(FREE), &texts(long), None, vec![], log)
+    };
+    let half = run(5, &mut Log::default()).unwrap();
+    assert_eq!(half.iter().filter(|o| o.verdict.set_aside.is_some()).count(), 5);
+    let mut log = Log::default();
+    let error = run(6, &mut log).unwrap_err().to_string();
+    assert!(error.contains("more than half of the 10 questions") && error.contains("50 tokens"), "{error}");
+    assert!(log.0.is_empty(), "nothing was sampled");
+}
+
+#[test]
+fn a_sample_whose_later_step_does_not_fit_has_no_answer_and_its_question_goes_on() {
+    let steps = r#""system2": [{"name": "think", "prompt": "Think: {{ question }}", "max_tokens": 99},
+        {"name": "answer", "prompt": "{{ question }} after {{ think }}"}]"#;
+    let json = format!(
+        r#"{{"name": "t", "system1": {{"prompt": "{{{{ question }}}}"}}, {steps},
+            "answer": {{"kind": "choice", "choices": ["yes", "no"]}},
+            "vote": {{"samples": 8, "threshold": 0.5, "min_samples": 8, "confidence": 0.95}}}}"#
+    );
+    let task = Task::from_json(&json, "test").unwrap();
+    let say = |r: &Request| match r.messages[0].content.starts_with("Think:") {
+        true if r.seed.is_multiple_of(3) => "much ".repeat(60),
+        true => "a thought".into(),
+        false => "yes".into(),
+    };
+    let mut log = Log::default();
+    let questions = [Question::new("q", "tea", vec![])];
+    let mut engine = Scripted::new(say).with_limit(40);
+    let outcomes = run_on(&mut engine, &task, &questions, None, vec![], &mut log).unwrap();
+    let (cut, whole): (Vec<_>, Vec<_>) = log.0.iter().partition(|s| s.steps.len() == 1);
+    assert!(!cut.is_empty() && !whole.is_empty());
+    assert!(cut.iter().all(|s| s.answer.is_none() && s.finish == Finish::Length));
+    assert!(whole.iter().all(|s| s.answer.is_some()));
+    assert!(outcomes[0].verdict.set_aside.is_none() && outcomes[0].verdict.n == log.0.len());
 }
 
 /// Rejects every answer to one question, and records its calls.

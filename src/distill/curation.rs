@@ -102,11 +102,14 @@ impl CurationJob<'_> {
 
         let samples = || outcomes.iter().flat_map(|o| &o.samples);
         let selections = || outcomes.iter().flat_map(|o| &o.selections);
-        let could_be_taken =
-            self.questions.len() * self.task.vote.samples * (self.task.perturbations.len() + 1);
+        let set_aside = || verdicts.iter().filter_map(|v| v.set_aside.as_ref());
+        let could_be_taken = (self.questions.len() - set_aside().count())
+            * self.task.vote.samples
+            * (self.task.perturbations.len() + 1);
         let votes = || {
             let variants = verdicts.iter().flat_map(|v| v.variants.iter().map(|b| b.stop));
-            let plain = verdicts.iter().filter(|v| v.variants.is_empty()).map(|v| v.stop);
+            let plain =
+                verdicts.iter().filter(|v| v.variants.is_empty() && v.set_aside.is_none()).map(|v| v.stop);
             variants.chain(plain)
         };
         let judged: Vec<bool> = self
@@ -119,6 +122,8 @@ impl CurationJob<'_> {
         let curation = Curation {
             questions: self.questions.len(),
             kept: verdicts.iter().filter(|v| v.kept).count(),
+            set_aside: set_aside().count(),
+            set_aside_reason: set_aside().next().cloned(),
             max_samples: self.task.vote.samples,
             threshold: self.task.vote.threshold,
             samples: samples().count(),

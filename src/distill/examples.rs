@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 use crate::context::decoder_of;
 use crate::curate::messages;
-use crate::engine::{Decoder, Engine, Finish, Message, Request, Role, Sampling, complete};
+use crate::engine::{Decoder, Engine, Finish, Message, Request, Role, Sampling, complete_each};
 use crate::task::{Answer, Question, Target, Task};
 use crate::train::batch::Example;
 use crate::vote::Verdict;
@@ -163,10 +163,15 @@ pub fn replayed(
         sampling: sampling.clone(),
         seed: 0,
     });
-    let completions = complete(engine, requests.collect(), cancel)?;
+    let completions = complete_each(engine, requests.collect(), cancel)?;
     let decoder = decoder_of(engine)?;
     let mut examples = Vec::new();
     for (question, completion) in prompts.iter().zip(completions) {
+        // A prompt that does not fit is not replayed.
+        let Ok(completion) = completion else {
+            examples.push(None);
+            continue;
+        };
         let prompt = decoder.prompt(&message(question), false)?;
         let mut target = decoder.tokenize(&completion.text, false)?;
         if completion.finish == Finish::EndOfTurn {
@@ -194,6 +199,7 @@ mod tests {
             stop: StopReason::Converged,
             kept: true,
             reason: String::new(),
+            set_aside: None,
             variants: vec![],
         }
     }

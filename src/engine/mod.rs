@@ -201,6 +201,12 @@ pub trait Source {
     fn too_long(&mut self, id: u64, tokens: usize, limit: usize) -> Result<()> {
         Err(crate::Error::Engine(format!("request {id}: {}", too_long(tokens, limit))))
     }
+    /// Receives a request whose messages the model's chat template cannot render, with the error; it gets
+    /// no completion. The default returns the error, which ends the run; return `Ok` to continue without
+    /// it.
+    fn cannot_render(&mut self, _id: u64, error: crate::Error) -> Result<()> {
+        Err(error)
+    }
 }
 
 /// Why a prompt of `tokens` tokens cannot run.
@@ -234,13 +240,35 @@ pub trait Engine {
 
 /// Completes `requests` and returns the completions in their order.
 ///
-/// Errors: the engine's, and [`crate::Error::Cancelled`].
+/// Errors: the engine's, [`crate::Error::Engine`] for a prompt that is too long or cannot be rendered, and
+/// [`crate::Error::Cancelled`].
 pub fn complete(engine: &mut dyn Engine, requests: Vec<Request>, cancel: &Cancel) -> Result<Vec<Completion>> {
+    let ids: Vec<u64> = requests.iter().map(|request| request.id).collect();
+    let completions = complete_each(engine, requests, cancel)?.into_iter().zip(ids);
+    completions
+        .map(|(completion, id)| {
+            completion.map_err(|why| crate::Error::Engine(format!("request {id}: {why}")))
+        })
+        .collect()
+}
+
+/// What became of a request: its completion, or why its prompt cannot run.
+pub(crate) type Completed = std::result::Result<Completion, String>;
+
+/// Completes those of `requests` whose prompts fit and can be rendered. Returns the completions in the
+/// order of the requests, and the reason of each that could not run.
+///
+/// Errors: the engine's, and [`crate::Error::Cancelled`].
+pub(crate) fn complete_each(
+    engine: &mut dyn Engine,
+    requests: Vec<Request>,
+    cancel: &Cancel,
+) -> Result<Vec<Completed>> {
     /// Gives out the requests with their index as id, whatever ids the caller gave them.
     struct List {
         ids: Vec<u64>,
         requests: std::iter::Enumerate<std::vec::IntoIter<Request>>,
-        completions: Vec<Option<Completion>>,
+        completions: Vec<Option<Completed>>,
     }
     impl Source for List {
         fn next(&mut self) -> Option<Request> {
@@ -249,7 +277,15 @@ pub fn complete(engine: &mut dyn Engine, requests: Vec<Request>, cancel: &Cancel
         fn finished(&mut self, mut completion: Completion) -> Result<()> {
             let index = completion.id as usize;
             completion.id = self.ids[index];
-            self.completions[index] = Some(completion);
+            self.completions[index] = Some(Ok(completion));
+            Ok(())
+        }
+        fn too_long(&mut self, id: u64, tokens: usize, limit: usize) -> Result<()> {
+            self.completions[id as usize] = Some(Err(too_long(tokens, limit)));
+            Ok(())
+        }
+        fn cannot_render(&mut self, id: u64, error: crate::Error) -> Result<()> {
+            self.completions[id as usize] = Some(Err(error.to_string()));
             Ok(())
         }
     }

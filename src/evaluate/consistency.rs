@@ -1,10 +1,12 @@
 //! Whether an answer survives the task's perturbations: how often it changes though it may not.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
 use super::Inconsistent;
-use super::{Direct, DirectAnswers, Reasoned, ask_directly};
-use crate::curate::variant_seed;
+use super::{Direct, DirectAnswers, Reasoned, ask_each};
+use crate::curate::{fault_of_question, variant_seed};
 use crate::engine::Engine;
 use crate::task::{Answer, Question, Task};
 use crate::{Cancel, Result};
@@ -30,10 +32,16 @@ pub(crate) fn ask_perturbed(
     task.perturbations
         .iter()
         .map(|perturbation| {
-            let asked: Vec<Question> =
-                questions.iter().map(|question| perturbation.asked(question)).collect::<Result<_>>()?;
+            let asked = questions
+                .iter()
+                .map(|question| match perturbation.asked(question) {
+                    Ok(asked) => Ok(Ok(Cow::Owned(asked))),
+                    Err(error) => Ok(Err(fault_of_question(error)?)),
+                })
+                .collect::<Result<Vec<_>>>()?;
+            let own: Vec<&Question> = questions.iter().collect();
             let seed = variant_seed(seed, &perturbation.name);
-            let mut answers = ask_directly(engine, task, &asked, seed, cancel)?.answers;
+            let mut answers = ask_each(engine, task, &asked, &own, seed, cancel)?.answers;
             for direct in &mut answers {
                 direct.answer = direct.answer.take().map(|answer| perturbation.meaning(&answer));
             }
@@ -85,6 +93,7 @@ fn share_changed<'a>(pairs: impl Iterator<Item = (Option<&'a Answer>, Option<&'a
 mod tests {
     use super::*;
     use crate::engine::{Request, Scripted};
+    use crate::evaluate::ask_directly;
 
     #[test]
     fn a_model_that_likes_the_first_response_is_inconsistent_under_a_swap() {

@@ -6,16 +6,18 @@
 mod advice;
 mod consistency;
 mod decision;
+mod set_aside;
 mod statistics;
 mod summary;
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
-use crate::curate::{self, Outcome, VoteSummary};
-use crate::engine::{Engine, Request, complete};
+use crate::curate::{self, Outcome, SetAside, VoteSummary, fault_of_question};
+use crate::engine::{Completed, Engine, Request, complete_each};
 use crate::task::{Answer, Question, Task};
 use crate::{Cancel, Result};
 
@@ -23,6 +25,7 @@ pub use consistency::PerturbedAnswers;
 pub(crate) use consistency::ask_perturbed;
 pub use decision::{Acceptance, Decision};
 pub(crate) use decision::{labels_are_worth_it, was_worth_it, worth_trying};
+use set_aside::Counted;
 use statistics::mcnemar_exact;
 pub use summary::{Constant, Evaluation, Fallback, Inconsistent, Measurement};
 
@@ -43,6 +46,9 @@ pub struct Direct {
     pub prompt_tokens: usize,
     /// Tokens sampled.
     pub generated_tokens: usize,
+    /// Why the question was not asked: its prompt is too long or cannot be rendered. `None` if it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub set_aside: Option<String>,
 }
 
 fn nan_from_null<'de, D: serde::Deserializer<'de>>(deserializer: D) -> std::result::Result<f32, D::Error> {
@@ -61,7 +67,12 @@ pub struct DirectAnswers {
     pub perturbed: Vec<PerturbedAnswers>,
 }
 
-/// Asks every question directly (System 1), with whatever adapter the engine has.
+/// Asks every question directly (System 1), with whatever adapter the engine has. Questions that cannot be
+/// asked are set aside.
+///
+/// # Errors
+/// Those of the engine; [`Error::Input`](crate::Error::Input) if more than half of the questions cannot be
+/// asked for the same reason.
 pub(crate) fn ask_directly(
     engine: &mut dyn Engine,
     task: &Task,
@@ -69,35 +80,97 @@ pub(crate) fn ask_directly(
     seed: u64,
     cancel: &Cancel,
 ) -> Result<DirectAnswers> {
-    let requests = questions
-        .iter()
-        .enumerate()
-        .map(|(i, q)| {
-            Ok(Request {
-                id: i as u64,
-                messages: curate::messages(&task.system1, q, &[])?,
-                sampling: curate::sampling(&task.system1),
-                thinking: task.system1.thinking,
-                seed: curate::sample_seed(seed, &q.id, 0, 0),
-            })
-        })
-        .collect::<Result<Vec<_>>>()?;
+    let asked: Vec<&Question> = questions.iter().collect();
+    ask_each(
+        engine,
+        task,
+        &asked.iter().map(|q| Ok(Cow::Borrowed(*q))).collect::<Vec<_>>(),
+        &asked,
+        seed,
+        cancel,
+    )
+}
+
+/// A question as it is asked, or why it cannot be asked.
+type Asked<'a> = std::result::Result<Cow<'a, Question>, String>;
+
+fn ask_each(
+    engine: &mut dyn Engine,
+    task: &Task,
+    asked: &[Asked],
+    questions: &[&Question],
+    seed: u64,
+    cancel: &Cancel,
+) -> Result<DirectAnswers> {
+    let (mut requests, mut faults) = (Vec::new(), vec![None; asked.len()]);
+    for (i, question) in asked.iter().enumerate() {
+        let messages = match question {
+            Ok(question) => match curate::messages(&task.system1, question, &[]) {
+                Ok(messages) => messages,
+                Err(error) => {
+                    faults[i] = Some(fault_of_question(error)?);
+                    continue;
+                }
+            },
+            Err(why) => {
+                faults[i] = Some(why.clone());
+                continue;
+            }
+        };
+        requests.push(Request {
+            id: i as u64,
+            messages,
+            sampling: curate::sampling(&task.system1),
+            thinking: task.system1.thinking,
+            seed: curate::sample_seed(seed, &questions[i].id, 0, 0),
+        });
+    }
     let begin = Instant::now();
-    let completions = complete(engine, requests, cancel)?;
+    let mut completions = complete_each(engine, requests, cancel)?.into_iter();
     let seconds = begin.elapsed().as_secs_f64();
+    let mut set_aside = SetAside::default();
     let answers = questions
         .iter()
-        .zip(completions)
-        .map(|(q, c)| Direct {
-            question: q.id.clone(),
-            answer: task.read_direct(&c.text),
-            text: c.text,
-            probability: c.probability,
-            prompt_tokens: c.prompt_tokens,
-            generated_tokens: c.generated_tokens,
+        .zip(faults)
+        .map(|(q, fault)| {
+            let missing = || crate::Error::Internal("the engine dropped a question".into());
+            let answer = match fault {
+                Some(why) => Err(why),
+                None => completions.next().ok_or_else(missing)?,
+            };
+            if let Err(why) = &answer {
+                set_aside.add(&q.id, why, questions.len())?;
+            }
+            Ok(Direct::of(task, q, answer))
         })
-        .collect();
+        .collect::<Result<_>>()?;
     Ok(DirectAnswers { answers, seconds, perturbed: Vec::new() })
+}
+
+impl Direct {
+    fn of(task: &Task, question: &Question, answer: Completed) -> Direct {
+        let question = question.id.clone();
+        match answer {
+            Ok(c) => Direct {
+                question,
+                answer: task.read_direct(&c.text),
+                text: c.text,
+                probability: c.probability,
+                prompt_tokens: c.prompt_tokens,
+                generated_tokens: c.generated_tokens,
+                set_aside: None,
+            },
+            Err(why) => Direct {
+                question,
+                answer: None,
+                text: String::new(),
+                probability: f32::NAN,
+                prompt_tokens: 0,
+                generated_tokens: 0,
+                set_aside: Some(why),
+            },
+        }
+    }
 }
 
 /// Reasoned answers (System 2) to a set of questions.
@@ -207,6 +280,10 @@ pub(crate) fn evaluate(
     distilled: &DirectAnswers,
     threshold: Option<f64>,
 ) -> Evaluation {
+    let all = questions.len();
+    let counted = Counted::of(questions, &[system1, distilled], system2);
+    let (questions, system2) = (&counted.questions[..], &counted.reasoned);
+    let (system1, distilled) = (&counted.direct[0], &counted.direct[1]);
     let scorer = Scorer::new(task, questions, system2);
     let (one, one_right) = scorer.direct(system1);
     let (two, two_right) = scorer.reasoned(system2);
@@ -242,6 +319,7 @@ pub(crate) fn evaluate(
         // Decided with the figures.
         worthwhile: false,
         n: questions.len(),
+        set_aside: all - questions.len(),
         against: scorer.against.into(),
         system1: one,
         system2: two,
@@ -267,6 +345,7 @@ pub(crate) fn calibrate(task: &Task, direct: &DirectAnswers, labels: &[Answer], 
         .answers
         .iter()
         .zip(labels)
+        .filter(|(d, _)| d.set_aside.is_none())
         .map(|(d, label)| {
             let truth = std::slice::from_ref(&label.text);
             let right = d.answer.as_ref().is_some_and(|a| task.answer.is_correct(a, truth));
@@ -307,6 +386,7 @@ mod tests {
                 probability: *probability,
                 prompt_tokens: 10,
                 generated_tokens: 2,
+                set_aside: None,
             })
             .collect();
         DirectAnswers { answers, seconds: 1.0, perturbed: vec![] }
@@ -341,5 +421,29 @@ mod tests {
         let asked = direct(&[("yes", 1.0), ("?!", 1.0)]);
         let (one, _) = Scorer::new(&task(), &questions, &Reasoned::default()).direct(&asked);
         assert_eq!((one.accuracy, one.unparsed, one.tokens_per_answer), (0.5, 1, 2.0));
+    }
+
+    #[test]
+    fn held_out_questions_that_cannot_be_asked_count_for_no_way_of_answering() {
+        use crate::engine::Scripted;
+        let mut questions: Vec<_> =
+            (0..4).map(|i| Question::new(i.to_string(), "Heads?", vec!["yes".into()])).collect();
+        questions[2] = Question::new("2", "word ".repeat(400), vec!["yes".into()]);
+        let mut engine = Scripted::new(|_: &Request| "yes".to_string()).with_limit(100);
+        let asked = ask_directly(&mut engine, &task(), &questions, 1, &Cancel::new()).unwrap();
+        let faults: Vec<bool> = asked.answers.iter().map(|a| a.set_aside.is_some()).collect();
+        assert_eq!(faults, [false, false, true, false]);
+        let counted = Counted::of(&questions, &[&asked], &Reasoned::default());
+        assert_eq!((counted.questions.len(), counted.direct[0].answers.len()), (3, 3));
+        let json = serde_json::to_string(&asked).unwrap();
+        let read: DirectAnswers = serde_json::from_str(&json).unwrap();
+        assert_eq!(read.answers[2].set_aside, asked.answers[2].set_aside);
+
+        let (one, _) = Scorer::new(&task(), &counted.questions, &counted.reasoned).direct(&counted.direct[0]);
+        assert_eq!(one.accuracy, 1.0);
+        let mut engine = Scripted::new(|_: &Request| "yes".to_string()).with_limit(1);
+        let error =
+            ask_directly(&mut engine, &task(), &questions, 1, &Cancel::new()).unwrap_err().to_string();
+        assert!(error.contains("more than half of the 4 questions cannot be asked"), "{error}");
     }
 }

@@ -51,8 +51,11 @@ pub struct Constant {
 /// System 1, System 2 and the distilled model on held-out questions.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Evaluation {
-    /// Questions.
+    /// Questions, without those set aside.
     pub n: usize,
+    /// Questions that count for nothing, since their prompts are too long or cannot be rendered.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub set_aside: usize,
     /// What accuracy is measured against: `gold`, or `system2-vote` without gold answers.
     pub against: String,
     /// The base model asked directly.
@@ -76,6 +79,10 @@ pub struct Evaluation {
     /// How often answers change under the task's perturbations, though they may not.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub inconsistent: Vec<Inconsistent>,
+}
+
+fn is_zero(n: &usize) -> bool {
+    *n == 0
 }
 
 /// Share of questions, in 0..=1, whose answer changes under a perturbation.

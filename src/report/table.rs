@@ -24,6 +24,10 @@ fn write_table(out: &mut String, report: &Report) -> std::fmt::Result {
             Some(p) => writeln!(out, "; kept labels right: {:.1}%", 100.0 * p)?,
             None => writeln!(out)?,
         }
+        if c.set_aside > 0 {
+            let why = c.set_aside_reason.as_deref().unwrap_or_default();
+            writeln!(out, "          {} questions set aside; the first: {why}", c.set_aside)?;
+        }
     }
     if let Some(t) = &report.training {
         writeln!(
@@ -50,6 +54,9 @@ fn write_table(out: &mut String, report: &Report) -> std::fmt::Result {
         )?;
     }
     if let Some(e) = &report.evaluation {
+        if e.set_aside > 0 {
+            writeln!(out, "\n{} held-out questions set aside, since they cannot be asked", e.set_aside)?;
+        }
         let of = if e.against == "gold" { "accuracy" } else { "agreement" };
         writeln!(
             out,

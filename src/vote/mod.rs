@@ -76,6 +76,9 @@ pub struct Verdict {
     pub kept: bool,
     /// Why it is accepted or rejected, as one line for the user.
     pub reason: String,
+    /// Why the question was not sampled: its prompt is too long or cannot be rendered. `None` if it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub set_aside: Option<String>,
     /// The vote on each variant of the question, if the task has perturbations: first on the
     /// question itself, with the figures above, then on each perturbation, up to the first that
     /// rejects the question.
@@ -165,6 +168,25 @@ pub(crate) fn decide(rule: &VoteRule, question_id: &str, tally: &Tally, stop: St
         stop,
         kept: refusal.is_none(),
         reason: refusal.unwrap_or(agree),
+        set_aside: None,
+        variants: Vec::new(),
+    }
+}
+
+/// The verdict on a question that cannot be asked.
+pub(crate) fn verdict_set_aside(question_id: &str, why: &str) -> Verdict {
+    Verdict {
+        question: question_id.to_string(),
+        answer: None,
+        completion: None,
+        votes: 0,
+        n: 0,
+        selections: None,
+        agreement: 0.0,
+        stop: StopReason::Abandoned,
+        kept: false,
+        reason: format!("set aside: {why}"),
+        set_aside: Some(why.to_string()),
         variants: Vec::new(),
     }
 }
@@ -205,6 +227,7 @@ pub(crate) fn decide_selected(rule: &VoteRule, question_id: &str, tally: &Tally,
         stop: StopReason::Budget,
         kept: refusal.is_none(),
         reason: refusal.unwrap_or(agree),
+        set_aside: None,
         variants: Vec::new(),
     }
 }

@@ -38,7 +38,15 @@ impl<D: Decoder> Scheduler<D> {
             }
         }
         while let Some(request) = source.next() {
-            let prompt: Arc<[Token]> = self.decoder.prompt(&request.messages, request.thinking)?.into();
+            let prompt: Arc<[Token]> = match self.decoder.prompt(&request.messages, request.thinking) {
+                Ok(prompt) => prompt.into(),
+                // Of this conversation, not of the decoder.
+                Err(error @ Error::Unsupported(_)) => {
+                    source.cannot_render(request.id, error)?;
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
             let (id, tokens, limit) = (request.id, prompt.len(), self.decoder.sequence_limit());
             if prompt.is_empty() {
                 return Err(Error::Engine(format!("request {id}: its prompt has no tokens")));

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use super::Evaluation;
-use super::{DirectAnswers, Reasoned, Scorer, advice};
+use super::{Counted, DirectAnswers, Reasoned, Scorer, advice};
 use crate::curate::Curation;
 use crate::curate::Outcome;
 use crate::train::Training;
@@ -55,7 +55,7 @@ pub(crate) fn labels_are_worth_it(
     curation: &Curation,
     verdicts: &[Verdict],
 ) -> Decision {
-    let n = verdicts.len();
+    let n = verdicts.iter().filter(|verdict| verdict.set_aside.is_none()).count();
     let kept: Vec<&Verdict> = verdicts.iter().filter(|verdict| verdict.kept).collect();
     let (mut reasons, mut advice) = (Vec::new(), Vec::new());
     if kept.is_empty() {
@@ -109,6 +109,8 @@ pub(crate) fn worth_trying(
     system1: &DirectAnswers,
     system2: &Reasoned,
 ) -> Decision {
+    let counted = Counted::of(questions, &[system1], system2);
+    let (questions, system1, system2) = (&counted.questions[..], &counted.direct[0], &counted.reasoned);
     let n = questions.len();
     if questions.iter().any(|q| q.gold.is_empty()) {
         let agreeing = system2.outcomes.iter().filter(|o| survives(task, o)).count();

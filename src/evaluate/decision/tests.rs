@@ -38,6 +38,7 @@ fn verdict(text: &str, votes: usize, kept: bool) -> Verdict {
         stop: StopReason::Budget,
         kept,
         reason: String::new(),
+        set_aside: None,
         variants: vec![],
     }
 }
@@ -197,6 +198,7 @@ fn reasoning_that_does_not_help_is_refused_with_advice_for_its_method() {
             text: String::new(),
             answer: Some(answer(if i < right { "yes" } else { "no" })),
             probability: 1.0,
+            set_aside: None,
             prompt_tokens: 1,
             generated_tokens: 1,
         };
