@@ -38,11 +38,16 @@ fn rule(json: Value) -> Option<AnswerRule> {
 /// The first line without what surrounds an answer.
 fn bare(answer: &str) -> String {
     let line = answer.trim().lines().next().unwrap_or("");
-    let line = line
-        .trim()
-        .trim_start_matches("Answer:")
-        .trim_matches(|c: char| c.is_whitespace() || "*_`\"'“”".contains(c));
-    line.trim_end_matches(['.', '!']).to_string()
+    let marks = |c: char| c.is_whitespace() || "*_`\"'“”:".contains(c);
+    let mut text = line.trim_matches(marks);
+    for lead in ["the answer is", "answer"] {
+        // The lead is ASCII, so that it takes as many bytes in any case.
+        let is_lead = text.get(..lead.len()).is_some_and(|start| start.eq_ignore_ascii_case(lead));
+        if is_lead && !text[lead.len()..].starts_with(char::is_alphanumeric) {
+            text = text[lead.len()..].trim_matches(marks);
+        }
+    }
+    text.trim_end_matches(['.', '!']).trim_matches(marks).to_string()
 }
 
 /// Whether the answer is a number or a date, with at most a unit beside it, and not a text with one in
@@ -91,9 +96,13 @@ mod tests {
 
     #[test]
     fn numbers_with_a_unit_are_numbers_and_names_with_a_number_are_none() {
-        assert_eq!(inferred(&["3", "1,200.", "**7**", "12 apples", "I do not know"])["kind"], "number");
+        assert_eq!(
+            inferred(&["3", "1,200.", "**7**.", "12 apples", "The answer is: 5.", "I do not know"])["kind"],
+            "number"
+        );
         assert_eq!(inferred(&["Apollo 11 mission", "Route 66", "Henry the 8th", "Area 51"])["kind"], "text");
         assert_eq!(inferred(&["3", "blue", "7", "green"])["kind"], "text");
+        assert_eq!(bare("Answers vary."), "Answers vary");
     }
 
     #[test]
