@@ -3,7 +3,7 @@
 use anyhow::Result;
 use clap::{Args, Subcommand};
 use secondnature::programs::{Brief, Candidate, ReasoningMethod, direct, library, load, parse_answer_kind};
-use secondnature::task::Task;
+use secondnature::task::{AnswerRule, Task};
 
 use super::output;
 
@@ -60,6 +60,9 @@ enum TasksCommand {
         #[command(flatten)]
         brief: BriefArgs,
     },
+    /// Print how answers are read from completions: every answer rule and its fields.
+    #[command(after_help = "Example:\n  secondnature tasks answers | less")]
+    Answers,
     /// Print the JSON Schema of task files, for editors that complete and check them.
     #[command(after_help = "Example:\n  secondnature tasks schema > task.schema.json")]
     Schema,
@@ -106,6 +109,7 @@ impl TasksArgs {
                 let brief = Brief { methods: methods.clone(), ..brief.brief()? };
                 programs(&if *only_direct { direct(&brief)? } else { library(&brief)? }, *only_direct, *json)
             }
+            (Some(TasksCommand::Answers), _) => output::print(AnswerRule::SPECIFICATION),
             (Some(TasksCommand::Schema), _) => output::print(&Task::schema()),
             (Some(TasksCommand::List { json }), _) => list(*json),
             (None, None) => list(self.json),

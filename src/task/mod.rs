@@ -26,8 +26,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use answer::{
-    Answer, AnswerConstraint, AnswerRule, ChoiceRule, Decimal, JsonRule, LastLineRule, Normalize, NumberRule,
-    Pattern, PatternRule, TextRule,
+    Answer, AnswerConstraint, AnswerRule, ChoiceRule, DateOrder, DateRule, Decimal, JsonRule, LastLineRule,
+    Normalize, NumberRule, Pattern, PatternRule, TextRule,
 };
 pub use items::ItemRule;
 #[cfg(test)]

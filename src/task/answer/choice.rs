@@ -1,29 +1,32 @@
 //! The answer rule for a few fixed answers: yes / no, A / B / tie.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
+use std::sync::LazyLock;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::super::normalize::normalize;
+use super::lists::{self, List, list};
 use super::{Answer, Rule};
 
 /// Reads one of `choices`.
 ///
-/// The answer is the choice with which the text begins, or else the only choice in it. A text with
-/// several choices has no answer. A choice of a single letter can also be a word of prose ("A coin …").
-/// Without a marker it counts only in its own case, and at the beginning only before punctuation or the
-/// end.
+/// The answer is the choice with which the text begins, or else the only choice in it. A text that offers
+/// several choices ("A or B") or denies one ("not A", "A is wrong") has no answer. A choice of a single
+/// letter can also be a word of prose ("A coin …"). Without a marker it counts only in its own case, and
+/// at the beginning only before punctuation or the end.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "RawChoiceRule", into = "RawChoiceRule")]
 pub struct ChoiceRule {
     choices: Vec<String>,
     aliases: BTreeMap<String, String>,
-    /// Normalized choice or alias, and the index of the choice; the longest first.
-    phrases: Vec<(String, usize)>,
+    /// The choices and their aliases; the longest first.
+    phrases: Vec<Phrase>,
 }
 
-/// One of a few fixed answers: the choice with which the text begins, or the only one in it.
+/// One of a few fixed answers: the choice with which the text begins, or the only one in it. A choice that
+/// is denied, as in "not A", is no answer.
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "ChoiceRule")]
@@ -48,12 +51,29 @@ impl ChoiceRule {
     }
 }
 
+/// A choice or an alias.
+#[derive(Debug, Clone, PartialEq)]
+struct Phrase {
+    text: String,
+    /// Its normalized words.
+    key: String,
+    /// Those of its first clause, by which a denial is found.
+    head: Vec<String>,
+    choice: usize,
+}
+
+impl Phrase {
+    /// Whether a mention counts only in the case of the task, as it could be a word of prose.
+    fn needs_case(&self, marked: bool) -> bool {
+        is_letter(&self.key) && (!marked || is_article(&self.key))
+    }
+}
+
 impl Rule for ChoiceRule {
     fn extract(&self, text: &str, marked: bool) -> Option<Answer> {
         let key = normalize(text);
         let choice = match self.leading(text, &key, marked) {
-            Some((phrase, choice)) if !self.offers_another(&key[phrase.len()..], choice) => choice,
-            Some(_) => return None,
+            Some(leading) => leading.is_answer.then_some(leading.choice)?,
             None => self.only_one_named(text, &key, marked)?,
         };
         let spelling = &self.choices[choice];
@@ -62,19 +82,16 @@ impl Rule for ChoiceRule {
 
     fn complete(&self, text: &str, marked: bool) -> bool {
         let key = normalize(text);
-        let Some((phrase, _)) = self.leading(text, &key, marked) else { return false };
-        let ended = key.len() > phrase.len()
-            || text.ends_with(|c: char| !c.is_alphanumeric() && !"'’-‐‑".contains(c));
         let may_grow =
-            self.phrases.iter().any(|(longer, _)| longer.len() > key.len() && longer.starts_with(&key));
-        let alone = marked || !is_letter(phrase) || !text.ends_with([' ', '\t']);
-        ended && !may_grow && alone
+            || self.phrases.iter().any(|phrase| phrase.key.len() > key.len() && phrase.key.starts_with(&key));
+        self.leading(text, &key, marked).is_some_and(|leading| leading.is_answer && leading.is_decided)
+            && !may_grow()
     }
 
     fn key(&self, text: &str) -> Option<String> {
         let key = normalize(text);
-        let (_, choice) = self.phrases.iter().find(|(phrase, _)| *phrase == key)?;
-        Some(normalize(&self.choices[*choice]))
+        let phrase = self.phrases.iter().find(|phrase| phrase.key == key)?;
+        Some(normalize(&self.choices[phrase.choice]))
     }
 
     fn target(&self, answer: &Answer) -> String {
@@ -83,31 +100,248 @@ impl Rule for ChoiceRule {
     }
 }
 
+/// A phrase at the beginning of a text.
+struct Leading {
+    choice: usize,
+    /// Whether what is behind the phrase leaves it the answer.
+    is_answer: bool,
+    /// Whether that stays so whatever follows the text.
+    is_decided: bool,
+}
+
 impl ChoiceRule {
-    /// The longest phrase with which the text begins.
-    fn leading(&self, text: &str, key: &str, marked: bool) -> Option<(&str, usize)> {
-        let (phrase, choice) = self.phrases.iter().find(|(phrase, _)| starts_with_words(key, phrase))?;
-        (marked || !is_letter(phrase) || is_separate_letter(text, &self.choices[*choice]))
-            .then_some((phrase, *choice))
-    }
-
-    /// Whether the text continues with "or" and another choice, which repeats the instruction.
-    fn offers_another(&self, rest: &str, choice: usize) -> bool {
-        rest.strip_prefix(" or ").is_some_and(|rest| {
-            self.phrases.iter().any(|(phrase, other)| *other != choice && starts_with_words(rest, phrase))
-        })
-    }
-
-    fn only_one_named(&self, text: &str, key: &str, marked: bool) -> Option<usize> {
-        let mut named = self.phrases.iter().filter(|(phrase, choice)| {
-            if is_letter(phrase) && !marked {
-                return text.split(|c: char| !c.is_alphanumeric()).any(|word| word == self.choices[*choice]);
+    /// The longest phrase with which the text begins, unless it is a word of prose.
+    fn leading(&self, text: &str, key: &str, marked: bool) -> Option<Leading> {
+        // A point ends a phrase, though it does not separate words ("D.C.").
+        let (phrase, end) = self.phrases.iter().find_map(|phrase| {
+            let end = key.starts_with(&phrase.key).then(|| raw_end(text, &phrase.key))??;
+            let is_ended = starts_with_words(key, &phrase.key) || text[end..].starts_with('.');
+            is_ended.then_some((phrase, end))
+        })?;
+        let choice = phrase.choice;
+        let rest = text[end..].trim_start_matches(CLOSING);
+        let is_letter = is_letter(&phrase.key);
+        let own_case = text[..end].ends_with(phrase.text.as_str());
+        if is_letter && !marked && !own_case {
+            return None;
+        }
+        let leading = |(is_answer, is_decided)| Some(Leading { choice, is_answer, is_decided });
+        let mut following = rest.chars();
+        let Some(next) = following.next() else { return leading((true, false)) };
+        let after = following.next();
+        let in_word = after.is_some_and(char::is_alphanumeric);
+        let is_number = phrase.key.ends_with(|c: char| c.is_ascii_digit());
+        match next {
+            '\n' => leading((true, true)),
+            '.' | ':' | ',' if is_number && after.is_some_and(|c| c.is_ascii_digit()) => {
+                leading((false, false))
             }
-            contains_words(key, phrase)
-        });
-        let (_, first) = named.next()?;
-        named.all(|(_, other)| other == first).then_some(*first)
+            '-' | '‐' | '‑' if in_word => leading((false, false)),
+            '.' if is_letter && in_word => leading((false, false)),
+            '.' | ':' if is_letter || is_number => leading((true, after.is_some())),
+            '.' | '!' | '?' | ';' | ':' | '…' | '。' => leading((true, true)),
+            c if is_break(c) => leading(self.behind_break(&rest[c.len_utf8()..], choice)),
+            _ => {
+                let (line, _) = split_line(rest);
+                let prose = next.is_whitespace() && line.contains(|c: char| !c.is_whitespace());
+                if is_letter && prose && !(marked && (own_case || !is_article(&phrase.key))) {
+                    return None;
+                }
+                leading(self.behind_space(rest, choice))
+            }
+        }
     }
+
+    /// Whether a phrase is the answer with this behind its comma, bracket or dash, and whether that is
+    /// decided.
+    fn behind_break(&self, rest: &str, choice: usize) -> (bool, bool) {
+        let (line, ended) = split_line(rest);
+        let (joined, is_joined) = without_joins(line);
+        let Some(end) = self.another_at(joined, choice) else {
+            let first = words(line).next();
+            let decided = first.is_some_and(|word| word.ended && !self.may_begin(&word.key));
+            return (true, ended || decided);
+        };
+        let behind = joined[end..].trim_start_matches(CLOSING).trim_start();
+        let offered =
+            is_joined || behind.is_empty() || behind.starts_with(is_clause_end) || without_joins(behind).1;
+        (!offered, ended)
+    }
+
+    /// Whether a phrase is the answer with these words behind it, and whether that is decided.
+    fn behind_space(&self, rest: &str, choice: usize) -> (bool, bool) {
+        let (line, ended) = split_line(rest);
+        let start = line.trim_start();
+        if let Some(c) = start.chars().next().filter(|c| is_break(*c)) {
+            return self.behind_break(&rest[rest.len() - rest.trim_start().len() + c.len_utf8()..], choice);
+        }
+        if self.another_at(without_joins(line).0, choice).is_some() {
+            return (false, false);
+        }
+        let clause = line.split(is_clause_end).next().unwrap_or_default();
+        let following: Vec<Word> = words(clause).take(3).collect();
+        let decided = following.first().is_some_and(|word| {
+            word.ended && !VERBS.contains(word.key.as_str()) && !self.may_begin(&word.key)
+        });
+        (!self.denies(&following), ended || decided)
+    }
+
+    /// Whether the words behind a phrase deny it: "is not", "isn't", "is wrong".
+    fn denies(&self, following: &[Word]) -> bool {
+        let Some((first, more)) = following.split_first() else { return false };
+        let contraction = first.key == "cannot" || (first.key.ends_with("nt") && self.negates(&first.key));
+        let denial = |word: &Word| DENIALS.contains(word.key.as_str());
+        contraction || (VERBS.contains(first.key.as_str()) && more.iter().take(2).any(denial))
+    }
+
+    /// Whether `word` is a negation and not itself a phrase.
+    fn negates(&self, word: &str) -> bool {
+        NEGATIONS.contains(word) && !self.phrases.iter().any(|phrase| phrase.key == word)
+    }
+
+    /// The end of another choice with which the text begins.
+    fn another_at(&self, text: &str, choice: usize) -> Option<usize> {
+        let start: String = text.chars().take(200).collect();
+        let key = normalize(&start);
+        let phrase = self.phrases.iter().find(|phrase| starts_with_words(&key, &phrase.key))?;
+        let end = raw_end(text, &phrase.key).filter(|_| phrase.choice != choice)?;
+        (!is_letter(&phrase.key) || text[..end].ends_with(phrase.text.as_str())).then_some(end)
+    }
+
+    /// Whether `word` joins choices or is the first word of one.
+    fn may_begin(&self, word: &str) -> bool {
+        let first = word.split(' ').next().unwrap_or_default();
+        JOINS.contains(&first)
+            || first.is_empty()
+            || self.phrases.iter().any(|phrase| phrase.key.split(' ').next() == Some(first))
+    }
+
+    /// The only choice that the text names, if no mention is denied.
+    fn only_one_named(&self, text: &str, key: &str, marked: bool) -> Option<usize> {
+        let in_own_case =
+            |letter: &str| text.split(|c: char| !c.is_alphanumeric()).any(|word| word == letter);
+        let named = |phrase: &&Phrase| {
+            (is_letter(&phrase.key) && in_own_case(&phrase.text))
+                || (!phrase.needs_case(marked) && contains_words(key, &phrase.key))
+        };
+        let named: Vec<&Phrase> = self.phrases.iter().filter(named).collect();
+        let choice = named.first()?.choice;
+        let one = named.iter().all(|phrase| phrase.choice == choice);
+        (one && !text.split(is_clause_end).any(|clause| self.is_denied(clause, &named, marked)))
+            .then_some(choice)
+    }
+
+    /// Whether a clause denies one of the phrases.
+    fn is_denied(&self, clause: &str, phrases: &[&Phrase], marked: bool) -> bool {
+        let words: Vec<Word> = words(clause).collect();
+        for phrase in phrases {
+            let any_case = !phrase.needs_case(marked);
+            let same = |word: &Word, key: &str| word.key == key && (any_case || word.raw == phrase.text);
+            for at in 0..(words.len() + 1).saturating_sub(phrase.head.len()) {
+                let end = at + phrase.head.len();
+                if !words[at..end].iter().zip(&phrase.head).all(|(word, key)| same(word, key)) {
+                    continue;
+                }
+                let pair = |pair: &[Word]| {
+                    matches!(
+                        (pair[0].key.as_str(), pair[1].key.as_str()),
+                        ("rather" | "other", "than") | ("instead", "of")
+                    )
+                };
+                if words[..at].iter().any(|word| self.negates(&word.key))
+                    || words[..at].windows(2).any(pair)
+                    || self.denies(&words[end..])
+                {
+                    return true;
+                }
+            }
+        }
+        false
+    }
+}
+
+/// A word of a clause.
+struct Word {
+    key: String,
+    /// The word as it was written, without punctuation.
+    raw: String,
+    /// Whether white space follows.
+    ended: bool,
+}
+
+/// The words of `text` that are not empty when they are normalized. A hyphen separates words.
+fn words(text: &str) -> impl Iterator<Item = Word> {
+    let mut at = 0;
+    text.split([' ', '-', '‑', '\t', '\r', '\n']).filter_map(move |raw| {
+        at += raw.len();
+        let ended = text[at..].starts_with(char::is_whitespace);
+        at += text[at..].chars().next().map_or(0, char::len_utf8);
+        let key = normalize(raw);
+        let raw = raw.trim_matches(|c: char| !c.is_alphanumeric()).to_string();
+        (!key.is_empty()).then_some(Word { key, raw, ended })
+    })
+}
+
+/// Decoration that may stand behind a phrase.
+const CLOSING: [char; 12] = ['*', '_', '`', '"', '”', '»', ')', ']', '}', '’', '\'', '“'];
+const JOINS: [&str; 6] = ["or", "and", "nor", "vs", "versus", "but"];
+
+static VERBS: List = LazyLock::new(|| list("verbs"));
+static DENIALS: List = LazyLock::new(|| list("denials"));
+static NEGATIONS: LazyLock<HashSet<String>> =
+    LazyLock::new(|| lists::words("negations").map(normalize).collect());
+
+fn is_break(c: char) -> bool {
+    matches!(c, ',' | '，' | '(' | '[' | '—' | '–' | '-')
+}
+
+fn is_clause_end(c: char) -> bool {
+    matches!(
+        c,
+        '.' | ',' | ';' | ':' | '!' | '?' | '(' | ')' | '[' | ']' | '—' | '–' | '\n' | '…' | '。' | '，'
+    )
+}
+
+/// The text up to the line end, and whether there is one.
+fn split_line(text: &str) -> (&str, bool) {
+    text.split_once('\n').map_or((text, false), |(line, _)| (line, true))
+}
+
+/// The text without the commas, signs and words that join it to the one before, and whether there were
+/// any but commas.
+fn without_joins(text: &str) -> (&str, bool) {
+    let mut text = text;
+    let mut joined = false;
+    loop {
+        text = text.trim_start_matches(|c: char| c.is_whitespace() || c == ',');
+        if let Some(rest) = text.strip_prefix(['/', '|', '&', '+']) {
+            (text, joined) = (rest, true);
+            continue;
+        }
+        let end = text.find(|c: char| !c.is_alphabetic()).unwrap_or(text.len());
+        if !JOINS.contains(&text[..end].to_lowercase().as_str()) {
+            return (text, joined);
+        }
+        (text, joined) = (&text[end..], true);
+    }
+}
+
+/// The end of the normalized `phrase` with which `text` begins.
+fn raw_end(text: &str, phrase: &str) -> Option<usize> {
+    let opening = |c: char| c.is_whitespace() || "*_`\"'“”‘’([{«¿¡„—–:,;.".contains(c);
+    let start = text.len() - text.trim_start_matches(opening).len();
+    let most = 64 + 4 * phrase.len();
+    for (at, c) in text[start..].char_indices().take(most) {
+        let end = start + at + c.len_utf8();
+        let more = text[end..].chars().next();
+        if more.is_some_and(|c| ('\u{300}'..='\u{36f}').contains(&c) || c.is_alphanumeric()) {
+            continue;
+        }
+        if normalize(&text[start..end]) == phrase {
+            return Some(end);
+        }
+    }
+    None
 }
 
 fn starts_with_words(key: &str, phrase: &str) -> bool {
@@ -121,19 +355,13 @@ fn contains_words(key: &str, phrase: &str) -> bool {
     })
 }
 
-fn is_letter(phrase: &str) -> bool {
-    phrase.chars().count() == 1 && phrase.chars().all(char::is_alphabetic)
+/// Whether a phrase of one letter is also an English word.
+fn is_article(phrase: &str) -> bool {
+    matches!(phrase, "a" | "i")
 }
 
-/// Whether `text` begins with `letter` in its own case, before punctuation or the end.
-fn is_separate_letter(text: &str, letter: &str) -> bool {
-    let start = text.trim_start_matches(|c: char| !c.is_alphanumeric());
-    start.strip_prefix(letter).is_some_and(|rest| {
-        rest.trim().is_empty()
-            || rest.starts_with(|c: char| {
-                c == '\n' || (!c.is_alphanumeric() && !c.is_whitespace() && c != '\'' && c != '’')
-            })
-    })
+fn is_letter(phrase: &str) -> bool {
+    phrase.chars().count() == 1 && phrase.chars().all(char::is_alphabetic)
 }
 
 impl TryFrom<RawChoiceRule> for ChoiceRule {
@@ -143,17 +371,21 @@ impl TryFrom<RawChoiceRule> for ChoiceRule {
         if raw.choices.len() < 2 {
             return Err(format!("\"choices\" needs at least two, found {}", raw.choices.len()));
         }
-        let mut phrases: Vec<(String, usize)> = Vec::new();
+        let mut phrases: Vec<Phrase> = Vec::new();
         let mut add = |text: &str, choice: usize| {
-            let phrase = normalize(text);
-            if phrase.is_empty() {
+            let key = normalize(text);
+            if key.is_empty() {
                 return Err(format!("choice {text:?} has no letter, digit or symbol"));
             }
-            match phrases.iter().find(|(known, _)| *known == phrase) {
-                Some((_, other)) if *other == choice => Ok(()),
+            match phrases.iter().find(|phrase| phrase.key == key) {
+                Some(known) if known.choice == choice => Ok(()),
                 Some(_) => Err(format!("choice {text:?} is there twice (case and punctuation do not count)")),
                 None => {
-                    phrases.push((phrase, choice));
+                    let clause = text.split(is_clause_end).find(|clause| !normalize(clause).is_empty());
+                    let head = words(clause.unwrap_or(text))
+                        .flat_map(|word| word.key.split(' ').map(str::to_string).collect::<Vec<_>>());
+                    let text = text.trim().to_string();
+                    phrases.push(Phrase { text, head: head.collect(), key, choice });
                     Ok(())
                 }
             }
@@ -173,7 +405,7 @@ impl TryFrom<RawChoiceRule> for ChoiceRule {
             })?;
             add(alias, index)?;
         }
-        phrases.sort_by_key(|(phrase, _)| std::cmp::Reverse(phrase.len()));
+        phrases.sort_by_key(|phrase| std::cmp::Reverse(phrase.key.len()));
         Ok(ChoiceRule { choices: raw.choices, aliases: raw.aliases, phrases })
     }
 }

@@ -24,6 +24,7 @@ impl AnswerRule {
         match self {
             AnswerRule::Choice(rule) => AnswerConstraint::Choices(rule.texts()),
             AnswerRule::Number(rule) => AnswerConstraint::Grammar(rule.grammar()),
+            AnswerRule::Date(rule) => AnswerConstraint::Grammar(rule.grammar()),
             AnswerRule::Text(rule) => AnswerConstraint::Grammar(line(rule.max_words(), rule.normalize())),
             AnswerRule::Pattern(rule) => rule.reading().constraint(),
             AnswerRule::Json(rule) => rule.reading().constraint(),
@@ -63,6 +64,7 @@ mod tests {
             (r#"{"kind": "number"}"#, vec!["0", "-12", "3.50"], vec!["", "1,5", "a", "1.", "-", "3 "]),
             (r#"{"kind": "number", "decimal": "comma"}"#, vec!["-1,5"], vec!["1.5", "1/2"]),
             (r#"{"kind": "number", "fractions": true}"#, vec!["1.5", "-1/2"], vec!["1/", "1/0", "1.5/2"]),
+            (r#"{"kind": "date"}"#, vec!["2026-09-20"], vec!["2026-9-20", "20 Sept 2026", "2026-13-01"]),
             (r#"{"kind": "text"}"#, vec!["Rome", "St. Paul", "Łódź", "- x"], vec!["", " Rome", "a\nb"]),
             (r#"{"kind": "text", "normalize": "letters"}"#, vec!["ab", "éa"], vec!["", "1a"]),
             (r#"{"kind": "last_line", "as": {"kind": "number"}}"#, vec!["7"], vec!["seven"]),

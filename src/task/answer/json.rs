@@ -6,7 +6,8 @@ use serde_json::{Map, Value};
 
 use super::{Answer, AnswerRule, Rule, a_text, is_a_text};
 
-/// A field of the last JSON object in the text. Its value is a text, a number, true or false.
+/// A field of the last JSON object in the text, or of the first if the text begins with it or the step has
+/// a marker. Its value is a text, a number, true or false.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct JsonRule {
@@ -30,7 +31,8 @@ impl JsonRule {
         &self.reading
     }
 
-    fn read(&self, object: &Map<String, Value>) -> Option<Answer> {
+    /// The value of the field, if the object has it.
+    fn value<'o>(&self, object: &'o Map<String, Value>) -> Option<&'o Value> {
         let mut names = self.field.0.split('.');
         let mut value = object.get(names.next()?)?;
         for name in names {
@@ -39,25 +41,40 @@ impl JsonRule {
                 other => other.get(name)?,
             };
         }
-        let text = match value {
+        Some(value)
+    }
+
+    fn read(&self, object: &Map<String, Value>) -> Option<Answer> {
+        let text = match self.value(object)? {
             Value::String(text) => text.clone(),
-            Value::Number(_) | Value::Bool(_) => value.to_string(),
+            value @ (Value::Number(_) | Value::Bool(_)) => value.to_string(),
             _ => return None,
         };
         self.reading.rule().extract(&text, true)
     }
+
+    /// The first object with the field, if the first of all is at the beginning or follows a marker.
+    fn first(&self, text: &str, marked: bool) -> Option<Map<String, Value>> {
+        let mut objects = objects(text).peekable();
+        let before = text[..objects.peek()?.0].trim().trim_start_matches("```").trim_start_matches("json");
+        if !marked && !before.is_empty() {
+            return None;
+        }
+        objects.map(|(_, object)| object).find(|object| self.value(object).is_some())
+    }
 }
 
 impl Rule for JsonRule {
-    fn extract(&self, text: &str, _: bool) -> Option<Answer> {
-        self.read(&objects(text).last()?.1)
+    fn extract(&self, text: &str, marked: bool) -> Option<Answer> {
+        match self.first(text, marked) {
+            Some(object) => self.read(&object),
+            None => self.read(&objects(text).last()?.1),
+        }
     }
 
     /// An object at the beginning is the answer; one inside reasoning may be a draft.
     fn complete(&self, text: &str, marked: bool) -> bool {
-        let Some((start, object)) = objects(text).next() else { return false };
-        let before = text[..start].trim().trim_start_matches("```").trim_start_matches("json");
-        (marked || before.is_empty()) && self.read(&object).is_some()
+        self.first(text, marked).is_some_and(|object| self.read(&object).is_some())
     }
 
     fn key(&self, text: &str) -> Option<String> {
@@ -69,7 +86,7 @@ impl Rule for JsonRule {
     }
 }
 
-/// The outermost JSON objects in `text`, with their offsets.
+/// The outermost JSON objects in `text`, with their offsets, up to one that is cut off.
 fn objects(text: &str) -> impl Iterator<Item = (usize, Map<String, Value>)> {
     let mut from = 0;
     std::iter::from_fn(move || {
@@ -81,6 +98,7 @@ fn objects(text: &str) -> impl Iterator<Item = (usize, Map<String, Value>)> {
                     from = start + values.byte_offset();
                     return Some((start, object));
                 }
+                Some(Err(error)) if error.is_eof() => return None,
                 _ => from = start + 1,
             }
         }

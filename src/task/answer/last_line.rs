@@ -3,10 +3,10 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Answer, AnswerRule, Rule, a_text, first_line, is_a_text};
+use super::{Answer, AnswerRule, Rule, a_text, first_line, is_a_text, is_fence};
 
-/// The last line that is not blank; if the step has a marker, the first such line after the last
-/// marker.
+/// The last line that is not blank, a code fence, a ruler or a remark ("Note: …"); if the step has a
+/// marker, the first line after the last marker.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LastLineRule {
@@ -24,8 +24,7 @@ impl LastLineRule {
 
 impl Rule for LastLineRule {
     fn extract(&self, text: &str, marked: bool) -> Option<Answer> {
-        let line =
-            if marked { first_line(text)?.0 } else { text.lines().rfind(|line| !line.trim().is_empty())? };
+        let line = if marked { first_line(text)?.0 } else { text.lines().rfind(|line| may_answer(line))? };
         self.reading.rule().extract(line, marked)
     }
 
@@ -41,4 +40,13 @@ impl Rule for LastLineRule {
     fn target(&self, answer: &Answer) -> String {
         self.reading.target(answer)
     }
+}
+
+/// Whether the line is not blank, a code fence, a ruler or a remark on the answer.
+fn may_answer(line: &str) -> bool {
+    let start = line.trim_start_matches(|c: char| !c.is_alphanumeric());
+    let start: String = start.chars().take(12).collect::<String>().to_lowercase().replace(['*', '_'], "");
+    let is_remark = ["note:", "note that", "explanation:", "p.s."].iter().any(|mark| start.starts_with(mark));
+    let is_ruler = line.trim().len() >= 3 && line.trim().chars().all(|c| "-*_=~".contains(c));
+    !(line.trim().is_empty() || is_fence(line) || is_ruler || is_remark)
 }

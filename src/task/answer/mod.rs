@@ -7,6 +7,7 @@
 
 mod choice;
 mod constraint;
+mod date;
 mod json;
 mod last_line;
 mod lists;
@@ -19,8 +20,10 @@ use serde::{Deserialize, Serialize};
 
 pub use choice::ChoiceRule;
 pub use constraint::AnswerConstraint;
+pub use date::{DateOrder, DateRule};
 pub use json::JsonRule;
 pub use last_line::LastLineRule;
+pub(super) use number::digit;
 pub use number::{Decimal, NumberRule};
 pub use pattern::{Pattern, PatternRule};
 pub use text::{Normalize, TextRule};
@@ -37,9 +40,9 @@ pub struct Answer {
     pub text: String,
 }
 
-/// How an answer is read, and when two answers are the same.
+/// How an answer is read, and when two answers are the same. [`AnswerRule::SPECIFICATION`] says how exactly.
 ///
-/// The first three rules say what an answer is. The others say where it is, and take another rule for
+/// The first four rules say what an answer is. The others say where it is, and take another rule for
 /// what it is: `{"kind": "json", "field": "winner", "as": {"kind": "choice", …}}`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
@@ -48,6 +51,8 @@ pub enum AnswerRule {
     Choice(ChoiceRule),
     /// A decimal number.
     Number(NumberRule),
+    /// A day of the calendar.
+    Date(DateRule),
     /// A short free text, such as a name.
     Text(TextRule),
     /// The group of a regular expression.
@@ -74,12 +79,16 @@ impl AnswerRule {
         match self {
             AnswerRule::Choice(rule) => rule,
             AnswerRule::Number(rule) => rule,
+            AnswerRule::Date(rule) => rule,
             AnswerRule::Text(rule) => rule,
             AnswerRule::Pattern(rule) => rule,
             AnswerRule::Json(rule) => rule,
             AnswerRule::LastLine(rule) => rule,
         }
     }
+
+    /// The page that specifies how answers are read, as Markdown.
+    pub const SPECIFICATION: &str = lists::RULES;
 
     /// The answer in a completion of `step`; `None` if there is none or if it is ambiguous.
     pub fn extract(&self, step: &Step, completion: &str) -> Option<Answer> {
@@ -138,17 +147,31 @@ fn region<'t>(step: &Step, completion: &'t str) -> Option<(&'t str, bool)> {
     }
 }
 
-/// The first line that is not blank, and whether the line has ended.
+/// The first line that is neither blank nor a code fence, and whether the line has ended.
 fn first_line(text: &str) -> Option<(&str, bool)> {
-    let start = text.find(|c: char| !c.is_whitespace())?;
-    let rest = &text[start..];
-    Some(match rest.split_once('\n') {
-        Some((line, _)) => (line.trim_end(), true),
-        None => (rest.trim_end(), false),
-    })
+    let mut rest = text.trim_start();
+    loop {
+        let (line, more) = match rest.split_once('\n') {
+            Some((line, more)) => (line.trim_end(), Some(more)),
+            None => (rest.trim_end(), None),
+        };
+        match more {
+            Some(more) if is_fence(line) => rest = more.trim_start(),
+            None if line.is_empty() || is_fence(line) => return None,
+            more => return Some((line, more.is_some())),
+        }
+    }
+}
+
+/// Whether the line begins or ends a block of code.
+fn is_fence(line: &str) -> bool {
+    let language = line.trim().trim_start_matches('`');
+    line.trim().len() - language.len() >= 3 && language.chars().all(|c| c.is_ascii_alphanumeric())
 }
 
 #[cfg(test)]
 mod cases_tests;
+#[cfg(test)]
+mod reference_tests;
 #[cfg(test)]
 mod tests;

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Answer, AnswerRule, Rule, a_text, first_line, is_a_text};
 
-/// The group of a regular expression: that of the last match that is not blank.
+/// The group of a regular expression: that of the last match that is not blank. A group that opens more
+/// braces than it closes reaches to the brace that closes the one around it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PatternRule {
@@ -22,11 +23,16 @@ impl PatternRule {
     pub(super) fn reading(&self) -> &AnswerRule {
         &self.reading
     }
+
+    fn last<'t>(&self, text: &'t str) -> Option<&'t str> {
+        self.pattern.find_all(text).filter(|found| !found.trim().is_empty()).last()
+    }
 }
 
 impl Rule for PatternRule {
-    fn extract(&self, text: &str, _: bool) -> Option<Answer> {
-        let found = self.pattern.find_all(text).filter(|found| !found.trim().is_empty()).last()?;
+    fn extract(&self, text: &str, marked: bool) -> Option<Answer> {
+        let in_line = if marked { first_line(text).and_then(|(line, _)| self.last(line)) } else { None };
+        let found = in_line.or_else(|| self.last(text))?;
         self.reading.rule().extract(found, true)
     }
 
@@ -34,7 +40,8 @@ impl Rule for PatternRule {
     fn complete(&self, text: &str, marked: bool) -> bool {
         marked
             && first_line(text).is_some_and(|(line, ended)| {
-                ended && self.extract(line, true).is_some_and(|found| self.extract(text, true) == Some(found))
+                ended
+                    && self.last(line).is_some_and(|found| self.reading.rule().extract(found, true).is_some())
             })
     }
 
@@ -46,6 +53,9 @@ impl Rule for PatternRule {
         self.reading.target(answer)
     }
 }
+
+/// How far behind a group its braces may be closed, in bytes.
+const MAX_REST: usize = 1000;
 
 /// A regular expression with exactly one group, which holds the answer.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -59,17 +69,42 @@ impl Pattern {
         self.0.as_str()
     }
 
-    /// The group of the first match and the offset of its end, unless the group is blank.
-    pub(super) fn find<'t>(&self, text: &'t str) -> Option<(&'t str, usize)> {
-        let found = self.0.captures(text)?;
-        let group = found.get(1).filter(|group| !group.as_str().trim().is_empty())?;
-        Some((group.as_str(), group.end()))
+    /// The group of the first match in `text` at or behind `start`, unless the group is blank.
+    pub(super) fn find<'t>(&self, text: &'t str, start: usize) -> Option<&'t str> {
+        let found = self.0.captures_at(text, start)?;
+        let group = balanced(text, found.get(1)?.range())?;
+        (!group.trim().is_empty()).then_some(group)
     }
 
     /// The groups of all matches.
     pub(in crate::task) fn find_all<'t>(&self, text: &'t str) -> impl Iterator<Item = &'t str> {
-        self.0.captures_iter(text).filter_map(|found| found.get(1)).map(|group| group.as_str())
+        self.0.captures_iter(text).filter_map(|found| balanced(text, found.get(1)?.range()))
     }
+
+    /// Whether the expression asks for the end of the text.
+    pub(super) fn needs_end(&self) -> bool {
+        let hir = regex_syntax::parse(self.as_str());
+        hir.is_ok_and(|hir| hir.properties().look_set().contains(regex_syntax::hir::Look::End))
+    }
+}
+
+/// The text at `range`. If it opens more braces than it closes, it reaches to the brace that closes the
+/// one around it; `None` if there is none near.
+fn balanced(text: &str, range: std::ops::Range<usize>) -> Option<&str> {
+    let group = &text[range.clone()];
+    if group.matches('{').count() <= group.matches('}').count() {
+        return Some(group);
+    }
+    let mut open = 0usize;
+    for (at, byte) in text.bytes().enumerate().skip(range.start).take(group.len() + MAX_REST) {
+        match byte {
+            b'{' => open += 1,
+            b'}' if open == 0 => return Some(&text[range.start..at]),
+            b'}' => open -= 1,
+            _ => {}
+        }
+    }
+    None
 }
 
 impl PartialEq for Pattern {

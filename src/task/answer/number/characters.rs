@@ -12,6 +12,8 @@ pub(super) const ARABIC_POINT: char = '٫';
 /// The group mark of Arabic script.
 pub(super) const ARABIC_GROUP: char = '٬';
 
+const MAX_NESTED: usize = 8;
+
 /// The zero of each set of ten digits that stand one behind the other in Unicode (`Nd`).
 const ZEROS: &[u32] = &[
     0x30, 0x660, 0x6f0, 0x7c0, 0x966, 0x9e6, 0xa66, 0xae6, 0xb66, 0xbe6, 0xc66, 0xce6, 0xd66, 0xde6, 0xe50,
@@ -35,7 +37,7 @@ pub(in crate::task) fn digit(c: char) -> Option<u32> {
 }
 
 /// The line in the characters that the rest of this module reads.
-pub(super) fn plain(line: &str) -> String {
+pub(in crate::task::answer) fn plain(line: &str) -> String {
     let line = latex(line);
     let line = tags(&line);
     let line = marks(&line);
@@ -93,16 +95,20 @@ fn fractions(line: &str) -> String {
         Regex::new(r"\\[dt]?frac\s*(?:\{([^{}]*)\}\s*\{([^{}]*)\}|([0-9])([0-9]))").expect("it is valid")
     });
     let mut line = line.to_string();
-    while let Cow::Owned(next) = FRACTION.replace_all(&line, |found: &regex::Captures<'_>| {
-        let group = |one: usize, other: usize| {
-            let text = found.get(one).or(found.get(other)).map_or("", |group| group.as_str());
-            text.split_whitespace().collect::<String>()
+    // Deeper fractions are no number.
+    for _ in 0..MAX_NESTED {
+        let Cow::Owned(next) = FRACTION.replace_all(&line, |found: &regex::Captures<'_>| {
+            let group = |one: usize, other: usize| {
+                let text = found.get(one).or(found.get(other)).map_or("", |group| group.as_str());
+                text.split_whitespace().collect::<String>()
+            };
+            // A number before the fraction makes it a mixed number.
+            let start = found.get(0).map_or(0, |found| found.start());
+            let space = if line[..start].ends_with(|c: char| c.is_ascii_digit()) { " " } else { "" };
+            format!("{space}{}/{}", group(1, 3), group(2, 4))
+        }) else {
+            break;
         };
-        // A number before the fraction makes it a mixed number.
-        let start = found.get(0).map_or(0, |found| found.start());
-        let space = if line[..start].ends_with(|c: char| c.is_ascii_digit()) { " " } else { "" };
-        format!("{space}{}/{}", group(1, 3), group(2, 4))
-    }) {
         line = next;
     }
     line
@@ -120,21 +126,25 @@ fn marks(line: &str) -> String {
     let chars: Vec<char> = line.chars().map(narrow).filter(|c| !is_invisible(*c)).collect();
     let mut out = String::with_capacity(line.len() + 8);
     let mut at = 0;
+    let mut begun = false;
     while let Some(&c) = chars.get(at) {
         let rest = &chars[at..];
         at += 1;
+        let was_begun = begun;
+        begun |= !(c == '>' || c.is_whitespace() || c.is_control());
         let two =
             [("==>", " = "), ("-->", " = "), ("=>", " = "), ("->", " = "), ("==", " = "), (":=", " = ")]
                 .into_iter()
                 .chain([("<=", " < "), (">=", " < "), ("!=", " < ")])
                 .find(|(sign, _)| sign.len() <= rest.len() && sign.chars().zip(rest).all(|(a, b)| a == *b));
         if let Some((sign, meant)) = two {
+            begun = true;
             at += sign.len() - 1;
             out.push_str(meant);
             continue;
         }
         match c {
-            '>' if out.trim().is_empty() => out.push(' '),
+            '>' if !was_begun => out.push(' '),
             '<' | '>' | '≤' | '≥' | '≠' => out.push_str(" < "),
             '=' | '≈' | '≃' | '≅' | '≡' | '→' | '⇒' | '⟹' => out.push_str(" = "),
             '—' | '―' => out.push_str(" — "),

@@ -31,6 +31,8 @@ struct Word {
     ends_sentence: bool,
     clause: usize,
     sentence: usize,
+    /// Whether a negation is before it in its clause.
+    negated: bool,
 }
 
 /// A number word with what belongs to it: words `first..=last`, and the value if it is a number.
@@ -158,7 +160,7 @@ fn only<'n>(mut numbers: impl Iterator<Item = &'n Number>) -> Option<Value> {
 }
 
 /// The line with a sign in place of each bracket. A bracket that is not closed ends with the line.
-fn without_brackets(text: &str) -> String {
+pub(in crate::task::answer) fn without_brackets(text: &str) -> String {
     if !text.contains('(') {
         return text.to_string();
     }
@@ -209,24 +211,32 @@ fn words(text: &str) -> Vec<Word> {
             lower,
             clause,
             sentence,
+            negated: false,
         });
         let word = &words[words.len() - 1];
         clause += usize::from(word.ends_clause);
         sentence += usize::from(word.ends_sentence);
     }
     mark_dashes(&mut words);
+    for at in 1..words.len() {
+        let before = &words[at - 1];
+        let negated = before.negated || NEGATIONS.contains(before.lower.as_str());
+        words[at].negated = negated && before.clause == words[at].clause;
+    }
     words
 }
 
 /// A `-` between a number and a word is a dash and ends a clause.
 fn mark_dashes(words: &mut [Word]) {
-    for at in 1..words.len().saturating_sub(1) {
-        let next = &words[at + 1].core;
+    let mut dashes = 0;
+    for at in 1..words.len() {
+        words[at].clause += dashes;
+        let next = words.get(at + 1).map_or("", |next| next.core.as_str());
         let is_word = next.chars().count() >= 2 && next.chars().all(char::is_alphabetic);
         if words[at].raw == "-" && words[at - 1].is_number && is_word {
             words[at].ends_clause = true;
             words[at].core = "—".into();
-            words[at + 1..].iter_mut().for_each(|word| word.clause += 1);
+            dashes += 1;
         }
     }
 }
@@ -307,12 +317,7 @@ fn with_neighbours(words: &[Word], mut number: Number) -> Number {
             || (BEFORE.contains(word.lower.as_str()) && has_its_case(word))
             || (word.lower == "to" && at > 0 && words[at - 1].lower == "up")
     });
-    let clause = words[number.first].clause;
-    let negated = words[..number.first]
-        .iter()
-        .rev()
-        .take_while(|word| word.clause == clause)
-        .any(|word| NEGATIONS.contains(word.lower.as_str()));
+    let negated = words[number.first].negated;
     if behind || before || negated {
         number.value = None;
     }

@@ -12,7 +12,10 @@ mod word;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub(in crate::task) use characters::digit;
+pub(super) use characters::plain;
 use line::Line;
+pub(super) use line::without_brackets;
 use value::Value;
 use word::Format;
 
