@@ -14,7 +14,7 @@ use regex::{Captures, Regex};
 
 use super::super::normalize::normalize;
 use super::lists::words;
-use super::{AnswerRule, Rule};
+use super::AnswerRule;
 
 /// The expression, compiled once.
 fn regex(text: &str) -> Regex {
