@@ -74,10 +74,12 @@ OF_LARGE = ("city-countries", "policies", "judging")
 CELLS = [(t, m) for m in (SMOL, SMALL) for t in TASKS] + [(t, LARGE) for t in OF_LARGE]
 
 N_QUESTIONS, SEED, N_RANDOM = 60, 1, 4
-# For estimates: tokens of a sample, tokens a second (two cores), candidates, samples.
-TOKENS = {"arithmetic": 120, "irrelevant": 90, "tracking": 110, "policies": 70, "judging": 90, "comparisons": 60}
+# Four samples of every candidate; the races that follow take as many of the finalists as a user's would.
+N_SAMPLES = 4
+# For estimates: tokens of a sample, tokens a second (two cores), candidates.
+TOKENS = {"arithmetic": 80, "irrelevant": 60, "tracking": 70, "policies": 45, "judging": 60, "comparisons": 40}
 SPEED = {SMOL: 330, SMALL: 150, LARGE: 55}
-N_CANDIDATES, N_SAMPLES = 36, 8
+N_CANDIDATES = 26
 
 # A candidate that the score puts above the best one, although it is right so much less often.
 FOOLED = 0.10
@@ -89,6 +91,7 @@ def arguments():
     p.add_argument("--task", default="", help="only these tasks, separated by commas")
     p.add_argument("--model", default="", help="only these models, separated by commas")
     p.add_argument("--n", type=int, default=N_QUESTIONS, help="test questions of a cell")
+    p.add_argument("--samples", type=int, default=N_SAMPLES, help="samples of every candidate and question")
     p.add_argument("--minutes", type=float, help="as of `tune`, for the races")
     p.add_argument("--models", type=pathlib.Path, default=pathlib.Path.home() / ".cache/secondnature/models")
     p.add_argument("--secondnature", type=pathlib.Path, default=ROOT / "target/release/secondnature")
@@ -111,6 +114,7 @@ def key(text):
     text = unicodedata.normalize("NFKD", str(text).casefold())
     text = "".join(c for c in text if not unicodedata.combining(c))
     text = " ".join(re.sub(r"[^\w\s.%+-]", " ", text).split()).strip(" .")
+    text = re.sub(r"(?<=\d)(st|nd|rd|th)\b", "", text)
     return re.sub(r"^(the|an?) (?=.)", "", text)
 
 
@@ -231,7 +235,7 @@ def run(options, task, model):
     more = [*of_task(task), *(candidates_of_large(options, task) if model == LARGE else [])]
     everything = where / "keep-all.json"
     if options.again or not everything.exists():
-        tune(options, model, asked, where / "run", "--keep-all", *more)
+        tune(options, model, asked, where / "run", "--keep-all", "--samples", options.samples, *more)
         shutil.copy(where / "run/tune.json", everything)
     report = json.loads(everything.read_text())
     race = tune(options, model, asked, where / "run", *more, minutes=options.minutes)
@@ -239,18 +243,19 @@ def run(options, task, model):
     rows = judged(report, questions)
     right = {row["name"]: [int(r) for r in row["right"]] for row in rows}
     programs = [row for row in rows if not row["direct"]]
-    names = [row["name"] for row in programs]
+    names, directs = [row["name"] for row in programs], [row["accuracy"] for row in rows if row["direct"]]
     best = max(programs, key=lambda row: row["accuracy"])
     fooled = [
         {"name": row["name"], "score": row["score"], "accuracy": row["accuracy"], **telling(row["features"])}
         for row in programs
         if row["score"] > best["score"] and row["accuracy"] <= best["accuracy"] - FOOLED
     ]
-    directs = [row["accuracy"] for row in rows if row["direct"]]
+    files = [where / "run/candidates" / name / "task.json" for name in sorted(right)]
     result = {
         **circumstances(task, model),
-        "prompts_sha256": prompts_hash(where / "run/candidates", rows),
+        "prompts_sha256": files_hash(files),
         "questions": len(questions),
+        "samples": options.samples,
         "entities": len(set(entity)),
         "seeds": {"questions": SEED, "samples": SEED, "halvings": 1, "resamples": 2},
         "tokens": sum(row["tokens"] for row in rows),
@@ -272,11 +277,8 @@ def run(options, task, model):
     RESULTS.mkdir(exist_ok=True)
     cell.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
     chosen = result["race"]
-    print(
-        f"{cell.name}: chose {chosen['chosen']} ({100 * chosen['accuracy']:.0f}%), best {best['name']} "
-        f"({100 * best['accuracy']:.0f}%), regret {100 * chosen['regret']:.1f} points",
-        flush=True,
-    )
+    print(f"{cell.name}: chose {chosen['chosen']}, {percent(chosen['accuracy'])}%; best {best['name']}, "
+          f"{percent(best['accuracy'])}%; regret {percent(chosen['regret'])} points", flush=True)
 
 
 def choice(name, rows, right, entity, names):
@@ -315,15 +317,14 @@ def circumstances(task, model):
     }
 
 
-def prompts_hash(where, rows):
-    files = (where / row["name"] / "task.json" for row in sorted(rows, key=lambda row: row["name"]))
-    return hashlib.sha256(b"".join(file.read_bytes() for file in files if file.exists())).hexdigest()
+def files_hash(files):
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 
 def minutes_of(task, model):
     """A rough estimate."""
-    candidates = 8 if model == LARGE else N_CANDIDATES
-    return candidates * N_SAMPLES * N_QUESTIONS * TOKENS.get(task, 25) / SPEED[model] / 60
+    candidates = 10 if model == LARGE else N_CANDIDATES
+    return candidates * N_SAMPLES * N_QUESTIONS * TOKENS.get(task, 20) / SPEED[model] / 60
 
 
 def cells(options):
@@ -384,13 +385,13 @@ def table(options):
 def print_features(options):
     found = results(options)
     names = sorted({name for cell in found for row in cell["candidates"] for name in row["features"]})
-    print("\t".join(["task", "model", "candidate", "method", "direct", *names, "score", "sample_accuracy", "accuracy"]))
+    last = ("score", "sample_accuracy", "accuracy")
+    print("task", "model", "candidate", "method", "direct", *names, *last, sep="\t")
     for cell in found:
         for row in cell["candidates"]:
-            values = [row["features"].get(name, "") for name in names]
-            values += [row[name] for name in ("score", "sample_accuracy", "accuracy")]
-            texts = [cell["task"], cell["model"], row["name"], row["method"], str(int(row["direct"]))]
-            print("\t".join(texts + [f"{v:.4f}" if isinstance(v, float) else str(v) for v in values]))
+            values = [row["features"].get(name, "") for name in names] + [row[name] for name in last]
+            texts = [cell["task"], cell["model"], row["name"], row["method"], int(row["direct"]), *values]
+            print(*(f"{v:.4f}" if isinstance(v, float) else v for v in texts), sep="\t")
 
 
 # Ways in which a newcomer wrote System 2 attention for the countries of cities.
@@ -438,7 +439,7 @@ def compared(options, task, model, others, name, more):
     best = max(others, key=lambda label: figures[label]["accuracy"])
     result = {
         **circumstances(task, model),
-        "prompts_sha256": hashlib.sha256(b"".join(pathlib.Path(f).read_bytes() for f in tasks.values())).hexdigest(),
+        "prompts_sha256": files_hash(tasks.values()),
         "questions": len(gold),
         "entities": len(set(entity)),
         "seed": SEED,
@@ -490,9 +491,9 @@ def main():
     if options.command == "run":
         for task, model in cells(options):
             run(options, task, model)
-        return
-    commands = {"plan": plan, "table": table, "features": print_features, "five": five, "hand": hand}
-    commands[options.command](options)
+    else:
+        commands = {"plan": plan, "table": table, "features": print_features, "five": five, "hand": hand}
+        commands[options.command](options)
 
 
 if __name__ == "__main__":
