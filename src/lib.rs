@@ -92,6 +92,7 @@ mod run;
 pub mod task;
 mod threads;
 pub mod train;
+pub mod tune;
 pub mod vote;
 
 pub use cancel::Cancel;

@@ -6,6 +6,8 @@
 pub enum Stage {
     /// Reading, hashing and loading the model.
     Load,
+    /// Choosing the System 2 program.
+    Tune,
     /// Sampling and voting on the training questions.
     Curate,
     /// Training the adapter.

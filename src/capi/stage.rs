@@ -16,12 +16,15 @@ pub enum sn_stage {
     Export = 3,
     /// Measuring System 1, System 2 and the distilled model.
     Evaluate = 4,
+    /// Choosing the System 2 program.
+    Tune = 5,
 }
 
 impl From<Stage> for sn_stage {
     fn from(stage: Stage) -> sn_stage {
         match stage {
             Stage::Load => sn_stage::Load,
+            Stage::Tune => sn_stage::Tune,
             Stage::Curate => sn_stage::Curate,
             Stage::Train => sn_stage::Train,
             Stage::Export => sn_stage::Export,

@@ -18,6 +18,7 @@ mod questions;
 mod run;
 mod signals;
 mod tasks;
+mod tune;
 
 use std::process::ExitCode;
 
@@ -53,6 +54,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Demo(run::DemoArgs),
+    Tune(tune::TuneArgs),
     Distill(run::DistillArgs),
     Curate(run::CurateArgs),
     Train(run::TrainArgs),
@@ -126,6 +128,7 @@ impl Command {
     fn run(&self, context: &Environment) -> Result<()> {
         match self {
             Command::Demo(args) => args.run(context),
+            Command::Tune(args) => args.run(context),
             Command::Distill(args) => args.run(context),
             Command::Curate(args) => args.run(context),
             Command::Train(args) => args.run(context),
@@ -146,6 +149,7 @@ impl Command {
         matches!(
             self,
             Command::Demo(_)
+                | Command::Tune(_)
                 | Command::Distill(_)
                 | Command::Curate(_)
                 | Command::Train(_)

@@ -12,6 +12,7 @@ impl Naming for FlagNaming {
 
     fn stage(&self, stage: Stage) -> String {
         match stage {
+            Stage::Tune => "`secondnature tune`",
             Stage::Load | Stage::Curate => "`secondnature curate`",
             Stage::Train | Stage::Export => "`secondnature train`",
             Stage::Evaluate => "`secondnature evaluate`",

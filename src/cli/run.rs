@@ -2,18 +2,20 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::Args;
 use secondnature::EngineOptions;
 use secondnature::Silent;
-use secondnature::distill::{CurateOptions, DataMix, Options, Run, Setup, distill};
+use secondnature::distill::{CurateOptions, DataMix, Options, Run, Setup, distill, tune_and_distill};
 use secondnature::evaluate::Acceptance;
 use secondnature::programs::{Brief, load};
 use secondnature::task::read_questions;
 use secondnature::train::TrainOptions;
+use secondnature::tune::{TuneOptions, TuneSetup};
 
 use super::Environment;
 use super::options::Flags;
+use super::tune::WantedArgs;
 use super::{output, progress};
 
 /// Show the whole pipeline on a tiny embedded model, in about a minute.
@@ -43,9 +45,6 @@ struct NewRunArgs {
     /// The model, a GGUF file.
     #[arg(long, value_name = "FILE")]
     model: PathBuf,
-    /// A built-in task or a program of the library (see `secondnature tasks`), or a JSON file.
-    #[arg(long, value_name = "TASK")]
-    task: String,
     /// Questions to learn from, one a line, as JSON or plain text; no answers needed.
     #[arg(long, value_name = "FILE")]
     questions: PathBuf,
@@ -58,10 +57,10 @@ struct NewRunArgs {
 }
 
 impl NewRunArgs {
-    fn setup(&self) -> Result<Setup> {
+    fn setup(&self, task: &str) -> Result<Setup> {
         Ok(Setup {
             model: self.model.clone(),
-            task: load(&self.task, &Brief::default()).context("--task")?,
+            task: load(task, &Brief::default()).context("--task")?,
             questions: read_questions(&self.questions).context("--questions")?,
             out: self.out.clone(),
             seed: self.seed,
@@ -80,6 +79,17 @@ impl NewRunArgs {
 pub struct DistillArgs {
     #[command(flatten)]
     setup: NewRunArgs,
+    /// A built-in task or a program of the library (see `secondnature tasks`), or a JSON file; with `--tune`
+    /// a method or a task that takes part, any number of times.
+    #[arg(long, value_name = "TASK", required_unless_present = "tune")]
+    task: Vec<String>,
+    /// Choose the program first, as `secondnature tune` does, in DIR/tune.
+    #[arg(long)]
+    tune: bool,
+    #[command(flatten)]
+    wanted: WantedArgs,
+    #[command(flatten)]
+    choosing: Flags<TuneOptions>,
     /// Held-out questions to measure on, with answers if there are any; without the file, nothing
     /// is measured.
     #[arg(long, value_name = "FILE")]
@@ -119,7 +129,26 @@ impl DistillArgs {
         let eval = self.eval.as_deref().map_or(Ok(Vec::new()), read_questions).context("--eval")?;
         let options = self.options()?;
         let progress = progress::new(context.quiet);
-        let setup = self.setup.setup()?;
+        if self.tune {
+            let setup = TuneSetup {
+                model: self.setup.model.clone(),
+                questions: read_questions(&self.setup.questions).context("--questions")?,
+                out: self.setup.out.clone(),
+                seed: self.setup.seed,
+                ..TuneSetup::default()
+            };
+            let setup = self.wanted.complete(setup, &self.task)?;
+            let choosing = TuneOptions { engine: options.curate.engine, ..self.choosing.read()? };
+            let found =
+                tune_and_distill(&setup, &eval, &choosing, &options, &mut context.work(&*progress));
+            drop(progress);
+            let (_, report) = found?;
+            return print_report(&report, self.json);
+        }
+        let [task] = self.task.as_slice() else {
+            bail!("--task: several tasks are given; one is distilled, or --tune chooses among them");
+        };
+        let setup = self.setup.setup(task)?;
         let report = distill(&setup, &eval, &options, &mut context.work(&*progress))?;
         drop(progress);
         print_report(&report, self.json)
@@ -133,6 +162,9 @@ impl DistillArgs {
 pub struct CurateArgs {
     #[command(flatten)]
     setup: NewRunArgs,
+    /// A built-in task or a program of the library (see `secondnature tasks`), or a JSON file.
+    #[arg(long, value_name = "TASK")]
+    task: String,
     /// Print the figures of this stage as JSON.
     #[arg(long)]
     json: bool,
@@ -144,7 +176,7 @@ pub struct CurateArgs {
 
 impl CurateArgs {
     pub fn run(&self, context: &Environment) -> Result<()> {
-        let mut run = Run::create(&self.setup.setup()?, &mut context.work(&Silent))?;
+        let mut run = Run::create(&self.setup.setup(&self.task)?, &mut context.work(&Silent))?;
         let options = curate_options(&self.voting, &self.sampling)?;
         let progress = progress::new(context.quiet);
         let curation = run.curate(&options, &mut context.work(&*progress))?;

@@ -34,6 +34,9 @@ impl Run {
         self.check_callers_engine(cx)?;
         let task = self.task_with(options)?;
         self.agree_on_verifier()?;
+        if options.early_stopping.answer {
+            self.adopt_samples()?;
+        }
         let job = CurationJob {
             stage: Stage::Curate,
             journal: "samples.jsonl",

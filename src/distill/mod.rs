@@ -16,6 +16,7 @@
 //! | `train/` | [`Run::train`] | examples, replayed answers, the checkpoint, and `inputs.json`: what the adapter was made from |
 //! | `adapter.gguf`, `adapter.json`, `training.json` | [`Run::train`] | the verified adapter and the figures of the stage; `adapter.previous.gguf` is the one that it replaced |
 //! | `evaluation/`, `evaluation.json` | [`Run::evaluate`] | answers to the held-out questions, and the figures |
+//! | `tune/` | [`tune_and_distill`] | the race that chose the task, see [`tune`](mod@crate::tune) |
 //! | `report.json` | [`Run::write_report`] | all figures together |
 
 mod curation;
@@ -25,6 +26,7 @@ mod first_look;
 mod options;
 mod reporting;
 mod training;
+mod tuned;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -32,6 +34,7 @@ use std::sync::Arc;
 pub use examples::read_examples;
 pub use options::{CurateOptions, DataMix, EarlyStopping};
 use training::ADAPTER;
+pub use tuned::tune_and_distill;
 
 use crate::context::{Context, EngineCache, check_callers_engine};
 use crate::curate::{Curation, Verifier};
@@ -126,7 +129,7 @@ impl Run {
             questions_sha256: sha256(questions.as_bytes()),
             seed: setup.seed,
             verifier: false,
-            date: Some(today()),
+            date: Some(tuned::date_of_race(&setup.out).unwrap_or_else(today)),
         };
         let dir = RunDir::open(&setup.out, &manifest)?;
         // An older directory keeps what it began with.
@@ -355,5 +358,7 @@ fn refuse_shared_questions(train: &[Question], eval: &[Question]) -> Result<()> 
 mod resume_tests;
 #[cfg(test)]
 mod survival_tests;
+#[cfg(test)]
+mod tuned_tests;
 #[cfg(test)]
 mod verifier_tests;

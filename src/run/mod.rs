@@ -180,11 +180,11 @@ pub fn read_manifest(dir: &Path) -> Result<Manifest> {
 }
 
 /// Whether the directory is empty but for what a run leaves that was stopped before its manifest was
-/// written.
+/// written, and the race that chose its task.
 fn is_unused(path: &Path) -> Result<bool> {
     for entry in std::fs::read_dir(path).map_err(Error::io("read directory", path))? {
         let name = entry.map_err(Error::io("read directory", path))?.file_name();
-        if name != LOCK && !is_unfinished(&name) {
+        if name != LOCK && name != "tune" && !is_unfinished(&name) {
             return Ok(false);
         }
     }

@@ -1,0 +1,164 @@
+//! `secondnature tune`: which program to sample.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use clap::Args;
+use secondnature::EngineOptions;
+use secondnature::programs::parse_answer_kind;
+use secondnature::task::read_questions;
+use secondnature::tune::{CandidateReport, TuneOptions, TuneReport, TuneSetup, tune};
+
+use super::options::Flags;
+use super::{Environment, output, progress};
+
+/// Choose the System 2 program for your questions, without labels.
+///
+/// Candidates race on some of the questions: your own tasks, programs of the library, wordings of the
+/// direct prompt. Leaves DIR/task.json, ready for `distill` and `curate`, and DIR/tune.json with the
+/// figures of all candidates. Run the same command again to resume after an interruption.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:
+  secondnature tune --model base.gguf --questions train.jsonl --task s2a --task mine.json \\
+    --description \"In which country is a city?\" --out tuned")]
+pub struct TuneArgs {
+    /// The model, a GGUF file.
+    #[arg(long, value_name = "FILE")]
+    model: PathBuf,
+    /// The questions to choose a program for, one a line, as JSON or plain text; answers in it are ignored.
+    #[arg(long, value_name = "FILE")]
+    questions: PathBuf,
+    /// The directory; an interrupted race in it is resumed.
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    #[command(flatten)]
+    wanted: WantedArgs,
+    /// A method of the library (cot, rar-1, rar-2, s2a, bsm, thinking), or a task that takes part; may be
+    /// repeated [default: all methods].
+    #[arg(long, value_name = "TASK")]
+    task: Vec<String>,
+    /// Where all randomness comes from.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u64,
+    /// Print the report as JSON.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    choosing: Flags<TuneOptions>,
+    #[command(flatten)]
+    sampling: Flags<EngineOptions>,
+}
+
+/// What is known of the questions.
+#[derive(Debug, Args)]
+pub struct WantedArgs {
+    /// What the questions are about, in one line.
+    #[arg(long, value_name = "TEXT", help_heading = "Choosing")]
+    description: Option<String>,
+    /// How answers are read where no task file says it: number, text, date, choice:yes,no or a rule in JSON
+    /// [default: found out].
+    #[arg(long, value_name = "KIND", help_heading = "Choosing")]
+    answer: Option<String>,
+    /// Questions with answers that help to choose; 20 or more, none of them among the others.
+    #[arg(long, value_name = "FILE", help_heading = "Choosing")]
+    gold: Option<PathBuf>,
+}
+
+impl WantedArgs {
+    /// `setup` with what these arguments say.
+    pub fn complete(&self, mut setup: TuneSetup, tasks: &[String]) -> Result<TuneSetup> {
+        setup.description = self.description.clone();
+        setup.answer = self.answer.as_deref().map(parse_answer_kind).transpose()?;
+        setup.gold = self.gold.as_deref().map_or(Ok(Vec::new()), read_questions).context("--gold")?;
+        for task in tasks {
+            setup.add(task).context("--task")?;
+        }
+        Ok(setup)
+    }
+}
+
+impl TuneArgs {
+    pub fn run(&self, context: &Environment) -> Result<()> {
+        let setup = TuneSetup {
+            model: self.model.clone(),
+            questions: read_questions(&self.questions).context("--questions")?,
+            out: self.out.clone(),
+            seed: self.seed,
+            ..TuneSetup::default()
+        };
+        let setup = self.wanted.complete(setup, &self.task)?;
+        let options = TuneOptions { engine: self.sampling.read()?, ..self.choosing.read()? };
+        let progress = progress::new(context.quiet);
+        let report = tune(&setup, &options, &mut context.work(&*progress))?;
+        drop(progress);
+        if self.json { output::print_json(&report) } else { output::print(&summary(&report, &self.out)) }
+    }
+}
+
+/// The table of candidates, then the choice and why.
+fn summary(report: &TuneReport, out: &std::path::Path) -> String {
+    let width = report.candidates.iter().map(|c| c.name.chars().count()).max().unwrap_or(0).max(9);
+    let mut text = format!(
+        "{:<width$} {:>9} {:>5} {:>9} {:>9} {:>6} {:>5} {:>13}\n",
+        "candidate", "questions", "read", "agreement", "confirmed", "score", "kept", "tokens/sample"
+    );
+    for candidate in &report.candidates {
+        text += &row(candidate, width);
+    }
+    text += "\n";
+    for reason in &report.reasons {
+        text += &format!("{reason}\n");
+    }
+    if let (Some(winner), Some(expected)) = (&report.winner, &report.expected) {
+        text += &format!(
+            "\nExpected of {winner}: {} of {} questions kept, {:.1} samples a question; {} to curate, about {} to \
+             train.\n",
+            percent(expected.kept_share).trim(),
+            report.questions,
+            expected.samples_per_question,
+            duration(expected.curate_hours),
+            duration(expected.train_hours)
+        );
+        if let (Some(vote), Some(one)) = (expected.vote_accuracy, expected.system1_accuracy) {
+            let labels = expected.label_precision.map_or(String::new(), |p| {
+                format!(", {} of the accepted answers are right", percent(p).trim())
+            });
+            text += &format!(
+                "On the questions with gold: System 1 {}, vote {}{labels}.\n",
+                percent(one).trim(),
+                percent(vote).trim()
+            );
+        }
+        text += &format!("The task is {}.\n", out.join("task.json").display());
+    }
+    text
+}
+
+fn row(candidate: &CandidateReport, width: usize) -> String {
+    let f = &candidate.features;
+    let dropped = candidate.dropped.as_ref().map_or(String::new(), |why| format!("  {why}"));
+    format!(
+        "{:<width$} {:>9} {:>5} {:>9} {:>9} {:>6.2} {:>5} {:>13.0}{dropped}\n",
+        candidate.name,
+        f.questions,
+        percent(f.read),
+        percent(f.agreement),
+        percent(f.consensus),
+        candidate.score,
+        percent(f.kept),
+        f.tokens_per_sample
+    )
+}
+
+fn percent(share: f64) -> String {
+    format!("{:.0}%", 100.0 * share)
+}
+
+/// Hours in a unit that a person would use.
+fn duration(hours: f64) -> String {
+    match hours * 60.0 {
+        minutes if minutes < 1.0 => "under a minute".into(),
+        minutes if minutes < 90.0 => format!("{minutes:.0} min"),
+        _ => format!("{hours:.1} h"),
+    }
+}

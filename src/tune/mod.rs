@@ -1,0 +1,460 @@
+//! Chooses the System 2 program without labels.
+//!
+//! How a method is worded decides more than the method does, and which wording a model needs cannot be told
+//! beforehand. [`tune`] lets candidates race on some of the user's questions: the user's own tasks, the
+//! library's programs, and every wording of the direct prompt, since a gain over a bad direct prompt is no
+//! gain. The [score](score::score) is computed from the samples alone; gold answers in the questions are
+//! removed before the race, apart from those that the caller gives to choose by.
+//!
+//! | file in the directory | contents |
+//! | --- | --- |
+//! | `task.json` | the chosen program, with the best wording of the direct prompt as its System 1 |
+//! | `tune.json` | the [`TuneReport`]: candidates, figures, votes, the choice and why |
+//! | `run.json`, `race.json` | what the race is about, and what was planned |
+//! | `candidates/NAME/` | `task.json`, `samples.jsonl` and `time.json` of each candidate |
+//!
+//! Samples have the seeds of curation, so that the winner's are not taken again ([`samples_of`]).
+
+mod consensus;
+mod contestant;
+mod entrants;
+mod facts;
+mod features;
+mod information;
+mod options;
+mod propose;
+mod race;
+mod report;
+pub mod score;
+mod stopwatch;
+mod verdict;
+mod votes;
+
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
+
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+
+pub(crate) use contestant::has_same_samples;
+pub use contestant::{Extent, Origin, SamplingTime};
+pub use features::{Features, features};
+pub use options::TuneOptions;
+pub use race::RoundPlan;
+pub use report::{CandidateReport, Expectation, SystemOneAnswer, TuneReport};
+pub use stopwatch::Stopwatch;
+pub use votes::{AnswerVotes, CandidateVotes, QuestionVotes, SampleCounts};
+
+use contestant::{Contestant, Sampler};
+use race::{Race, RaceRules, RaceState, STATE};
+use stopwatch::WallTime;
+
+use crate::context::{EngineCache, check_callers_engine};
+use crate::evaluate::{DirectAnswers, ask_directly};
+use crate::fs::{sha256, sha256_files};
+use crate::gguf::Gguf;
+use crate::model::spec::Spec;
+use crate::programs::{self, Brief, ReasoningMethod};
+use crate::run::{Manifest, RunDir, read_manifest, today};
+use crate::task::{AnswerRule, Question, Task};
+use crate::{Context, Error, Result};
+
+/// What programs are wanted for.
+#[derive(Debug, Clone, Default)]
+pub struct TuneSetup {
+    /// The base model, a GGUF file.
+    pub model: PathBuf,
+    /// The questions. Gold answers in them are ignored.
+    pub questions: Vec<Question>,
+    /// The caller's own tasks, which are candidates. The answer rule of the first is that of the library's
+    /// programs.
+    pub tasks: Vec<Task>,
+    /// Methods of the library's programs; empty for all.
+    pub methods: Vec<ReasoningMethod>,
+    /// What the questions are about, in one line.
+    pub description: Option<String>,
+    /// How answers are read, where no task says it; `None` to find out from direct answers.
+    pub answer: Option<AnswerRule>,
+    /// Questions with gold answers, which help to choose. None of them may be among `questions`.
+    pub gold: Vec<Question>,
+    /// The directory; made if it does not exist, resumed if it is of the same race.
+    pub out: PathBuf,
+    /// Seed of all sampling.
+    pub seed: u64,
+}
+
+impl TuneSetup {
+    /// Adds what a user names: a method of the library, such as `s2a`, one of its programs, or a task to race.
+    /// Call it when the other members are set.
+    ///
+    /// # Errors
+    /// Those of [`programs::load`].
+    pub fn add(&mut self, name_or_path: &str) -> Result<()> {
+        match name_or_path.parse() {
+            Ok(method) => self.methods.push(method),
+            Err(_) => {
+                let brief = self.brief(&answer_rule(self).unwrap_or(text_rule()));
+                self.tasks.push(programs::load(name_or_path, &brief)?);
+            }
+        }
+        Ok(())
+    }
+
+    /// What the library is told of the questions.
+    fn brief(&self, rule: &AnswerRule) -> Brief {
+        let first = self.questions.first();
+        let has = |field: &&String| self.questions.iter().all(|q| q.fields.contains_key(*field));
+        let fields: Vec<String> =
+            first.iter().flat_map(|q| q.fields.keys()).filter(has).cloned().collect();
+        Brief {
+            description: self.description.clone(),
+            answer: rule.clone(),
+            fields: if fields.is_empty() { vec!["question".into()] } else { fields },
+            methods: self.methods.clone(),
+            ..Brief::default()
+        }
+    }
+}
+
+/// Chooses the program for the questions of `setup`: writes `task.json` and `tune.json` in `setup.out`.
+/// Repeating the call resumes an interrupted race, and comes to the same choice.
+///
+/// # Errors
+/// [`Error::Input`] for questions or tasks that do not fit together, and where a question with gold is among
+/// the others; [`Error::Run`] where the directory is of another model, seed or set of questions;
+/// [`Error::Cancelled`]; those of the engine. What was sampled is kept.
+pub fn tune(setup: &TuneSetup, options: &TuneOptions, cx: &mut Context) -> Result<TuneReport> {
+    tune_timed(setup, options, &WallTime::new(), cx)
+}
+
+/// [`tune`], with the time of `stopwatch`.
+pub(crate) fn tune_timed(
+    setup: &TuneSetup,
+    options: &TuneOptions,
+    stopwatch: &dyn Stopwatch,
+    cx: &mut Context,
+) -> Result<TuneReport> {
+    options.check()?;
+    options.engine.check()?;
+    let gold = gold_by_id(setup)?;
+    let (given, questions) = (without_gold(&setup.questions), racing_order(setup));
+    if given.is_empty() {
+        return Err(Error::field("questions", "there is no question; expected at least one"));
+    }
+    let gguf = Gguf::open(&setup.model)?;
+    Spec::of(&gguf)?;
+    check_callers_engine(cx, &gguf)?;
+    let manifest = Manifest {
+        version: env!("CARGO_PKG_VERSION").into(),
+        model: std::path::absolute(&setup.model)
+            .map_err(Error::io("find", &setup.model))?
+            .display()
+            .to_string(),
+        model_sha256: sha256_files(gguf.files(), &cx.cancel)?,
+        task: "tune".into(),
+        task_sha256: sha256(b"tune"),
+        questions_sha256: identity_of_questions(&given),
+        seed: setup.seed,
+        verifier: false,
+        date: Some(today()),
+    };
+    let dir = RunDir::open(&setup.out, &manifest)?;
+    let date = read_manifest(&setup.out)?.date;
+    let mut base = EngineCache::new(gguf, date.as_deref());
+
+    let rule = match answer_rule(setup) {
+        Some(rule) => rule,
+        None => infer_rule(setup, &questions, &dir, &mut base, options, cx)?,
+    };
+    let brief = setup.brief(&rule);
+    let entrants = entrants::entrants(setup, options.only_given, &brief, &questions)?;
+    let identity = identity(setup, options, &entrants);
+    let state = dir.saved::<RaceState>(STATE)?.filter(|state| state.identity == identity);
+    let contestants =
+        entrants.into_iter().map(|e| Contestant::open(e, &dir, &questions)).collect::<Result<Vec<_>>>()?;
+    let cancel = cx.cancel.clone();
+    let mut race = Race {
+        contestants,
+        questions: &questions,
+        gold: &gold,
+        rule: &rule,
+        brief: &brief,
+        rules: RaceRules {
+            n_questions: options.n_questions,
+            samples: options.samples.unwrap_or(usize::MAX),
+            finalists: options.finalists,
+            seconds: options.minutes * 60.0,
+            keep_all: options.keep_all,
+            propose: options.propose,
+            weights: Default::default(),
+        },
+        state: state.unwrap_or(RaceState { identity, ..RaceState::default() }),
+        sampler: Sampler { dir: &dir, seed: setup.seed, stopwatch, cancel: &cancel },
+        engine_options: options.engine,
+    };
+    race.run(&mut base, cx)?;
+    let mut report = report(setup, &race, given.len());
+    if let Some(task) = complete(&mut report, &race, &mut base, cx)? {
+        dir.write("task.json", task.to_json().as_bytes())?;
+    }
+    dir.save("tune.json", &report)?;
+    Ok(report)
+}
+
+/// The finished report in the directory `out`.
+///
+/// # Errors
+/// [`Error::Run`] where there is none, or it is damaged.
+pub fn read_report(out: &Path) -> Result<TuneReport> {
+    crate::run::read_saved(out, "tune.json")?
+        .ok_or_else(|| Error::run(out, "holds no tune.json: the race is not finished"))
+}
+
+/// The questions without their gold answers: no candidate and no figure sees any.
+fn without_gold(questions: &[Question]) -> Vec<Question> {
+    questions.iter().map(|question| Question { gold: Vec::new(), ..question.clone() }).collect()
+}
+
+/// A hash of the questions without their gold answers: what a race in the same directory must be about.
+pub(crate) fn identity_of_questions(questions: &[Question]) -> String {
+    let lines: String = without_gold(questions).iter().map(|q| q.to_json_line() + "\n").collect();
+    sha256(lines.as_bytes())
+}
+
+/// Gold questions have ids of their own, whatever ids the file gives them.
+fn gold_id(question: &Question) -> String {
+    format!("gold:{}", question.id)
+}
+
+/// The gold answers, by the ids of their questions in the race.
+fn gold_by_id(setup: &TuneSetup) -> Result<HashMap<String, Vec<String>>> {
+    let known: HashSet<_> = setup.questions.iter().map(|question| &question.fields).collect();
+    for question in &setup.gold {
+        if question.gold.is_empty() {
+            let why = format!("question {:?} has no answer; each needs \"answer\"", question.id);
+            return Err(Error::field("gold", why));
+        }
+        if known.contains(&question.fields) {
+            let why = format!(
+                "question {:?} is also among the questions to learn from; gold answers may choose the program \
+                 only if nothing is learned from their questions",
+                question.id
+            );
+            return Err(Error::field("gold", why));
+        }
+    }
+    Ok(setup.gold.iter().map(|question| (gold_id(question), question.gold.clone())).collect())
+}
+
+/// The questions in the order in which they are raced on: shuffled by the seed, with those that have gold
+/// in every second place.
+fn racing_order(setup: &TuneSetup) -> Vec<Question> {
+    let mut questions = without_gold(&setup.questions);
+    let mut gold: Vec<Question> = without_gold(&setup.gold);
+    gold.iter_mut().for_each(|question| question.id = gold_id(question));
+    let mut random = rand_chacha::ChaCha8Rng::seed_from_u64(setup.seed);
+    questions.shuffle(&mut random);
+    gold.shuffle(&mut random);
+    let (mut questions, mut gold) = (questions.into_iter(), gold.into_iter());
+    let mut order = Vec::new();
+    loop {
+        let pair = [gold.next(), questions.next()];
+        if pair.iter().all(Option::is_none) {
+            return order;
+        }
+        order.extend(pair.into_iter().flatten());
+    }
+}
+
+/// The rule of the library's programs, by which answers of different candidates are compared, where the
+/// caller says it.
+fn answer_rule(setup: &TuneSetup) -> Option<AnswerRule> {
+    setup.tasks.first().map(|task| task.answer.clone()).or(setup.answer.clone())
+}
+
+fn text_rule() -> AnswerRule {
+    AnswerRule::Text(Default::default())
+}
+
+/// Number of questions whose direct answers show what kind of answers there are.
+const ANSWERS_TO_INFER_FROM: usize = 16;
+
+/// The rule that fits the model's direct answers to some questions; remembered, so that a resumed race has
+/// the same.
+fn infer_rule(
+    setup: &TuneSetup,
+    questions: &[Question],
+    dir: &RunDir,
+    base: &mut EngineCache,
+    options: &TuneOptions,
+    cx: &mut Context,
+) -> Result<AnswerRule> {
+    if let Some(rule) = dir.saved("answer.json")? {
+        return Ok(rule);
+    }
+    let wordings = programs::direct(&setup.brief(&text_rule()))?;
+    let Some(wording) = wordings.first() else { return Ok(text_rule()) };
+    let asked = &questions[..questions.len().min(ANSWERS_TO_INFER_FROM)];
+    let cancel = cx.cancel.clone();
+    let engine = base.engine(cx, None, &options.engine)?;
+    let answers = ask_directly(engine, &wording.task, asked, setup.seed, &cancel)?;
+    let texts: Vec<String> = answers.answers.into_iter().map(|answer| answer.text).collect();
+    let rule = programs::infer_rule(&texts);
+    dir.save("answer.json", &rule)?;
+    Ok(rule)
+}
+
+/// A hash of all that the course of a race depends on.
+fn identity(setup: &TuneSetup, options: &TuneOptions, entrants: &[contestant::Entrant]) -> String {
+    let mut text = format!(
+        "{} {} {:?} {} {} {} {}\n",
+        options.minutes,
+        options.n_questions,
+        options.samples,
+        options.finalists,
+        options.propose,
+        options.only_given,
+        options.keep_all
+    );
+    for entrant in entrants {
+        text += &format!("{} {}\n", entrant.name, entrant.task.to_json());
+    }
+    for question in &setup.gold {
+        text += &(question.to_json_line() + "\n");
+    }
+    sha256(text.as_bytes())
+}
+
+/// The report of a race, without what needs the direct answers.
+fn report(setup: &TuneSetup, race: &Race, questions: usize) -> TuneReport {
+    let (votes, features, scores) = (race.votes(), race.features(), race.scores());
+    let mut candidates: Vec<CandidateReport> = race
+        .contestants
+        .iter()
+        .zip(votes)
+        .zip(features)
+        .zip(scores)
+        .map(|(((contestant, votes), features), score)| CandidateReport {
+            name: contestant.name().into(),
+            method: votes.method,
+            origin: contestant.entrant.origin,
+            family: contestant.entrant.family.clone(),
+            score,
+            rounds: contestant.rounds,
+            dropped: contestant.dropped.clone(),
+            judged: contestant.judged,
+            features,
+            counts: votes.counts,
+            time: contestant.time,
+            votes: votes.questions,
+        })
+        .collect();
+    candidates.sort_by(|a, b| {
+        let by_rounds = (b.dropped.is_none(), b.rounds).cmp(&(a.dropped.is_none(), a.rounds));
+        by_rounds.then(b.score.total_cmp(&a.score))
+    });
+    TuneReport {
+        model: setup.model.display().to_string(),
+        questions,
+        seed: setup.seed,
+        answer: race.rule.clone(),
+        winner: None,
+        worthwhile: false,
+        reasons: Vec::new(),
+        baseline: None,
+        expected: None,
+        seconds: race.state.seconds,
+        rounds: race.state.rounds.clone(),
+        candidates,
+        system1: Vec::new(),
+    }
+}
+
+/// Chooses the winner and the baseline, asks the baseline's direct prompt, and judges. Returns the winner's
+/// task.
+fn complete(
+    report: &mut TuneReport,
+    race: &Race,
+    base: &mut EngineCache,
+    cx: &mut Context,
+) -> Result<Option<Task>> {
+    let finalists: Vec<&str> = race.finalists().iter().map(|i| race.contestants[*i].name()).collect();
+    // Those that came furthest, if all of the last round have faults.
+    let best = |direct: bool| {
+        let of_kind = || report.candidates.iter().filter(move |c| c.is_direct() == direct);
+        let best = of_kind()
+            .filter(|c| finalists.contains(&c.name.as_str()))
+            .max_by(|a, b| cheaper_or_better(a, b));
+        best.or_else(|| of_kind().next()).cloned()
+    };
+    let (Some(winner), baseline) = (best(false), best(true)) else { return Ok(None) };
+    let contestant = |name: &str| race.contestants.iter().find(|c| c.name() == name);
+    let missing = || Error::Internal("a candidate of the report is not in the race".into());
+    let mut task = contestant(&winner.name).ok_or_else(missing)?.entrant.task.clone();
+    if let Some(baseline) = &baseline {
+        let direct = contestant(&baseline.name).ok_or_else(missing)?;
+        report.system1 = direct_answers(direct, race, winner.judged.questions, base, cx)?;
+        task.system1 = direct.entrant.task.system1.clone();
+    }
+    let expected = verdict::expectation(
+        &winner,
+        baseline.as_ref(),
+        &report.system1,
+        race.gold,
+        race.rule,
+        report.questions,
+    );
+    (report.worthwhile, report.reasons) =
+        verdict::judge(&winner, baseline.as_ref(), &expected, report.questions);
+    report.expected = Some(expected);
+    report.winner = Some(winner.name);
+    report.baseline = baseline.map(|baseline| baseline.name);
+    Ok(Some(task))
+}
+
+/// By score; scores that differ by less than the race can tell count as equal, and fewer tokens win.
+fn cheaper_or_better(a: &CandidateReport, b: &CandidateReport) -> std::cmp::Ordering {
+    const EQUAL: f64 = 0.005;
+    match (a.score - b.score).abs() < EQUAL {
+        true => b.features.tokens_per_sample.total_cmp(&a.features.tokens_per_sample),
+        false => a.score.total_cmp(&b.score),
+    }
+}
+
+/// The answers to the direct prompt of `contestant` at temperature 0; asked only where they are not there.
+fn direct_answers(
+    contestant: &Contestant,
+    race: &Race,
+    questions: usize,
+    base: &mut EngineCache,
+    cx: &mut Context,
+) -> Result<Vec<SystemOneAnswer>> {
+    let questions = &race.questions[..questions.min(race.questions.len())];
+    let file = format!("candidates/{}/direct.json", contestant.name());
+    let task = &contestant.entrant.task;
+    let saved = race.sampler.dir.saved::<DirectAnswers>(&file)?.filter(|saved| {
+        saved.answers.iter().map(|answer| &answer.question).eq(questions.iter().map(|q| &q.id))
+    });
+    let answers = match saved {
+        Some(answers) => answers,
+        None => {
+            let cancel = cx.cancel.clone();
+            let engine = base.engine(cx, None, &race.engine_options)?;
+            let answers = ask_directly(engine, task, questions, race.sampler.seed, &cancel)?;
+            race.sampler.dir.save(&file, &answers)?;
+            answers
+        }
+    };
+    Ok(answers
+        .answers
+        .into_iter()
+        .map(|answer| SystemOneAnswer {
+            question: answer.question,
+            key: answer.answer.as_ref().map(|a| race.rule.key(&a.text).unwrap_or(a.key.clone())),
+            text: answer.answer.map(|a| a.text),
+        })
+        .collect())
+}
+
+#[cfg(test)]
+mod tests;

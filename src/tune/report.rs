@@ -1,0 +1,112 @@
+//! `tune.json`: the candidates with their figures, the choice, and why.
+
+use serde::{Deserialize, Serialize};
+
+use super::contestant::{Extent, Origin, SamplingTime};
+use super::features::Features;
+use super::race::RoundPlan;
+use super::votes::{QuestionVotes, SampleCounts};
+use crate::task::AnswerRule;
+
+/// What a race found.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TuneReport {
+    /// The path of the model file.
+    pub model: String,
+    /// Number of questions given, gold ones not included.
+    pub questions: usize,
+    /// The seed of all samples.
+    pub seed: u64,
+    /// The rule whose keys compare the answers of different candidates.
+    pub answer: AnswerRule,
+    /// The name of the chosen program, or of the one that comes closest where none is worth distilling.
+    pub winner: Option<String>,
+    /// Whether distilling the winner looks worthwhile.
+    pub worthwhile: bool,
+    /// Why, in plain words, a sentence each.
+    pub reasons: Vec<String>,
+    /// The name of the best wording of the direct prompt, which is the System 1 of the winner's task.
+    pub baseline: Option<String>,
+    /// What to expect of the winner.
+    pub expected: Option<Expectation>,
+    /// Seconds of the race, over all invocations.
+    pub seconds: f64,
+    /// The rounds.
+    pub rounds: Vec<RoundPlan>,
+    /// The candidates, best first: by the number of rounds, then by score.
+    pub candidates: Vec<CandidateReport>,
+    /// The answers to the direct prompt of `baseline` at temperature 0.
+    pub system1: Vec<SystemOneAnswer>,
+}
+
+/// What to expect of a distillation of the winner.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Expectation {
+    /// Share of the questions whose voted answer is accepted.
+    pub kept_share: f64,
+    /// Samples until a vote ends.
+    pub samples_per_question: f64,
+    /// Share of the accepted answers that System 1 gives as well.
+    pub system1_agreement: f64,
+    /// Share of the accepted answers that are right, of questions with gold.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub label_precision: Option<f64>,
+    /// Share of the direct answers that are right, of questions with gold.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub system1_accuracy: Option<f64>,
+    /// Share of the votes that are right, of questions with gold.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vote_accuracy: Option<f64>,
+    /// Hours to curate all questions.
+    pub curate_hours: f64,
+    /// Hours to train on what is kept: rough, since nothing was trained.
+    pub train_hours: f64,
+}
+
+/// A candidate in the report.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CandidateReport {
+    /// Its name, also of its folder in `candidates/`.
+    pub name: String,
+    /// Its method.
+    pub method: String,
+    /// Where it comes from.
+    pub origin: Origin,
+    /// The candidate that it is a variation of, or its own name.
+    pub family: String,
+    /// Its score.
+    pub score: f64,
+    /// Number of rounds that it was sampled in.
+    pub rounds: usize,
+    /// Why it is out of the race, where that was not the score.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dropped: Option<String>,
+    /// The questions and samples that the features are of.
+    pub judged: Extent,
+    /// The figures that the score is computed from.
+    pub features: Features,
+    /// Faults and tokens.
+    pub counts: SampleCounts,
+    /// What all its samples took.
+    pub time: SamplingTime,
+    /// Its votes.
+    pub votes: Vec<QuestionVotes>,
+}
+
+impl CandidateReport {
+    /// Whether it is a wording of the direct prompt.
+    pub fn is_direct(&self) -> bool {
+        self.origin == Origin::Direct
+    }
+}
+
+/// A direct answer at temperature 0.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SystemOneAnswer {
+    /// The question's id.
+    pub question: String,
+    /// The key of the answer; `None` where none was read.
+    pub key: Option<String>,
+    /// The answer as it was written.
+    pub text: Option<String>,
+}

@@ -1,0 +1,272 @@
+//! Races over scripted engines.
+
+use std::cell::Cell;
+use std::path::Path;
+
+use super::*;
+use crate::engine::{Request, Scripted};
+
+const MODEL: &[u8] = include_bytes!("../../fixtures/coin-flip-tiny-q8_0.gguf");
+const CITIES: [&str; 12] = [
+    "Lima", "Oslo", "Doha", "Kyiv", "Bern", "Riga", "Cairo", "Quito", "Minsk", "Sofia", "Accra", "Hanoi",
+];
+
+/// City `i` lies in `land i`, and somebody thinks it is `wrong i`.
+fn questions() -> Vec<Question> {
+    (0..24)
+        .map(|i| {
+            let text = format!("I think {}{i} is in wrong{i}. Where is {}{i}?", CITIES[i % 12], CITIES[i % 12]);
+            Question::new(format!("q{i}"), text, vec!["GOLD".into()])
+        })
+        .collect()
+}
+
+/// A task whose prompt begins with `word`, by which the script knows it.
+fn task(word: &str) -> Task {
+    let text = format!(
+        r#"{{"name": "{word}", "method": "{word}", "system1": {{"prompt": "ASK {{{{ question }}}}"}},
+            "system2": [{{"prompt": "{word} {{{{ question }}}}"}}], "answer": {{"kind": "text"}}}}"#
+    );
+    Task::from_json(&text, word).unwrap()
+}
+
+/// What the model says: by its prompt's first word, the number of its city, and its seed.
+fn say(request: &Request) -> String {
+    let prompt = &request.messages.last().unwrap().content;
+    assert!(!prompt.contains("GOLD"), "gold reaches a prompt: {prompt}");
+    let number: String =
+        prompt.rsplit_once("Where is ").unwrap().1.chars().filter(char::is_ascii_digit).collect();
+    let seed = request.seed;
+    match prompt.split(' ').next().unwrap() {
+        "good" if seed % 4 > 0 => format!("land{number}"),
+        "fair" if seed % 2 > 0 => format!("land{number}"),
+        "paris" => "Paris".into(),
+        "opinion" => format!("wrong{number}"),
+        "ASK" if seed % 3 > 0 => format!("wrong{number}"),
+        "silent" => String::new(),
+        _ => format!("odd{}", seed % 1000),
+    }
+}
+
+fn setup(dir: &Path, out: &str, words: &[&str]) -> TuneSetup {
+    let model = dir.join("model.gguf");
+    std::fs::write(&model, MODEL).unwrap();
+    TuneSetup {
+        model,
+        questions: questions(),
+        tasks: words.iter().map(|word| task(word)).collect(),
+        out: dir.join(out),
+        seed: 3,
+        ..TuneSetup::default()
+    }
+}
+
+fn options() -> TuneOptions {
+    TuneOptions { only_given: true, n_questions: 24, finalists: 2, ..TuneOptions::default() }
+}
+
+/// A stopwatch that goes on by a second with every call of the engine.
+#[derive(Default)]
+struct Ticks(Cell<f64>);
+
+impl Stopwatch for Ticks {
+    fn seconds(&self) -> f64 {
+        self.0.get()
+    }
+}
+
+/// The report, and the number of calls of the engine.
+fn raced(setup: &TuneSetup, options: &TuneOptions) -> (TuneReport, u64) {
+    let ticks = Ticks::default();
+    let mut engine = Scripted::new(|request: &Request| {
+        ticks.0.set(ticks.0.get() + 1.0);
+        say(request)
+    });
+    let report = tune_timed(setup, options, &ticks, &mut Context::new().engine(&mut engine)).unwrap();
+    let calls = engine.calls();
+    (report, calls)
+}
+
+fn candidate<'a>(report: &'a TuneReport, name: &str) -> &'a CandidateReport {
+    report.candidates.iter().find(|c| c.name == name).unwrap()
+}
+
+#[test]
+fn the_good_program_wins_over_opinions_one_answer_to_everything_and_silence() {
+    let dir = tempfile::tempdir().unwrap();
+    let setup = setup(dir.path(), "t", &["opinion", "paris", "silent", "good", "fair"]);
+    let (report, _) = raced(&setup, &options());
+    assert_eq!(report.winner.as_deref(), Some("good"), "{:#?}", report.reasons);
+    assert!(candidate(&report, "silent").dropped.as_ref().unwrap().contains("no answer"));
+    assert_eq!(candidate(&report, "silent").rounds, 1);
+    assert!(candidate(&report, "opinion").features.verbatim_excess > 0.5);
+    assert_eq!(report.baseline.as_deref(), Some("direct.opinion"));
+    let chosen = Task::load(setup.out.join("task.json").to_str().unwrap()).unwrap();
+    assert_eq!(chosen.system2, task("good").system2);
+    assert_eq!(read_report(&setup.out).unwrap().winner, report.winner);
+}
+
+#[test]
+fn a_race_of_bad_programs_ends_without_a_worthwhile_one() {
+    let dir = tempfile::tempdir().unwrap();
+    for words in [&["paris"][..], &["silent"], &["noise"]] {
+        let (report, _) = raced(&setup(dir.path(), words[0], words), &options());
+        assert!(!report.worthwhile, "{words:?}: {:?}", report.reasons);
+        assert_eq!(report.winner.as_deref(), Some(words[0]), "it comes closest");
+        assert!(report.reasons.concat().contains("larger model"), "{:?}", report.reasons);
+    }
+}
+
+#[test]
+fn an_interrupted_race_resumes_to_the_same_report_and_samples_nothing_twice() {
+    let dir = tempfile::tempdir().unwrap();
+    let words = ["opinion", "good", "fair", "noise", "paris"];
+    let (whole, calls) = raced(&setup(dir.path(), "whole", &words), &options());
+    let interrupted = setup(dir.path(), "interrupted", &words);
+    let mut total = 0;
+    for stop in [7, 40, 111] {
+        let (cancel, ticks) = (crate::Cancel::new(), Ticks::default());
+        let mut left = stop;
+        let mut engine = Scripted::new(|request: &Request| {
+            ticks.0.set(ticks.0.get() + 1.0);
+            left -= 1;
+            if left == 0 {
+                cancel.cancel();
+            }
+            say(request)
+        });
+        let mut cx = Context::new().cancel(&cancel).engine(&mut engine);
+        assert!(tune_timed(&interrupted, &options(), &ticks, &mut cx).is_err());
+        drop(cx);
+        total += engine.calls();
+    }
+    let (resumed, rest) = raced(&interrupted, &options());
+    assert_eq!(total + rest, calls);
+    let figures = |report: &TuneReport| {
+        let figures = report.candidates.iter().map(|c| (c.name.clone(), c.features.clone(), c.votes.clone()));
+        (report.winner.clone(), report.rounds.clone(), report.system1.clone(), figures.collect::<Vec<_>>())
+    };
+    assert_eq!(figures(&resumed), figures(&whole));
+    assert_eq!(raced(&interrupted, &options()).1, 0, "a finished race calls no engine");
+}
+
+#[test]
+fn a_race_ends_when_its_time_is_up_and_compares_on_the_same_questions() {
+    let dir = tempfile::tempdir().unwrap();
+    let setup = setup(dir.path(), "t", &["good", "fair", "noise", "opinion"]);
+    let (whole, calls) = raced(&setup, &options());
+    assert!(whole.rounds.last().unwrap().is_last && calls > 200, "{calls}");
+    for seconds in [10.0, 60.0, 120.0, 200.0] {
+        let setup = TuneSetup { out: dir.path().join(format!("of{seconds}")), ..setup.clone() };
+        let minutes = TuneOptions { minutes: seconds / 60.0, ..options() };
+        let (report, calls) = raced(&setup, &minutes);
+        // The direct answers come after the race.
+        let after = report.system1.len() as f64;
+        let slice = (SLICE_CALLS as f64).max(0.1 * seconds);
+        assert!(calls as f64 - after <= seconds + slice, "{calls} calls in {seconds} s");
+        assert!(report.winner.is_some());
+        let last = report.rounds.last().unwrap();
+        let judged: HashSet<_> = report
+            .candidates
+            .iter()
+            .filter(|c| last.candidates.contains(&c.name) && c.dropped.is_none())
+            .map(|c| c.judged.questions)
+            .collect();
+        assert_eq!(judged.len(), 1, "{:#?}", report.rounds);
+        assert_eq!(raced(&setup, &minutes).0.winner, report.winner);
+    }
+}
+
+/// Calls of the largest slice of one candidate: six questions of eight samples.
+const SLICE_CALLS: usize = 48;
+
+#[test]
+fn gold_chooses_among_candidates_and_reaches_no_prompt_or_file_of_samples() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut setup = setup(dir.path(), "t", &["good", "opinion"]);
+    setup.gold = (100..120)
+        .map(|i| {
+            let text = format!("I think Rome{i} is in wrong{i}. Where is Rome{i}?");
+            Question::new(format!("q{i}"), text, vec![format!("wrong{i}")])
+        })
+        .collect();
+    let (report, _) = raced(&setup, &options());
+    assert_eq!(report.winner.as_deref(), Some("opinion"), "gold says that the opinions are right");
+    let opinion = candidate(&report, "opinion");
+    assert_eq!((opinion.features.gold_accuracy, opinion.features.gold_questions), (Some(1.0), 12));
+    assert_eq!(report.expected.as_ref().unwrap().vote_accuracy, Some(1.0));
+
+    // The same question again, to learn from.
+    setup.questions.push(Question { id: "other".into(), ..setup.gold[0].clone() });
+    setup.out = dir.path().join("overlap");
+    let error = tune(&setup, &options(), &mut Context::new()).unwrap_err().to_string();
+    assert!(error.starts_with("gold: question \"q100\" is also among"), "{error}");
+    setup.questions.pop();
+    setup.gold[0].gold.clear();
+    let error = tune(&setup, &options(), &mut Context::new()).unwrap_err().to_string();
+    assert!(error.contains("\"q100\" has no answer"), "{error}");
+}
+
+#[test]
+fn answers_in_the_question_file_change_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let with = setup(dir.path(), "with", &["good", "opinion", "fair"]);
+    let mut without = TuneSetup { out: dir.path().join("without"), ..with.clone() };
+    without.questions.iter_mut().for_each(|question| question.gold.clear());
+    let candidates = |report: TuneReport| {
+        report.candidates.into_iter().map(|c| (c.name, c.features, c.votes)).collect::<Vec<_>>()
+    };
+    let (with, without) = (raced(&with, &options()).0, raced(&without, &options()).0);
+    assert_eq!(candidates(with), candidates(without));
+    let file = std::fs::read_to_string(dir.path().join("with/tune.json")).unwrap();
+    assert!(!file.contains("GOLD"));
+}
+
+#[test]
+fn keep_all_samples_every_candidate_on_every_question_and_a_later_race_reuses_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let setup = setup(dir.path(), "t", &["good", "silent", "opinion", "fair", "paris"]);
+    let all = TuneOptions { keep_all: true, minutes: 0.01, ..options() };
+    let (report, _) = raced(&setup, &all);
+    assert!(report.candidates.iter().all(|c| c.judged.questions == 24 && c.counts.samples == 24 * 8));
+    let (later, calls) = raced(&setup, &options());
+    assert_eq!(calls, 0, "direct answers to the same questions are there, too");
+    let fresh = raced(&TuneSetup { out: dir.path().join("fresh"), ..setup }, &options()).0;
+    assert_eq!((later.winner, later.rounds), (fresh.winner, fresh.rounds));
+}
+
+#[test]
+fn a_task_whose_fields_the_questions_lack_is_refused_before_the_race() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut setup = setup(dir.path(), "t", &["good"]);
+    setup.tasks[0].system2[0].prompt = "{{ city }}".into();
+    let error = tune(&setup, &options(), &mut Context::new()).unwrap_err().to_string();
+    assert!(error.contains("uses a field that the question does not have (city)"), "{error}");
+}
+
+#[test]
+fn samples_of_another_program_under_the_same_name_are_not_used() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut setup = setup(dir.path(), "t", &["good", "fair"]);
+    raced(&setup, &options());
+    setup.tasks[0].system2[0].prompt = "paris {{ question }}".into();
+    let (report, calls) = raced(&setup, &options());
+    assert!(calls > 0);
+    assert!(candidate(&report, "good").features.top_answer > 0.9, "it says Paris now");
+}
+
+/// Samples as curation would take them are the same samples.
+#[test]
+fn a_candidate_is_sampled_with_the_seeds_of_curation() {
+    let dir = tempfile::tempdir().unwrap();
+    let setup = setup(dir.path(), "t", &["good"]);
+    raced(&setup, &options());
+    let journal = setup.out.join("candidates/good/samples.jsonl");
+    let samples: Vec<crate::curate::Sample> =
+        crate::run::Journal::read(journal).unwrap().collect::<Result<_>>().unwrap();
+    assert!(samples.len() > 100);
+    for sample in samples {
+        assert_eq!(sample.seed, crate::curate::sample_seed(3, &sample.question, sample.index, 0));
+    }
+}
+

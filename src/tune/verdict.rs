@@ -1,0 +1,147 @@
+//! Whether the chosen program is worth distilling, in figures and in words.
+
+use std::collections::HashMap;
+
+use super::report::{CandidateReport, Expectation, SystemOneAnswer};
+use crate::task::AnswerRule;
+
+/// Fewer accepted answers are too few to learn from.
+const MIN_KEPT: f64 = 20.0;
+const MIN_KEPT_SHARE: f64 = 0.1;
+/// From this share on, System 1 gives the voted answers already.
+const SAME_AS_SYSTEM1: f64 = 0.97;
+/// From this share on, a vote says the same to everything.
+const ONE_ANSWER: f64 = 0.95;
+/// Passes over the examples, and what one costs in forward passes.
+const EPOCHS: f64 = 3.0;
+const PASSES: f64 = 3.0;
+
+/// What to expect of distilling `winner` with all of `questions` questions.
+pub fn expectation(
+    winner: &CandidateReport,
+    baseline: Option<&CandidateReport>,
+    system1: &[SystemOneAnswer],
+    gold: &HashMap<String, Vec<String>>,
+    rule: &AnswerRule,
+    questions: usize,
+) -> Expectation {
+    let direct: HashMap<&str, Option<&str>> =
+        system1.iter().map(|answer| (answer.question.as_str(), answer.key.as_deref())).collect();
+    let share = |flags: Vec<bool>| -> Option<f64> {
+        (!flags.is_empty())
+            .then(|| flags.iter().filter(|flag| **flag).count() as f64 / flags.len() as f64)
+    };
+    let leader = |votes: &super::votes::QuestionVotes| votes.leader().map(|leader| leader.key.clone());
+    let is_right = |question: &str, key: Option<&str>| -> Option<bool> {
+        let gold = gold.get(question)?;
+        let mut keys = gold.iter().filter_map(|gold| rule.key(gold));
+        Some(key.is_some_and(|key| keys.any(|gold| gold == key)))
+    };
+    let kept = || winner.votes.iter().filter(|votes| votes.kept);
+    let same = kept().filter_map(|votes| Some(*direct.get(votes.question.as_str())? == leader(votes).as_deref()));
+    let needed =
+        winner.votes.iter().map(|votes| votes.needed).sum::<usize>() as f64 / winner.votes.len().max(1) as f64;
+    let variants = 1.0 + winner.votes.iter().map(|votes| votes.perturbed_n).sum::<usize>() as f64
+        / winner.votes.iter().map(|votes| votes.n).sum::<usize>().max(1) as f64;
+    let per_sample = winner.time.seconds / winner.time.samples.max(1) as f64;
+    let kept_share = winner.features.kept;
+    // A forward pass of a question is at most what its direct samples took.
+    let per_prompt = baseline.map_or(0.0, |b| b.time.seconds / b.votes.len().max(1) as f64);
+    Expectation {
+        kept_share,
+        samples_per_question: needed,
+        system1_agreement: share(same.collect()).unwrap_or(0.0),
+        label_precision: share(kept().filter_map(|v| is_right(&v.question, leader(v).as_deref())).collect()),
+        system1_accuracy: share(system1.iter().filter_map(|a| is_right(&a.question, a.key.as_deref())).collect()),
+        vote_accuracy: share(
+            winner.votes.iter().filter_map(|v| is_right(&v.question, leader(v).as_deref())).collect(),
+        ),
+        curate_hours: questions as f64 * needed * variants * per_sample / 3600.0,
+        train_hours: questions as f64 * kept_share * per_prompt * EPOCHS * PASSES / 3600.0,
+    }
+}
+
+/// Whether distilling is worthwhile, and why.
+pub fn judge(
+    winner: &CandidateReport,
+    baseline: Option<&CandidateReport>,
+    expected: &Expectation,
+    questions: usize,
+) -> (bool, Vec<String>) {
+    let percent = |share: f64| format!("{:.0}%", 100.0 * share);
+    let f = &winner.features;
+    let mut against = Vec::new();
+    let larger = "a larger model may do better than any wording";
+    if let Some(fault) = &winner.dropped {
+        against.push(format!("{} comes closest, but {fault}; {larger}", winner.name));
+        return (false, against);
+    }
+    if f.read < 0.5 {
+        against.push(format!(
+            "only {} of the samples hold an answer that can be read: the answer rule may be of the wrong kind, \
+             or {larger}",
+            percent(f.read)
+        ));
+    }
+    let kept = expected.kept_share * questions as f64;
+    if expected.kept_share < MIN_KEPT_SHARE {
+        against.push(format!(
+            "the samples agree on {} of the questions only, so there is next to nothing to learn; {larger}",
+            percent(expected.kept_share)
+        ));
+    } else if kept < MIN_KEPT {
+        against.push(format!(
+            "of {questions} questions about {kept:.0} would be kept, and {MIN_KEPT:.0} is the least to learn from; \
+             give more questions"
+        ));
+    }
+    if f.top_answer >= ONE_ANSWER && f.questions > 4 {
+        against.push(format!(
+            "{} of the answers are the same one, whatever is asked; {larger}",
+            percent(f.top_answer)
+        ));
+    }
+    if expected.system1_agreement >= SAME_AS_SYSTEM1 {
+        against.push(format!(
+            "asked directly, the model gives {} of the accepted answers already: nothing has to be distilled",
+            percent(expected.system1_agreement)
+        ));
+    }
+    match (expected.system1_accuracy, expected.vote_accuracy, baseline) {
+        (Some(one), Some(two), _) if one >= two => against.push(format!(
+            "on the questions with gold, direct answers are right as often ({}) as the vote ({}): nothing has to \
+             be distilled",
+            percent(one),
+            percent(two)
+        )),
+        (None, _, Some(baseline)) if baseline.score >= winner.score => against.push(format!(
+            "samples of the direct prompt score as high ({:.2}) as those of the program ({:.2}), so that reasoning \
+             does not seem to help",
+            baseline.score, winner.score
+        )),
+        _ => {}
+    }
+    if !against.is_empty() {
+        against.insert(0, format!("No program looks worth distilling; {} comes closest.", winner.name));
+        return (false, against);
+    }
+    let mut reasons = vec![format!(
+        "{} scores {:.2}: {} of its samples are read, two samples agree on {} of the questions, and other \
+         candidates confirm {} of its answers.",
+        winner.name,
+        winner.score,
+        percent(f.read),
+        percent(f.agreement),
+        percent(f.consensus)
+    )];
+    if let Some(baseline) = baseline {
+        reasons.push(format!(
+            "Asked directly in the best wording ({}), samples score {:.2}; {} of the accepted answers are \
+             System 1's already, the others are to be learned.",
+            baseline.name,
+            baseline.score,
+            percent(expected.system1_agreement)
+        ));
+    }
+    (true, reasons)
+}
