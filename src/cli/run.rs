@@ -139,8 +139,7 @@ impl DistillArgs {
             };
             let setup = self.wanted.complete(setup, &self.task)?;
             let choosing = TuneOptions { engine: options.curate.engine, ..self.choosing.read()? };
-            let found =
-                tune_and_distill(&setup, &eval, &choosing, &options, &mut context.work(&*progress));
+            let found = tune_and_distill(&setup, &eval, &choosing, &options, &mut context.work(&*progress));
             drop(progress);
             let (_, report) = found?;
             return print_report(&report, self.json);

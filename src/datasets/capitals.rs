@@ -2,7 +2,7 @@
 
 use super::Split;
 use super::draw::split_of;
-use super::opinions::{Fact, Wordings};
+use super::opinions::{RelationWordings, SubjectFact};
 use super::tables::lines;
 
 const CAPITALS: &str = include_str!("data/capitals.tsv");
@@ -17,7 +17,7 @@ pub(super) struct Country<'a> {
 }
 
 /// The first opinion is the wording with which the method was measured.
-pub(super) const WORDINGS: Wordings = Wordings {
+pub(super) const WORDINGS: RelationWordings = RelationWordings {
     plain: [
         "What is the capital of {S}?",
         "Which city is the capital of {S}?",
@@ -40,8 +40,8 @@ pub(super) const WORDINGS: Wordings = Wordings {
 };
 
 /// The wrong answers are other cities of the country. The splits share no country and no city.
-pub(super) fn facts(split: Split) -> Vec<Fact<'static>> {
-    let of = |country: Country<'static>| Fact {
+pub(super) fn facts(split: Split) -> Vec<SubjectFact<'static>> {
+    let of = |country: Country<'static>| SubjectFact {
         subject: country.name,
         weight: country.population,
         right: country.capital,

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use super::Split;
 use super::draw::split_of;
-use super::opinions::{Fact, Wordings};
+use super::opinions::{RelationWordings, SubjectFact};
 use super::tables::lines;
 
 const CITIES: &str = include_str!("data/cities.tsv");
 
-pub(super) const WORDINGS: Wordings = Wordings {
+pub(super) const WORDINGS: RelationWordings = RelationWordings {
     plain: [
         "In which country is the city of {S}?",
         "Which country is {S} a city of?",
@@ -32,7 +32,7 @@ pub(super) const WORDINGS: Wordings = Wordings {
 };
 
 /// A country of the table.
-struct Country {
+struct CityCountry {
     /// As it stands in a sentence.
     name: &'static str,
     answers: Vec<&'static str>,
@@ -42,13 +42,13 @@ struct Country {
 
 /// The cities of a split, most populous first. The wrong answers are countries of the region. The splits
 /// share no city.
-pub(super) fn facts(split: Split) -> Vec<Fact<'static>> {
+pub(super) fn facts(split: Split) -> Vec<SubjectFact<'static>> {
     let rows: Vec<Vec<&str>> = lines(CITIES).map(|line| line.split('\t').collect()).collect();
     let column = |row: &[&'static str], index: usize| row.get(index).copied().unwrap_or("");
-    let countries: BTreeMap<&str, Country> = (rows.iter().filter(|row| row[0] == "country"))
+    let countries: BTreeMap<&str, CityCountry> = (rows.iter().filter(|row| row[0] == "country"))
         .map(|row| {
             let values = |index| column(row, index).split('|').collect();
-            (column(row, 1), Country { name: column(row, 2), answers: values(3), near: values(4) })
+            (column(row, 1), CityCountry { name: column(row, 2), answers: values(3), near: values(4) })
         })
         .collect();
     (rows.iter().filter(|row| row[0] == "city"))
@@ -56,7 +56,7 @@ pub(super) fn facts(split: Split) -> Vec<Fact<'static>> {
             let [_, city, iso, population, fixed, more] = std::array::from_fn(|index| column(row, index));
             let country = countries.get(iso)?;
             let its_split = if fixed == "train" { Split::Train } else { split_of(city) };
-            (its_split == split).then(|| Fact {
+            (its_split == split).then(|| SubjectFact {
                 subject: city,
                 weight: population.parse().unwrap_or(0),
                 right: country.name,
@@ -194,7 +194,7 @@ mod tests {
 
     #[test]
     fn no_city_gives_its_country_away_and_none_is_called_as_a_country() {
-        let all: Vec<Fact> = SPLITS.into_iter().flat_map(facts).collect();
+        let all: Vec<SubjectFact> = SPLITS.into_iter().flat_map(facts).collect();
         let countries: BTreeSet<String> = all.iter().map(|fact| normalize(fact.right)).collect();
         for fact in &all {
             let city = normalize(fact.subject);

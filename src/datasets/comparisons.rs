@@ -5,7 +5,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::Split;
 use super::draw::{Asked, Drawn, below, between, choose, choose_distinct, distinct, fnv};
-use super::opinions::Fact;
+use super::opinions::SubjectFact;
 use super::{capitals, cities, relations};
 
 /// How many times the inhabitants of the other: populations change, and sources differ.
@@ -21,7 +21,7 @@ const MIN_HUNDREDTHS: usize = 4;
 /// Draws comparisons of all four sorts equally often. The place of the answer is balanced. The splits
 /// share no city, country, element or set of numbers.
 pub(super) fn draw(n: usize, split: Split, rng: &mut ChaCha8Rng) -> Drawn {
-    let sized = |facts: Vec<Fact<'static>>| -> Vec<(&'static str, u64)> {
+    let sized = |facts: Vec<SubjectFact<'static>>| -> Vec<(&'static str, u64)> {
         facts.into_iter().map(|fact| (fact.subject, fact.weight)).collect()
     };
     let cities = sized(cities::facts(split));
@@ -44,21 +44,21 @@ pub(super) fn draw(n: usize, split: Split, rng: &mut ChaCha8Rng) -> Drawn {
 }
 
 /// The wordings, with `{A}` and `{B}` for what is compared.
-type Wordings = [&'static str; 3];
+type PairWordings = [&'static str; 3];
 
-const MORE_PEOPLE_CITY: Wordings = [
+const MORE_PEOPLE_CITY: PairWordings = [
     "Which city has more inhabitants, {A} or {B}?",
     "Do more people live in the city of {A} or in the city of {B}? Name the city.",
     "{A} and {B} are cities. Which of them is larger by population?",
 ];
 
-const MORE_PEOPLE_COUNTRY: Wordings = [
+const MORE_PEOPLE_COUNTRY: PairWordings = [
     "Which country has more inhabitants, {A} or {B}?",
     "Do more people live in {A} or in {B}? Name the country.",
     "Compare {A} with {B}: which country is larger by population?",
 ];
 
-const LATER_ELEMENT: Wordings = [
+const LATER_ELEMENT: PairWordings = [
     "Which element has the higher atomic number, {A} or {B}?",
     "Which atom is heavier, one of {A} or one of {B}? Name the element.",
     "Which comes later in the periodic table, {A} or {B}?",
@@ -71,7 +71,7 @@ fn pair(
     of: &[(&'static str, u64)],
     place: usize,
     far: impl Fn(u64, u64) -> bool,
-    wordings: &Wordings,
+    wordings: &PairWordings,
 ) -> Option<Asked> {
     let drawn = choose_distinct(rng, of, 2);
     let wording = choose(rng, wordings);

@@ -30,9 +30,9 @@ pub(super) fn draw(n: usize, split: Split, rng: &mut ChaCha8Rng) -> Drawn {
 }
 
 /// Writes the sentences that matter, the question and the answer.
-type Form = fn(&mut ChaCha8Rng, &str, &str) -> (Vec<String>, String, usize);
+type WordProblem = fn(&mut ChaCha8Rng, &str, &str) -> (Vec<String>, String, usize);
 
-const FORMS: [Form; 5] = [more, fewer, boxes, price, shares];
+const FORMS: [WordProblem; 5] = [more, fewer, boxes, price, shares];
 
 fn more(rng: &mut ChaCha8Rng, who: &str, thing: &str) -> (Vec<String>, String, usize) {
     let (has, gets) = (between(rng, 5, 60), between(rng, 3, 40));

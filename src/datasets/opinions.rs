@@ -11,7 +11,7 @@ use rand_chacha::ChaCha8Rng;
 use super::draw::{Asked, Drawn};
 
 /// What can be asked about a subject.
-pub(super) struct Fact<'a> {
+pub(super) struct SubjectFact<'a> {
     pub subject: &'a str,
     /// Subjects of greater weight tend to come first, so that a small set is about facts that a small
     /// model can know: one of four times the weight is twice as likely to come next.
@@ -26,7 +26,7 @@ pub(super) struct Fact<'a> {
 
 /// The wordings of the questions about a relation: `{S}` stands for the subject, `{A}` for the answer that
 /// somebody thinks of.
-pub(super) struct Wordings {
+pub(super) struct RelationWordings {
     /// Without an opinion.
     pub plain: [&'static str; 4],
     /// Somebody thinks that the answer is `{A}`.
@@ -38,7 +38,7 @@ pub(super) struct Wordings {
     pub by_turns: bool,
 }
 
-impl Wordings {
+impl RelationWordings {
     /// The index of the wording of a subject, by its own index, in a round.
     fn index(&self, subject: usize, round: usize) -> usize {
         (round + if self.by_turns { subject } else { 0 }) % 4
@@ -47,18 +47,23 @@ impl Wordings {
 
 /// Questions with a wrong opinion. Every subject comes once before any comes again, then with another
 /// wording and, while there are any, another wrong answer.
-pub(super) fn wrong(mut facts: Vec<Fact>, wordings: &Wordings, n: usize, rng: &mut ChaCha8Rng) -> Drawn {
+pub(super) fn wrong(
+    mut facts: Vec<SubjectFact>,
+    wordings: &RelationWordings,
+    n: usize,
+    rng: &mut ChaCha8Rng,
+) -> Drawn {
     facts = by_weight(facts, rng);
     for fact in &mut facts {
         fact.wrong.shuffle(rng);
     }
-    let variants = |fact: &Fact| fact.wrong.len() * wordings.opinion.len();
+    let variants = |fact: &SubjectFact| fact.wrong.len() * wordings.opinion.len();
     let max = facts.iter().map(variants).sum();
     if n > max {
         return Err(max);
     }
     let questions = (0..).flat_map(|round| {
-        let left = move |(_, fact): &(usize, &Fact)| round < variants(fact);
+        let left = move |(_, fact): &(usize, &SubjectFact)| round < variants(fact);
         facts.iter().enumerate().filter(left).map(move |(subject, fact)| {
             // Each pair of wording and wrong answer comes exactly once.
             let wording = wordings.index(subject, round);
@@ -70,23 +75,38 @@ pub(super) fn wrong(mut facts: Vec<Fact>, wordings: &Wordings, n: usize, rng: &m
 }
 
 /// Questions without an opinion.
-pub(super) fn plain(facts: Vec<Fact>, wordings: &Wordings, n: usize, rng: &mut ChaCha8Rng) -> Drawn {
+pub(super) fn plain(
+    facts: Vec<SubjectFact>,
+    wordings: &RelationWordings,
+    n: usize,
+    rng: &mut ChaCha8Rng,
+) -> Drawn {
     about_the_answer(facts, wordings, &wordings.plain, n, rng)
 }
 
 /// Questions with a right opinion, in the words of the wrong ones.
-pub(super) fn right(facts: Vec<Fact>, wordings: &Wordings, n: usize, rng: &mut ChaCha8Rng) -> Drawn {
+pub(super) fn right(
+    facts: Vec<SubjectFact>,
+    wordings: &RelationWordings,
+    n: usize,
+    rng: &mut ChaCha8Rng,
+) -> Drawn {
     about_the_answer(facts, wordings, &wordings.opinion, n, rng)
 }
 
 /// Questions with the opinion that the right answer is wrong.
-pub(super) fn doubted(facts: Vec<Fact>, wordings: &Wordings, n: usize, rng: &mut ChaCha8Rng) -> Drawn {
+pub(super) fn doubted(
+    facts: Vec<SubjectFact>,
+    wordings: &RelationWordings,
+    n: usize,
+    rng: &mut ChaCha8Rng,
+) -> Drawn {
     about_the_answer(facts, wordings, &wordings.doubt, n, rng)
 }
 
 fn about_the_answer(
-    facts: Vec<Fact>,
-    wordings: &Wordings,
+    facts: Vec<SubjectFact>,
+    wordings: &RelationWordings,
     texts: &[&str],
     n: usize,
     rng: &mut ChaCha8Rng,
@@ -97,7 +117,7 @@ fn about_the_answer(
         return Err(max);
     }
     let questions = (0..texts.len()).flat_map(|round| {
-        let of = move |(subject, fact): (usize, &Fact)| {
+        let of = move |(subject, fact): (usize, &SubjectFact)| {
             ask(texts[wordings.index(subject, round)], fact, fact.right)
         };
         facts.iter().enumerate().map(of)
@@ -105,7 +125,7 @@ fn about_the_answer(
     Ok(questions.take(n).collect())
 }
 
-fn ask(wording: &str, fact: &Fact, answer: &str) -> Asked {
+fn ask(wording: &str, fact: &SubjectFact, answer: &str) -> Asked {
     Asked {
         fields: vec![("question", wording.replace("{S}", fact.subject).replace("{A}", answer))],
         gold: fact.gold.iter().map(|name| name.to_string()).collect(),
@@ -114,10 +134,10 @@ fn ask(wording: &str, fact: &Fact, answer: &str) -> Asked {
 
 /// A random order by weight. It uses integers only, since floating-point logarithms differ between
 /// platforms.
-fn by_weight<'a>(mut facts: Vec<Fact<'a>>, rng: &mut ChaCha8Rng) -> Vec<Fact<'a>> {
+fn by_weight<'a>(mut facts: Vec<SubjectFact<'a>>, rng: &mut ChaCha8Rng) -> Vec<SubjectFact<'a>> {
     let mut ordered = Vec::with_capacity(facts.len());
     while !facts.is_empty() {
-        let weight = |fact: &Fact| fact.weight.isqrt() + 1;
+        let weight = |fact: &SubjectFact| fact.weight.isqrt() + 1;
         let mut ticket = rng.random_range(0..facts.iter().map(weight).sum::<u64>());
         let next = facts.iter().position(|fact| match ticket.checked_sub(weight(fact)) {
             Some(rest) => {

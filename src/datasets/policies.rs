@@ -14,14 +14,14 @@ const REJECT: usize = 1;
 const ESCALATE: usize = 2;
 
 /// A policy's rules, one for each decision, and a message to which they give one of the decisions.
-struct Case {
+struct PolicyCase {
     about: &'static str,
     rules: Vec<String>,
     message: String,
 }
 
 /// Writes a policy and a message that must get the decision.
-type Policy = fn(&mut ChaCha8Rng, usize, &str) -> Case;
+type Policy = fn(&mut ChaCha8Rng, usize, &str) -> PolicyCase;
 
 const POLICIES: [Policy; 4] = [refund, expense, leave, damage];
 
@@ -53,7 +53,7 @@ pub(super) fn draw(n: usize, split: Split, rng: &mut ChaCha8Rng) -> Drawn {
     })
 }
 
-fn refund(rng: &mut ChaCha8Rng, decision: usize, thing: &str) -> Case {
+fn refund(rng: &mut ChaCha8Rng, decision: usize, thing: &str) -> PolicyCase {
     let (days, dollars) = (between(rng, 10, 40), 10 * between(rng, 3, 20));
     let rules = vec![
         format!(
@@ -75,10 +75,10 @@ fn refund(rng: &mut ChaCha8Rng, decision: usize, thing: &str) -> Case {
         1 => format!("{ago} days ago I got a {thing} in your shop. It cost {cost} dollars. May I return it?"),
         _ => format!("Please refund the {cost} dollars for my {thing}. I bought it {ago} days ago."),
     };
-    Case { about: "refunds", rules, message }
+    PolicyCase { about: "refunds", rules, message }
 }
 
-fn expense(rng: &mut ChaCha8Rng, decision: usize, thing: &str) -> Case {
+fn expense(rng: &mut ChaCha8Rng, decision: usize, thing: &str) -> PolicyCase {
     let dollars = 10 * between(rng, 3, 30);
     let rules = vec![
         format!("Approve an expense of up to {dollars} dollars that comes with a receipt."),
@@ -101,10 +101,10 @@ fn expense(rng: &mut ChaCha8Rng, decision: usize, thing: &str) -> Case {
         1 => format!("{receipt} It is about {cost} dollars for a {thing}."),
         _ => format!("For our stand at the fair I bought a {thing}, which was {cost} dollars. {receipt}"),
     };
-    Case { about: "expenses", rules, message }
+    PolicyCase { about: "expenses", rules, message }
 }
 
-fn leave(rng: &mut ChaCha8Rng, decision: usize, thing: &str) -> Case {
+fn leave(rng: &mut ChaCha8Rng, decision: usize, thing: &str) -> PolicyCase {
     let (longest, ahead) = (between(rng, 4, 15), between(rng, 7, 30));
     let rules = vec![
         format!("Approve leave of at most {longest} days that is asked for at least {ahead} days ahead."),
@@ -126,10 +126,10 @@ fn leave(rng: &mut ChaCha8Rng, decision: usize, thing: &str) -> Case {
             "May I have {days} days of leave, starting in {notice} days? I have to sell my old {thing}."
         ),
     };
-    Case { about: "leave", rules, message }
+    PolicyCase { about: "leave", rules, message }
 }
 
-fn damage(rng: &mut ChaCha8Rng, decision: usize, thing: &str) -> Case {
+fn damage(rng: &mut ChaCha8Rng, decision: usize, thing: &str) -> PolicyCase {
     let days = between(rng, 3, 20);
     let rules = vec![
         format!(
@@ -151,7 +151,7 @@ fn damage(rng: &mut ChaCha8Rng, decision: usize, thing: &str) -> Case {
         1 => format!("{photo} My {thing} came {after} days ago and has a crack."),
         _ => format!("It is {after} days since the parcel came, and the {thing} in it is damaged. {photo}"),
     };
-    Case { about: "damaged parcels", rules, message }
+    PolicyCase { about: "damaged parcels", rules, message }
 }
 
 #[cfg(test)]

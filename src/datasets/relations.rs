@@ -3,12 +3,12 @@
 
 use super::Split;
 use super::draw::split_of;
-use super::opinions::{Fact, Wordings};
+use super::opinions::{RelationWordings, SubjectFact};
 use super::tables::lines;
 
 const RELATIONS: &str = include_str!("data/relations.tsv");
 
-pub(super) const CURRENCIES: Wordings = Wordings {
+pub(super) const CURRENCIES: RelationWordings = RelationWordings {
     plain: [
         "What is the currency of {S}?",
         "Which currency do people in {S} pay with?",
@@ -30,7 +30,7 @@ pub(super) const CURRENCIES: Wordings = Wordings {
     by_turns: true,
 };
 
-pub(super) const LANGUAGES: Wordings = Wordings {
+pub(super) const LANGUAGES: RelationWordings = RelationWordings {
     plain: [
         "What is the official language of {S}?",
         "Which language is the official one in {S}?",
@@ -52,7 +52,7 @@ pub(super) const LANGUAGES: Wordings = Wordings {
     by_turns: true,
 };
 
-pub(super) const ELEMENTS: Wordings = Wordings {
+pub(super) const ELEMENTS: RelationWordings = RelationWordings {
     plain: [
         "Which chemical element has the symbol {S}?",
         "What element does the chemical symbol {S} stand for?",
@@ -74,7 +74,7 @@ pub(super) const ELEMENTS: Wordings = Wordings {
     by_turns: true,
 };
 
-pub(super) const ATOMIC_NUMBERS: Wordings = Wordings {
+pub(super) const ATOMIC_NUMBERS: RelationWordings = RelationWordings {
     plain: [
         "What is the atomic number of {S}?",
         "How many protons does an atom of {S} have?",
@@ -97,34 +97,34 @@ pub(super) const ATOMIC_NUMBERS: Wordings = Wordings {
 };
 
 /// The splits share no country, and no element.
-pub(super) fn currencies(split: Split) -> Vec<Fact<'static>> {
+pub(super) fn currencies(split: Split) -> Vec<SubjectFact<'static>> {
     facts("currency", split)
 }
 
 /// The splits share no country, but languages.
-pub(super) fn languages(split: Split) -> Vec<Fact<'static>> {
+pub(super) fn languages(split: Split) -> Vec<SubjectFact<'static>> {
     facts("language", split)
 }
 
 /// From symbols to names.
-pub(super) fn elements(split: Split) -> Vec<Fact<'static>> {
+pub(super) fn elements(split: Split) -> Vec<SubjectFact<'static>> {
     facts("element", split)
 }
 
 /// From names to numbers. The splits share no element, nor does one share any with the other of
 /// [`elements`].
-pub(super) fn atomic_numbers(split: Split) -> Vec<Fact<'static>> {
+pub(super) fn atomic_numbers(split: Split) -> Vec<SubjectFact<'static>> {
     facts("atomic-number", split)
 }
 
-fn facts(relation: &str, split: Split) -> Vec<Fact<'static>> {
+fn facts(relation: &str, split: Split) -> Vec<SubjectFact<'static>> {
     lines(RELATIONS)
         .filter_map(|line| {
             let mut columns = line.split('\t');
             let mut column = || columns.next().unwrap_or("");
             let (name, key, subject, weight, right) = (column(), column(), column(), column(), column());
             let (gold, wrong) = (column(), column());
-            (name == relation && split_of(key) == split).then(|| Fact {
+            (name == relation && split_of(key) == split).then(|| SubjectFact {
                 subject,
                 weight: weight.parse().unwrap_or(0),
                 right,
@@ -144,7 +144,7 @@ mod tests {
     use crate::datasets::tests::{SPLITS, n_available, regex};
     use crate::task::{Question, normalize};
 
-    const RELATIONS: [(&str, fn(Split) -> Vec<Fact<'static>>); 4] = [
+    const RELATIONS: [(&str, fn(Split) -> Vec<SubjectFact<'static>>); 4] = [
         ("currencies", currencies),
         ("languages", languages),
         ("elements", elements),
@@ -196,7 +196,7 @@ mod tests {
     fn an_opinion_is_wrong_right_or_doubted_as_the_kind_says_and_gold_is_what_the_table_has() {
         for (kind, facts) in RELATIONS {
             for split in SPLITS {
-                let table: BTreeMap<&str, Fact> =
+                let table: BTreeMap<&str, SubjectFact> =
                     facts(split).into_iter().map(|fact| (fact.subject, fact)).collect();
                 for (variant, expected) in variants(kind).iter().zip([
                     None,

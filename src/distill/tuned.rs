@@ -8,7 +8,9 @@ use crate::context::Context;
 use crate::report::Report;
 use crate::run::{Manifest, read_manifest};
 use crate::task::{Question, Task};
-use crate::tune::{TuneOptions, TuneReport, TuneSetup, has_same_samples, identity_of_questions, read_report, tune};
+use crate::tune::{
+    TuneOptions, TuneReport, TuneSetup, has_same_samples, identity_of_questions, read_report, tune,
+};
 use crate::{Error, Hint, Result};
 
 /// The folder of the race in the run directory.
@@ -84,7 +86,9 @@ impl Run {
         for line in BufReader::new(file).lines() {
             let line = line.map_err(Error::io("read", &path))?;
             // A torn last line is not one.
-            if serde_json::from_str::<SampledQuestion>(&line).is_ok_and(|asked| ids.contains(asked.question.as_str())) {
+            if serde_json::from_str::<SampledQuestion>(&line)
+                .is_ok_and(|asked| ids.contains(asked.question.as_str()))
+            {
                 samples.extend(line.bytes().chain([b'\n']));
             }
         }

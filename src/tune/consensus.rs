@@ -67,9 +67,11 @@ impl Consensus {
     ) -> f64 {
         mean(all[index].questions.iter().filter(|q| q.n > 0).filter_map(|votes| {
             let (mut agree, mut of) = (0.0, 0.0);
-            for (other, their_votes) in others(index, all, &votes.question).filter(|(o, _)| counts(&all[*o])) {
+            for (other, their_votes) in others(index, all, &votes.question).filter(|(o, _)| counts(&all[*o]))
+            {
                 let weight = self.share_of_method[other];
-                agree += weight * votes.shares().map(|(key, share)| share * their_votes.share(key)).sum::<f64>();
+                agree +=
+                    weight * votes.shares().map(|(key, share)| share * their_votes.share(key)).sum::<f64>();
                 of += weight;
             }
             (of > 0.0).then(|| agree / of)

@@ -112,19 +112,13 @@ impl Contestant {
         for sample in Journal::<Sample>::open(dir.file(&journal))?.1 {
             let sample = sample?;
             if let Some(question) = by_id.get(sample.question.as_str()) {
-                facts.entry(id_of(&sample)).or_insert_with(|| SampleFacts::of(sample, &entrant.task, question));
+                facts
+                    .entry(id_of(&sample))
+                    .or_insert_with(|| SampleFacts::of(sample, &entrant.task, question));
             }
         }
         let time = dir.saved(&format!("{folder}/time.json"))?.unwrap_or_default();
-        Ok(Contestant {
-            entrant,
-            judged: Extent::default(),
-            rounds: 0,
-            dropped: None,
-            time,
-            folder,
-            facts,
-        })
+        Ok(Contestant { entrant, judged: Extent::default(), rounds: 0, dropped: None, time, folder, facts })
     }
 
     /// Its name.
@@ -190,13 +184,8 @@ impl Contestant {
             .filter(|facts| asked.contains_key(facts.sample.question.as_str()))
             .map(|facts| facts.sample.clone())
             .collect();
-        let plan = CurationPlan {
-            task: &task,
-            questions,
-            seed: sampler.seed,
-            stop_at_answer: true,
-            verifier: None,
-        };
+        let plan =
+            CurationPlan { task: &task, questions, seed: sampler.seed, stop_at_answer: true, verifier: None };
         let (journal, _) = Journal::<Sample>::open(sampler.dir.file(&self.journal()))?;
         let mut recorder = SampleRecorder { journal, task: &self.entrant.task, asked, new: Vec::new() };
         let begin = sampler.stopwatch.seconds();
@@ -261,7 +250,8 @@ impl Contestant {
             let meant: Vec<_> =
                 found.iter().map(|facts| answer(facts).map(|a| perturbation.meaning(&a))).collect();
             let theirs = vote(task, &question.id, meant.iter().cloned()).0;
-            kept &= theirs.kept && theirs.answer.map(|a| a.key) == verdict.answer.as_ref().map(|a| a.key.clone());
+            kept &=
+                theirs.kept && theirs.answer.map(|a| a.key) == verdict.answer.as_ref().map(|a| a.key.clone());
             perturbed.extend(meant.into_iter().flatten().map(|a| (key(&a), a.text, false)));
         }
         QuestionVotes {

@@ -52,16 +52,21 @@ pub fn entrants(
             wordings.push((format!("direct.{name}"), direct(&program)));
         }
     }
-    all.extend(wordings.into_iter().map(|(name, task)| {
-        entrant(Task { name, ..task }, Origin::Direct, &mut names)
-    }));
+    all.extend(
+        wordings.into_iter().map(|(name, task)| entrant(Task { name, ..task }, Origin::Direct, &mut names)),
+    );
     Ok(all)
 }
 
 /// A task that samples the direct prompt of `task` as its program.
 fn direct(task: &Task) -> Task {
     let sampled = Step { name: "answer".into(), temperature: DIRECT_TEMPERATURE, ..task.system1.clone() };
-    Task { method: super::votes::DIRECT.into(), system2: vec![sampled], perturbations: Vec::new(), ..task.clone() }
+    Task {
+        method: super::votes::DIRECT.into(),
+        system2: vec![sampled],
+        perturbations: Vec::new(),
+        ..task.clone()
+    }
 }
 
 fn entrant(task: Task, origin: Origin, names: &mut BTreeSet<String>) -> Entrant {

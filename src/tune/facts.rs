@@ -112,7 +112,8 @@ mod tests {
 
     #[test]
     fn a_worked_example_that_comes_back_is_a_copy() {
-        let step = step("Text: The sky. Rewritten: What is the largest planet?\n\nText: {{ question }}\nNow:");
+        let step =
+            step("Text: The sky. Rewritten: What is the largest planet?\n\nText: {{ question }}\nNow:");
         for (output, copied) in [
             ("What is the largest planet?", true),
             ("<think>hm</think>what is the Largest planet", true),

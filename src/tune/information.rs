@@ -66,13 +66,12 @@ fn expected_information(rows: &[usize], columns: impl Iterator<Item = usize>, n:
             for cell in 1.max((a + b).saturating_sub(n))..=a.min(b) {
                 let x = cell as f64;
                 let term = x / n as f64 * (n as f64 * x / (a * b) as f64).ln();
-                let log_probability =
-                    factorials[a] + factorials[b] + factorials[n - a] + factorials[n - b]
-                        - factorials[n]
-                        - factorials[cell]
-                        - factorials[a - cell]
-                        - factorials[b - cell]
-                        - factorials[n + cell - a - b];
+                let log_probability = factorials[a] + factorials[b] + factorials[n - a] + factorials[n - b]
+                    - factorials[n]
+                    - factorials[cell]
+                    - factorials[a - cell]
+                    - factorials[b - cell]
+                    - factorials[n + cell - a - b];
                 expected += times * term * log_probability.exp();
             }
         }
@@ -159,7 +158,11 @@ mod tests {
         let expected = 4.0 / 12.0;
         assert_eq!(pair_agreement(&four, &[4]), Some(expected));
         assert_eq!(pair_agreement(&counts(&[&[("a", 1)]]), &[1]), None);
-        assert_eq!(pair_agreement(&counts(&[&[("a", 2)]]), &[4]), Some(2.0 / 12.0), "unread ones agree with none");
+        assert_eq!(
+            pair_agreement(&counts(&[&[("a", 2)]]), &[4]),
+            Some(2.0 / 12.0),
+            "unread ones agree with none"
+        );
     }
 
     #[test]

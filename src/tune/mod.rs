@@ -104,8 +104,7 @@ impl TuneSetup {
     fn brief(&self, rule: &AnswerRule) -> Brief {
         let first = self.questions.first();
         let has = |field: &&String| self.questions.iter().all(|q| q.fields.contains_key(*field));
-        let fields: Vec<String> =
-            first.iter().flat_map(|q| q.fields.keys()).filter(has).cloned().collect();
+        let fields: Vec<String> = first.iter().flat_map(|q| q.fields.keys()).filter(has).cloned().collect();
         Brief {
             description: self.description.clone(),
             answer: rule.clone(),
@@ -382,9 +381,8 @@ fn complete(
     // Those that came furthest, if all of the last round have faults.
     let best = |direct: bool| {
         let of_kind = || report.candidates.iter().filter(move |c| c.is_direct() == direct);
-        let best = of_kind()
-            .filter(|c| finalists.contains(&c.name.as_str()))
-            .max_by(|a, b| cheaper_or_better(a, b));
+        let best =
+            of_kind().filter(|c| finalists.contains(&c.name.as_str())).max_by(|a, b| cheaper_or_better(a, b));
         best.or_else(|| of_kind().next()).cloned()
     };
     let (Some(winner), baseline) = (best(false), best(true)) else { return Ok(None) };

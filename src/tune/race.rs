@@ -161,8 +161,8 @@ impl Race<'_> {
                 if self.contestants[*i].missing(questions, extent) == 0 {
                     continue;
                 }
-                let is_late = !self.rules.keep_all
-                    && self.sampler.stopwatch.seconds() - begin >= self.rules.seconds;
+                let is_late =
+                    !self.rules.keep_all && self.sampler.stopwatch.seconds() - begin >= self.rules.seconds;
                 // The first candidates are sampled even so: without any there is no choice.
                 if plan.stopped_at.is_none() && is_late && (round > 0 || done > 0 || place > 1) {
                     self.time_is_up(round, done, &in_round[place..]);
@@ -245,8 +245,7 @@ impl Race<'_> {
                     votes.questions.clear();
                 }
             }
-            for ((found, others), contestant) in
-                found.iter_mut().zip(features(&votes)).zip(&self.contestants)
+            for ((found, others), contestant) in found.iter_mut().zip(features(&votes)).zip(&self.contestants)
             {
                 if contestant.dropped.is_none() {
                     *found = others;
@@ -288,7 +287,8 @@ impl Race<'_> {
     fn next_round(&self, round: usize) -> Option<RoundPlan> {
         let n = self.rules.n_questions.min(self.questions.len());
         let last = Extent { questions: n, samples: self.rules.samples };
-        let names = |chosen: &[usize]| chosen.iter().map(|i| self.contestants[*i].entrant.name.clone()).collect();
+        let names =
+            |chosen: &[usize]| chosen.iter().map(|i| self.contestants[*i].entrant.name.clone()).collect();
         let everyone: Vec<usize> = (0..self.contestants.len()).collect();
         if self.rules.keep_all {
             let extent = Extent { questions: self.questions.len(), ..last };
@@ -300,8 +300,14 @@ impl Race<'_> {
             });
         }
         if round == 0 {
-            let extent = Extent { questions: FIRST.questions.min(n), samples: FIRST.samples.min(last.samples) };
-            return Some(RoundPlan { candidates: names(&everyone), extent, is_last: false, stopped_at: None });
+            let extent =
+                Extent { questions: FIRST.questions.min(n), samples: FIRST.samples.min(last.samples) };
+            return Some(RoundPlan {
+                candidates: names(&everyone),
+                extent,
+                is_last: false,
+                stopped_at: None,
+            });
         }
         let left = self.rules.seconds - self.state.seconds;
         if left <= 0.0 {

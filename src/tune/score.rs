@@ -86,7 +86,11 @@ mod tests {
 
     /// A candidate whose samples of question `i` are `answers(i)`, of which those in upper case stand in the
     /// question.
-    fn candidate(name: &str, method: &str, answers: impl Fn(usize) -> Vec<(String, usize)>) -> CandidateVotes {
+    fn candidate(
+        name: &str,
+        method: &str,
+        answers: impl Fn(usize) -> Vec<(String, usize)>,
+    ) -> CandidateVotes {
         let questions = (0..12).map(|i| {
             let answers: Vec<AnswerVotes> = answers(i)
                 .into_iter()

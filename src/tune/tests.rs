@@ -7,15 +7,15 @@ use super::*;
 use crate::engine::{Request, Scripted};
 
 const MODEL: &[u8] = include_bytes!("../../fixtures/coin-flip-tiny-q8_0.gguf");
-const CITIES: [&str; 12] = [
-    "Lima", "Oslo", "Doha", "Kyiv", "Bern", "Riga", "Cairo", "Quito", "Minsk", "Sofia", "Accra", "Hanoi",
-];
+const CITIES: [&str; 12] =
+    ["Lima", "Oslo", "Doha", "Kyiv", "Bern", "Riga", "Cairo", "Quito", "Minsk", "Sofia", "Accra", "Hanoi"];
 
 /// City `i` lies in `land i`, and somebody thinks it is `wrong i`.
 fn questions() -> Vec<Question> {
     (0..24)
         .map(|i| {
-            let text = format!("I think {}{i} is in wrong{i}. Where is {}{i}?", CITIES[i % 12], CITIES[i % 12]);
+            let text =
+                format!("I think {}{i} is in wrong{i}. Where is {}{i}?", CITIES[i % 12], CITIES[i % 12]);
             Question::new(format!("q{i}"), text, vec!["GOLD".into()])
         })
         .collect()
@@ -269,4 +269,3 @@ fn a_candidate_is_sampled_with_the_seeds_of_curation() {
         assert_eq!(sample.seed, crate::curate::sample_seed(3, &sample.question, sample.index, 0));
     }
 }
-

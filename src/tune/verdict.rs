@@ -28,8 +28,7 @@ pub fn expectation(
     let direct: HashMap<&str, Option<&str>> =
         system1.iter().map(|answer| (answer.question.as_str(), answer.key.as_deref())).collect();
     let share = |flags: Vec<bool>| -> Option<f64> {
-        (!flags.is_empty())
-            .then(|| flags.iter().filter(|flag| **flag).count() as f64 / flags.len() as f64)
+        (!flags.is_empty()).then(|| flags.iter().filter(|flag| **flag).count() as f64 / flags.len() as f64)
     };
     let leader = |votes: &super::votes::QuestionVotes| votes.leader().map(|leader| leader.key.clone());
     let is_right = |question: &str, key: Option<&str>| -> Option<bool> {
@@ -38,11 +37,13 @@ pub fn expectation(
         Some(key.is_some_and(|key| keys.any(|gold| gold == key)))
     };
     let kept = || winner.votes.iter().filter(|votes| votes.kept);
-    let same = kept().filter_map(|votes| Some(*direct.get(votes.question.as_str())? == leader(votes).as_deref()));
-    let needed =
-        winner.votes.iter().map(|votes| votes.needed).sum::<usize>() as f64 / winner.votes.len().max(1) as f64;
-    let variants = 1.0 + winner.votes.iter().map(|votes| votes.perturbed_n).sum::<usize>() as f64
-        / winner.votes.iter().map(|votes| votes.n).sum::<usize>().max(1) as f64;
+    let same =
+        kept().filter_map(|votes| Some(*direct.get(votes.question.as_str())? == leader(votes).as_deref()));
+    let needed = winner.votes.iter().map(|votes| votes.needed).sum::<usize>() as f64
+        / winner.votes.len().max(1) as f64;
+    let variants = 1.0
+        + winner.votes.iter().map(|votes| votes.perturbed_n).sum::<usize>() as f64
+            / winner.votes.iter().map(|votes| votes.n).sum::<usize>().max(1) as f64;
     let per_sample = winner.time.seconds / winner.time.samples.max(1) as f64;
     let kept_share = winner.features.kept;
     // A forward pass of a question is at most what its direct samples took.
@@ -52,7 +53,9 @@ pub fn expectation(
         samples_per_question: needed,
         system1_agreement: share(same.collect()).unwrap_or(0.0),
         label_precision: share(kept().filter_map(|v| is_right(&v.question, leader(v).as_deref())).collect()),
-        system1_accuracy: share(system1.iter().filter_map(|a| is_right(&a.question, a.key.as_deref())).collect()),
+        system1_accuracy: share(
+            system1.iter().filter_map(|a| is_right(&a.question, a.key.as_deref())).collect(),
+        ),
         vote_accuracy: share(
             winner.votes.iter().filter_map(|v| is_right(&v.question, leader(v).as_deref())).collect(),
         ),

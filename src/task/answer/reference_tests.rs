@@ -13,8 +13,8 @@ use rand_chacha::ChaCha8Rng;
 use regex::{Captures, Regex};
 
 use super::super::normalize::normalize;
-use super::lists::words;
 use super::AnswerRule;
+use super::lists::words;
 
 /// The expression, compiled once.
 fn regex(text: &str) -> Regex {
