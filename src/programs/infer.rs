@@ -1,10 +1,13 @@
-//! The answer rule, from what the model answers.
+//! What the user has not said: the answer rule, from what the model answers, and what an answer is called,
+//! from the questions.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
+use regex::Regex;
 use serde_json::{Value, json};
 
-use crate::task::AnswerRule;
+use crate::task::{AnswerRule, Question};
 
 /// The share of the answers that must be of a kind.
 const SHARE: f64 = 0.8;
@@ -28,6 +31,44 @@ pub fn infer_rule(answers: &[String]) -> AnswerRule {
     });
     let choices = || rule(json!({ "kind": "choice", "choices": choices(&answers)? }));
     of_a_kind.or_else(choices).or_else(|| rule(json!({ "kind": "text" }))).expect("a text needs nothing")
+}
+
+/// What an answer is called, for [`Brief::noun`](super::Brief::noun): the word behind "which" or "what" in
+/// most of the questions, as in "In which country is Lisbon?" and "What is the capital of Portugal?". English
+/// only; `None` where most questions have no such word or different ones.
+///
+/// Asked for "the name only", a model may answer a rewritten question with the name that stands in it:
+/// "Where is Lisbon?" with Lisbon. Asked for "the country only" it does not.
+pub fn infer_noun(questions: &[Question]) -> Option<String> {
+    let mut counts = BTreeMap::<String, usize>::new();
+    for question in questions {
+        let found = question.fields.values().find_map(|text| noun_of(text));
+        if let Some(noun) = found {
+            *counts.entry(noun).or_insert(0) += 1;
+        }
+    }
+    let (noun, count) = counts.into_iter().max_by_key(|(_, count)| *count)?;
+    (count as f64 >= SHARE * questions.len() as f64).then_some(noun)
+}
+
+static NOUN: LazyLock<Regex> = LazyLock::new(|| {
+    let pattern = r"(?i)\b(?:which|what)\s+(?:(?:is|was|are|were)\s+the\s+)?(\p{L}+)(?:\s+(\p{L}+))?";
+    Regex::new(pattern).expect("the pattern is valid")
+});
+
+/// Words behind "which" and "what" that name no kind of answer.
+const NO_NOUN: &str = "is are was were be do does did has have had will would can could should shall may might \
+    must of the a an in on at to for from by with it this that these those one ones he she they i you we kind \
+    sort type happens happened about answer name number letter letters word words sentence";
+
+fn noun_of(text: &str) -> Option<String> {
+    NOUN.captures_iter(text).find_map(|found| {
+        let noun = found[1].to_lowercase();
+        let behind = found.get(2).map_or(String::new(), |word| word.as_str().to_lowercase());
+        // "What is the largest planet" and "which two cities" have the noun further on.
+        let is_last = behind.is_empty() || NO_NOUN.split_whitespace().any(|word| word == behind);
+        (is_last && !NO_NOUN.split_whitespace().any(|word| word == noun)).then_some(noun)
+    })
 }
 
 /// `None` for a kind that there is not.
@@ -103,6 +144,41 @@ mod tests {
         assert_eq!(inferred(&["Apollo 11 mission", "Route 66", "Henry the 8th", "Area 51"])["kind"], "text");
         assert_eq!(inferred(&["3", "blue", "7", "green"])["kind"], "text");
         assert_eq!(bare("Answers vary."), "Answers vary");
+    }
+
+    #[test]
+    fn the_noun_is_what_most_questions_ask_for() {
+        let noun = |texts: &[&str]| {
+            let questions: Vec<Question> =
+                texts.iter().map(|text| Question::new("q", *text, vec![])).collect();
+            infer_noun(&questions)
+        };
+        let countries = [
+            "My friend says that Doha lies in Spain. Which country is the city of Doha in?",
+            "I believe that it is in Peru, though. In which country is Lima?",
+            "Which country is Essen a city of? What a question.",
+            "In which country is the city of Odesa?",
+            "Where is Seoul?",
+        ];
+        assert_eq!(noun(&countries).as_deref(), Some("country"));
+        assert_eq!(noun(&["What is the capital of Peru? I say Cusco."]).as_deref(), Some("capital"));
+        for none in [
+            &["What is it?"][..],
+            &["What does Andrei have in the end?"],
+            &["What is the largest planet?"],
+            &["What is the date 8 weeks after 1 May?", "Where is it?"],
+            &["Which country is it?", "Which river is it?"],
+            &["Is the coin heads up?"],
+            &[],
+        ] {
+            assert_eq!(noun(none), None, "{none:?}");
+        }
+    }
+
+    #[test]
+    fn dates_are_dates_in_any_notation_and_years_are_numbers() {
+        assert_eq!(inferred(&["1966-10-15", "7 December 1965", "March 1, 2020."])["kind"], "date");
+        assert_eq!(inferred(&["1966", "1871", "2020"])["kind"], "number");
     }
 
     #[test]

@@ -25,7 +25,7 @@ use std::sync::LazyLock;
 use serde_json::{Value, json};
 
 pub use answer_kind::parse_answer_kind;
-pub use infer::infer_rule;
+pub use infer::{infer_noun, infer_rule};
 pub use method::ReasoningMethod;
 pub use phrases::AnswerKind;
 pub use propose::{Disagreement, ProposalShape, proposal_prompt, proposed, read_proposal};
@@ -47,7 +47,7 @@ pub struct Brief {
     /// `json`, `last_line`) counts as the rule for what it is.
     pub answer: AnswerRule,
     /// What the answer is, as in "Answer with the NOUN only": `name of the country`. By default a word
-    /// that fits the kind of answer.
+    /// that fits the kind of answer; [`infer_noun`] finds a better one in the questions.
     pub noun: Option<String>,
     /// The names of the questions' fields, in the order in which a prompt shows them.
     pub fields: Vec<String>,
