@@ -108,6 +108,7 @@ impl TuneSetup {
         Brief {
             description: self.description.clone(),
             answer: rule.clone(),
+            noun: programs::infer_noun(&self.questions),
             fields: if fields.is_empty() { vec!["question".into()] } else { fields },
             methods: self.methods.clone(),
             ..Brief::default()
