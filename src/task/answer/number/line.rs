@@ -80,7 +80,8 @@ impl Line {
         let Some(first) = self.words.iter().position(|word| !word.core.is_empty()) else { return false };
         let word = &self.words[first];
         let digits = word.core.bytes().all(|byte| byte.is_ascii_digit());
-        let item = digits && word.raw.trim_end_matches(['*', '_']).ends_with(['.', ')']);
+        let raw = word.raw.trim_end_matches(['*', '_']).strip_suffix(['.', ')']);
+        let item = digits && raw.is_some_and(|raw| raw.ends_with(&word.core));
         word.is_number && !(item && first + 1 < self.words.len())
     }
 
