@@ -156,6 +156,8 @@ enum {
     SN_STAGE_EXPORT = 3,
     /** Measuring System 1, System 2 and the distilled model. */
     SN_STAGE_EVALUATE = 4,
+    /** Choosing the System 2 program. */
+    SN_STAGE_TUNE = 5,
 };
 
 /** Why no further sample of a question was taken. New ones may be added. */
@@ -824,6 +826,102 @@ typedef struct sn_distill_params {
 } sn_distill_params;
 
 /**
+ * What sn_tune() is to choose, and how.
+ *
+ * Fill it with sn_tune_params_init(), then set what you need. 0 and NULL stand for the defaults,
+ * except where it is said that init sets the default: there, 0 is a value like others. Everything
+ * is borrowed for the duration of the call. Later versions append members, whose zero means what
+ * this version does.
+ */
+typedef struct sn_tune_params {
+    /** The size of this struct as the caller knows it. Set by sn_tune_params_init(). */
+    size_t struct_size;
+    /**
+     * Required: path of the questions, one a line, as JSON or plain text. Answers in it are
+     * ignored.
+     */
+    const char *questions;
+    size_t questions_len;
+    /**
+     * Required: the directory. Gets task.json and tune.json; an interrupted race in it is resumed.
+     */
+    const char *out_dir;
+    size_t out_dir_len;
+    /**
+     * Who takes part: methods of the library (cot, rar-1, rar-2, s2a, bsm, thinking), of which
+     * none means all, and tasks: names of built-in ones or paths of JSON files. `tasks_count`
+     * texts, each as long as `tasks_len` has it, or ending in NUL where `tasks_len` is NULL.
+     */
+    const char *const *tasks;
+    const size_t *tasks_len;
+    size_t tasks_count;
+    /** What the questions are about, in one line. NULL: nothing is said. */
+    const char *description;
+    size_t description_len;
+    /**
+     * How answers are read where no task file says it: number, text, date, choice:yes,no or a rule
+     * in JSON. NULL: found out from direct answers.
+     */
+    const char *answer;
+    size_t answer_len;
+    /**
+     * Path of questions with answers that help to choose, none of them among the others. NULL:
+     * none.
+     */
+    const char *gold;
+    size_t gold_len;
+    /** Seed of all sampling. Default 0. */
+    uint64_t seed;
+    /** Threads to compute with. From 1 to 1024; 0 for all cores. */
+    uint32_t threads;
+    /** Sequences sampled at once. From 1 to 256; 0 for the default, 16. */
+    uint32_t slots;
+    /** Which weights batches of sequences are multiplied with. An sn_weights. */
+    int32_t weights;
+    /**
+     * Memory for the model, its expanded weights and its KV cache together. Bytes; 0 for what is
+     * free.
+     */
+    uint64_t max_memory;
+    /** What threads do between two loops. An sn_wait. */
+    int32_t wait;
+    /**
+     * Minutes that choosing may take. Rounds are planned from the measured speed. Above 0; 0 for
+     * the default, 20.
+     */
+    double minutes;
+    /**
+     * Number of questions on which the finalists are compared. From 2 to 100000; 0 for the
+     * default, 48.
+     */
+    uint32_t n_questions;
+    /** Maximum number of samples of a question. From 1 to 1000; 0 for the task's. */
+    uint32_t samples;
+    /** Number of programs in the last round. From 1 to 64; 0 for the default, 3. */
+    uint32_t finalists;
+    /**
+     * Number of wordings that the model itself writes, from questions on which the samples
+     * disagree. From 0 to 64; default 0.
+     */
+    uint32_t propose;
+    /** Not 0: race the given tasks alone, without the programs of the library. */
+    int32_t only_given;
+    /**
+     * Not 0: sample every candidate on all questions, whatever that takes: to measure candidates
+     * and scores.
+     */
+    int32_t keep_all;
+    /** Receives progress; NULL for none. */
+    sn_progress_fn progress;
+    /** Handed to `progress`. */
+    void *progress_user_data;
+    /** The caller's own inference; NULL for the library's. */
+    const struct sn_decoder *decoder;
+    /** Stops the work; NULL for none. */
+    const struct sn_cancel *cancel;
+} sn_tune_params;
+
+/**
  * How sn_run_curate() samples and votes.
  *
  * Fill it with sn_curate_params_init(), then set what you need. 0 and NULL stand for the defaults,
@@ -857,6 +955,11 @@ typedef struct sn_curate_params {
      */
     const char *disable_early_stop;
     size_t disable_early_stop_len;
+    /**
+     * Not 0: go on where the first questions show that no answer is read, that the question is
+     * lost or that a step repeats its own prompt.
+     */
+    int32_t force;
     /** Receives progress; NULL for none. */
     sn_progress_fn progress;
     /** Handed to `progress`. */
@@ -1029,6 +1132,11 @@ typedef struct sn_evaluate_params {
     const char *disable_early_stop;
     size_t disable_early_stop_len;
     /**
+     * Not 0: go on where the first questions show that no answer is read, that the question is
+     * lost or that a step repeats its own prompt.
+     */
+    int32_t force;
+    /**
      * Minimum number of kept questions. Under 20 there are too few to hold any out, and a LoRA
      * adapter learns them by heart. Init sets the default, 20.
      */
@@ -1128,6 +1236,47 @@ typedef struct sn_report {
     double distilled_tokens;
     double mcnemar_p;
 } sn_report;
+
+/**
+ * What sn_tune() found. Set `struct_size` to `sizeof(sn_choice)` before the call that fills it. Shares are
+ * 0 to 1. Later versions append members.
+ */
+typedef struct sn_choice {
+    /** The size of this struct as the caller knows it. Set by the caller. */
+    size_t struct_size;
+    /**
+     * Not 0: distilling the chosen program looks worthwhile. 0: none is, and the chosen one comes closest.
+     */
+    int32_t worthwhile;
+    /** 0. */
+    int32_t reserved;
+    /** Candidates, wordings of the direct prompt included. */
+    uint64_t candidates;
+    /** Questions on which the chosen program was judged. */
+    uint64_t questions;
+    /** The score of the chosen program; at most 1. */
+    double score;
+    /** The score of the best direct prompt; NaN where there is none. */
+    double baseline_score;
+    /** Expected share of the questions whose voted answer is accepted. */
+    double kept_share;
+    /** Expected samples of a question. */
+    double samples_per_question;
+    /** Share of the accepted answers that the best direct prompt gives as well. */
+    double system1_agreement;
+    /** Share of the accepted answers that are right; NaN without gold questions. */
+    double label_precision;
+    /** Share of the direct answers that are right; NaN without gold questions. */
+    double system1_accuracy;
+    /** Share of the votes that are right; NaN without gold questions. */
+    double vote_accuracy;
+    /** Estimated hours to curate all questions. */
+    double curate_hours;
+    /** Estimated hours to train on what is kept; rough. */
+    double train_hours;
+    /** Seconds that choosing took, over all calls. */
+    double seconds;
+} sn_choice;
 
 /**
  * What curation gave. Set `struct_size` to `sizeof(sn_curation)` before the call that fills it.
@@ -1364,6 +1513,9 @@ SN_API void sn_model_free(struct sn_model *model);
 SN_API void sn_distill_params_init(struct sn_distill_params *params, size_t struct_size);
 
 /** Fills `params` with the defaults. `struct_size` is `sizeof *params`. Does nothing for NULL. */
+SN_API void sn_tune_params_init(struct sn_tune_params *params, size_t struct_size);
+
+/** Fills `params` with the defaults. `struct_size` is `sizeof *params`. Does nothing for NULL. */
 SN_API void sn_curate_params_init(struct sn_curate_params *params, size_t struct_size);
 
 /** Fills `params` with the defaults. `struct_size` is `sizeof *params`. Does nothing for NULL. */
@@ -1398,6 +1550,42 @@ SN_NODISCARD SN_API sn_status sn_distill(const struct sn_model *model,
                      char **report_json,
                      size_t *report_json_len,
                      struct sn_error **err);
+
+/**
+ * Chooses the System 2 program for questions without labels: candidates race on some of the questions,
+ * and the one whose samples agree best, with themselves and with other candidates, is written to
+ * `out_dir`/task.json, ready for sn_distill() and sn_task_load(). Blocks until done, minutes; the same
+ * call resumes after an interruption and comes to the same choice.
+ *
+ *     sn_tune_params params;
+ *     sn_choice choice;
+ *     sn_tune_params_init(&params, sizeof params);
+ *     params.questions = "train.jsonl";
+ *     params.description = "In which country is a city?";
+ *     params.out_dir = "tuned";
+ *     choice.struct_size = sizeof choice;
+ *     status = sn_tune(model, &params, &choice, NULL, NULL, &err);
+ *     if (status == SN_STATUS_OK && choice.worthwhile) {
+ *         printf("%.0f%% of the questions will be kept\n", 100 * choice.kept_share);
+ *     }
+ *
+ * SN_STATUS_OK also where no program is worth distilling, which `choice->worthwhile` tells. `*json` is
+ * the text of tune.json: all candidates with their figures, the choice and why. `*json_len` is its length
+ * in bytes without the NUL that follows it; each of the three may be NULL. On failure all are untouched.
+ *
+ * Errors: SN_STATUS_INVALID_ARGUMENT; SN_STATUS_INPUT for a task or a question file, and where a question
+ * with gold is among the others; SN_STATUS_RUN when `out_dir` holds the race of other questions;
+ * SN_STATUS_CANCELLED; SN_STATUS_IO; SN_STATUS_ENGINE; SN_STATUS_INTERNAL.
+ *
+ * Ownership: free `*json` with sn_string_free(). Threads: several calls may run at once on one model, each
+ * in its own `out_dir`.
+ */
+SN_NODISCARD SN_API sn_status sn_tune(const struct sn_model *model,
+                  const struct sn_tune_params *params,
+                  struct sn_choice *choice,
+                  char **json,
+                  size_t *json_len,
+                  struct sn_error **err);
 
 /* ---- 2. Stages. The same one by one, what they work on, and how to use the result. ---- */
 

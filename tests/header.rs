@@ -17,7 +17,7 @@ mod option_bindings;
 
 /// The files in header order: what every call needs; the one call, then its stages; then what only
 /// some callers use.
-const SOURCES: [&str; 21] = [
+const SOURCES: [&str; 22] = [
     "version",
     "status",
     "error",
@@ -31,6 +31,7 @@ const SOURCES: [&str; 21] = [
     "figures",
     "options",
     "distill",
+    "tune",
     "task",
     "questions",
     "run",

@@ -42,6 +42,7 @@ mod string;
 mod task;
 mod text;
 mod train_step;
+mod tune;
 mod verdict;
 mod verifier;
 mod version;

@@ -373,6 +373,160 @@ pub unsafe extern "C" fn sn_distill_params_init(params: *mut sn_distill_params, 
     catch!(or () => unsafe { params::init(params, struct_size) })
 }
 
+/// What sn_tune() is to choose, and how.
+///
+/// Fill it with sn_tune_params_init(), then set what you need. 0 and NULL stand for the defaults,
+/// except where it is said that init sets the default: there, 0 is a value like others. Everything
+/// is borrowed for the duration of the call. Later versions append members, whose zero means what
+/// this version does.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct sn_tune_params {
+    /// The size of this struct as the caller knows it. Set by sn_tune_params_init().
+    pub struct_size: usize,
+    /// Required: path of the questions, one a line, as JSON or plain text. Answers in it are
+    /// ignored.
+    pub questions: *const c_char,
+    pub questions_len: usize,
+    /// Required: the directory. Gets task.json and tune.json; an interrupted race in it is resumed.
+    pub out_dir: *const c_char,
+    pub out_dir_len: usize,
+    /// Who takes part: methods of the library (cot, rar-1, rar-2, s2a, bsm, thinking), of which
+    /// none means all, and tasks: names of built-in ones or paths of JSON files. `tasks_count`
+    /// texts, each as long as `tasks_len` has it, or ending in NUL where `tasks_len` is NULL.
+    pub tasks: *const *const c_char,
+    pub tasks_len: *const usize,
+    pub tasks_count: usize,
+    /// What the questions are about, in one line. NULL: nothing is said.
+    pub description: *const c_char,
+    pub description_len: usize,
+    /// How answers are read where no task file says it: number, text, date, choice:yes,no or a rule
+    /// in JSON. NULL: found out from direct answers.
+    pub answer: *const c_char,
+    pub answer_len: usize,
+    /// Path of questions with answers that help to choose, none of them among the others. NULL:
+    /// none.
+    pub gold: *const c_char,
+    pub gold_len: usize,
+    /// Seed of all sampling. Default 0.
+    pub seed: u64,
+    /// Threads to compute with. From 1 to 1024; 0 for all cores.
+    pub threads: u32,
+    /// Sequences sampled at once. From 1 to 256; 0 for the default, 16.
+    pub slots: u32,
+    /// Which weights batches of sequences are multiplied with. An sn_weights.
+    pub weights: i32,
+    /// Memory for the model, its expanded weights and its KV cache together. Bytes; 0 for what is
+    /// free.
+    pub max_memory: u64,
+    /// What threads do between two loops. An sn_wait.
+    pub wait: i32,
+    /// Minutes that choosing may take. Rounds are planned from the measured speed. Above 0; 0 for
+    /// the default, 20.
+    pub minutes: f64,
+    /// Number of questions on which the finalists are compared. From 2 to 100000; 0 for the
+    /// default, 48.
+    pub n_questions: u32,
+    /// Maximum number of samples of a question. From 1 to 1000; 0 for the task's.
+    pub samples: u32,
+    /// Number of programs in the last round. From 1 to 64; 0 for the default, 3.
+    pub finalists: u32,
+    /// Number of wordings that the model itself writes, from questions on which the samples
+    /// disagree. From 0 to 64; default 0.
+    pub propose: u32,
+    /// Not 0: race the given tasks alone, without the programs of the library.
+    pub only_given: i32,
+    /// Not 0: sample every candidate on all questions, whatever that takes: to measure candidates
+    /// and scores.
+    pub keep_all: i32,
+    /// Receives progress; NULL for none.
+    pub progress: sn_progress_fn,
+    /// Handed to `progress`.
+    pub progress_user_data: *mut c_void,
+    /// The caller's own inference; NULL for the library's.
+    pub decoder: *const sn_decoder,
+    /// Stops the work; NULL for none.
+    pub cancel: *const sn_cancel,
+}
+
+// SAFETY: numbers, pointers and function pointers that may be NULL; the last has the largest alignment.
+unsafe impl Params for sn_tune_params {
+    const FIRST_SIZE: usize = size_of::<sn_tune_params>();
+    const INIT: &'static str = "sn_tune_params_init";
+    const DEFAULT: sn_tune_params = sn_tune_params {
+        struct_size: size_of::<sn_tune_params>(),
+        questions: null(),
+        questions_len: NUL_TERMINATED,
+        out_dir: null(),
+        out_dir_len: NUL_TERMINATED,
+        tasks: null(),
+        tasks_len: null(),
+        tasks_count: 0,
+        description: null(),
+        description_len: NUL_TERMINATED,
+        answer: null(),
+        answer_len: NUL_TERMINATED,
+        gold: null(),
+        gold_len: NUL_TERMINATED,
+        seed: 0,
+        threads: 0,
+        slots: 0,
+        weights: 0,
+        max_memory: 0,
+        wait: 0,
+        minutes: 0.0,
+        n_questions: 0,
+        samples: 0,
+        finalists: 0,
+        propose: 0,
+        only_given: 0,
+        keep_all: 0,
+        progress: None,
+        progress_user_data: null_mut(),
+        decoder: null(),
+        cancel: null(),
+    };
+}
+
+impl sn_tune_params {
+    /// The members that are options.
+    ///
+    /// # Safety
+    /// The members point to what the struct's documentation says.
+    #[allow(unused_unsafe)]
+    pub(super) unsafe fn given(&self) -> Result<GivenOptions<'_>, Failure> {
+        Ok(GivenOptions(vec![
+            ("seed", Given::Count(self.seed)),
+            ("threads", Given::Count(self.threads.into())),
+            ("slots", Given::Count(self.slots.into())),
+            ("weights", Given::Number(self.weights)),
+            ("max_memory", Given::Count(self.max_memory)),
+            ("wait", Given::Number(self.wait)),
+            ("minutes", Given::Real(self.minutes)),
+            ("n_questions", Given::Count(self.n_questions.into())),
+            ("samples", Given::Count(self.samples.into())),
+            ("finalists", Given::Count(self.finalists.into())),
+            ("propose", Given::Count(self.propose.into())),
+            ("only_given", Given::Number(self.only_given)),
+            ("keep_all", Given::Number(self.keep_all)),
+        ]))
+    }
+
+    pub(super) fn callbacks(&self) -> Callbacks {
+        Callbacks {
+            progress: (self.progress, self.progress_user_data),
+            ..Callbacks::default()
+        }
+    }
+}
+
+/// Fills `params` with the defaults. `struct_size` is `sizeof *params`. Does nothing for NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sn_tune_params_init(params: *mut sn_tune_params, struct_size: usize) {
+    // SAFETY: by the header's rules.
+    catch!(or () => unsafe { params::init(params, struct_size) })
+}
+
 /// How sn_run_curate() samples and votes.
 ///
 /// Fill it with sn_curate_params_init(), then set what you need. 0 and NULL stand for the defaults,
@@ -403,6 +557,9 @@ pub struct sn_curate_params {
     /// between them; NULL for none.
     pub disable_early_stop: *const c_char,
     pub disable_early_stop_len: usize,
+    /// Not 0: go on where the first questions show that no answer is read, that the question is
+    /// lost or that a step repeats its own prompt.
+    pub force: i32,
     /// Receives progress; NULL for none.
     pub progress: sn_progress_fn,
     /// Handed to `progress`.
@@ -436,6 +593,7 @@ unsafe impl Params for sn_curate_params {
         threshold: 0.0,
         disable_early_stop: null(),
         disable_early_stop_len: NUL_TERMINATED,
+        force: 0,
         progress: None,
         progress_user_data: null_mut(),
         verdict: None,
@@ -464,6 +622,7 @@ impl sn_curate_params {
             ("threshold", Given::Real(self.threshold)),
             // SAFETY: by this function's contract.
             ("disable_early_stop", Given::Text(unsafe { optional_text("params.disable_early_stop", self.disable_early_stop, self.disable_early_stop_len) }?)),
+            ("force", Given::Number(self.force)),
         ]))
     }
 
@@ -715,6 +874,9 @@ pub struct sn_evaluate_params {
     /// between them; NULL for none.
     pub disable_early_stop: *const c_char,
     pub disable_early_stop_len: usize,
+    /// Not 0: go on where the first questions show that no answer is read, that the question is
+    /// lost or that a step repeats its own prompt.
+    pub force: i32,
     /// Minimum number of kept questions. Under 20 there are too few to hold any out, and a LoRA
     /// adapter learns them by heart. Init sets the default, 20.
     pub min_kept: u32,
@@ -758,6 +920,7 @@ unsafe impl Params for sn_evaluate_params {
         threshold: 0.0,
         disable_early_stop: null(),
         disable_early_stop_len: NUL_TERMINATED,
+        force: 0,
         min_kept: 20,
         min_kept_share: 0.1,
         adapter: null(),
@@ -790,6 +953,7 @@ impl sn_evaluate_params {
             ("threshold", Given::Real(self.threshold)),
             // SAFETY: by this function's contract.
             ("disable_early_stop", Given::Text(unsafe { optional_text("params.disable_early_stop", self.disable_early_stop, self.disable_early_stop_len) }?)),
+            ("force", Given::Number(self.force)),
             ("min_kept", Given::Count(self.min_kept.into())),
             ("min_kept_share", Given::Real(self.min_kept_share)),
         ]))

@@ -9,6 +9,7 @@ use secondnature::distill::{CurateOptions, DataMix};
 use secondnature::evaluate::Acceptance;
 use secondnature::options::{EnumInfo, OptionGroup, OptionInfo, OptionKind, OptionRow, paragraph};
 use secondnature::train::TrainOptions;
+use secondnature::tune::TuneOptions;
 
 /// A params struct.
 struct ParamsStruct {
@@ -106,6 +107,52 @@ fn structs() -> Vec<ParamsStruct> {
                 group::<DataMix>(),
             ]),
             callbacks: &[Progress, Verdict, TrainStep, Verifier, Decoder, Cancel],
+        },
+        ParamsStruct {
+            name: "tune",
+            doc: "What sn_tune() is to choose, and how.",
+            members: members(vec![
+                input(
+                    "questions",
+                    OptionKind::Path,
+                    "Required: path of the questions, one a line, as JSON or plain text. Answers in it are \
+                     ignored.",
+                ),
+                input(
+                    "out_dir",
+                    OptionKind::Path,
+                    "Required: the directory. Gets task.json and tune.json; an interrupted race in it is \
+                     resumed.",
+                ),
+                input(
+                    "tasks",
+                    OptionKind::Paths,
+                    "Who takes part: methods of the library (cot, rar-1, rar-2, s2a, bsm, thinking), of which \
+                     none means all, and tasks: names of built-in ones or paths of JSON files. `tasks_count` \
+                     texts, each as long as `tasks_len` has it, or ending in NUL where `tasks_len` is NULL.",
+                ),
+                input(
+                    "description",
+                    OptionKind::Path,
+                    "What the questions are about, in one line. NULL: nothing is said.",
+                ),
+                input(
+                    "answer",
+                    OptionKind::Path,
+                    "How answers are read where no task file says it: number, text, date, choice:yes,no or a \
+                     rule in JSON. NULL: found out from direct answers.",
+                ),
+                input(
+                    "gold",
+                    OptionKind::Path,
+                    "Path of questions with answers that help to choose, none of them among the others. NULL: \
+                     none.",
+                ),
+                input("seed", OptionKind::Count(64), "Seed of all sampling. Default 0."),
+                group::<EngineOptions>(),
+                group::<TuneOptions>(),
+            ]),
+            callbacks: &[Progress, Decoder, Cancel],
         },
         ParamsStruct {
             name: "curate",

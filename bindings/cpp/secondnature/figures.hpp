@@ -36,6 +36,12 @@ struct Report : sn_report {
     std::string json;
 };
 
+/** What tune() found. `json` is the text of tune.json. */
+struct Choice : sn_choice {
+    Choice() noexcept : sn_choice() { struct_size = sizeof(sn_choice); }
+    std::string json;
+};
+
 /** Whether distilling looks worthwhile before training; why, and what to try where not, as JSON. */
 struct Decision {
     bool worthwhile = false;

@@ -228,6 +228,119 @@ inline void set_options(sn_distill_params &raw, const DistillParams &params, Opt
 } // namespace detail
 
 /**
+ * What sn_tune() is to choose, and how. See sn_tune_params.
+ */
+struct TuneParams {
+    /**
+     * Required: path of the questions, one a line, as JSON or plain text. Answers in it are
+     * ignored.
+     */
+    std::string questions;
+    /**
+     * Required: the directory. Gets task.json and tune.json; an interrupted race in it is resumed.
+     */
+    std::string out_dir;
+    /**
+     * Who takes part: methods of the library (cot, rar-1, rar-2, s2a, bsm, thinking), of which none
+     * means all, and tasks: names of built-in ones or paths of JSON files. `tasks_count` texts,
+     * each as long as `tasks_len` has it, or ending in NUL where `tasks_len` is Empty.
+     */
+    std::vector<std::string> tasks;
+    /** What the questions are about, in one line. Empty: nothing is said. */
+    std::string description;
+    /**
+     * How answers are read where no task file says it: number, text, date, choice:yes,no or a rule
+     * in JSON. Empty: found out from direct answers.
+     */
+    std::string answer;
+    /**
+     * Path of questions with answers that help to choose, none of them among the others. Empty:
+     * none.
+     */
+    std::string gold;
+    /** Seed of all sampling. Default 0. */
+    std::uint64_t seed = 0;
+    /** Threads to compute with. From 1 to 1024; 0 for all cores. */
+    std::uint32_t threads = 0;
+    /** Sequences sampled at once. From 1 to 256; 0 for the default, 16. */
+    std::uint32_t slots = 0;
+    /** Which weights batches of sequences are multiplied with. An sn_weights. */
+    sn_weights weights = SN_WEIGHTS_AUTO;
+    /**
+     * Memory for the model, its expanded weights and its KV cache together. Bytes; 0 for what is
+     * free.
+     */
+    std::uint64_t max_memory = 0;
+    /** What threads do between two loops. An sn_wait. */
+    sn_wait wait = SN_WAIT_SPIN;
+    /**
+     * Minutes that choosing may take. Rounds are planned from the measured speed. Above 0; 0 for
+     * the default, 20.
+     */
+    double minutes = 0;
+    /**
+     * Number of questions on which the finalists are compared. From 2 to 100000; 0 for the default,
+     * 48.
+     */
+    std::uint32_t n_questions = 0;
+    /** Maximum number of samples of a question. From 1 to 1000; 0 for the task's. */
+    std::uint32_t samples = 0;
+    /** Number of programs in the last round. From 1 to 64; 0 for the default, 3. */
+    std::uint32_t finalists = 0;
+    /**
+     * Number of wordings that the model itself writes, from questions on which the samples
+     * disagree. From 0 to 64; default 0.
+     */
+    std::uint32_t propose = 0;
+    /** Race the given tasks alone, without the programs of the library. */
+    bool only_given = false;
+    /**
+     * Sample every candidate on all questions, whatever that takes: to measure candidates and
+     * scores.
+     */
+    bool keep_all = false;
+    /** Receives progress; empty for none. */
+    OnProgress progress;
+    /** The caller's own inference; empty for the library's. */
+    DecoderRef decoder;
+    /** Stops the work; empty for none. */
+    std::optional<Cancel> cancel;
+};
+
+namespace detail {
+
+inline void set_options(sn_tune_params &raw, const TuneParams &params, OptionStorage &storage) {
+    sn_tune_params_init(&raw, sizeof raw);
+    set_text(params.questions, raw.questions, raw.questions_len);
+    set_text(params.out_dir, raw.out_dir, raw.out_dir_len);
+    for (const std::string &path : params.tasks) {
+        storage.paths.push_back(path.data());
+        storage.path_lens.push_back(path.size());
+    }
+    raw.tasks = storage.paths.data();
+    raw.tasks_len = storage.path_lens.data();
+    raw.tasks_count = storage.paths.size();
+    set_text(params.description, raw.description, raw.description_len);
+    set_text(params.answer, raw.answer, raw.answer_len);
+    set_text(params.gold, raw.gold, raw.gold_len);
+    raw.seed = params.seed;
+    raw.threads = params.threads;
+    raw.slots = params.slots;
+    raw.weights = params.weights;
+    raw.max_memory = params.max_memory;
+    raw.wait = params.wait;
+    raw.minutes = params.minutes;
+    raw.n_questions = params.n_questions;
+    raw.samples = params.samples;
+    raw.finalists = params.finalists;
+    raw.propose = params.propose;
+    raw.only_given = params.only_given;
+    raw.keep_all = params.keep_all;
+}
+
+} // namespace detail
+
+/**
  * How sn_run_curate() samples and votes. See sn_curate_params.
  */
 struct CurateParams {
@@ -253,6 +366,11 @@ struct CurateParams {
      * between them; empty for none.
      */
     std::string disable_early_stop;
+    /**
+     * Go on where the first questions show that no answer is read, that the question is lost or
+     * that a step repeats its own prompt.
+     */
+    bool force = false;
     /** Receives progress; empty for none. */
     OnProgress progress;
     /** Receives the verdict on each question; empty for none. */
@@ -277,6 +395,7 @@ inline void set_options(sn_curate_params &raw, const CurateParams &params, Optio
     raw.samples = params.samples;
     raw.threshold = params.threshold;
     set_text(params.disable_early_stop, raw.disable_early_stop, raw.disable_early_stop_len);
+    raw.force = params.force;
 }
 
 } // namespace detail
@@ -445,6 +564,11 @@ struct EvaluateParams {
      */
     std::string disable_early_stop;
     /**
+     * Go on where the first questions show that no answer is read, that the question is lost or
+     * that a step repeats its own prompt.
+     */
+    bool force = false;
+    /**
      * Minimum number of kept questions. Under 20 there are too few to hold any out, and a LoRA
      * adapter learns them by heart. Default 20.
      */
@@ -480,6 +604,7 @@ inline void set_options(sn_evaluate_params &raw, const EvaluateParams &params, O
     raw.samples = params.samples;
     raw.threshold = params.threshold;
     set_text(params.disable_early_stop, raw.disable_early_stop, raw.disable_early_stop_len);
+    raw.force = params.force;
     raw.min_kept = params.min_kept.value_or(raw.min_kept);
     raw.min_kept_share = params.min_kept_share.value_or(raw.min_kept_share);
     set_text(params.adapter, raw.adapter, raw.adapter_len);

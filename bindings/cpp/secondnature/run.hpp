@@ -25,6 +25,9 @@ inline namespace SECONDNATURE_ABI {
  */
 Result<Report> distill(const Model &model, const DistillParams &params);
 
+/** Chooses the System 2 program without labels. See sn_tune(). */
+Result<Choice> tune(const Model &model, const TuneParams &params);
+
 /**
  * A run directory and its stages, each of which resumes what it has finished:
  *
@@ -105,6 +108,12 @@ inline void attach(sn_distill_params &raw, const DistillParams &params, CallCont
     context.step(raw, params.step);
 }
 
+inline void attach(sn_tune_params &raw, const TuneParams &params, CallContext &context) noexcept {
+    context.progress(raw, params.progress);
+    context.decoder(raw, params.decoder);
+    context.cancel(raw);
+}
+
 inline void attach(sn_train_params &raw, const TrainParams &params, CallContext &context) noexcept {
     context.progress(raw, params.progress);
     context.step(raw, params.step);
@@ -139,6 +148,12 @@ Result<Figures> run_stage(const Params &params, Call call) {
 inline Result<Report> distill(const Model &model, const DistillParams &params) {
     return detail::run_stage<sn_distill_params, Report>(params, [&](auto *raw, Report &report, auto... out) {
         return sn_distill(model.get(), raw, &report, out...);
+    });
+}
+
+inline Result<Choice> tune(const Model &model, const TuneParams &params) {
+    return detail::run_stage<sn_tune_params, Choice>(params, [&](auto *raw, Choice &choice, auto... out) {
+        return sn_tune(model.get(), raw, &choice, out...);
     });
 }
 
