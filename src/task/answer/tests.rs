@@ -56,6 +56,9 @@ fn odd() -> Vec<String> {
         "Answer:Answer:Answer:",
         "e\u{301}",
         "a\u{300}\u{301}\u{302}",
+        "−3 ",
+        " −x\n",
+        "Answer: –−x ",
     ]
     .map(String::from)
     .to_vec();

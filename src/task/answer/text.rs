@@ -356,14 +356,14 @@ fn is_signed(c: char) -> bool {
 /// The first sentence, without what surrounds an answer: quotes, markdown, brackets behind it, the
 /// full stop.
 fn surface(candidate: &str) -> String {
-    let mut text = candidate.trim();
+    let whole = candidate.trim();
+    let mut text = whole;
     // What is before the answer.
     while let Some(c) = text.chars().next() {
         let rest = &text[c.len_utf8()..];
         let is_sign = matches!(c, '-' | '−')
             && rest.starts_with(is_signed)
-            && !candidate[..candidate.len() - rest.len() - c.len_utf8()].ends_with(['-', '−'])
-            && candidate.trim_end().ends_with(rest);
+            && !whole[..whole.len() - text.len()].ends_with(['-', '−']);
         let kept = is_sign
             || (c == '.' && rest.starts_with(|c: char| c.is_ascii_digit()))
             || (closing(c).is_some() && is_closed(text));
