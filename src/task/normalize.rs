@@ -55,6 +55,7 @@ fn shown(text: &str) -> Cow<'_, str> {
         raised = matches!(c, '⁰' | '¹' | '²' | '³' | '⁴'..='⁹' | '⁺' | '⁻' | 'ⁿ');
         match c {
             '™' | '℠' | '®' | '©' => {}
+            '…' | '‥' => out.push(' '),
             _ if raised => {
                 if !was_raised {
                     out.push('^');
@@ -216,6 +217,7 @@ mod tests {
             ("ﬁsh", "fish"),
             ("٤٢", "42"),
             ("Acme™", "acme"),
+            ("so…no", "so no"),
             ("5!", "5!"),
             ("Paris!", "paris"),
             ("-$5", "-$5"),
