@@ -57,6 +57,15 @@ fn a_c_program_reads_tasks_and_questions() {
 }
 
 #[test]
+fn a_c_program_looks_at_a_few_questions() {
+    let dir = tempfile::tempdir().unwrap();
+    let train = dir.path().join("train.jsonl");
+    write_questions(&train, 8, Split::Train);
+    let program = build(cc("c99"), &source("c/preview.c"), dir.path());
+    run(Command::new(program).arg(fixture()).arg(train).current_dir(&dir));
+}
+
+#[test]
 fn params_of_older_and_newer_headers_are_served_and_wrong_numbers_refused() {
     let dir = tempfile::tempdir().unwrap();
     let train = dir.path().join("train.jsonl");

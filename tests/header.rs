@@ -34,6 +34,7 @@ const SOURCES: [&str; 22] = [
     "tune",
     "task",
     "questions",
+    "preview",
     "run",
     "adapter",
     "answerer",

@@ -51,6 +51,7 @@
 #include "secondnature/log.hpp"
 #include "secondnature/model.hpp"
 #include "secondnature/options.hpp"
+#include "secondnature/preview.hpp"
 #include "secondnature/result.hpp"
 #include "secondnature/run.hpp"
 #include "secondnature/span.hpp"

@@ -8,6 +8,7 @@ use secondnature::answer::RoutingOptions;
 use secondnature::distill::{CurateOptions, DataMix};
 use secondnature::evaluate::Acceptance;
 use secondnature::options::{EnumInfo, OptionGroup, OptionInfo, OptionKind, OptionRow, paragraph};
+use secondnature::preview::PreviewOptions;
 use secondnature::train::TrainOptions;
 use secondnature::tune::TuneOptions;
 
@@ -188,6 +189,16 @@ fn structs() -> Vec<ParamsStruct> {
                   few sequences are sampled at once.",
             members: members(vec![group::<RoutingOptions>(), group::<EngineOptions>()]),
             callbacks: &[KeptDecoder],
+        },
+        ParamsStruct {
+            name: "preview",
+            doc: "What sn_preview_new() looks at.",
+            members: members(vec![
+                group::<PreviewOptions>(),
+                group::<EngineOptions>(),
+                input("seed", OptionKind::Count(64), "Seed of all sampling. Default 0."),
+            ]),
+            callbacks: &[Progress, Decoder, Cancel],
         },
     ]
 }
