@@ -33,6 +33,7 @@ mod output;
 #[cfg(test)]
 mod panic_tests;
 mod params;
+mod preview;
 mod progress;
 mod questions;
 mod run;

@@ -1050,3 +1050,97 @@ pub unsafe extern "C" fn sn_answer_params_init(params: *mut sn_answer_params, st
     // SAFETY: by the header's rules.
     catch!(or () => unsafe { params::init(params, struct_size) })
 }
+
+/// What sn_preview_new() looks at.
+///
+/// Fill it with sn_preview_params_init(), then set what you need. 0 and NULL stand for the
+/// defaults, except where it is said that init sets the default: there, 0 is a value like others.
+/// Everything is borrowed for the duration of the call. Later versions append members, whose zero
+/// means what this version does.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct sn_preview_params {
+    /// The size of this struct as the caller knows it. Set by sn_preview_params_init().
+    pub struct_size: usize,
+    /// Number of questions, chosen evenly over the file. From 1 to 1000; 0 for the default, 8.
+    pub n_questions: u32,
+    /// Number of samples of each question and of each of its perturbations. From 1 to 100; 0 for the
+    /// default, 4.
+    pub samples: u32,
+    /// Threads to compute with. From 1 to 1024; 0 for all cores.
+    pub threads: u32,
+    /// Sequences sampled at once. From 1 to 256; 0 for the default, 16.
+    pub slots: u32,
+    /// Which weights batches of sequences are multiplied with. An sn_weights.
+    pub weights: i32,
+    /// Memory for the model, its expanded weights and its KV cache together. Bytes; 0 for what is
+    /// free.
+    pub max_memory: u64,
+    /// What threads do between two loops. An sn_wait.
+    pub wait: i32,
+    /// Seed of all sampling. Default 0.
+    pub seed: u64,
+    /// Receives progress; NULL for none.
+    pub progress: sn_progress_fn,
+    /// Handed to `progress`.
+    pub progress_user_data: *mut c_void,
+    /// The caller's own inference; NULL for the library's.
+    pub decoder: *const sn_decoder,
+    /// Stops the work; NULL for none.
+    pub cancel: *const sn_cancel,
+}
+
+// SAFETY: numbers, pointers and function pointers that may be NULL; the last has the largest alignment.
+unsafe impl Params for sn_preview_params {
+    const FIRST_SIZE: usize = size_of::<sn_preview_params>();
+    const INIT: &'static str = "sn_preview_params_init";
+    const DEFAULT: sn_preview_params = sn_preview_params {
+        struct_size: size_of::<sn_preview_params>(),
+        n_questions: 0,
+        samples: 0,
+        threads: 0,
+        slots: 0,
+        weights: 0,
+        max_memory: 0,
+        wait: 0,
+        seed: 0,
+        progress: None,
+        progress_user_data: null_mut(),
+        decoder: null(),
+        cancel: null(),
+    };
+}
+
+impl sn_preview_params {
+    /// The members that are options.
+    ///
+    /// # Safety
+    /// The members point to what the struct's documentation says.
+    #[allow(unused_unsafe)]
+    pub(super) unsafe fn given(&self) -> Result<GivenOptions<'_>, Failure> {
+        Ok(GivenOptions(vec![
+            ("n_questions", Given::Count(self.n_questions.into())),
+            ("samples", Given::Count(self.samples.into())),
+            ("threads", Given::Count(self.threads.into())),
+            ("slots", Given::Count(self.slots.into())),
+            ("weights", Given::Number(self.weights)),
+            ("max_memory", Given::Count(self.max_memory)),
+            ("wait", Given::Number(self.wait)),
+            ("seed", Given::Count(self.seed)),
+        ]))
+    }
+
+    pub(super) fn callbacks(&self) -> Callbacks {
+        Callbacks {
+            progress: (self.progress, self.progress_user_data),
+            ..Callbacks::default()
+        }
+    }
+}
+
+/// Fills `params` with the defaults. `struct_size` is `sizeof *params`. Does nothing for NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sn_preview_params_init(params: *mut sn_preview_params, struct_size: usize) {
+    // SAFETY: by the header's rules.
+    catch!(or () => unsafe { params::init(params, struct_size) })
+}

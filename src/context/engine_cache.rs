@@ -61,16 +61,27 @@ impl EngineCache {
         adapter: Option<&Path>,
         options: &EngineOptions,
     ) -> Result<&'e mut dyn Engine> {
+        let engine = self.unchecked_engine(cx, adapter, options)?;
+        if let Some(decoder) = engine.decoder() {
+            template_facts(decoder)?.check()?;
+        }
+        Ok(engine)
+    }
+
+    /// The same engine for a model whatever its chat template is like.
+    pub fn unchecked_engine<'e>(
+        &'e mut self,
+        cx: &'e mut Context,
+        adapter: Option<&Path>,
+        options: &EngineOptions,
+    ) -> Result<&'e mut dyn Engine> {
         let (progress, time) = (cx.progress, self.time);
         let engine: &mut dyn Engine = match cx.callers_engine_with(adapter)? {
             Some(engine) => engine,
             None => self.own(adapter, options, progress)?,
         };
-        if let Some(decoder) = engine.decoder() {
-            if let Some(time) = time {
-                decoder.chat_template().at(time);
-            }
-            template_facts(decoder)?.check()?;
+        if let (Some(time), Some(decoder)) = (time, engine.decoder()) {
+            decoder.chat_template().at(time);
         }
         Ok(engine)
     }

@@ -66,7 +66,7 @@ impl<'a> FirstLook<'a> {
             prompts: &prompts,
             verdicts: &self.verdicts,
             system1: &[],
-            ends_turn: None,
+            template: None,
         }))
     }
 

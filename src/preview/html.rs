@@ -15,7 +15,7 @@ h1 { font-size: 1.4rem; margin-bottom: .2rem; } h2 { font-size: 1.15rem; margin-
 h3 { font-size: 1rem; margin: 0 0 .4rem; } .sub { opacity: .7; margin-top: 0; }
 table { border-collapse: collapse; width: 100%; margin: .6rem 0; }
 th, td { text-align: left; vertical-align: top; padding: .3rem .6rem; border-top: 1px solid var(--line); }
-th { font-weight: 600; white-space: nowrap; } td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; }
+th { font-weight: 600; min-width: 5rem; } td.n, th.n { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }
 pre { margin: 0; white-space: pre-wrap; overflow-wrap: anywhere; font: 13px/1.4 ui-monospace, monospace; }
 mark { background: var(--read); color: inherit; border-radius: 3px; padding: 0 2px; }
 details { margin: .4rem 0; } summary { cursor: pointer; }
@@ -170,7 +170,7 @@ fn write_sample(out: &mut String, sample: &ShownSample) -> std::fmt::Result {
         let cut = if step.is_cut { " <span class=\"no\">ended at max_tokens</span>" } else { "" };
         writeln!(out, "<tr><th>{}{item}</th><td><pre>{output}</pre>{cut}", escaped(&step.name))?;
         write_prompt(out, &step.prompt)?;
-        writeln!(out, "</td><td class=\"n\">{}</td></tr>", step.generated_tokens)?;
+        writeln!(out, "</td><td class=\"n\">{} tokens</td></tr>", step.generated_tokens)?;
     }
     writeln!(out, "</table></details>")
 }

@@ -9,7 +9,9 @@ use super::findings::{Evidence, Prompt, findings};
 use super::{Cost, Expected, Preview, PreviewAccuracy, PreviewOptions};
 use super::{ShownQuestion, ShownSample, ShownStep, StepCost};
 use crate::curate::{self, CurationPlan, Observer, Sample};
-use crate::engine::{Completion, Decoder, Engine, Finish, Message, Request, Source};
+use crate::engine::{
+    Completion, Decoder, Engine, Finish, Message, Request, Source, TemplateFacts, template_facts,
+};
 use crate::evaluate::{self, DirectAnswers};
 use crate::task::{Answer, Question, Task, UNPERTURBED};
 use crate::vote::Verdict;
@@ -58,6 +60,10 @@ impl Look<'_> {
             .map(|index| self.questions[index].clone())
             .collect();
         let task = self.exhaustive_task();
+        let facts = engine.decoder().map(template_facts).transpose()?;
+        if let Some(facts) = facts.as_ref().filter(|facts| facts.check().is_err()) {
+            return Ok(self.nothing_asked(facts));
+        }
         let begin = Instant::now();
         let system1 = evaluate::ask_directly(engine, &task, &chosen, self.seed, cancel)?;
         let mut seen = Seen { progress, total: chosen.len(), samples: Vec::new(), verdicts: Vec::new() };
@@ -74,7 +80,28 @@ impl Look<'_> {
         curate::curate(|| Ok(&mut timed), &plan, none, &mut seen, cancel)?;
         let seconds = sampling.elapsed().as_secs_f64();
         let Timed { engine, calls } = timed;
-        self.arrange(&chosen, system1, seen, &calls, [seconds, begin.elapsed().as_secs_f64()], engine)
+        let seconds = [seconds, begin.elapsed().as_secs_f64()];
+        self.arrange(&chosen, system1, seen, &calls, seconds, engine, facts.as_ref())
+    }
+
+    /// A preview of a model that cannot be asked anything.
+    fn nothing_asked(&self, facts: &TemplateFacts) -> Preview {
+        let found = findings(&Evidence {
+            task: self.task,
+            questions: &[],
+            samples: &[],
+            prompts: &[],
+            verdicts: &[],
+            system1: &[],
+            template: Some(facts),
+        });
+        Preview {
+            task: self.task.name.clone(),
+            findings: found,
+            questions: self.questions.len(),
+            samples: self.options.samples,
+            ..Preview::default()
+        }
     }
 
     /// The task with the options' number of samples and no early stopping.
@@ -96,6 +123,7 @@ impl Look<'_> {
         calls: &BTreeMap<u64, TimedCall>,
         seconds: [f64; 2],
         engine: &dyn Engine,
+        facts: Option<&TemplateFacts>,
     ) -> Result<Preview> {
         let decoder = engine.decoder();
         let Seen { mut samples, mut verdicts, .. } = seen;
@@ -122,7 +150,7 @@ impl Look<'_> {
             prompts: &prompts,
             verdicts: &verdicts,
             system1: &system1.answers,
-            ends_turn: None,
+            template: facts,
         };
         let found = findings(&evidence);
         let accuracy = self.accuracy(chosen, &system1, &samples, &verdicts);

@@ -61,7 +61,7 @@ pub struct PreviewSetup {
 }
 
 /// What a look at a few questions has shown.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Preview {
     /// The model's file.
     pub model: String,
@@ -153,7 +153,8 @@ pub struct ShownStep {
     pub generated_tokens: usize,
 }
 
-/// Asks a few questions directly and samples a few answers of each, without early stopping.
+/// Asks a few questions directly and samples a few answers of each, without early stopping. Of a model whose
+/// chat template loses the question, or whose turns have no end, nothing is asked, and that is the finding.
 ///
 /// # Errors
 /// For an unusable model, invalid options, or a question that a prompt cannot be made of;
@@ -191,7 +192,7 @@ pub fn preview(setup: &PreviewSetup, options: &PreviewOptions, cx: &mut Context)
     check_callers_engine(cx, &gguf)?;
     let mut base = EngineCache::new(gguf, None);
     let (progress, cancel) = (cx.progress, cx.cancel.clone());
-    let engine = base.engine(cx, None, &options.engine)?;
+    let engine = base.unchecked_engine(cx, None, &options.engine)?;
     let look = look::Look { task: &setup.task, questions: &setup.questions, seed: setup.seed, options };
     let preview = look.through(engine, progress, &cancel)?;
     Ok(Preview { model: setup.model.display().to_string(), ..preview })

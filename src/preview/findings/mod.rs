@@ -17,7 +17,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use crate::curate::Sample;
-use crate::engine::{Finish, Message};
+use crate::engine::{Finish, Message, TemplateFacts};
 use crate::evaluate::Direct;
 pub use crate::finding::{Finding, FindingKind};
 use crate::task::{Question, Step, Task, UNPERTURBED};
@@ -54,8 +54,8 @@ pub struct Evidence<'a> {
     pub verdicts: &'a [Verdict],
     /// The direct answers to the questions, in any order; empty where they were not asked.
     pub system1: &'a [Direct],
-    /// Whether the model has a token that ends its turn; `None` where the engine cannot tell.
-    pub ends_turn: Option<bool>,
+    /// The facts of the model's chat template; `None` for an engine that has none.
+    pub template: Option<&'a TemplateFacts>,
 }
 
 /// What `evidence` shows to be wrong, or worth knowing: the most severe kinds first.
@@ -79,10 +79,10 @@ struct View<'a> {
     task: &'a Task,
     asked: Vec<Asked<'a>>,
     verdicts: &'a [Verdict],
-    ends_turn: Option<bool>,
+    template: Option<&'a TemplateFacts>,
     /// Whether the votes accept the answers to at least half of the questions.
     agrees: bool,
-    /// Whether any sample is of a perturbed question, and all of them.
+    /// The calls of all samples, those of perturbed questions included.
     all: Vec<Call<'a>>,
 }
 
@@ -119,7 +119,7 @@ struct Call<'a> {
 
 impl<'a> View<'a> {
     fn of(evidence: &Evidence<'a>) -> View<'a> {
-        let Evidence { task, questions, samples, prompts, verdicts, system1, ends_turn } = *evidence;
+        let Evidence { task, questions, samples, prompts, verdicts, system1, template } = *evidence;
         let texts: Vec<String> = questions.iter().map(fields_of).collect();
         let distinctive = text::distinctive(&texts);
         let asked = questions.iter().zip(texts).zip(distinctive).map(|((question, words), distinctive)| {
@@ -141,7 +141,7 @@ impl<'a> View<'a> {
             task,
             asked: asked.collect(),
             verdicts,
-            ends_turn,
+            template,
             agrees: kept * 2 >= verdicts.len() && kept > 0,
             all: samples.iter().zip(prompts).flat_map(|(s, p)| calls_of(task, s, p)).collect(),
         }

@@ -4,16 +4,34 @@ use std::collections::BTreeMap;
 
 use super::text::{examples, such_as, words};
 use super::{Finding, FindingKind, View, is_share};
+use crate::engine::TurnEnd;
 use crate::task::Step;
 
 /// From this share of the samples on, a question that no longer reaches the last step is lost.
 const LOST: f64 = 0.5;
 
 pub fn find(view: &View, found: &mut Vec<Finding>) {
+    found.extend(template_cannot_show(view));
     found.extend(lost_by_the_model_s_template(view));
     found.extend(never_shown(view));
     found.extend(no_end_of_turn(view));
     found.extend(question_lost(view));
+}
+
+/// What a trial of the template has shown, before anything was asked.
+fn template_cannot_show(view: &View) -> Option<Finding> {
+    let why = view.template?.loses.clone()?;
+    Some(Finding {
+        kind: FindingKind::TemplateLosesText,
+        step: None,
+        count: 1,
+        of: 1,
+        examples: Vec::new(),
+        message: why,
+        advice: "use a model file whose chat template shows the messages".into(),
+        fault: true,
+        stops: true,
+    })
 }
 
 /// The rendered prompt must have every line of the messages. Templates may trim and join lines.
@@ -90,7 +108,7 @@ fn contains_name(template: &str, field: &str) -> bool {
 }
 
 fn no_end_of_turn(view: &View) -> Option<Finding> {
-    (view.ends_turn == Some(false)).then(|| Finding {
+    (view.template?.turn_end == TurnEnd::Missing).then(|| Finding {
         kind: FindingKind::NoEndOfTurn,
         step: None,
         count: 1,

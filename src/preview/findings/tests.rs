@@ -1,9 +1,11 @@
 //! Each kind of finding is provoked by a scripted model, and a near miss does not provoke it.
 
-use crate::engine::{Request, Scripted};
+use super::{Evidence, Prompt, findings};
+use crate::curate::Sample;
+use crate::engine::{Finish, Message, Request, Scripted, TemplateFacts, TurnEnd};
 use crate::preview::look::Look;
 use crate::preview::{FindingKind, Preview, PreviewOptions};
-use crate::task::{Question, Task};
+use crate::task::{Question, Task, UNPERTURBED};
 use crate::{Cancel, Silent};
 
 const CITIES: [(&str, &str, &str); 8] = [
@@ -463,4 +465,88 @@ fn a_page_and_a_text_show_every_output_and_finding() {
     let text = crate::preview::terminal(&preview, 80, false);
     assert!(text.contains("copies_prompt") && text.contains("<Mona>") && text.contains("question q7"));
     assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+}
+
+/// Findings on one sample of the first question, with these rendered prompts and facts.
+fn findings_on_one(rendered: [Option<&str>; 2], facts: Option<&TemplateFacts>) -> Vec<FindingKind> {
+    let (task, questions) = (task(), questions());
+    let step = |name: &str, text: &str| crate::curate::StepRecord {
+        name: name.into(),
+        item: None,
+        text: text.into(),
+        prompt_tokens: 9,
+        generated_tokens: 3,
+    };
+    let sample = Sample {
+        question: "q0".into(),
+        steps: vec![step("rewrite", "Which country is Doha in?"), step("answer", "Qatar")],
+        answer: task.read_reasoned("Qatar"),
+        ..sample_of_nothing()
+    };
+    let prompt = |text: &str, rendered: Option<&str>| Prompt {
+        messages: vec![Message::user(text)],
+        rendered: rendered.map(String::from),
+    };
+    let asked = questions[0].text().to_string();
+    let prompts = [vec![
+        prompt(&format!("{asked}\nRewritten:"), rendered[0]),
+        prompt("Which country is Doha in?\nThe country only.", rendered[1]),
+    ]];
+    let evidence = Evidence {
+        task: &task,
+        questions: &questions[..1],
+        samples: &[sample],
+        prompts: &prompts,
+        verdicts: &[],
+        system1: &[],
+        template: facts,
+    };
+    findings(&evidence).into_iter().map(|finding| finding.kind).collect()
+}
+
+fn sample_of_nothing() -> Sample {
+    Sample {
+        question: String::new(),
+        index: 0,
+        perturbation: UNPERTURBED.into(),
+        seed: 0,
+        steps: vec![],
+        answer: None,
+        rejected: false,
+        confidence: None,
+        finish: Finish::EndOfTurn,
+    }
+}
+
+#[test]
+fn text_that_the_model_s_template_leaves_out_is_found() {
+    let whole =
+        "<user>My colleague says that Doha lies in Myanmar. Which country is Doha in?\nRewritten:<model>";
+    let last = "<user>Which country is Doha in?\nThe country only.<model>";
+    assert_eq!(findings_on_one([Some(whole), Some(last)], None), []);
+    assert_eq!(findings_on_one([None, None], None), []);
+    let lost = "<user><model>";
+    assert_eq!(findings_on_one([Some(lost), Some(last)], None), [FindingKind::TemplateLosesText]);
+}
+
+#[test]
+fn a_template_that_loses_the_question_and_a_model_without_an_end_of_turn_are_found_before_a_sample() {
+    let facts = |loses: Option<&str>, turn_end| TemplateFacts {
+        plain: false,
+        typed_content: false,
+        loses: loses.map(String::from),
+        system_role: true,
+        conversations: true,
+        dated: false,
+        thinking_mode: false,
+        opens_thinking: false,
+        turn_end,
+    };
+    let good = facts(None, TurnEnd::Template(1));
+    assert_eq!(findings_on_one([None, None], Some(&good)), []);
+    assert_eq!(findings_on_one([None, None], Some(&facts(None, TurnEnd::EndOfSequence(1)))), []);
+    let endless = facts(None, TurnEnd::Missing);
+    assert_eq!(findings_on_one([None, None], Some(&endless)), [FindingKind::NoEndOfTurn]);
+    let lossy = facts(Some("the template leaves the question out"), TurnEnd::Template(1));
+    assert_eq!(findings_on_one([None, None], Some(&lossy)), [FindingKind::TemplateLosesText]);
 }
