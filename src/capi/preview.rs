@@ -16,8 +16,8 @@ use super::questions::sn_questions;
 use super::status::sn_status;
 use super::task::sn_task;
 use super::text::{Text, lend};
-use crate::preview::{Finding, PreviewOptions, PreviewSetup, html, preview};
 use crate::Error;
+use crate::preview::{Finding, PreviewOptions, PreviewSetup, html, preview};
 
 /// What a look at a few questions has shown: every prompt and output, the answers read, the votes, the
 /// direct answers, the cost, and findings: what is wrong with the task on this model, with what to change.
