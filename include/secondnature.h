@@ -346,6 +346,26 @@ typedef struct sn_error sn_error;
 typedef struct sn_model sn_model;
 
 /**
+ * What a look at a few questions has shown: every prompt and output, the answers read, the votes, the
+ * direct answers, the cost, and findings: what is wrong with the task on this model, with what to change.
+ *
+ *     sn_preview *preview = NULL;
+ *     size_t i;
+ *     sn_preview_new(model, task, questions, NULL, &preview, &err);
+ *     for (i = 0; i < sn_preview_findings(preview); i++) {
+ *         printf("%s: %s\n", sn_preview_finding_kind(preview, i, NULL),
+ *                sn_preview_finding_message(preview, i, NULL));
+ *     }
+ *     sn_preview_free(preview);
+ *
+ * with the status checked.
+ *
+ * Ownership: the caller's; free it with sn_preview_free(). Threads: a `const sn_preview *` may be used
+ * from any number of threads.
+ */
+typedef struct sn_preview sn_preview;
+
+/**
  * A set of questions with different ids.
  *
  *     sn_questions *questions = sn_questions_new();
@@ -1208,6 +1228,49 @@ typedef struct sn_answer_params {
 } sn_answer_params;
 
 /**
+ * What sn_preview_new() looks at.
+ *
+ * Fill it with sn_preview_params_init(), then set what you need. 0 and NULL stand for the
+ * defaults, except where it is said that init sets the default: there, 0 is a value like others.
+ * Everything is borrowed for the duration of the call. Later versions append members, whose zero
+ * means what this version does.
+ */
+typedef struct sn_preview_params {
+    /** The size of this struct as the caller knows it. Set by sn_preview_params_init(). */
+    size_t struct_size;
+    /** Number of questions, chosen evenly over the file. From 1 to 1000; 0 for the default, 8. */
+    uint32_t n_questions;
+    /**
+     * Number of samples of each question and of each of its perturbations. From 1 to 100; 0 for
+     * the default, 4.
+     */
+    uint32_t samples;
+    /** Threads to compute with. From 1 to 1024; 0 for all cores. */
+    uint32_t threads;
+    /** Sequences sampled at once. From 1 to 256; 0 for the default, 16. */
+    uint32_t slots;
+    /** Which weights batches of sequences are multiplied with. An sn_weights. */
+    int32_t weights;
+    /**
+     * Memory for the model, its expanded weights and its KV cache together. Bytes; 0 for what is
+     * free.
+     */
+    uint64_t max_memory;
+    /** What threads do between two loops. An sn_wait. */
+    int32_t wait;
+    /** Seed of all sampling. Default 0. */
+    uint64_t seed;
+    /** Receives progress; NULL for none. */
+    sn_progress_fn progress;
+    /** Handed to `progress`. */
+    void *progress_user_data;
+    /** The caller's own inference; NULL for the library's. */
+    const struct sn_decoder *decoder;
+    /** Stops the work; NULL for none. */
+    const struct sn_cancel *cancel;
+} sn_preview_params;
+
+/**
  * What sn_distill() came to; everything else is in the JSON text beside it. Set `struct_size` to
  * `sizeof(sn_report)` before the call. Later versions append members.
  */
@@ -1527,6 +1590,9 @@ SN_API void sn_evaluate_params_init(struct sn_evaluate_params *params, size_t st
 /** Fills `params` with the defaults. `struct_size` is `sizeof *params`. Does nothing for NULL. */
 SN_API void sn_answer_params_init(struct sn_answer_params *params, size_t struct_size);
 
+/** Fills `params` with the defaults. `struct_size` is `sizeof *params`. Does nothing for NULL. */
+SN_API void sn_preview_params_init(struct sn_preview_params *params, size_t struct_size);
+
 /**
  * Turns the slow, voted answers of `model` into an adapter that answers directly: samples, votes,
  * trains, measures. Blocks until done, minutes to hours; everything finished is kept in
@@ -1714,6 +1780,81 @@ SN_API size_t sn_questions_count(const struct sn_questions *questions);
 
 /** Frees questions. Does nothing for NULL. */
 SN_API void sn_questions_free(struct sn_questions *questions);
+
+/**
+ * Asks a few of `questions` directly and samples a few answers of each by the steps of `task`. Takes about
+ * a minute. `params` may be NULL for the defaults. Nothing is written.
+ *
+ * `*out` is the preview on success and untouched on failure.
+ *
+ * Errors: SN_STATUS_INPUT where there is no question, or a prompt cannot be made of one;
+ * SN_STATUS_CANCELLED; SN_STATUS_IO; SN_STATUS_MODEL; SN_STATUS_ENGINE; SN_STATUS_INVALID_ARGUMENT;
+ * SN_STATUS_INTERNAL.
+ */
+SN_NODISCARD SN_API sn_status sn_preview_new(const struct sn_model *model,
+                         const struct sn_task *task,
+                         const struct sn_questions *questions,
+                         const struct sn_preview_params *params,
+                         struct sn_preview **out,
+                         struct sn_error **err);
+
+/** The number of findings, the most severe first; 0 for NULL. */
+SN_API size_t sn_preview_findings(const struct sn_preview *preview);
+
+/**
+ * What finding number `index` is about, such as "copies_prompt". The names are stable.
+ *
+ * Returns UTF-8 of `*len` bytes, followed by a NUL; `len` may be NULL. NULL past the last finding and
+ * for NULL. Ownership: the preview's; valid until it is freed.
+ */
+SN_API const char *sn_preview_finding_kind(const struct sn_preview *preview,
+                                    size_t index,
+                                    size_t *len);
+
+/**
+ * The name of the step that shows finding number `index`; NULL where it is not about one step. As
+ * sn_preview_finding_kind() otherwise.
+ */
+SN_API const char *sn_preview_finding_step(const struct sn_preview *preview,
+                                    size_t index,
+                                    size_t *len);
+
+/** What was found, in one sentence with the figures. As sn_preview_finding_kind() otherwise. */
+SN_API const char *sn_preview_finding_message(const struct sn_preview *preview,
+                                       size_t index,
+                                       size_t *len);
+
+/** What to change. As sn_preview_finding_kind() otherwise. */
+SN_API const char *sn_preview_finding_advice(const struct sn_preview *preview,
+                                      size_t index,
+                                      size_t *len);
+
+/**
+ * 1 where finding number `index` is a fault; 0 where it is only worth knowing, past the last and for
+ * NULL.
+ */
+SN_API int32_t sn_preview_finding_is_fault(const struct sn_preview *preview,
+                                    size_t index);
+
+/**
+ * 1 where curation stops at finding number `index` with SN_STATUS_REFUSED unless `force` is set; 0
+ * otherwise, past the last and for NULL.
+ */
+SN_API int32_t sn_preview_finding_stops(const struct sn_preview *preview, size_t index);
+
+/**
+ * Everything, as the one JSON object that `secondnature preview --json` prints.
+ *
+ * Returns UTF-8 of `*len` bytes, followed by a NUL; `len` may be NULL. NULL for NULL.
+ * Ownership: the preview's; valid until it is freed.
+ */
+SN_API const char *sn_preview_json(const struct sn_preview *preview, size_t *len);
+
+/** Everything, as an HTML page that needs no other file. As sn_preview_json() otherwise. */
+SN_API const char *sn_preview_html(const struct sn_preview *preview, size_t *len);
+
+/** Frees a preview. Does nothing for NULL. */
+SN_API void sn_preview_free(struct sn_preview *preview);
 
 /**
  * Makes the run directory `out_dir`, or opens it to resume the same run. Hashes the model, which

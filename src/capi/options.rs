@@ -1064,8 +1064,8 @@ pub struct sn_preview_params {
     pub struct_size: usize,
     /// Number of questions, chosen evenly over the file. From 1 to 1000; 0 for the default, 8.
     pub n_questions: u32,
-    /// Number of samples of each question and of each of its perturbations. From 1 to 100; 0 for the
-    /// default, 4.
+    /// Number of samples of each question and of each of its perturbations. From 1 to 100; 0 for
+    /// the default, 4.
     pub samples: u32,
     /// Threads to compute with. From 1 to 1024; 0 for all cores.
     pub threads: u32,

@@ -214,6 +214,7 @@ mod tests {
         use secondnature::answer::RoutingOptions;
         use secondnature::distill::{CurateOptions, DataMix};
         use secondnature::evaluate::Acceptance;
+        use secondnature::preview::PreviewOptions;
 
         fn check<G: OptionGroup>(command: &str) {
             let mut program = super::super::Cli::command();
@@ -241,6 +242,7 @@ mod tests {
         check::<TrainOptions>("distill");
         check::<DataMix>("distill");
         check::<RoutingOptions>("answer");
+        check::<PreviewOptions>("preview");
     }
 
     #[test]

@@ -32,12 +32,13 @@ pub(crate) fn prompts_of(
     decoder: Option<&dyn Decoder>,
 ) -> Result<Vec<(Prompt, u64)>> {
     let requests = curate::requests_of(task, question, sample, seed)?;
-    requests.into_iter().map(|r| Ok((prompt(r.messages, r.thinking, decoder)?, r.seed))).collect()
+    Ok(requests.into_iter().map(|r| (prompt(r.messages, r.thinking, decoder), r.seed)).collect())
 }
 
-fn prompt(messages: Vec<Message>, thinking: bool, decoder: Option<&dyn Decoder>) -> Result<Prompt> {
-    let render = |decoder: &dyn Decoder| decoder.chat_template().render(&messages, true, thinking);
-    Ok(Prompt { rendered: decoder.map(render).transpose()?, messages })
+fn prompt(messages: Vec<Message>, thinking: bool, decoder: Option<&dyn Decoder>) -> Prompt {
+    // A template that fails for these messages has failed the call before.
+    let render = |decoder: &dyn Decoder| decoder.chat_template().render(&messages, true, thinking).ok();
+    Prompt { rendered: decoder.and_then(render), messages }
 }
 
 /// A look at a few questions of a set.
@@ -159,11 +160,12 @@ impl Look<'_> {
 
         let mut shown: Vec<ShownQuestion> = Vec::new();
         for ((question, direct), verdict) in chosen.iter().zip(system1.answers).zip(verdicts) {
-            let messages = curate::messages(&self.task.system1, question, &[])?;
+            // A question that was set aside has no prompt.
+            let messages = curate::messages(&self.task.system1, question, &[]).unwrap_or_default();
             shown.push(ShownQuestion {
                 id: question.id.clone(),
                 fields: question.fields.clone(),
-                system1_prompt: prompt(messages, self.task.system1.thinking, decoder)?,
+                system1_prompt: prompt(messages, self.task.system1.thinking, decoder),
                 system1: direct,
                 samples: Vec::new(),
                 verdict,

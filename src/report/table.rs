@@ -28,6 +28,9 @@ fn write_table(out: &mut String, report: &Report) -> std::fmt::Result {
             let why = c.set_aside_reason.as_deref().unwrap_or_default();
             writeln!(out, "          {} questions set aside; the first: {why}", c.set_aside)?;
         }
+        for finding in c.findings.iter().filter(|finding| finding.fault) {
+            writeln!(out, "          {}", finding.message)?;
+        }
     }
     if let Some(t) = &report.training {
         writeln!(

@@ -659,6 +659,56 @@ inline void set_options(sn_answer_params &raw, const AnswerParams &params, Optio
 
 } // namespace detail
 
+/**
+ * What sn_preview_new() looks at. See sn_preview_params.
+ */
+struct PreviewParams {
+    /** Number of questions, chosen evenly over the file. From 1 to 1000; 0 for the default, 8. */
+    std::uint32_t n_questions = 0;
+    /**
+     * Number of samples of each question and of each of its perturbations. From 1 to 100; 0 for the
+     * default, 4.
+     */
+    std::uint32_t samples = 0;
+    /** Threads to compute with. From 1 to 1024; 0 for all cores. */
+    std::uint32_t threads = 0;
+    /** Sequences sampled at once. From 1 to 256; 0 for the default, 16. */
+    std::uint32_t slots = 0;
+    /** Which weights batches of sequences are multiplied with. An sn_weights. */
+    sn_weights weights = SN_WEIGHTS_AUTO;
+    /**
+     * Memory for the model, its expanded weights and its KV cache together. Bytes; 0 for what is
+     * free.
+     */
+    std::uint64_t max_memory = 0;
+    /** What threads do between two loops. An sn_wait. */
+    sn_wait wait = SN_WAIT_SPIN;
+    /** Seed of all sampling. Default 0. */
+    std::uint64_t seed = 0;
+    /** Receives progress; empty for none. */
+    OnProgress progress;
+    /** The caller's own inference; empty for the library's. */
+    DecoderRef decoder;
+    /** Stops the work; empty for none. */
+    std::optional<Cancel> cancel;
+};
+
+namespace detail {
+
+inline void set_options(sn_preview_params &raw, const PreviewParams &params, OptionStorage &) noexcept {
+    sn_preview_params_init(&raw, sizeof raw);
+    raw.n_questions = params.n_questions;
+    raw.samples = params.samples;
+    raw.threads = params.threads;
+    raw.slots = params.slots;
+    raw.weights = params.weights;
+    raw.max_memory = params.max_memory;
+    raw.wait = params.wait;
+    raw.seed = params.seed;
+}
+
+} // namespace detail
+
 } // namespace SECONDNATURE_ABI
 } // namespace secondnature
 

@@ -19,6 +19,8 @@ const NOTHING_READ: usize = 8;
 const PHRASES: f64 = 0.2;
 /// Names rarely have more words.
 const NAME_WORDS: usize = 3;
+/// Names may have shorter words than this in lower case: "Democratic Republic of the Congo".
+const SMALL_WORD: usize = 3;
 /// A rule that allows more words than this is for sentences.
 const RULE_FOR_SENTENCES: u64 = 10;
 /// One answer for this share of the questions. With two or three possible answers, eight questions may have
@@ -120,6 +122,13 @@ fn is_sentence(answer: &str) -> bool {
     count(&words(answer)) > 2 && VERB.is_match(answer)
 }
 
+/// Whether an answer has many words and not all of those that matter begin as names do: "People's Republic
+/// of China" is a name.
+fn is_phrase(answer: &str) -> bool {
+    let is_small = |word: &str| word.len() > SMALL_WORD && word.starts_with(char::is_lowercase);
+    count(&words(answer)) > NAME_WORDS && answer.split_whitespace().any(is_small)
+}
+
 fn long_answers(view: &View) -> Option<Finding> {
     let form = AnswerForm::of(&view.task.answer);
     if !form.is_text || form.max_words > RULE_FOR_SENTENCES {
@@ -133,7 +142,7 @@ fn long_answers(view: &View) -> Option<Finding> {
     };
     let phrases: Vec<&Answer> = read(view)
         .filter(|(asked, answer)| {
-            is_sentence(&answer.text) || count(&words(&answer.text)) > NAME_WORDS && !is_shared(asked, answer)
+            is_sentence(&answer.text) || is_phrase(&answer.text) && !is_shared(asked, answer)
         })
         .map(|(_, answer)| answer)
         .collect();
@@ -316,6 +325,9 @@ mod tests {
         ] {
             assert!(is_sentence(text), "{text}");
         }
+        for text in ["southern part of the land", "a large city by the sea"] {
+            assert!(is_phrase(text), "{text}");
+        }
         for text in [
             "Nepal",
             "Bosnia and Herzegovina",
@@ -325,7 +337,7 @@ mod tests {
             "The United States of America",
             "Statesboro",
         ] {
-            assert!(!is_sentence(text), "{text}");
+            assert!(!is_sentence(text) && !is_phrase(text), "{text}");
         }
     }
 

@@ -137,12 +137,13 @@ impl<'a> View<'a> {
             }
         });
         let kept = verdicts.iter().filter(|verdict| verdict.kept).count();
+        let sampled = verdicts.iter().filter(|verdict| verdict.set_aside.is_none()).count();
         View {
             task,
             asked: asked.collect(),
             verdicts,
             template,
-            agrees: kept * 2 >= verdicts.len() && kept > 0,
+            agrees: kept * 2 >= sampled && kept > 0,
             all: samples.iter().zip(prompts).flat_map(|(s, p)| calls_of(task, s, p)).collect(),
         }
     }
