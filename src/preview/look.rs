@@ -67,7 +67,8 @@ impl Look<'_> {
         }
         let begin = Instant::now();
         let system1 = evaluate::ask_directly(engine, &task, &chosen, self.seed, cancel)?;
-        let mut seen = Seen { progress, total: chosen.len(), samples: Vec::new(), verdicts: Vec::new() };
+        let mut seen =
+            PreviewObserver { progress, total: chosen.len(), samples: Vec::new(), verdicts: Vec::new() };
         let mut timed = Timed { engine, calls: BTreeMap::new() };
         let plan = CurationPlan {
             task: &task,
@@ -120,14 +121,14 @@ impl Look<'_> {
         &self,
         chosen: &[Question],
         system1: DirectAnswers,
-        seen: Seen,
+        seen: PreviewObserver,
         calls: &BTreeMap<u64, TimedCall>,
         seconds: [f64; 2],
         engine: &dyn Engine,
         facts: Option<&TemplateFacts>,
     ) -> Result<Preview> {
         let decoder = engine.decoder();
-        let Seen { mut samples, mut verdicts, .. } = seen;
+        let PreviewObserver { mut samples, mut verdicts, .. } = seen;
         let place: BTreeMap<&str, usize> =
             chosen.iter().enumerate().map(|(i, q)| (q.id.as_str(), i)).collect();
         let variants: Vec<&str> = std::iter::once(UNPERTURBED)
@@ -331,14 +332,14 @@ fn shown_sample(
 }
 
 /// Collects what curation finds.
-struct Seen<'a> {
+struct PreviewObserver<'a> {
     progress: &'a dyn Progress,
     total: usize,
     samples: Vec<Sample>,
     verdicts: Vec<Verdict>,
 }
 
-impl Observer for Seen<'_> {
+impl Observer for PreviewObserver<'_> {
     fn sample(&mut self, sample: &Sample) -> Result<()> {
         self.samples.push(sample.clone());
         self.progress.update(&Update {

@@ -7,7 +7,7 @@ use regex::Regex;
 use serde_json::Value;
 
 use super::text::{contains, count, examples, such_as, words};
-use super::{Asked, Finding, FindingKind, View, is_share};
+use super::{Finding, FindingKind, Observed, ObservedQuestion, is_share};
 use crate::task::{Answer, AnswerRule};
 
 /// From this share on, samples without an answer cost more than disagreement; the decision after curation
@@ -38,7 +38,7 @@ const DISAGREE_SAMPLES: usize = 3;
 const AS_GOOD: f64 = 0.9;
 const AS_GOOD_QUESTIONS: usize = 6;
 
-pub fn find(view: &View, found: &mut Vec<Finding>) {
+pub fn find(view: &Observed, found: &mut Vec<Finding>) {
     found.extend(unread(view));
     found.extend(long_answers(view));
     found.extend(constant(view));
@@ -69,11 +69,11 @@ impl AnswerForm {
 }
 
 /// The answers of all samples, without those that a verifier rejected.
-fn read<'v>(view: &'v View) -> impl Iterator<Item = (&'v Asked<'v>, &'v Answer)> {
+fn read<'v>(view: &'v Observed) -> impl Iterator<Item = (&'v ObservedQuestion<'v>, &'v Answer)> {
     view.samples().filter_map(|(asked, sampled)| Some((asked, sampled.sample.answer.as_ref()?)))
 }
 
-fn unread(view: &View) -> Option<Finding> {
+fn unread(view: &Observed) -> Option<Finding> {
     let of = view.samples().count();
     let unread: Vec<_> = view.samples().filter(|(_, s)| s.sample.answer.is_none()).map(|(_, s)| s).collect();
     let n = unread.len();
@@ -129,14 +129,14 @@ fn is_phrase(answer: &str) -> bool {
     count(&words(answer)) > NAME_WORDS && answer.split_whitespace().any(is_small)
 }
 
-fn long_answers(view: &View) -> Option<Finding> {
+fn long_answers(view: &Observed) -> Option<Finding> {
     let form = AnswerForm::of(&view.task.answer);
     if !form.is_text || form.max_words > RULE_FOR_SENTENCES {
         return None;
     }
     let of = read(view).count();
     // A long answer that all samples give is a name; those that differ are wordings.
-    let is_shared = |asked: &Asked, answer: &Answer| {
+    let is_shared = |asked: &ObservedQuestion, answer: &Answer| {
         let answers = || asked.samples.iter().filter_map(|s| s.sample.answer.as_ref());
         answers().filter(|other| other.key == answer.key).count() * 2 > answers().count()
     };
@@ -166,7 +166,7 @@ fn long_answers(view: &View) -> Option<Finding> {
     })
 }
 
-fn constant(view: &View) -> Option<Finding> {
+fn constant(view: &Observed) -> Option<Finding> {
     let form = AnswerForm::of(&view.task.answer);
     let mut votes = BTreeMap::<&str, (usize, &Answer)>::new();
     let mut voted = 0;
@@ -219,13 +219,13 @@ fn constant(view: &View) -> Option<Finding> {
 }
 
 /// The answer of most samples of a question, if it is one.
-fn leader<'v>(asked: &'v Asked) -> Option<&'v Answer> {
+fn leader<'v>(asked: &'v ObservedQuestion) -> Option<&'v Answer> {
     let (answer, votes, _) = tally(asked)?;
     (votes > 0).then_some(answer)
 }
 
 /// The answer with most votes, its votes, and the number of answers.
-fn tally<'v>(asked: &'v Asked) -> Option<(&'v Answer, usize, usize)> {
+fn tally<'v>(asked: &'v ObservedQuestion) -> Option<(&'v Answer, usize, usize)> {
     let mut votes = BTreeMap::<&str, (usize, &Answer)>::new();
     let answers = asked.samples.iter().filter_map(|sampled| sampled.sample.answer.as_ref());
     let mut n = 0;
@@ -237,18 +237,18 @@ fn tally<'v>(asked: &'v Asked) -> Option<(&'v Answer, usize, usize)> {
     Some((answer, most, n))
 }
 
-fn disagree(view: &View) -> Option<Finding> {
+fn disagree(view: &Observed) -> Option<Finding> {
     // Where the answer is selected among texts, no two need be alike.
     if view.task.vote.select == crate::task::Select::Universal {
         return None;
     }
-    let tallies: Vec<(&Asked, usize, usize)> = view
+    let tallies: Vec<(&ObservedQuestion, usize, usize)> = view
         .asked
         .iter()
         .filter_map(|asked| tally(asked).map(|(_, votes, n)| (asked, votes, n)))
         .filter(|(_, _, n)| *n >= DISAGREE_SAMPLES)
         .collect();
-    let torn: Vec<&Asked> =
+    let torn: Vec<&ObservedQuestion> =
         tallies.iter().filter(|(_, votes, n)| votes * 2 <= *n).map(|(asked, ..)| *asked).collect();
     let (n, of) = (torn.len(), tallies.len());
     (is_share(n, of, DISAGREE) && !view.agrees).then(|| {
@@ -276,8 +276,8 @@ fn disagree(view: &View) -> Option<Finding> {
 }
 
 /// Only questions whose vote was accepted say what System 1 should answer.
-fn system1_as_good(view: &View) -> Option<Finding> {
-    let compared: Vec<(&Asked, bool)> = view
+fn system1_as_good(view: &Observed) -> Option<Finding> {
+    let compared: Vec<(&ObservedQuestion, bool)> = view
         .asked
         .iter()
         .filter_map(|asked| {
@@ -286,7 +286,7 @@ fn system1_as_good(view: &View) -> Option<Finding> {
             Some((asked, direct.is_some_and(|direct| direct.key == vote.key)))
         })
         .collect();
-    let accepted = |asked: &Asked| asked.verdict.is_some_and(|verdict| verdict.kept);
+    let accepted = |asked: &ObservedQuestion| asked.verdict.is_some_and(|verdict| verdict.kept);
     let kept: Vec<bool> = compared.iter().filter(|(a, _)| accepted(a)).map(|(_, same)| *same).collect();
     let (n, of) = (kept.iter().filter(|same| **same).count(), kept.len());
     let among_all = compared.iter().filter(|(_, same)| *same).count() as f64;

@@ -64,7 +64,7 @@ pub struct Evidence<'a> {
 /// Where `prompts` and `samples` have different lengths.
 pub fn findings(evidence: &Evidence) -> Vec<Finding> {
     assert_eq!(evidence.prompts.len(), evidence.samples.len(), "each sample has its prompts");
-    let view = View::of(evidence);
+    let view = Observed::of(evidence);
     let mut found = Vec::new();
     prompts::find(&view, &mut found);
     steps::find(&view, &mut found);
@@ -75,38 +75,38 @@ pub fn findings(evidence: &Evidence) -> Vec<Finding> {
 }
 
 /// The evidence, arranged for the rules.
-struct View<'a> {
+struct Observed<'a> {
     task: &'a Task,
-    asked: Vec<Asked<'a>>,
+    asked: Vec<ObservedQuestion<'a>>,
     verdicts: &'a [Verdict],
     template: Option<&'a TemplateFacts>,
     /// Whether the votes accept the answers to at least half of the questions.
     agrees: bool,
     /// The calls of all samples, those of perturbed questions included.
-    all: Vec<Call<'a>>,
+    all: Vec<ObservedCall<'a>>,
 }
 
 /// A question with its own samples, without those of perturbations.
-struct Asked<'a> {
+struct ObservedQuestion<'a> {
     question: &'a Question,
     /// The fields, from [`text::words`].
     words: String,
     /// The words that tell it from the other questions.
     distinctive: BTreeSet<String>,
-    samples: Vec<Sampled<'a>>,
+    samples: Vec<ObservedSample<'a>>,
     verdict: Option<&'a Verdict>,
     system1: Option<&'a Direct>,
 }
 
 /// A sample with its prompts.
-struct Sampled<'a> {
+struct ObservedSample<'a> {
     sample: &'a Sample,
-    calls: Vec<Call<'a>>,
+    calls: Vec<ObservedCall<'a>>,
 }
 
 /// A call of a sample.
 #[derive(Clone, Copy)]
-struct Call<'a> {
+struct ObservedCall<'a> {
     /// The step; `None` for a call that is not of the task's program.
     step: Option<&'a Step>,
     is_last: bool,
@@ -117,8 +117,8 @@ struct Call<'a> {
     is_cut: bool,
 }
 
-impl<'a> View<'a> {
-    fn of(evidence: &Evidence<'a>) -> View<'a> {
+impl<'a> Observed<'a> {
+    fn of(evidence: &Evidence<'a>) -> Observed<'a> {
         let Evidence { task, questions, samples, prompts, verdicts, system1, template } = *evidence;
         let texts: Vec<String> = questions.iter().map(fields_of).collect();
         let distinctive = text::distinctive(&texts);
@@ -127,18 +127,20 @@ impl<'a> View<'a> {
                 .iter()
                 .zip(prompts)
                 .filter(|(s, _)| s.question == question.id && s.perturbation == UNPERTURBED);
-            Asked {
+            ObservedQuestion {
                 question,
                 words,
                 distinctive,
-                samples: own.map(|(s, p)| Sampled { sample: s, calls: calls_of(task, s, p) }).collect(),
+                samples: own
+                    .map(|(s, p)| ObservedSample { sample: s, calls: calls_of(task, s, p) })
+                    .collect(),
                 verdict: verdicts.iter().find(|verdict| verdict.question == question.id),
                 system1: system1.iter().find(|direct| direct.question == question.id),
             }
         });
         let kept = verdicts.iter().filter(|verdict| verdict.kept).count();
         let sampled = verdicts.iter().filter(|verdict| verdict.set_aside.is_none()).count();
-        View {
+        Observed {
             task,
             asked: asked.collect(),
             verdicts,
@@ -149,7 +151,7 @@ impl<'a> View<'a> {
     }
 
     /// The questions' own samples, each with its question.
-    fn samples(&self) -> impl Iterator<Item = (&Asked<'a>, &Sampled<'a>)> {
+    fn samples(&self) -> impl Iterator<Item = (&ObservedQuestion<'a>, &ObservedSample<'a>)> {
         self.asked.iter().flat_map(|asked| asked.samples.iter().map(move |sampled| (asked, sampled)))
     }
 
@@ -159,14 +161,14 @@ impl<'a> View<'a> {
     }
 }
 
-impl<'a> Sampled<'a> {
+impl<'a> ObservedSample<'a> {
     /// The last call of the program.
-    fn last(&self) -> Option<&Call<'a>> {
+    fn last(&self) -> Option<&ObservedCall<'a>> {
         self.calls.iter().rfind(|call| call.is_last)
     }
 
     /// Whether the last step is asked anything that tells the question from others.
-    fn shows(&self, asked: &Asked) -> bool {
+    fn shows(&self, asked: &ObservedQuestion) -> bool {
         let prompt = self.last().map_or(String::new(), |call| text::words(&call.prompt.text()));
         asked.distinctive.is_empty() || prompt.split(' ').any(|word| asked.distinctive.contains(word))
     }
@@ -176,12 +178,12 @@ fn fields_of(question: &Question) -> String {
     text::words(&question.fields.values().map(String::as_str).collect::<Vec<_>>().join("\n"))
 }
 
-fn calls_of<'a>(task: &'a Task, sample: &'a Sample, prompts: &'a [Prompt]) -> Vec<Call<'a>> {
+fn calls_of<'a>(task: &'a Task, sample: &'a Sample, prompts: &'a [Prompt]) -> Vec<ObservedCall<'a>> {
     let last = task.system2.last().map(|step| step.name.as_str());
     let call = |(record, prompt): (&'a crate::curate::StepRecord, &'a Prompt)| {
         let step = task.system2.iter().find(|step| step.name == record.name);
         let is_last = last == Some(record.name.as_str());
-        Call {
+        ObservedCall {
             step,
             is_last,
             prompt,

@@ -12,7 +12,7 @@ use regex::Regex;
 
 use super::answers::AnswerForm;
 use super::text::{contains, examples, sentences, such_as, words};
-use super::{Asked, Finding, FindingKind, Sampled, View, is_share};
+use super::{Finding, FindingKind, Observed, ObservedQuestion, ObservedSample, is_share};
 
 /// Share of the questions whose answer changes under a perturbation: from the first on it is worth knowing,
 /// from the second on a fault.
@@ -23,7 +23,7 @@ const MOVED_IS_FAULT: f64 = 0.5;
 const FOLLOWED: f64 = 0.2;
 const FOLLOWED_UNREMOVED: f64 = 0.6;
 
-pub fn find(view: &View, found: &mut Vec<Finding>) {
+pub fn find(view: &Observed, found: &mut Vec<Finding>) {
     found.extend(opinion(view));
     for perturbation in &view.task.perturbations {
         found.extend(moved_by(view, &perturbation.name));
@@ -49,7 +49,7 @@ struct Stated {
 }
 
 impl Stated {
-    fn of(asked: &Asked) -> Stated {
+    fn of(asked: &ObservedQuestion) -> Stated {
         let fields: Vec<&str> = asked.question.fields.values().map(String::as_str).collect();
         let (opinions, others) = opinions(&fields.join("\n"));
         Stated { opinions, others }
@@ -63,7 +63,7 @@ impl Stated {
     }
 }
 
-fn opinion(view: &View) -> Option<Finding> {
+fn opinion(view: &Observed) -> Option<Finding> {
     // The choices that a question offers stand in it rightly, and numbers do by chance.
     if !AnswerForm::of(&view.task.answer).is_text {
         return None;
@@ -74,7 +74,7 @@ fn opinion(view: &View) -> Option<Finding> {
         if stated.opinions.is_empty() {
             continue;
         }
-        let answered: Vec<(&Sampled, &str)> = asked
+        let answered: Vec<(&ObservedSample, &str)> = asked
             .samples
             .iter()
             .filter_map(|sampled| Some((sampled, sampled.sample.answer.as_ref()?.text.as_str())))
@@ -139,12 +139,12 @@ fn opinion(view: &View) -> Option<Finding> {
 }
 
 /// Whether the last step of a sample was shown its own answer.
-fn saw(sampled: &Sampled, answer: &str) -> bool {
+fn saw(sampled: &ObservedSample, answer: &str) -> bool {
     sampled.last().is_some_and(|call| contains(&words(&call.prompt.text()), &words(answer)))
 }
 
 /// The questions whose vote under the perturbation gives another answer than their own.
-fn moved_by(view: &View, perturbation: &str) -> Option<Finding> {
+fn moved_by(view: &Observed, perturbation: &str) -> Option<Finding> {
     let mut texts = BTreeMap::new();
     let mut of = 0;
     for verdict in view.verdicts {

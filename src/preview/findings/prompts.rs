@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 
 use super::text::{examples, such_as, words};
-use super::{Finding, FindingKind, View, is_share};
+use super::{Finding, FindingKind, Observed, is_share};
 use crate::engine::TurnEnd;
 use crate::task::Step;
 
 /// From this share of the samples on, a question that no longer reaches the last step is lost.
 const LOST: f64 = 0.5;
 
-pub fn find(view: &View, found: &mut Vec<Finding>) {
+pub fn find(view: &Observed, found: &mut Vec<Finding>) {
     found.extend(template_cannot_show(view));
     found.extend(lost_by_the_model_s_template(view));
     found.extend(never_shown(view));
@@ -19,7 +19,7 @@ pub fn find(view: &View, found: &mut Vec<Finding>) {
 }
 
 /// What a trial of the template has shown, before anything was asked.
-fn template_cannot_show(view: &View) -> Option<Finding> {
+fn template_cannot_show(view: &Observed) -> Option<Finding> {
     let why = view.template?.loses.clone()?;
     Some(Finding {
         kind: FindingKind::TemplateLosesText,
@@ -35,7 +35,7 @@ fn template_cannot_show(view: &View) -> Option<Finding> {
 }
 
 /// The rendered prompt must have every line of the messages. Templates may trim and join lines.
-fn lost_by_the_model_s_template(view: &View) -> Option<Finding> {
+fn lost_by_the_model_s_template(view: &Observed) -> Option<Finding> {
     let rendered = || view.all.iter().filter_map(|call| Some((call, call.prompt.rendered.as_ref()?)));
     let lost = rendered().filter_map(|(call, rendered)| {
         let contents = call.prompt.messages.iter().flat_map(|message| message.content.lines());
@@ -65,16 +65,17 @@ fn lost_by_the_model_s_template(view: &View) -> Option<Finding> {
 }
 
 /// Fields that System 1 is shown must be shown to System 2 by some step.
-fn never_shown(view: &View) -> Option<Finding> {
+fn never_shown(view: &Observed) -> Option<Finding> {
     let question = view.asked.first()?.question;
     let shown: Vec<&String> =
         question.fields.keys().filter(|field| uses(&view.task.system1, field)).collect();
-    let is_shown = |asked: &super::Asked, field: &String| {
+    let is_shown = |asked: &super::ObservedQuestion, field: &String| {
         let value = asked.question.fields.get(field.as_str()).map_or(String::new(), |text| words(text));
         let prompts = asked.samples.iter().flat_map(|sampled| &sampled.calls);
         value.is_empty() || prompts.map(|call| words(&call.prompt.text())).any(|text| text.contains(&value))
     };
-    let sampled: Vec<&super::Asked> = view.asked.iter().filter(|asked| !asked.samples.is_empty()).collect();
+    let sampled: Vec<&super::ObservedQuestion> =
+        view.asked.iter().filter(|asked| !asked.samples.is_empty()).collect();
     let hidden: Vec<&String> = shown
         .iter()
         .copied()
@@ -107,7 +108,7 @@ fn contains_name(template: &str, field: &str) -> bool {
     template.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == field)
 }
 
-fn no_end_of_turn(view: &View) -> Option<Finding> {
+fn no_end_of_turn(view: &Observed) -> Option<Finding> {
     (view.template?.turn_end == TurnEnd::Missing).then(|| Finding {
         kind: FindingKind::NoEndOfTurn,
         step: None,
@@ -124,7 +125,7 @@ fn no_end_of_turn(view: &View) -> Option<Finding> {
 }
 
 /// The last step is asked the same thing for different questions, and it has nothing of them.
-fn question_lost(view: &View) -> Option<Finding> {
+fn question_lost(view: &Observed) -> Option<Finding> {
     let mut by_prompt = BTreeMap::<String, Vec<&str>>::new();
     for (asked, sampled) in view.samples() {
         if let Some(call) = sampled.last() {

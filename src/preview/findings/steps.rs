@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use regex::Regex;
 
 use super::text::{contains, count, examples, sentence_words, such_as, words};
-use super::{Asked, Call, Finding, FindingKind, Sampled, View, is_share};
+use super::{Finding, FindingKind, Observed, ObservedCall, ObservedQuestion, ObservedSample, is_share};
 use crate::task::{Step, without_thinking};
 
 /// Copies are a fault from this share on: below it, votes outvote them.
@@ -30,7 +30,7 @@ const CUT: f64 = 0.25;
 const REFUSED: f64 = 0.125;
 const OPEN: f64 = 0.125;
 
-pub fn find(view: &View, found: &mut Vec<Finding>) {
+pub fn find(view: &Observed, found: &mut Vec<Finding>) {
     for step in &view.task.system2 {
         let rules = StepRules { view, step, is_last: view.task.system2.last() == Some(step) };
         let copies = rules.copies();
@@ -42,7 +42,7 @@ pub fn find(view: &View, found: &mut Vec<Finding>) {
 
 /// The rules for one step.
 struct StepRules<'a> {
-    view: &'a View<'a>,
+    view: &'a Observed<'a>,
     step: &'a Step,
     is_last: bool,
 }
@@ -50,11 +50,11 @@ struct StepRules<'a> {
 /// A call of the step, with the sample and the question it belongs to.
 #[derive(Clone, Copy)]
 struct StepCall<'a> {
-    asked: &'a Asked<'a>,
-    sampled: &'a Sampled<'a>,
-    call: &'a Call<'a>,
+    asked: &'a ObservedQuestion<'a>,
+    sampled: &'a ObservedSample<'a>,
+    call: &'a ObservedCall<'a>,
     /// The outputs of the steps before.
-    before: &'a [Call<'a>],
+    before: &'a [ObservedCall<'a>],
 }
 
 impl<'a> StepRules<'a> {
@@ -267,7 +267,7 @@ impl Own {
 
 /// The outputs of the worked examples in a prompt: the turns of the model, and what follows the label with
 /// which the prompt ends, such as `Rewritten:`, where it stands in the prompt before.
-fn example_outputs(call: &Call) -> String {
+fn example_outputs(call: &ObservedCall) -> String {
     let mut outputs = Vec::new();
     for message in &call.prompt.messages {
         if message.role == crate::engine::Role::Assistant {
