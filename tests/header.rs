@@ -17,7 +17,7 @@ mod option_bindings;
 
 /// The files in header order: what every call needs; the one call, then its stages; then what only
 /// some callers use.
-const SOURCES: [&str; 22] = [
+const SOURCES: [&str; 23] = [
     "version",
     "status",
     "error",

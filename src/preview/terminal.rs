@@ -188,9 +188,14 @@ impl TextPage {
     fn paragraph(&mut self, label: &str, text: &str) {
         let (label, text) = (&*printable(label), &*printable(text));
         let indent = label.chars().count();
-        let indent = if indent + MIN_TEXT_WIDTH > self.width { 4 } else { indent };
-        let mut line = label.to_string();
-        let mut room = self.width.saturating_sub(label.chars().count());
+        let (mut line, indent) = match indent + MIN_TEXT_WIDTH > self.width {
+            true => {
+                let _ = writeln!(self.out, "{}", label.trim_end());
+                ("    ".to_string(), 4)
+            }
+            false => (label.to_string(), indent),
+        };
+        let mut room = self.width.saturating_sub(indent);
         let mut is_empty = true;
         for word in
             text.split(' ').flat_map(|word| pieces(word, self.width.saturating_sub(indent + 1).max(8)))
