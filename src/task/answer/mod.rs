@@ -40,7 +40,7 @@ pub struct Answer {
     pub text: String,
 }
 
-/// How an answer is read, and when two answers are the same. [`AnswerRule::SPECIFICATION`] says how exactly.
+/// How an answer is read, and when two answers are the same; `secondnature tasks answers` prints the rules.
 ///
 /// The first four rules say what an answer is. The others say where it is, and take another rule for
 /// what it is: `{"kind": "json", "field": "winner", "as": {"kind": "choice", …}}`.
