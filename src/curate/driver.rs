@@ -4,9 +4,12 @@
 //! variants run one after the other, so that a question which its first variant rejects costs no
 //! sample of the others, whatever the engine's schedule. Without early stopping they run together.
 
+mod judging;
+
 use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
 
+use super::equivalence::{Judgements, Pair};
 use super::program::Program;
 use super::select::PendingSelection;
 use super::set_aside::{SetAside, fault_of_question};
@@ -15,7 +18,7 @@ use super::{
     CurationPlan, JournalEntry, Observer, Outcome, Sample, first_messages, sample_seed, variant_seed,
 };
 use crate::engine::{Completion, Request, Source, too_long};
-use crate::task::{Question, UNPERTURBED};
+use crate::task::{ClosingWhen, Equivalence, Question, UNPERTURBED};
 use crate::vote::{PromptTooLong, Verdict, combine_variants, rejects_question, verdict_set_aside};
 use crate::{Error, Result};
 
@@ -32,6 +35,12 @@ pub struct Driver<'a> {
     /// The variants of every question, one question after the other, the question itself first. Of a million
     /// questions few are open, so only these have a state.
     variants: Vec<Option<Box<VariantState<'a>>>>,
+    /// Whether the model judges which answers mean the same.
+    judges: bool,
+    /// Question → the judgements on its answers.
+    judgements: HashMap<usize, Judgements>,
+    /// Request id → question and the pair that it judges.
+    pending_judgements: HashMap<u64, (usize, Pair)>,
     /// The outcome of each question.
     outcomes: Vec<Option<Box<Outcome>>>,
     set_aside: SetAside,
@@ -41,6 +50,8 @@ pub struct Driver<'a> {
     programs: HashMap<SampleKey, Program<'a>>,
     /// Request id → sample and number of the call. Requests of closed variants are not here.
     calls: HashMap<u64, (SampleKey, usize)>,
+    /// Id of a finished request → sample and number of the step, whose conversation goes on.
+    conversations: HashMap<u64, (SampleKey, usize)>,
     /// Request id → selection.
     pending_selections: HashMap<u64, PendingSelection>,
     /// Requests that can be handed to the engine.
@@ -56,11 +67,15 @@ impl<'a> Driver<'a> {
         Driver {
             plan,
             variants: std::iter::repeat_with(|| None).take(n_variants).collect(),
+            judges: plan.task.vote.equivalence == Equivalence::Model,
+            judgements: HashMap::new(),
+            pending_judgements: HashMap::new(),
             outcomes: plan.questions.iter().map(|_| None).collect(),
             set_aside: SetAside::default(),
             first_open: 0,
             programs: HashMap::new(),
             calls: HashMap::new(),
+            conversations: HashMap::new(),
             pending_selections: HashMap::new(),
             ready: VecDeque::new(),
             next_id: 0,
@@ -85,16 +100,22 @@ impl<'a> Driver<'a> {
             };
             Some(questions.get(question)? * n + variant)
         };
+        let closing = self.closing();
         for item in earlier {
             match item? {
                 JournalEntry::Sample(sample) => {
                     if let Some(i) = place(&sample.question, &sample.perturbation) {
-                        self.open(i).take(sample);
+                        self.open(i).take(sample, closing);
                     }
                 }
                 JournalEntry::Selection(selection) => {
                     if let Some(i) = place(&selection.question, &selection.perturbation) {
                         self.open(i).earlier.push(selection);
+                    }
+                }
+                JournalEntry::Equivalence(record) => {
+                    if let Some(question) = questions.get(record.question.as_str()).filter(|_| self.judges) {
+                        self.judgements.entry(*question).or_default().take(record);
                     }
                 }
             }
@@ -113,6 +134,11 @@ impl<'a> Driver<'a> {
             let perturbation = index.checked_sub(1).map(|index| &plan.task.perturbations[index]);
             Box::new(VariantState::new(&plan.questions[i / n], index, perturbation))
         })
+    }
+
+    /// Which samples have a closing turn.
+    fn closing(&self) -> Option<ClosingWhen> {
+        self.plan.task.closing.as_ref().map(|closing| closing.when)
     }
 
     fn question(&self, i: usize) -> &'a Question {
@@ -152,9 +178,12 @@ impl<'a> Driver<'a> {
         if self.is_closed(i) {
             return Ok(());
         }
+        if self.judges {
+            return self.count_judged(i);
+        }
         let rule = &self.plan.task.vote;
         let variant = self.open(i);
-        variant.count(rule);
+        variant.count(rule, None);
         variant.count_selections(rule);
         if variant.outcome.is_none() { Ok(()) } else { self.close(i) }
     }
@@ -169,6 +198,7 @@ impl<'a> Driver<'a> {
     fn drop_work(&mut self, variants: Range<usize>) {
         self.programs.retain(|key, _| !variants.contains(&key.variant));
         self.calls.retain(|_, (key, _)| !variants.contains(&key.variant));
+        self.conversations.retain(|_, (key, _)| !variants.contains(&key.variant));
     }
 
     /// Sets the outcome of `question` if all its variants have theirs, or those up to the first one
@@ -176,6 +206,9 @@ impl<'a> Driver<'a> {
     fn finish_question(&mut self, question: usize) -> Result<()> {
         let n = self.n_variants();
         let all = question * n..(question + 1) * n;
+        if !self.unify_variants(question)? {
+            return Ok(());
+        }
         let variants = &self.variants[all.clone()];
         let votes: Vec<&Verdict> =
             variants.iter().map_while(|v| Some(&v.as_ref()?.outcome.as_ref()?.verdict)).collect();
@@ -183,6 +216,8 @@ impl<'a> Driver<'a> {
         let voted_on = match rejected_by.filter(|_| self.plan.task.vote.early_abandon) {
             Some(variant) => variant + 1,
             None if votes.len() == n => n,
+            // Its samples may be there already, from an interrupted run.
+            None if self.judges => return self.count(question * n + votes.len()),
             None => return Ok(()),
         };
         let (mut votes, mut samples, mut selections) = (Vec::new(), Vec::new(), Vec::new());
@@ -197,7 +232,8 @@ impl<'a> Driver<'a> {
         let verdict = combine_variants(&self.plan.task.perturbations, votes)
             .ok_or_else(|| Error::Internal("a question has no variant".into()))?;
         self.observer.verdict(&verdict)?;
-        self.outcomes[question] = Some(Box::new(Outcome { verdict, samples, selections }));
+        let equivalences = self.end_judging(question);
+        self.outcomes[question] = Some(Box::new(Outcome { verdict, samples, selections, equivalences }));
         self.drop_work(all);
         Ok(())
     }
@@ -209,7 +245,9 @@ impl<'a> Driver<'a> {
         self.set_aside.add(id, why, self.plan.questions.len())?;
         let verdict = verdict_set_aside(id, why);
         self.observer.verdict(&verdict)?;
-        self.outcomes[question] = Some(Box::new(Outcome { verdict, samples: vec![], selections: vec![] }));
+        let (samples, selections, equivalences) = (vec![], vec![], vec![]);
+        self.outcomes[question] = Some(Box::new(Outcome { verdict, samples, selections, equivalences }));
+        self.end_judging(question);
         let all = question * n..(question + 1) * n;
         self.variants[all.clone()].iter_mut().for_each(|variant| *variant = None);
         self.drop_work(all);
@@ -222,6 +260,9 @@ impl<'a> Driver<'a> {
     fn cannot_run(&mut self, id: u64, why: &str) -> Result<()> {
         let Some((key, _)) = self.calls.remove(&id) else { return Ok(()) };
         let Some(program) = self.programs.get_mut(&key) else { return Ok(()) };
+        if program.skip_closing() {
+            return self.end(key);
+        }
         if program.is_first() && key.sample == 0 {
             return self.set_aside(key.variant, why);
         }
@@ -233,8 +274,7 @@ impl<'a> Driver<'a> {
     /// Whether a sample or a selection of variant `i` can be started now.
     fn can_start(&self, i: usize) -> bool {
         let rule = &self.plan.task.vote;
-        let is_its_turn = i % self.n_variants() == 0 || !rule.early_abandon || self.has_outcome(i - 1);
-        if self.is_closed(i) || !is_its_turn {
+        if self.is_closed(i) || !self.is_its_turn(i) {
             return false;
         }
         let Some(variant) = &self.variants[i] else { return rule.samples > 0 };
@@ -243,6 +283,14 @@ impl<'a> Driver<'a> {
         }
         let uncounted = variant.finished.range(variant.counted..).count();
         variant.next < rule.samples && variant.running + uncounted < variant.samples_wanted(rule)
+    }
+
+    /// Whether the votes on the variants before variant `i` have ended, where it waits for them.
+    fn is_its_turn(&self, i: usize) -> bool {
+        let (question, index) = (i / self.n_variants(), i % self.n_variants());
+        let waits = self.plan.task.vote.early_abandon || self.judges;
+        let is_awaited = || self.judgements.get(&question).is_some_and(|judgements| judgements.awaited);
+        index == 0 || !waits || (self.has_outcome(i - 1) && !is_awaited())
     }
 
     /// Starts the next sample of variant `i`, or its next selection.
@@ -294,18 +342,24 @@ impl<'a> Driver<'a> {
 
     fn end(&mut self, key: SampleKey) -> Result<()> {
         let Some(program) = self.programs.remove(&key) else { return Ok(()) };
+        self.conversations.retain(|_, (other, _)| *other != key);
         let mut sample = program.finish();
         sample.rejected = self.is_rejected(key.variant, &sample)?;
         self.observer.sample(&sample)?;
+        let closing = self.closing();
         let variant = self.open(key.variant);
         variant.running -= 1;
-        variant.take(sample);
+        variant.take(sample, closing);
         self.count(key.variant)
     }
 
     fn next_ready(&mut self) -> Option<Request> {
         while let Some(request) = self.ready.pop_front() {
-            if self.calls.contains_key(&request.id) || self.pending_selections.contains_key(&request.id) {
+            let is_call = self.calls.contains_key(&request.id);
+            if is_call
+                || self.pending_selections.contains_key(&request.id)
+                || self.pending_judgements.contains_key(&request.id)
+            {
                 return Some(request);
             }
         }
@@ -352,8 +406,7 @@ impl<'a> Driver<'a> {
     /// an answer.
     fn is_rejected(&mut self, i: usize, sample: &Sample) -> Result<bool> {
         let (Some(verifier), Some(answer)) = (self.plan.verifier, &sample.answer) else { return Ok(false) };
-        let completion = sample.steps.last().map_or("", |step| step.text.as_str());
-        Ok(!verifier.accepts(&*self.open(i).asked()?, answer, completion)?)
+        Ok(!verifier.accepts(&*self.open(i).asked()?, answer, sample.completion())?)
     }
 }
 
@@ -388,14 +441,23 @@ impl Source for Driver<'_> {
         if let Some(pending) = self.pending_selections.remove(&completion.id) {
             return self.finished_selection(pending, completion);
         }
+        if let Some((question, pair)) = self.pending_judgements.remove(&completion.id) {
+            return self.finished_judgement(question, pair, completion);
+        }
         // It is unknown if its variant was closed while it ran.
         let Some((key, call)) = self.calls.remove(&completion.id) else { return Ok(()) };
         let Some(program) = self.programs.get_mut(&key) else { return Ok(()) };
-        if program.take(call, completion) { self.advance(key) } else { Ok(()) }
+        let (id, step) = (completion.id, program.step());
+        let has_ended = program.take(call, completion);
+        if program.continues(step) {
+            self.conversations.insert(id, (key, step));
+        }
+        if has_ended { self.advance(key) } else { Ok(()) }
     }
 
     /// A selection shows all responses, whose length has no bound: if they do not fit, the question is
-    /// rejected. A question that is too long itself is set aside.
+    /// rejected. A question that is too long itself is set aside. A sample whose conversation leaves no room
+    /// for its closing turn ends without one, and answers whose comparison does not fit stay two.
     fn too_long(&mut self, id: u64, tokens: usize, limit: usize) -> Result<()> {
         if let Some(PendingSelection { variant, .. }) = self.pending_selections.remove(&id) {
             if !self.is_closed(variant) {
@@ -405,10 +467,16 @@ impl Source for Driver<'_> {
             }
             return Ok(());
         }
+        if let Some((question, pair)) = self.pending_judgements.remove(&id) {
+            return self.take_judgement(question, pair.unjudged(&self.plan.questions[question].id));
+        }
         self.cannot_run(id, &too_long(tokens, limit))
     }
 
     fn cannot_render(&mut self, id: u64, error: Error) -> Result<()> {
+        if let Some((question, pair)) = self.pending_judgements.remove(&id) {
+            return self.take_judgement(question, pair.unjudged(&self.plan.questions[question].id));
+        }
         match self.pending_selections.remove(&id) {
             Some(PendingSelection { variant, .. }) if self.is_closed(variant) => Ok(()),
             Some(PendingSelection { variant, .. }) => self.set_aside(variant, &fault_of_question(error)?),
@@ -422,11 +490,17 @@ impl Source for Driver<'_> {
                 .calls
                 .get(&id)
                 .and_then(|(key, _)| self.programs.get(key))
-                .is_some_and(|program| program.is_last() && self.plan.task.reasoned_is_complete(text))
+                .is_some_and(|program| program.is_complete(text))
+    }
+
+    fn continues(&self, id: u64) -> bool {
+        let Some((key, step)) = self.conversations.get(&id) else { return false };
+        self.programs.get(key).is_some_and(|program| program.continues(*step))
     }
 
     fn wanted(&self, id: u64) -> bool {
         self.calls.contains_key(&id)
+            || self.pending_judgements.contains_key(&id)
             || self.pending_selections.get(&id).is_some_and(|pending| !self.is_closed(pending.variant))
     }
 }

@@ -5,20 +5,23 @@
 //! schedule. Samples that turn out not to be needed are dropped.
 
 mod driver;
+mod equivalence;
 mod program;
 mod select;
 mod set_aside;
 mod summary;
 mod variant;
 
+pub(crate) use equivalence::EquivalenceCost;
+pub use equivalence::EquivalenceRecord;
 pub use select::SelectionRecord;
 use serde::{Deserialize, Serialize};
 pub(crate) use set_aside::{SetAside, fault_of_question};
 use sha2::{Digest, Sha256};
-pub use summary::{Curation, Stops};
+pub use summary::{Curation, Equivalences, Stops};
 
 use crate::engine::{Engine, Finish, Message, Request, Role, Sampling};
-use crate::task::{Answer, Output, Question, Step, Task, UNPERTURBED};
+use crate::task::{Answer, CLOSING, Output, Question, Step, Task, UNPERTURBED};
 use crate::vote::Verdict;
 use crate::{Cancel, Result};
 
@@ -49,20 +52,50 @@ pub struct Sample {
     pub perturbation: String,
     /// The seed of its first step.
     pub seed: u64,
-    /// The calls, in the order of the steps and of their items.
+    /// The calls, in the order of the steps and of their items. The closing turn, if the sample has one,
+    /// is the last, with the name `closing`.
     pub steps: Vec<StepRecord>,
-    /// The answer read from the last step, if there is one. It answers the question as it was asked:
+    /// The answer read from the last step or from the closing turn, if there is one. It answers the question as it was asked:
     /// under a perturbation it is not mapped back.
     pub answer: Option<Answer>,
+    /// Which of the two holds the answer.
+    #[serde(default, skip_serializing_if = "ReadFrom::is_default")]
+    pub read_from: ReadFrom,
     /// Whether a [`Verifier`] rejected the answer. The sample then counts as one without an answer.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub rejected: bool,
-    /// Geometric mean of the probabilities of the last step's tokens, in `0..=1`; `None` if the
-    /// engine does not report probabilities.
+    /// Geometric mean of the probabilities of the tokens of the task's last step, in `0..=1`; `None` if
+    /// the engine does not report probabilities.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confidence: Option<f32>,
-    /// Why the last step ended.
+    /// Why the task's last step ended.
     pub finish: Finish,
+}
+
+impl Sample {
+    /// The completion of the task's last step, which the closing turn follows; empty if the program did
+    /// not get there.
+    pub fn completion(&self) -> &str {
+        let is_closing = |step: &&StepRecord| step.name == CLOSING;
+        self.steps.iter().rev().find(|step| !is_closing(step)).map_or("", |step| &step.text)
+    }
+}
+
+/// Where the answer of a sample was read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReadFrom {
+    /// From the completion of the last step.
+    #[default]
+    Completion,
+    /// From the closing turn.
+    Closing,
+}
+
+impl ReadFrom {
+    fn is_default(&self) -> bool {
+        *self == ReadFrom::default()
+    }
 }
 
 /// A sample that has voted, without its texts, which the observer has stored.
@@ -75,6 +108,8 @@ pub(crate) struct VoteSummary {
     pub index: usize,
     /// The answer that it voted for, mapped back to an answer to the question itself.
     pub answer: Option<Answer>,
+    /// Where the answer was read.
+    pub read_from: ReadFrom,
     /// Number of prompt tokens, of all calls.
     pub prompt_tokens: usize,
     /// Number of tokens generated, in all calls.
@@ -103,6 +138,8 @@ pub(crate) struct Outcome {
     pub samples: Vec<VoteSummary>,
     /// The selections among the responses, in a universal vote.
     pub selections: Vec<SelectionCost>,
+    /// The judgements whether answers mean the same.
+    pub equivalences: Vec<EquivalenceCost>,
 }
 
 impl Outcome {
@@ -114,14 +151,17 @@ impl Outcome {
     /// Number of tokens generated to answer the question itself, without its perturbations.
     pub fn own_tokens(&self) -> usize {
         let selections = self.selections.iter().filter(|selection| selection.variant == 0);
+        let equivalences = self.equivalences.iter().filter(|judgement| judgement.variant == 0);
         self.own_samples().map(|sample| sample.generated_tokens).sum::<usize>()
             + selections.map(|selection| selection.generated_tokens).sum::<usize>()
+            + equivalences.map(|judgement| judgement.generated_tokens).sum::<usize>()
     }
 
     /// Number of tokens generated for all variants.
     pub fn all_tokens(&self) -> usize {
         self.samples.iter().map(|sample| sample.generated_tokens).sum::<usize>()
             + self.selections.iter().map(|selection| selection.generated_tokens).sum::<usize>()
+            + self.equivalences.iter().map(|judgement| judgement.generated_tokens).sum::<usize>()
     }
 }
 
@@ -132,6 +172,10 @@ pub(crate) trait Observer {
     fn sample(&mut self, sample: &Sample) -> Result<()>;
     /// A selection of a universal vote has finished. The observer stores it as well.
     fn selection(&mut self, _selection: &SelectionRecord) -> Result<()> {
+        Ok(())
+    }
+    /// A judgement whether two answers mean the same has finished. The observer stores it as well.
+    fn equivalence(&mut self, _judgement: &EquivalenceRecord) -> Result<()> {
         Ok(())
     }
     /// The verdict on a question is there.
@@ -167,6 +211,8 @@ pub(crate) enum JournalEntry {
     Sample(Sample),
     /// A line of `selections.jsonl`.
     Selection(SelectionRecord),
+    /// A line of `equivalences.jsonl`.
+    Equivalence(EquivalenceRecord),
 }
 
 impl From<Sample> for JournalEntry {
@@ -293,14 +339,23 @@ pub(crate) fn variant_seed(seed: u64, perturbation: &str) -> u64 {
 
 /// The messages of `step` for `question`, in the engine's type.
 pub fn messages(step: &Step, question: &Question, outputs: &[(String, Output)]) -> Result<Vec<Message>> {
-    let messages = step.render(question, outputs)?;
-    Ok(messages
-        .into_iter()
-        .map(|(role, content)| Message {
-            role: if role == "system" { Role::System } else { Role::User },
-            content,
-        })
-        .collect())
+    messages_drawn(step, question, outputs, 0)
+}
+
+/// The same with the worked examples that `seed` draws, for a step with `max_examples`.
+pub(crate) fn messages_drawn(
+    step: &Step,
+    question: &Question,
+    outputs: &[(String, Output)],
+    seed: u64,
+) -> Result<Vec<Message>> {
+    let role = |name: &str| match name {
+        "system" => Role::System,
+        "assistant" => Role::Assistant,
+        _ => Role::User,
+    };
+    let messages = step.render_drawn(question, outputs, seed)?;
+    Ok(messages.into_iter().map(|(name, content)| Message::new(role(name), content)).collect())
 }
 
 /// The sampling parameters of `step`, in the engine's type.
@@ -319,6 +374,8 @@ pub(crate) fn sampling(step: &Step) -> Sampling {
     }
 }
 
+#[cfg(test)]
+mod conversation_tests;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]

@@ -2,14 +2,15 @@
 //!
 //! A step makes one call or, with `for_each`, one for each item of an earlier output. The calls of a
 //! step run in parallel, and the next step begins when all have finished. Their records are stored in
-//! the order of the items, so that a sample does not depend on the engine's schedule.
+//! the order of the items, so that a sample does not depend on the engine's schedule. The closing turn is
+//! a step after the last, of the samples that have one.
 
 use std::borrow::Cow;
 
-use super::{Sample, StepRecord, item_seed, messages, sample_seed, sampling, variant_seed};
+use super::{ReadFrom, Sample, StepRecord, item_seed, messages_drawn, sample_seed, sampling, variant_seed};
 use crate::Result;
-use crate::engine::{Completion, Finish, Request};
-use crate::task::{Output, Part, Question, Step, Task};
+use crate::engine::{Completion, Finish, Message, Request};
+use crate::task::{CLOSING, ClosingWhen, Output, Part, Question, Step, Task};
 
 /// A sample that has not finished.
 pub struct Program<'a> {
@@ -24,15 +25,21 @@ pub struct Program<'a> {
     begun: usize,
     /// The calls of the running step.
     calls: Vec<Call>,
+    /// The number of each finished step that a later one continues, and its conversation.
+    conversations: Vec<(usize, Vec<Message>)>,
+    /// Whether no closing turn may follow, since its prompt does not fit.
+    is_full: bool,
     /// The records of the finished steps.
     records: Vec<StepRecord>,
-    /// Why the last completion ended, and the model's confidence in it.
+    /// Why the completion of the last step ended, and the model's confidence in it.
     finish: Finish,
     confidence: Option<f32>,
 }
 
 struct Call {
     item: Option<String>,
+    /// What was asked, if a later step may continue it.
+    messages: Vec<Message>,
     record: Option<StepRecord>,
 }
 
@@ -45,15 +52,26 @@ impl<'a> Program<'a> {
         seed: u64,
         index: usize,
     ) -> Program<'a> {
-        let (calls, records) = (vec![], vec![]);
-        let (finish, confidence) = (Finish::EndOfTurn, None);
-        Program { task, question, perturbation, seed, index, begun: 0, calls, records, finish, confidence }
+        Program {
+            task,
+            question,
+            perturbation,
+            seed,
+            index,
+            begun: 0,
+            calls: vec![],
+            conversations: vec![],
+            is_full: false,
+            records: vec![],
+            finish: Finish::EndOfTurn,
+            confidence: None,
+        }
     }
 
     /// The requests of the next step, to be called when the step before has ended. Empty if the
     /// program has finished. The id of a request is the number of its call, for [`Program::take`].
     pub fn next_calls(&mut self) -> Result<Vec<Request>> {
-        let Some(step) = self.task.system2.get(self.begun) else { return Ok(vec![]) };
+        let Some(step) = self.next_step() else { return Ok(vec![]) };
         let items: Vec<Option<String>> = match &step.for_each {
             Some(list) => {
                 let output = self.records.iter().find(|record| record.name == *list);
@@ -68,10 +86,57 @@ impl<'a> Program<'a> {
         let outputs = self.outputs();
         let requests =
             items.iter().enumerate().map(|(call, item)| self.request(step, call, item.as_deref(), &outputs));
-        let requests = requests.collect::<Result<_>>()?;
-        self.calls = items.into_iter().map(|item| Call { item, record: None }).collect();
+        let requests: Vec<Request> = requests.collect::<Result<_>>()?;
+        let is_continued = self.is_continued(self.begun);
+        let messages = |request: &Request| if is_continued { request.messages.clone() } else { vec![] };
+        let calls = items.into_iter().zip(&requests);
+        self.calls =
+            calls.map(|(item, request)| Call { item, messages: messages(request), record: None }).collect();
         self.begun += 1;
         Ok(requests)
+    }
+
+    /// The step to begin: the next of the program, or the closing turn if the sample has one.
+    fn next_step(&self) -> Option<&'a Step> {
+        let steps = &self.task.system2;
+        if self.begun < steps.len() {
+            return steps.get(self.begun);
+        }
+        let closing = self.task.closing.as_ref().filter(|_| self.begun == steps.len() && !self.is_full)?;
+        let last = self.records.last()?;
+        let is_wanted = match closing.when {
+            ClosingWhen::Always => true,
+            ClosingWhen::Unread => self.task.read_reasoned(&last.text).is_none(),
+        };
+        is_wanted.then_some(&closing.step)
+    }
+
+    /// The number of the step whose conversation step number `step` continues.
+    fn continued_by(&self, step: usize) -> Option<usize> {
+        let steps = &self.task.system2;
+        match steps.get(step) {
+            Some(step) => steps.iter().position(|earlier| Some(&earlier.name) == step.continues.as_ref()),
+            None => steps.len().checked_sub(1),
+        }
+    }
+
+    /// Whether a later step may continue the conversation of step number `step`.
+    fn is_continued(&self, step: usize) -> bool {
+        let end = self.task.system2.len() + usize::from(self.task.closing.is_some());
+        (step + 1..end).any(|later| self.continued_by(later) == Some(step))
+    }
+
+    /// Whether a call that has not finished continues, or is going to continue, the conversation of step
+    /// number `step`.
+    pub fn continues(&self, step: usize) -> bool {
+        let running = self.begun - usize::from(self.calls.iter().any(|call| call.record.is_none()));
+        let end = self.task.system2.len() + usize::from(self.task.closing.is_some() && !self.is_full);
+        (running..end).any(|later| self.continued_by(later) == Some(step))
+    }
+
+    /// The number of the running step, or of the one that ended last.
+    pub fn step(&self) -> usize {
+        self.begun.saturating_sub(1)
     }
 
     fn request(
@@ -82,24 +147,29 @@ impl<'a> Program<'a> {
         outputs: &[(String, Output)],
     ) -> Result<Request> {
         let id = &self.question.id;
-        let (messages, seed) = match item {
+        // The calls of a step show the same examples.
+        let drawn_by = sample_seed(self.seed, id, self.index, self.begun);
+        let (new, seed) = match item {
             Some(item) => {
                 let item = ("item".to_string(), Output::Text(item.into()));
                 let seen = [outputs, &[item]].concat();
                 let seed = item_seed(self.seed, id, self.index, self.begun, call);
-                (messages(step, &self.question, &seen)?, seed)
+                (messages_drawn(step, &self.question, &seen, drawn_by)?, seed)
             }
-            None => {
-                let seed = sample_seed(self.seed, id, self.index, self.begun);
-                (messages(step, &self.question, outputs)?, seed)
-            }
+            None => (messages_drawn(step, &self.question, outputs, drawn_by)?, drawn_by),
+        };
+        let continued = self.continued_by(self.begun);
+        let earlier = self.conversations.iter().find(|(step, _)| Some(*step) == continued);
+        let messages = match earlier {
+            Some((_, earlier)) => [&earlier[..], &new].concat(),
+            None => new,
         };
         Ok(Request { id: call as u64, messages, thinking: step.thinking, sampling: sampling(step), seed })
     }
 
     /// The outputs of the finished steps, for templates.
     fn outputs(&self) -> Vec<(String, Output)> {
-        let finished = &self.task.system2[..self.begun];
+        let finished = self.task.system2.iter().take(self.begun);
         let output = |step: &Step| {
             let mut records = self.records.iter().filter(|record| record.name == step.name);
             match &step.for_each {
@@ -107,17 +177,28 @@ impl<'a> Program<'a> {
                 None => Output::Text(records.next().map_or(String::new(), |record| record.text.clone())),
             }
         };
-        finished.iter().map(|step| (step.name.clone(), output(step))).collect()
+        finished.map(|step| (step.name.clone(), output(step))).collect()
     }
 
     /// Takes the completion of a call. Returns whether the step has ended.
     pub fn take(&mut self, call: usize, completion: Completion) -> bool {
-        self.finish = completion.finish;
-        self.confidence = completion.confidence();
-        let name = &self.task.system2[self.begun - 1].name;
+        let step = self.begun - 1;
+        let name = match self.task.system2.get(step) {
+            Some(step) => {
+                self.finish = completion.finish;
+                self.confidence = completion.confidence();
+                &step.name
+            }
+            None => CLOSING,
+        };
         let call = &mut self.calls[call];
+        if !call.messages.is_empty() {
+            let mut messages = std::mem::take(&mut call.messages);
+            messages.push(Message::generated(&completion));
+            self.conversations.push((step, messages));
+        }
         call.record = Some(StepRecord {
-            name: name.clone(),
+            name: name.into(),
             item: call.item.take(),
             text: completion.text,
             prompt_tokens: completion.prompt_tokens,
@@ -130,9 +211,23 @@ impl<'a> Program<'a> {
         ended
     }
 
-    /// Whether the running step is the last, whose completion holds the answer.
-    pub fn is_last(&self) -> bool {
-        self.begun == self.task.system2.len()
+    /// Gives up the running step if it is the closing turn, whose prompt does not fit; the sample then
+    /// ends without it. `false` for any other step.
+    pub fn skip_closing(&mut self) -> bool {
+        if self.step() < self.task.system2.len() {
+            return false;
+        }
+        self.calls.clear();
+        self.begun -= 1;
+        self.is_full = true;
+        true
+    }
+
+    /// Whether `text`, with which the completion of the running step begins, already has the answer.
+    pub fn is_complete(&self, text: &str) -> bool {
+        let is_last = self.begun == self.task.system2.len();
+        let always_closes = self.task.closing.as_ref().is_some_and(|c| c.when == ClosingWhen::Always);
+        is_last && !always_closes && self.task.reasoned_is_complete(text)
     }
 
     /// Whether the first step is running.
@@ -149,13 +244,24 @@ impl<'a> Program<'a> {
 
     /// The finished sample. It has no answer if a step had no item to run on.
     pub fn finish(self) -> Sample {
-        let last = self.records.last().filter(|_| self.is_last());
+        let steps = self.task.system2.len();
+        let last = self.records.last().filter(|_| self.begun >= steps);
+        let closes = last.is_some() && self.begun > steps;
+        let answer = last.and_then(|last| match closes {
+            true => self.task.read_closing(&last.text),
+            false => self.task.read_reasoned(&last.text),
+        });
+        let read_from = match closes && answer.is_some() {
+            true => ReadFrom::Closing,
+            false => ReadFrom::Completion,
+        };
         Sample {
             question: self.question.id.clone(),
             index: self.index,
             perturbation: self.perturbation.into(),
             seed: sample_seed(self.seed, &self.question.id, self.index, 0),
-            answer: last.and_then(|last| self.task.read_reasoned(&last.text)),
+            answer,
+            read_from,
             rejected: false,
             confidence: self.confidence,
             finish: self.finish,
@@ -200,6 +306,7 @@ impl StepRecord {
         Completion {
             id: 0,
             text: self.text.clone(),
+            tokens: std::sync::Arc::default(),
             prompt_tokens: self.prompt_tokens,
             generated_tokens: self.generated_tokens,
             finish: Finish::EndOfTurn,

@@ -31,6 +31,9 @@ pub struct Curation {
     /// Number of samples without an answer that ended at `max_tokens`.
     #[serde(default)]
     pub cut_off: usize,
+    /// Number of samples whose answer was read from the closing turn.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub read_by_closing: usize,
     /// Number of prompt tokens of all samples, counted as if no prefix were shared.
     pub prompt_tokens: usize,
     /// Number of tokens generated.
@@ -38,6 +41,10 @@ pub struct Curation {
     /// How often sampling stopped early.
     #[serde(default)]
     pub stops: Stops,
+    /// The pairs of different answers of which the model judged whether they mean the same; `None` if the
+    /// task does not ask for that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub equivalences: Option<Equivalences>,
     /// Seconds of sampling, in all invocations.
     pub seconds: f64,
     /// Share of accepted answers that equal the gold answer, if the questions have gold answers.
@@ -46,6 +53,15 @@ pub struct Curation {
     /// What the first questions show to be wrong, or worth knowing.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub findings: Vec<Finding>,
+}
+
+/// The pairs of different answers that the model compared.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Equivalences {
+    /// Number of pairs judged.
+    pub judged: usize,
+    /// Number of pairs that mean the same.
+    pub equal: usize,
 }
 
 fn is_zero(n: &usize) -> bool {

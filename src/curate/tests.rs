@@ -46,6 +46,7 @@ pub struct Log(
     /// Cancels after this number of samples.
     pub Option<(usize, Cancel)>,
     pub Vec<SelectionRecord>,
+    pub Vec<EquivalenceRecord>,
 );
 
 impl Observer for Log {
@@ -60,6 +61,10 @@ impl Observer for Log {
     }
     fn selection(&mut self, selection: &SelectionRecord) -> Result<()> {
         self.3.push(selection.clone());
+        Ok(())
+    }
+    fn equivalence(&mut self, judgement: &EquivalenceRecord) -> Result<()> {
+        self.4.push(judgement.clone());
         Ok(())
     }
     fn verdict(&mut self, verdict: &Verdict) -> Result<()> {
@@ -103,7 +108,7 @@ fn sure_completion(outcomes: &[Outcome]) -> Option<String> {
 fn an_interrupted_run_resumes_to_the_same_verdicts_without_repeating_samples() {
     let whole = run(vec![], &mut Log::default()).unwrap();
     for after in [1, 3, 6] {
-        let mut first = Log(vec![], vec![], Some((after, Cancel::new())), vec![]);
+        let mut first = Log(vec![], vec![], Some((after, Cancel::new())), vec![], vec![]);
         assert!(matches!(run(vec![], &mut first), Err(Error::Cancelled)));
         let mut second = Log::default();
         let resumed = run(first.0.clone(), &mut second).unwrap();
@@ -184,6 +189,7 @@ impl Engine for Backwards {
                 source.finished(crate::engine::Completion {
                     id: request.id,
                     text: judged(request),
+                    tokens: std::sync::Arc::default(),
                     prompt_tokens: 1,
                     generated_tokens: 1,
                     finish: Finish::EndOfTurn,

@@ -1,12 +1,16 @@
 //! The state of one variant of a question: its samples, its vote and, at the end, its outcome.
 
 use std::borrow::Cow;
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 
+use super::equivalence::{AnswerClasses, Judgements, Pair};
 use super::select::{Response, SelectionRecord, SelectionRound};
-use super::{Outcome, Sample, VoteSummary};
+use super::{Outcome, ReadFrom, Sample, VoteSummary};
 use crate::Result;
-use crate::task::{Perturbation, Question, Select, UNPERTURBED, VoteRule, Weighing, without_thinking};
+use crate::task::{
+    ClosingWhen, Perturbation, Question, Select, UNPERTURBED, VoteRule, Weighing, without_thinking,
+};
 use crate::vote::{
     PromptTooLong, StopReason, Tally, Verdict, decide, decide_selected, needs_selection,
     samples_if_unanimous, stop, verdict_prompt_too_long,
@@ -27,13 +31,15 @@ pub struct VariantState<'a> {
     tally: Tally,
     pub counted: usize,
     /// Answer key → the last completion of the first sample that gave this answer.
-    completions: HashMap<String, String>,
+    completions: HashMap<String, Text>,
     /// The last completions of all samples with an answer, in a universal vote.
     responses: Vec<Response>,
     /// Selections that an interrupted run has finished.
     pub earlier: Vec<SelectionRecord>,
     /// The running selections, once all samples are counted and the vote needs selections.
     pub selections: Option<SelectionRound>,
+    /// The answers that mean the same, if the task asks for that.
+    classes: AnswerClasses,
     pub outcome: Option<Outcome>,
 }
 
@@ -41,8 +47,16 @@ pub struct VariantState<'a> {
 pub struct FinishedSample {
     vote: VoteSummary,
     weight: Option<f32>,
-    /// The last completion without its thinking block.
+    text: Text,
+}
+
+/// The completion that holds the answer, without its thinking block.
+#[derive(Default)]
+struct Text {
     text: String,
+    /// Whether it is that of a closing turn, because the last completion held no answer. Any other is
+    /// preferred.
+    is_bare: bool,
 }
 
 impl<'a> VariantState<'a> {
@@ -64,6 +78,7 @@ impl<'a> VariantState<'a> {
             responses: Vec::new(),
             earlier: Vec::new(),
             selections: None,
+            classes: AnswerClasses::default(),
             outcome: None,
         }
     }
@@ -81,21 +96,27 @@ impl<'a> VariantState<'a> {
         }
     }
 
-    /// Takes a finished sample. Of two with the same index, the first counts.
-    pub fn take(&mut self, mut sample: Sample) {
+    /// Takes a finished sample of a task with this closing turn. Of two with the same index, the first
+    /// counts.
+    pub fn take(&mut self, mut sample: Sample, closing: Option<ClosingWhen>) {
         let answer = sample.answer.take().filter(|_| !sample.rejected);
         let answer = match self.perturbation {
             Some(perturbation) => answer.map(|answer| perturbation.meaning(&answer)),
             None => answer,
         };
-        let text = sample.steps.last_mut().map(|step| std::mem::take(&mut step.text)).unwrap_or_default();
-        let text = without_thinking(&text).unwrap_or_default().to_string();
+        let is_bare = sample.read_from == ReadFrom::Closing && closing == Some(ClosingWhen::Unread);
+        let text = match sample.steps.last() {
+            Some(closing) if is_bare => &closing.text,
+            _ => sample.completion(),
+        };
+        let text = Text { text: without_thinking(text).unwrap_or_default().to_string(), is_bare };
         let (variant, weight) = (self.index, sample.confidence);
         self.finished.entry(sample.index).or_insert_with(|| {
             let vote = VoteSummary {
                 variant,
                 index: sample.index,
                 answer,
+                read_from: sample.read_from,
                 prompt_tokens: sample.steps.iter().map(|s| s.prompt_tokens).sum(),
                 generated_tokens: sample.steps.iter().map(|s| s.generated_tokens).sum(),
                 finish: sample.finish,
@@ -105,8 +126,9 @@ impl<'a> VariantState<'a> {
     }
 
     /// Counts finished samples in the order of their indices. When the vote ends, sets the outcome or
-    /// starts the selections.
-    pub fn count(&mut self, rule: &VoteRule) {
+    /// starts the selections. With `judgements`, answers that mean the same count together; returns the
+    /// pairs to ask for before the next sample can be counted.
+    pub fn count(&mut self, rule: &VoteRule, mut judgements: Option<&mut Judgements>) -> Vec<Pair> {
         while self.outcome.is_none() && self.selections.is_none() {
             if let Some(reason) = stop(rule, &self.tally) {
                 if needs_selection(rule, &self.tally) {
@@ -114,28 +136,45 @@ impl<'a> VariantState<'a> {
                 } else {
                     self.decide(rule, reason);
                 }
-                return;
+                return vec![];
             }
-            let Some(sample) = self.finished.get_mut(&self.counted) else { return };
+            let Some(sample) = self.finished.get_mut(&self.counted) else { return vec![] };
+            let mut class = None;
+            if let (Some(answer), Some(judgements)) = (&sample.vote.answer, judgements.as_deref_mut()) {
+                match self.classes.place(answer, judgements, self.index) {
+                    Ok(answer) => class = Some(answer),
+                    Err(pairs) => return pairs,
+                }
+            }
             let weight = match rule.weights {
                 Weighing::Equal => None,
                 Weighing::Confidence => sample.weight.map(f64::from),
             };
-            self.tally.add_weighted(sample.vote.answer.as_ref(), weight);
+            self.tally.add_weighted(class.as_ref().or(sample.vote.answer.as_ref()), weight);
             let text = std::mem::take(&mut sample.text);
             if let Some(answer) = &sample.vote.answer {
                 if rule.select == Select::Universal {
-                    let (answer, text) = (answer.clone(), text.clone());
+                    let (answer, text) = (answer.clone(), text.text.clone());
                     self.responses.push(Response { sample: self.counted, answer, text });
                 }
-                self.completions.entry(answer.key.clone()).or_insert(text);
+                match self.completions.entry(answer.key.clone()) {
+                    Entry::Occupied(mut first) if first.get().is_bare && !text.is_bare => {
+                        first.insert(text);
+                    }
+                    Entry::Occupied(_) => {}
+                    Entry::Vacant(none) => {
+                        none.insert(text);
+                    }
+                }
             }
             self.counted += 1;
         }
+        vec![]
     }
 
     fn decide(&mut self, rule: &VoteRule, reason: StopReason) {
-        let verdict = decide(rule, &self.question.id, &self.tally, reason);
+        let mut verdict = decide(rule, &self.question.id, &self.tally, reason);
+        verdict.answer = verdict.answer.map(|answer| self.classes.spelled(answer));
         self.close_counted(verdict, Vec::new());
     }
 
@@ -147,7 +186,8 @@ impl<'a> VariantState<'a> {
     }
 
     fn close_counted(&mut self, mut verdict: Verdict, selections: Vec<super::SelectionCost>) {
-        verdict.completion = verdict.answer.as_ref().and_then(|a| self.completions.remove(&a.key));
+        verdict.completion =
+            verdict.answer.as_ref().and_then(|a| self.completions.remove(&a.key)).map(|text| text.text);
         self.close(verdict, selections);
     }
 
@@ -176,12 +216,13 @@ impl<'a> VariantState<'a> {
         let counted = std::mem::take(&mut self.finished).into_iter().take(self.counted);
         let samples = counted.map(|(_, finished)| finished.vote).collect();
         self.release_texts();
-        self.outcome = Some(Outcome { verdict, samples, selections });
+        self.outcome = Some(Outcome { verdict, samples, selections, equivalences: Vec::new() });
     }
 
     /// Frees what only an open vote needs.
     pub fn release_texts(&mut self) {
         (self.finished, self.completions, self.tally) = Default::default();
         (self.responses, self.earlier, self.selections) = Default::default();
+        self.classes = AnswerClasses::default();
     }
 }

@@ -103,6 +103,7 @@ impl<F: FnMut(&Request) -> String> Engine for Shuffled<F> {
             source.finished(Completion {
                 id: request.id,
                 text,
+                tokens: std::sync::Arc::default(),
                 prompt_tokens: 1,
                 generated_tokens: 1,
                 finish: Finish::EndOfTurn,
@@ -220,7 +221,7 @@ fn no_schedule_changes_a_verdict() {
 fn an_interrupted_run_with_perturbations_resumes_to_the_same_verdicts() {
     let whole = judged(JUDGE, &mut Log::default());
     for after in [1, 5, 9, 20, 30] {
-        let mut first = Log(vec![], vec![], Some((after, Cancel::new())), vec![]);
+        let mut first = Log(vec![], vec![], Some((after, Cancel::new())), vec![], vec![]);
         let cut = run_on(&mut Scripted::new(judge), &task(JUDGE), &pairs(), None, vec![], &mut first);
         assert!(matches!(cut, Err(Error::Cancelled)));
         // As it comes back from the journal.
@@ -477,4 +478,118 @@ fn a_plain_sample_is_written_without_optional_fields_and_an_old_line_is_read() {
     let line = r#"{"question":"q","index":0,"perturbation":"none","seed":1,"steps":[],"answer":null,"finish":"enough"}"#;
     let sample: Sample = serde_json::from_str(line).unwrap();
     assert_eq!(serde_json::to_string(&sample).unwrap(), line);
+}
+
+/// A task whose answers have many spellings.
+const CITIES: &str = r#"{"name": "t", "system1": {"prompt": "{{ question }}"},
+    "system2": [{"prompt": "{{ question }}", "temperature": 1.0}],
+    "answer": {"kind": "text"},
+    "vote": {"samples": 8, "threshold": 0.75, "min_samples": 4, "equivalence": "model",
+        "equivalence_prompt": "{{ question }}: {{ a }} = {{ b }}"},
+    "perturbations": [{"name": "loud", "fields": {"question": "{{ question }}!"}}]}"#;
+
+/// Writes a city in one of several spellings, loudly in others; says of two cities whether they begin alike.
+fn traveller(request: &Request) -> String {
+    let text = &request.messages[0].content;
+    if let Some((_, pair)) = text.split_once(": ") {
+        let (a, b) = pair.split_once(" = ").unwrap();
+        return if a[..1] == b[..1] { "yes".into() } else { "no".into() };
+    }
+    let n = request.seed % 100;
+    let said = match text.as_str() {
+        "new york" => ["New York", "NYC", "New York"][n as usize % 3],
+        "new york!" => ["NY", "New York City"][n as usize % 2],
+        "moved!" => "Oslo",
+        "moved" => ["Rome", "Roma"][n as usize % 2],
+        "split" | "split!" => ["Bonn", "Bern", "Paris", "Prague", "Rome"][n as usize % 5],
+        _ => "Kyoto",
+    };
+    said.to_string()
+}
+
+fn cities() -> Vec<Question> {
+    ["new york", "moved", "split", "plain"].map(|id| Question::new(id, id, vec![])).into()
+}
+
+#[test]
+fn answers_that_the_model_judges_equal_count_together_in_their_most_frequent_spelling() {
+    let mut log = Log::default();
+    let outcomes =
+        run_on(&mut Scripted::new(traveller), &task(CITIES), &cities(), None, vec![], &mut log).unwrap();
+    let york = said(&outcomes, "new york");
+    assert!(york.kept && york.votes == york.n && york.stop == StopReason::Converged, "{york:?}");
+    let answer = york.answer.unwrap();
+    let times = |text: &str| {
+        let own = log.0.iter().filter(|s| s.question == "new york" && s.perturbation == UNPERTURBED);
+        own.filter(|s| s.index < york.n && s.answer.as_ref().unwrap().text == text).count()
+    };
+    assert!(times("NYC") > 0 && times("New York") > 0, "the seeds are one-sided");
+    let expected = if times("New York") > times("NYC") { ("New York", "new york") } else { ("NYC", "nyc") };
+    assert_eq!((answer.text.as_str(), answer.key.as_str()), expected);
+    assert_eq!(york.completion.as_deref(), Some(expected.0));
+    let moved = said(&outcomes, "moved");
+    assert_eq!((moved.kept, moved.variants.len()), (false, 2));
+    assert!(moved.reason.contains("loud says Oslo where the question itself says"), "{}", moved.reason);
+    assert!(said(&outcomes, "plain").kept);
+
+    let pairs: Vec<_> = log.4.iter().map(|j| (&j.question, &j.a.key, &j.b.key)).collect();
+    let unique: std::collections::HashSet<_> = pairs.iter().collect();
+    assert_eq!(unique.len(), pairs.len(), "each pair once");
+    assert!(log.4.iter().all(|j| j.a.key < j.b.key && j.question != "plain"));
+    for outcome in &outcomes {
+        let judged = log.4.iter().filter(|j| j.question == outcome.verdict.question);
+        assert_eq!(outcome.equivalences.len(), judged.clone().count());
+        let equal = outcome.equivalences.iter().filter(|cost| cost.equal).count();
+        assert_eq!(equal, judged.clone().filter(|j| j.equal).count());
+        let generated: usize = outcome.samples.iter().map(|sample| sample.generated_tokens).sum();
+        assert_eq!(outcome.all_tokens(), generated + judged.count(), "one word for each judgement");
+    }
+    // Without it, they are different answers.
+    let exact = CITIES.replace(r#""model""#, r#""exact""#);
+    let mut log = Log::default();
+    let outcomes =
+        run_on(&mut Scripted::new(traveller), &task(&exact), &cities(), None, vec![], &mut log).unwrap();
+    assert!(!said(&outcomes, "new york").kept && log.4.is_empty());
+}
+
+#[test]
+fn no_schedule_changes_a_verdict_on_judged_answers() {
+    let give_all = CITIES.replace("\"min_samples\"", "\"early_abandon\": false, \"min_samples\"");
+    for json in [CITIES, &give_all] {
+        let run = |slots: usize, order: u64| {
+            let rng = rand_chacha::ChaCha8Rng::seed_from_u64(order);
+            let mut engine = Shuffled { answer: traveller, rng, slots };
+            run_on(&mut engine, &task(json), &cities(), None, vec![], &mut Log::default()).unwrap()
+        };
+        let one_by_one = run(1, 0);
+        for order in 0..20 {
+            assert_eq!(run(1 + order as usize % 16, order), one_by_one, "order {order}");
+        }
+    }
+}
+
+#[test]
+fn a_resumed_run_repeats_no_judgement() {
+    let mut log = Log::default();
+    let task = task(CITIES);
+    let whole = run_on(&mut Scripted::new(traveller), &task, &cities(), None, vec![], &mut log).unwrap();
+    for kept in [0, 1, 3, log.4.len()] {
+        let judged = log.4.iter().take(kept).map(|j| serde_json::to_string(j).unwrap());
+        let judged = judged.map(|line| JournalEntry::Equivalence(serde_json::from_str(&line).unwrap()));
+        let earlier = log.0.iter().cloned().map(JournalEntry::Sample).chain(judged).collect();
+        let mut again = Log::default();
+        let mut engine = Scripted::new(traveller);
+        let resumed = run_on(&mut engine, &task, &cities(), None, earlier, &mut again).unwrap();
+        assert_eq!((resumed, again.0.len(), again.4.len()), (whole.clone(), 0, log.4.len() - kept));
+    }
+}
+
+#[test]
+fn answers_whose_comparison_does_not_fit_stay_two() {
+    let mut log = Log::default();
+    let json = CITIES.replace("{{ question }}: {{ a }}", "so many words to compare {{ question }}: {{ a }}");
+    let mut engine = Scripted::new(traveller).with_limit(7);
+    let outcomes = run_on(&mut engine, &task(&json), &cities(), None, vec![], &mut log).unwrap();
+    assert!(!said(&outcomes, "new york").kept && said(&outcomes, "plain").kept);
+    assert!(log.4.is_empty());
 }

@@ -7,20 +7,23 @@ use std::time::Instant;
 use super::first_look::{FirstLook, refuse};
 use super::{CurateOptions, Run, read_verdicts};
 use crate::context::{Context, EngineCache};
-use crate::curate::{self, CurationPlan, JournalEntry, Observer, Outcome, Sample, SelectionRecord, Verifier};
-use crate::curate::{Curation, Stops};
+use crate::curate::{
+    self, CurationPlan, JournalEntry, Observer, Outcome, ReadFrom, Sample, SelectionRecord, Verifier,
+};
+use crate::curate::{Curation, EquivalenceRecord, Equivalences, Stops};
 use crate::engine::Finish;
 use crate::evaluate::Decision;
 use crate::evaluate::{self, Acceptance};
 use crate::preview::Finding;
 use crate::run::{Journal, RunDir};
-use crate::task::{Question, Select, Task};
+use crate::task::{Equivalence, Question, Select, Task};
 use crate::vote::{StopReason, Verdict};
 use crate::{Progress, Result, Stage, Update};
 
 impl Run {
     /// Samples every training question until its vote has converged. Writes `samples.jsonl`,
-    /// `verdicts.jsonl` and `curation.json`; `selections.jsonl` where the vote is a universal one.
+    /// `verdicts.jsonl` and `curation.json`; `selections.jsonl` where the vote is a universal one, and
+    /// `equivalences.jsonl` where the model judges which answers mean the same.
     ///
     /// When the first questions have their verdicts, `findings.json` gets what they show to be wrong with
     /// the task.
@@ -41,6 +44,7 @@ impl Run {
             stage: Stage::Curate,
             journal: "samples.jsonl",
             selections: "selections.jsonl",
+            equivalences: "equivalences.jsonl",
             seconds: "samples.seconds",
             task: &task,
             questions: &self.questions,
@@ -83,6 +87,7 @@ pub(super) struct CurationJob<'a> {
     pub stage: Stage,
     pub journal: &'a str,
     pub selections: &'a str,
+    pub equivalences: &'a str,
     pub seconds: &'a str,
     pub task: &'a Task,
     pub questions: &'a [Question],
@@ -109,6 +114,7 @@ impl CurationJob<'_> {
         let could_be_taken = (self.questions.len() - set_aside().count())
             * self.task.vote.samples
             * (self.task.perturbations.len() + 1);
+        let equivalences = || outcomes.iter().flat_map(|o| &o.equivalences);
         let votes = || {
             let variants = verdicts.iter().flat_map(|v| v.variants.iter().map(|b| b.stop));
             let plain =
@@ -132,8 +138,10 @@ impl CurationJob<'_> {
             samples: samples().count(),
             unparsed: samples().filter(|s| s.answer.is_none()).count(),
             cut_off: samples().filter(|s| s.answer.is_none() && s.finish == Finish::Length).count(),
+            read_by_closing: samples().filter(|s| s.read_from == ReadFrom::Closing).count(),
             prompt_tokens: samples().map(|s| s.prompt_tokens).sum::<usize>()
-                + selections().map(|s| s.prompt_tokens).sum::<usize>(),
+                + selections().map(|s| s.prompt_tokens).sum::<usize>()
+                + equivalences().map(|s| s.prompt_tokens).sum::<usize>(),
             generated_tokens: outcomes.iter().map(Outcome::all_tokens).sum(),
             stops: Stops {
                 answer: samples().filter(|s| s.finish == Finish::Enough).count(),
@@ -141,6 +149,10 @@ impl CurationJob<'_> {
                 threshold: votes().filter(|stop| *stop == StopReason::Abandoned).count(),
                 samples_not_taken: could_be_taken - samples().count(),
             },
+            equivalences: (self.task.vote.equivalence == Equivalence::Model).then(|| Equivalences {
+                judged: equivalences().count(),
+                equal: equivalences().filter(|judgement| judgement.equal).count(),
+            }),
             seconds,
             precision: (!judged.is_empty())
                 .then(|| judged.iter().filter(|r| **r).count() as f64 / judged.len() as f64),
@@ -165,10 +177,16 @@ impl CurationJob<'_> {
             let (journal, earlier) = Journal::<SelectionRecord>::open(dir.file(self.selections))?;
             (selections, selected) = (Some(journal), Some(earlier));
         }
+        let (mut equivalences, mut judged) = (None, None);
+        if self.task.vote.equivalence == Equivalence::Model {
+            let (journal, earlier) = Journal::<EquivalenceRecord>::open(dir.file(self.equivalences))?;
+            (equivalences, judged) = (Some(journal), Some(earlier));
+        }
         let look = RefCell::new(FirstLook::new(self.task, self.questions, self.seed));
         let earlier = samples
             .map(|item| item.inspect(|sample| look.borrow_mut().sample(sample)).map(JournalEntry::Sample))
-            .chain(selected.into_iter().flatten().map(|item| item.map(JournalEntry::Selection)));
+            .chain(selected.into_iter().flatten().map(|item| item.map(JournalEntry::Selection)))
+            .chain(judged.into_iter().flatten().map(|item| item.map(JournalEntry::Equivalence)));
         let before: f64 = dir.saved(self.seconds)?.unwrap_or(0.0);
         let plan = CurationPlan {
             task: self.task,
@@ -180,6 +198,7 @@ impl CurationJob<'_> {
         let mut observer = CurationObserver {
             journal,
             selections,
+            equivalences,
             progress,
             stage: self.stage,
             total: self.questions.len(),
@@ -220,6 +239,8 @@ struct CurationObserver<'a> {
     journal: Journal<Sample>,
     /// Of a universal vote.
     selections: Option<Journal<SelectionRecord>>,
+    /// Of a vote with judged answers.
+    equivalences: Option<Journal<EquivalenceRecord>>,
     progress: &'a dyn Progress,
     stage: Stage,
     total: usize,
@@ -240,11 +261,14 @@ impl CurationObserver<'_> {
     /// Forces what was written to the disk: samples first, since selections refer to them.
     fn sync(&mut self) -> Result<()> {
         self.journal.sync()?;
-        self.selections.as_mut().map_or(Ok(()), Journal::sync)
+        self.selections.as_mut().map_or(Ok(()), Journal::sync)?;
+        self.equivalences.as_mut().map_or(Ok(()), Journal::sync)
     }
 
     fn appended(&self) -> usize {
-        self.journal.appended() + self.selections.as_ref().map_or(0, Journal::appended)
+        self.journal.appended()
+            + self.selections.as_ref().map_or(0, Journal::appended)
+            + self.equivalences.as_ref().map_or(0, Journal::appended)
     }
 
     /// Tells what the first questions show, when they have their verdicts.
@@ -310,6 +334,14 @@ impl Observer for CurationObserver<'_> {
             selections.append(selection)?;
         }
         self.tokens += selection.generated_tokens;
+        Ok(())
+    }
+
+    fn equivalence(&mut self, judgement: &EquivalenceRecord) -> Result<()> {
+        if let Some(equivalences) = &mut self.equivalences {
+            equivalences.append(judgement)?;
+        }
+        self.tokens += judgement.generated_tokens;
         Ok(())
     }
 

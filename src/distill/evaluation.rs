@@ -150,6 +150,7 @@ impl Run {
             stage: Stage::Evaluate,
             journal: "evaluation/system2.jsonl",
             selections: "evaluation/selections.jsonl",
+            equivalences: "evaluation/equivalences.jsonl",
             seconds: "evaluation/system2.seconds",
             task: &to_the_end,
             questions: eval,
@@ -169,8 +170,8 @@ impl Run {
         let folder = self.dir.file("evaluation");
         std::fs::create_dir_all(&folder).map_err(Error::io("create", &folder))?;
         if self.dir.saved::<String>("evaluation/of.json")?.is_none_or(|of| of != identity) {
-            let answers = ["system1.json", "system2.jsonl", "selections.jsonl", "system2.seconds"];
-            for old in answers.into_iter().chain(["distilled.json", "of.json"]) {
+            let answers = ["system1.json", "system2.jsonl", "selections.jsonl", "equivalences.jsonl"];
+            for old in answers.into_iter().chain(["system2.seconds", "distilled.json", "of.json"]) {
                 let _ = std::fs::remove_file(folder.join(old));
             }
             let entries = std::fs::read_dir(&folder).map_err(Error::io("read directory", &folder))?;

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 use crate::context::decoder_of;
 use crate::curate::messages;
-use crate::engine::{Decoder, Engine, Finish, Message, Request, Role, Sampling, complete_each};
+use crate::engine::{Decoder, Engine, Finish, Message, Request, Sampling, complete_each};
 use crate::task::{Answer, Question, Target, Task};
 use crate::train::batch::Example;
 use crate::vote::Verdict;
@@ -154,7 +154,7 @@ pub fn replayed(
     prompts: &[&Question],
     cancel: &Cancel,
 ) -> Result<Vec<Option<Example>>> {
-    let message = |q: &Question| vec![Message { role: Role::User, content: q.text().into() }];
+    let message = |q: &Question| vec![Message::user(q.text())];
     let sampling = Sampling { temperature: 0.0, max_tokens: REPLAYED_TOKENS, ..Sampling::default() };
     let requests = prompts.iter().enumerate().map(|(i, q)| Request {
         id: i as u64,

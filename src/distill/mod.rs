@@ -9,7 +9,7 @@
 //! | --- | --- | --- |
 //! | `run.json` | [`Run::create`] | model, task, questions, seed and date, by which a run is recognized |
 //! | `task.json`, `questions.jsonl` | [`Run::create`] | the task and the training questions |
-//! | `samples.jsonl`, `selections.jsonl` | [`Run::curate`] | every sample and selection, appended and synced |
+//! | `samples.jsonl`, `selections.jsonl`, `equivalences.jsonl` | [`Run::curate`] | every sample, selection and judgement, appended and synced |
 //! | `verdicts.jsonl`, `curation.json` | [`Run::curate`] | the votes, and the figures of the stage |
 //! | `findings.json` | [`Run::curate`] | what the first questions show to be wrong with the task |
 //! | `decision.json` | [`Run::decide`], [`Run::evaluate`] | whether distilling is worthwhile |

@@ -19,6 +19,9 @@ mod text;
 #[cfg(test)]
 mod toy;
 
+#[cfg(test)]
+pub(crate) use toy::toy_with_turns;
+
 pub use chat::{ChatTemplate, Message, Role, TemplateFacts, TurnEnd, template_facts};
 pub(crate) use host::check_vocabulary;
 pub use host::{HostCalls, HostDecoder, HostInfo, HostResult};
@@ -26,6 +29,8 @@ pub use llama::{Llama, LlamaOptions, ModelInfo, Weights};
 pub use sampler::Sampling;
 pub use scheduler::{Scheduler, Stats};
 pub use scripted::Scripted;
+
+use std::sync::Arc;
 
 pub use crate::token::Token;
 use crate::{Cancel, Result};
@@ -125,7 +130,8 @@ pub trait Decoder {
 pub struct Request {
     /// The caller's number for it, returned with the completion.
     pub id: u64,
-    /// The conversation, rendered with the model's chat template.
+    /// The conversation, rendered with the model's chat template. To continue that of an earlier
+    /// request: its messages, its completion as [`Message::generated`], and a further user message.
     pub messages: Vec<Message>,
     /// Whether a template that has a thinking mode turns it on.
     pub thinking: bool,
@@ -158,6 +164,9 @@ pub struct Completion {
     /// The generated text. Where the template opens the reasoning block, the text begins with `<think>`,
     /// so that a block without an end is recognized.
     pub text: String,
+    /// The tokens of the text, for [`Message::generated`]: those that were generated, without the end of
+    /// the turn and without a stop string. Empty where the engine works with text only.
+    pub tokens: Arc<[Token]>,
     /// Tokens of the rendered prompt.
     pub prompt_tokens: usize,
     /// Tokens of the text, the end-of-turn token included.
@@ -195,6 +204,12 @@ pub trait Source {
     /// Whether a running request is still wanted; an unwanted one is dropped without a completion.
     fn wanted(&self, _id: u64) -> bool {
         true
+    }
+    /// Whether a request to come continues the conversation of the finished request `id`. Its KV cells,
+    /// those of the answer too, are then kept until that request comes. Asked after
+    /// [`Source::finished`], and again while they are kept.
+    fn continues(&self, _id: u64) -> bool {
+        false
     }
     /// Receives a request whose prompt has `tokens` tokens where only fewer than `limit` fit; it gets no
     /// completion. The default is an error, which ends the run; return `Ok` to continue without it.

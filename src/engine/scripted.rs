@@ -1,6 +1,7 @@
 //! An engine whose completions come from a function, for tests of the modules above the engine.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::constraint::{grammar_of, too_ambiguous};
@@ -88,6 +89,7 @@ impl<F: FnMut(&Request) -> String> Scripted<F> {
             prompt_tokens: words(request),
             generated_tokens,
             text,
+            tokens: Arc::default(),
             finish,
             probability: log_probability.exp() as f32,
             log_probability,

@@ -47,6 +47,11 @@ impl GrowingText {
         &self.text
     }
 
+    /// The text so far without what belongs to the prompt.
+    pub fn generated(&self) -> &str {
+        &self.text[self.prompt_bytes..]
+    }
+
     /// Ends the text before the first of `stops` that ends within the last `grown` bytes; whether
     /// there was one. Empty stop strings are ignored.
     pub fn cut_at(&mut self, stops: &[String], grown: usize) -> bool {

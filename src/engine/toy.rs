@@ -16,7 +16,7 @@ pub(super) const END: Token = 256;
 const FNV_BASIS: u64 = 0xcbf2_9ce4_8422_2325;
 const FNV_PRIME: u64 = 0x0100_0000_01b3;
 
-pub(super) struct Toy {
+pub(crate) struct Toy {
     pub template: ChatTemplate,
     /// The texts of tokens, if tokens are not bytes; the token after the last ends a turn.
     words: Vec<&'static str>,
@@ -31,8 +31,22 @@ pub(super) struct Toy {
     /// Maximal number of cells in use so far.
     pub peak_cells: usize,
     pub rows_fed: usize,
+    /// The positions of rows after the same tokens and adapters as an earlier row: cells computed twice.
+    pub fed_twice: Vec<u32>,
+    /// Hashes of the sequences that were fed.
+    fed: HashSet<u64>,
     /// Number of sequences to decode in parallel.
     pub slots: usize,
+}
+
+/// A template whose turns end with the toy's end-of-turn token.
+pub(super) const TURNS: &str = "{% for m in messages %}{{ m.role[0] }}:{{ m.content }}<end>{% endfor %}\
+    {% if add_generation_prompt %}a:{% endif %}";
+
+/// A decoder whose conversations have turns.
+pub(crate) fn toy_with_turns(slots: usize, batch: usize, context: usize) -> Toy {
+    let template = ChatTemplate::new(Some(TURNS), "", "").expect("it compiles");
+    Toy { template, ..Toy::new(slots, batch, context) }
 }
 
 impl Toy {
@@ -48,6 +62,8 @@ impl Toy {
             logits: Vec::new(),
             peak_cells: 0,
             rows_fed: 0,
+            fed_twice: Vec::new(),
+            fed: HashSet::new(),
             slots,
         }
     }
@@ -80,12 +96,14 @@ impl Toy {
         Toy::logits_of(history.iter().map(|&token| (token, 0)))
     }
 
+    fn hash(history: impl Iterator<Item = (Token, u64)>) -> u64 {
+        history
+            .fold(FNV_BASIS, |hash, (token, adapter)| (hash ^ token as u64 ^ adapter).wrapping_mul(FNV_PRIME))
+    }
+
     /// The logits after tokens, each of which was computed with an adapter.
     fn logits_of(history: impl Iterator<Item = (Token, u64)>) -> Vec<f32> {
-        let mut hash = FNV_BASIS;
-        for (token, adapter) in history {
-            hash = (hash ^ token as u64 ^ adapter).wrapping_mul(FNV_PRIME);
-        }
+        let hash = Toy::hash(history);
         let mut logits = vec![f32::NEG_INFINITY; 257];
         // Letters, the two halves of 'é', and now and then the end.
         for token in *b"abcde \xc3\xa9" {
@@ -170,6 +188,9 @@ impl Decoder for Toy {
             sequence.push((row.token, self.adapter, self.next_cell));
             self.next_cell += 1;
             let history = sequence.iter().map(|&(token, adapter, _)| (token, adapter));
+            if !self.fed.insert(Toy::hash(history.clone())) {
+                self.fed_twice.push(row.pos);
+            }
             self.logits.push(if row.logits { Toy::logits_of(history) } else { Vec::new() });
         }
         self.check_cells();

@@ -10,6 +10,9 @@
 //! - [`Perturbation`] asks a question in a variant that must not change its answer.
 
 mod answer;
+mod closing;
+mod equivalence;
+mod example;
 mod items;
 mod name;
 mod normalize;
@@ -29,6 +32,9 @@ pub use answer::{
     Answer, AnswerConstraint, AnswerRule, ChoiceRule, DateOrder, DateRule, Decimal, JsonRule, LastLineRule,
     Normalize, NumberRule, Pattern, PatternRule, TextRule,
 };
+pub use closing::{CLOSING, Closing, ClosingKind, ClosingWhen};
+pub use equivalence::EquivalencePrompt;
+pub use example::WorkedExample;
 pub use items::ItemRule;
 #[cfg(test)]
 pub(crate) use normalize::normalize;
@@ -82,6 +88,9 @@ pub struct Task {
     pub system2: Vec<Step>,
     /// How an answer is read from a completion.
     pub answer: AnswerRule,
+    /// A last turn that asks for the answer alone; none unless the task has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub closing: Option<Closing>,
     /// How many samples vote, and when their answer is accepted.
     pub vote: VoteRule,
     /// The text that the distilled model is trained to write.
@@ -135,6 +144,23 @@ pub struct VoteRule {
     /// The template that asks for a selection in a universal vote.
     #[serde(skip_serializing_if = "SelectPrompt::is_default")]
     pub select_prompt: SelectPrompt,
+    /// When two different answers that were read mean the same.
+    #[serde(skip_serializing_if = "is_default")]
+    pub equivalence: Equivalence,
+    /// The template that asks whether two answers mean the same.
+    #[serde(skip_serializing_if = "EquivalencePrompt::is_default")]
+    pub equivalence_prompt: EquivalencePrompt,
+}
+
+/// When two different answers of one question mean the same.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Equivalence {
+    /// Never: the answer rule says which answers are equal.
+    #[default]
+    Exact,
+    /// When the model says so, asked once for each pair, greedily: for free text that has many wordings.
+    Model,
 }
 
 /// The weight of a sample in a vote.
@@ -184,6 +210,8 @@ impl Default for VoteRule {
             select: Select::Count,
             selections: 3,
             select_prompt: SelectPrompt::default(),
+            equivalence: Equivalence::Exact,
+            equivalence_prompt: EquivalencePrompt::default(),
         }
     }
 }
@@ -238,6 +266,11 @@ impl Task {
     /// The answer in the completion of the last System 2 step.
     pub fn read_reasoned(&self, completion: &str) -> Option<Answer> {
         self.answer.extract(self.last_step(), completion)
+    }
+
+    /// The answer in the completion of the closing turn, which is nothing but the answer.
+    pub fn read_closing(&self, completion: &str) -> Option<Answer> {
+        self.answer.read_alone(completion)
     }
 
     /// Whether a System 1 completion that begins with `partial` already has its answer.

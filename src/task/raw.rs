@@ -8,10 +8,14 @@ use serde_json::Value;
 
 use crate::grammar::Grammar;
 
+use super::closing::{CLOSING, RawClosing};
+use super::example::WorkedExample;
 use super::name::check_name;
 use super::perturbation::{self, RawPerturbation};
 use super::step::{ITEM, REPEAT_LAST};
-use super::{AnswerRule, ItemRule, Marker, Select, Step, Target, Task, VoteRule, Weighing, validate};
+use super::{
+    AnswerRule, Equivalence, ItemRule, Marker, Select, Step, Target, Task, VoteRule, Weighing, validate,
+};
 
 const MAX_SAMPLES: usize = 1000;
 const MAX_TOKENS: usize = 1 << 20;
@@ -41,6 +45,9 @@ struct RawTask {
     system2: Vec<RawStep>,
     /// How an answer is read from a completion, and when two answers are the same.
     answer: AnswerRule,
+    /// A last turn that asks for the answer alone, for samples whose last completion holds none, or for
+    /// all. Without it, there is none.
+    closing: Option<RawClosing>,
     /// How many samples vote, and when their answer is accepted.
     #[serde(default)]
     vote: VoteRule,
@@ -65,12 +72,25 @@ struct RawStep {
     /// sees as `item`. Later steps see a list of objects with an `item` and an `output`. If there is no
     /// item, the sample has no answer.
     for_each: Option<String>,
+    /// The name of an earlier step that ran once. This step is the next turn of its conversation: the
+    /// model sees all its messages, what it wrote, then the prompt of this step. It has no `system`
+    /// message and no `examples` of its own.
+    continues: Option<String>,
     /// How that output is split into items; by default at line ends.
     items: Option<ItemRule>,
     /// Template of the system message; without it there is no system message.
     system: Option<String>,
     /// Template of the user message.
     prompt: String,
+    /// Worked examples, shown as turns of the conversation before the real question: this prompt filled in
+    /// for the example, then its `output` as the model's turn. One whose fields are those of the question
+    /// is left out.
+    #[serde(default)]
+    examples: Vec<WorkedExample>,
+    /// Number of examples to draw for each sample, so that samples differ; by default all are shown, in
+    /// their order. Not in `system1`, which asks alike each time.
+    #[schemars(range(min = 1, max = 1000))]
+    max_examples: Option<usize>,
     /// Maximal number of tokens to generate, including the end of the turn; by default 32 in `system1`
     /// and 256 in `system2`.
     #[schemars(range(min = 1, max = 1048576))]
@@ -172,12 +192,18 @@ pub(super) fn parse(text: &str) -> Result<Task, String> {
             })
             .collect::<Result<_, _>>()?,
         perturbations: perturbation::parse(raw.perturbations, &raw.answer)?,
+        closing: raw
+            .closing
+            .map(|closing| closing.checked(&raw.answer))
+            .transpose()
+            .map_err(|why| format!("\"closing\": {why}"))?,
         answer: raw.answer,
         vote: raw.vote,
         target: raw.target,
     };
     check_program(&task)?;
     check_vote(&task.vote).map_err(|why| format!("\"vote\": {why}"))?;
+    check_equivalence(&task).map_err(|why| format!("\"vote\": {why}"))?;
     if task.vote.samples > 1 && task.system2.iter().all(|step| step.temperature == 0.0) {
         return Err(format!(
             "every \"system2\" step has temperature 0, so all {} samples would be the same; raise one or set \
@@ -192,9 +218,12 @@ fn step(raw: RawStep, defaults: &Defaults) -> Result<Step, String> {
     let step = Step {
         name: raw.name.unwrap_or_else(|| defaults.name.into()),
         for_each: raw.for_each,
+        continues: raw.continues,
         items: raw.items.unwrap_or_default(),
         system: raw.system,
         prompt: raw.prompt,
+        examples: raw.examples,
+        max_examples: raw.max_examples,
         max_tokens: raw.max_tokens.unwrap_or(defaults.max_tokens),
         temperature: raw.temperature.unwrap_or(defaults.temperature),
         top_p: raw.top_p,
@@ -209,6 +238,11 @@ fn step(raw: RawStep, defaults: &Defaults) -> Result<Step, String> {
         thinking: raw.thinking,
     };
     check_name("step", &step.name, "_")?;
+    check_step(&step)?;
+    Ok(step)
+}
+
+fn check_step(step: &Step) -> Result<(), String> {
     if step.prompt.trim().is_empty() {
         return Err("\"prompt\" is empty".into());
     }
@@ -225,7 +259,8 @@ fn step(raw: RawStep, defaults: &Defaults) -> Result<Step, String> {
     if step.repeat_penalty == 1.0 && step.repeat_last != REPEAT_LAST {
         return Err("\"repeat_last\" says how far back \"repeat_penalty\" reaches, but that is off".into());
     }
-    check_constraint(&step)?;
+    check_constraint(step)?;
+    check_examples(step)?;
     check(step.items.max_items, "max_items", "1 to 64", |n| (1..=MAX_ITEMS).contains(&n))
         .map_err(|why| format!("\"items\": {why}"))?;
     if step.for_each.is_none() && !step.items.is_default() {
@@ -234,7 +269,32 @@ fn step(raw: RawStep, defaults: &Defaults) -> Result<Step, String> {
     if step.for_each.is_some() && !step.names_used().iter().any(|name| name == ITEM) {
         return Err("\"for_each\" would ask the same for every item; use {{ item }} in the template".into());
     }
-    Ok(step)
+    if step.continues.is_some() && step.system.is_some() {
+        return Err(
+            "\"continues\" and \"system\" are both there; a conversation that goes on has the system \
+            message of its first step, so put the text into the prompt"
+                .into(),
+        );
+    }
+    if step.continues.is_some() && !step.examples.is_empty() {
+        return Err("\"continues\" and \"examples\" are both there; give the examples to the step that \
+            begins the conversation"
+            .into());
+    }
+    Ok(())
+}
+
+fn check_examples(step: &Step) -> Result<(), String> {
+    for (index, example) in step.examples.iter().enumerate() {
+        let at = |why: String| format!("\"examples\" item {}: {why}", index + 1);
+        example.check().map_err(at)?;
+        step.render_example(example).map_err(at)?;
+    }
+    let Some(max) = step.max_examples else { return Ok(()) };
+    if step.examples.is_empty() {
+        return Err("\"max_examples\" says how many to draw, but there are no \"examples\"".into());
+    }
+    check(max, "max_examples", "1 to 1000", |n| (1..=1000).contains(&n))
 }
 
 fn check_constraint(step: &Step) -> Result<(), String> {
@@ -264,10 +324,22 @@ fn check_program(task: &Task) -> Result<(), String> {
             return Err(format!("{at}: the template uses {name:?}, which only exists after that step"));
         }
         check_fan_out(&task.system2, index).map_err(|why| format!("{at}: {why}"))?;
+        check_continued(&task.system2, index).map_err(|why| format!("{at}: {why}"))?;
     }
+    check_closing(task).map_err(|why| format!("\"closing\": {why}"))?;
     let earlier = &names[..names.len() - 1];
     if task.system1.for_each.is_some() {
         return Err("\"system1\": \"for_each\" is for \"system2\" steps; System 1 is one call".into());
+    }
+    if task.system1.continues.is_some() {
+        return Err("\"system1\": \"continues\" is for \"system2\" steps; System 1 is one call".into());
+    }
+    if task.system1.max_examples.is_some() {
+        return Err(
+            "\"system1\": \"max_examples\" is for \"system2\" steps; System 1 asks alike each time, so \
+            list the examples to show"
+                .into(),
+        );
     }
     if let Some(name) = task.system1.names_used().iter().find(|name| earlier.contains(&name.as_str())) {
         return Err(format!(
@@ -298,6 +370,28 @@ fn check_fan_out(steps: &[Step], index: usize) -> Result<(), String> {
     }
 }
 
+/// A step may continue the conversation of an earlier step that ran once.
+fn check_continued(steps: &[Step], index: usize) -> Result<(), String> {
+    let Some(name) = &steps[index].continues else { return Ok(()) };
+    match steps[..index].iter().find(|earlier| earlier.name == *name) {
+        None => Err(format!("\"continues\" must name an earlier step, found {name:?}")),
+        Some(earlier) if earlier.for_each.is_some() => Err(format!(
+            "\"continues\" names {name:?}, which is a conversation for each item; name a step that runs once"
+        )),
+        Some(_) => Ok(()),
+    }
+}
+
+fn check_closing(task: &Task) -> Result<(), String> {
+    let Some(closing) = &task.closing else { return Ok(()) };
+    if task.system2.iter().any(|step| step.name == CLOSING) {
+        return Err(
+            "a step has the name \"closing\", which is that of the closing turn; rename the step".into()
+        );
+    }
+    check_step(&closing.step)
+}
+
 fn check_vote(rule: &VoteRule) -> Result<(), String> {
     check(rule.samples, "samples", "1 to 1000", |n| (1..=MAX_SAMPLES).contains(&n))?;
     check(rule.threshold, "threshold", "above 0, at most 1", |p| p > 0.0 && p <= 1.0)?;
@@ -306,6 +400,24 @@ fn check_vote(rule: &VoteRule) -> Result<(), String> {
     check(rule.selections, "selections", "1 to 100", |n| (1..=100).contains(&n))?;
     if rule.select == Select::Universal && rule.weights == Weighing::Confidence {
         return Err("\"weights\" and \"select\" are both set; a universal vote weighs nothing".into());
+    }
+    Ok(())
+}
+
+/// Only texts can have the same meaning in other words.
+fn check_equivalence(task: &Task) -> Result<(), String> {
+    if task.vote.equivalence == Equivalence::Exact {
+        return Ok(());
+    }
+    if !matches!(task.answer.innermost(), AnswerRule::Text(_)) {
+        return Err("\"equivalence\" is \"model\", but the answers are no texts: two different choices or \
+            numbers are different answers"
+            .into());
+    }
+    if task.vote.select == Select::Universal {
+        return Err(
+            "\"equivalence\" and \"select\" are both set; a universal vote counts no equal answers".into()
+        );
     }
     Ok(())
 }

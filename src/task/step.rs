@@ -7,6 +7,7 @@ use regex::Regex;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::example::{self, WorkedExample};
 use super::{ItemRule, Question};
 use crate::{Error, Result};
 
@@ -26,6 +27,10 @@ pub struct Step {
     /// sees as `item`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub for_each: Option<String>,
+    /// The name of an earlier step that ran once. This step is the next turn of its conversation: its
+    /// messages, its completion, then this step's prompt.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub continues: Option<String>,
     /// How that output is split into items.
     #[serde(skip_serializing_if = "ItemRule::is_default")]
     pub items: ItemRule,
@@ -34,6 +39,12 @@ pub struct Step {
     pub system: Option<String>,
     /// Template of the user message.
     pub prompt: String,
+    /// Worked examples, shown as turns before the real question.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub examples: Vec<WorkedExample>,
+    /// Number of examples that are drawn for each sample; all are shown if it is not set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_examples: Option<usize>,
     /// Maximal number of tokens to generate, including the end of the turn.
     pub max_tokens: usize,
     /// Sampling temperature; 0 always takes the most likely token.
@@ -117,7 +128,9 @@ pub(super) fn is_repeat_last(n: &usize) -> bool {
 }
 
 impl Step {
-    /// The messages to send, as (role, text): `system` if the step has a system template, then `user`.
+    /// The messages to send, as (role, text): `system` if the step has a system template, `user` and
+    /// `assistant` for each worked example, then `user`. For a step that continues a conversation, only
+    /// the last.
     ///
     /// `outputs` are the outputs of earlier steps by name, of which thinking (`<think>…</think>`) and
     /// surrounding white space are removed. For a step with `for_each`, the current item is among them
@@ -130,6 +143,19 @@ impl Step {
         &self,
         question: &Question,
         outputs: &[(String, Output)],
+    ) -> Result<Vec<(&'static str, String)>> {
+        self.render_drawn(question, outputs, 0)
+    }
+
+    /// The same with the examples that `seed` draws, for a step with `max_examples`.
+    ///
+    /// # Errors
+    /// As [`Step::render`].
+    pub fn render_drawn(
+        &self,
+        question: &Question,
+        outputs: &[(String, Output)],
+        seed: u64,
     ) -> Result<Vec<(&'static str, String)>> {
         let refuse = |why: String| Error::input(format!("question {:?}", question.id), why);
         let mut values: BTreeMap<&str, Value> =
@@ -166,8 +192,29 @@ impl Step {
         if let Some(system) = &self.system {
             messages.push(("system", fill(system)?));
         }
+        for example in example::choose(&self.examples, self.max_examples, question, seed) {
+            let turn = self.render_example(example).map_err(&refuse)?;
+            messages.push(("user", turn));
+            messages.push(("assistant", example.output.clone()));
+        }
         messages.push(("user", fill(&self.prompt)?));
         Ok(messages)
+    }
+
+    /// The user turn of a worked example; the error is one line.
+    pub(super) fn render_example(&self, example: &WorkedExample) -> std::result::Result<String, String> {
+        let values = example.values();
+        environment().render_str(&self.prompt, &values).map_err(|error| {
+            let unknown: Vec<String> =
+                self.names_used().into_iter().filter(|name| !values.contains_key(name.as_str())).collect();
+            match error.kind() {
+                ErrorKind::UndefinedError if !unknown.is_empty() => format!(
+                    "the prompt uses {}, which neither its \"fields\" nor its \"outputs\" have",
+                    unknown.join(", ")
+                ),
+                _ => format!("the prompt cannot be filled in: {}", one_line(&error)),
+            }
+        })
     }
 
     /// The names of the variables that the templates use.
@@ -283,9 +330,12 @@ mod tests {
         Step {
             name: "answer".into(),
             for_each: None,
+            continues: None,
             items: ItemRule::default(),
             system: None,
             prompt: prompt.into(),
+            examples: vec![],
+            max_examples: None,
             max_tokens: 8,
             temperature: 0.0,
             top_p: 1.0,

@@ -376,3 +376,137 @@ fn a_task_file_is_loaded_by_its_path() {
     assert!(Task::load(path.to_str().unwrap()).unwrap_err().to_string().contains("not UTF-8"));
     assert!(Task::load(dir.path().to_str().unwrap()).unwrap_err().to_string().starts_with("cannot read"));
 }
+
+#[test]
+fn a_step_continues_an_earlier_step_that_ran_once() {
+    let more = r#""name": "b", "continues": "a""#;
+    let task = Task::from_json(&changed(r#""name": "b""#, more), "t.json").unwrap();
+    assert_eq!(task.system2[1].continues.as_deref(), Some("a"));
+    assert_eq!(Task::from_json(&task.to_json(), "copy").unwrap(), task);
+    assert!(!Task::from_json(MINIMAL, "t.json").unwrap().to_json().contains("continues"));
+    for (from, to, message) in [
+        (
+            r#""name": "b""#,
+            r#""name": "b", "continues": "b""#,
+            "\"system2\" step 2: \"continues\" must name an earlier step, found \"b\"",
+        ),
+        (
+            r#""name": "b""#,
+            r#""name": "b", "continues": "a", "system": "x""#,
+            "\"system2\" step 2: \"continues\" and \"system\" are both there; a conversation that goes on has \
+             the system message of its first step, so put the text into the prompt",
+        ),
+        (
+            r#""name": "b""#,
+            r#""name": "b", "continues": "a", "examples": [{"question": "x", "outputs": {"a": "y"}, "output": "z"}]"#,
+            "\"system2\" step 2: \"continues\" and \"examples\" are both there; give the examples to the step \
+             that begins the conversation",
+        ),
+        (
+            r#""system1": {"#,
+            r#""system1": {"continues": "a", "#,
+            "\"system1\": \"continues\" is for \"system2\" steps; System 1 is one call",
+        ),
+        (
+            r#"{"name": "b""#,
+            r#"{"name": "each", "for_each": "a", "prompt": "{{ item }}"}, {"name": "b", "continues": "each""#,
+            "\"system2\" step 3: \"continues\" names \"each\", which is a conversation for each item; name a \
+             step that runs once",
+        ),
+    ] {
+        assert_eq!(refusal(&changed(from, to)), format!("t.json: {message}"));
+    }
+}
+
+#[test]
+fn worked_examples_are_checked_with_the_template_that_shows_them() {
+    let with = |examples: &str| changed(r#""name": "b""#, &format!(r#""name": "b", {examples}"#));
+    let good = r#""max_examples": 1, "examples": [{"question": "x", "outputs": {"a": "y"}, "output": "z"},
+        {"fields": {"a": "y"}, "output": "z"}]"#;
+    let task = Task::from_json(&with(good), "t.json").unwrap();
+    assert_eq!((task.system2[1].examples.len(), task.system2[1].max_examples), (2, Some(1)));
+    assert_eq!(Task::from_json(&task.to_json(), "copy").unwrap(), task);
+    for (examples, message) in [
+        (
+            r#""examples": [{"question": "x", "output": "z"}]"#,
+            "\"examples\" item 1: the prompt uses a, which neither its \"fields\" nor its \"outputs\" have",
+        ),
+        (r#""examples": [{"output": "z"}]"#, "\"examples\" item 1: it needs \"question\" or \"fields\""),
+        (
+            r#""examples": [{"question": "x", "output": " ", "outputs": {"a": "b"}}]"#,
+            "\"examples\" item 1: \"output\" is empty",
+        ),
+        (
+            r#""examples": [{"question": "x", "output": "y", "fields": {"a": "1"}, "outputs": {"a": "b"}}]"#,
+            "\"examples\" item 1: \"a\" is both in \"fields\" and in \"outputs\"",
+        ),
+        (r#""max_examples": 2"#, "\"max_examples\" says how many to draw, but there are no \"examples\""),
+        (
+            r#""max_examples": 0, "examples": [{"fields": {"a": "y"}, "output": "z"}]"#,
+            "\"max_examples\" must be 1 to 1000, found 0",
+        ),
+    ] {
+        assert_eq!(refusal(&with(examples)), format!("t.json: \"system2\" step 2: {message}"));
+    }
+    let drawn = r#""system1": {"max_examples": 1, "examples": [{"question": "x", "output": "z"}], "#;
+    let message = refusal(&changed(r#""system1": {"#, drawn));
+    assert!(message.contains("System 1 asks alike each time, so list the examples to show"), "{message}");
+}
+
+#[test]
+fn a_closing_turn_is_held_to_the_kind_of_the_answer() {
+    let closing = |closing: &str, answer: &str| {
+        let text = changed(r#""answer": {"kind": "choice", "choices": ["yes", "no"]}"#, answer);
+        let text = text.replacen("\"answer\"", &format!("\"closing\": {closing}, \"answer\""), 1);
+        Task::from_json(&text, "t.json").map(|task| {
+            assert_eq!(Task::from_json(&task.to_json(), "copy").unwrap(), task);
+            task.closing.unwrap()
+        })
+    };
+    let choice = r#""answer": {"kind": "choice", "choices": ["yes", "no"]}"#;
+    let number = r#""answer": {"kind": "json", "field": "n", "as": {"kind": "number"}}"#;
+    let text = r#""answer": {"kind": "last_line"}"#;
+    let unread = closing("{}", choice).unwrap();
+    assert_eq!((unread.when, unread.max_tokens, unread.step.temperature), (ClosingWhen::Unread, 24, 0.0));
+    assert_eq!(unread.step.choices, ["yes", "no"]);
+    let expected = "So what is the final answer? Write one of these and nothing else: yes, no";
+    assert_eq!(unread.step.prompt, expected);
+    let grammar = |json: &str, answer: &str| closing(json, answer).unwrap().step.grammar;
+    assert!(grammar("{}", number).unwrap().contains("[0-9]"));
+    assert!(grammar(r#"{"kind": "date"}"#, text).unwrap().contains("{4}"));
+    assert!(grammar(r#"{"kind": "line"}"#, number).is_some());
+    assert_eq!(grammar(r#"{"kind": "free"}"#, text), None);
+    let own = closing(r#"{"when": "always", "prompt": "{{ question }}?", "max_tokens": 3}"#, choice).unwrap();
+    assert_eq!((own.step.prompt.as_str(), own.step.max_tokens), ("{{ question }}?", 3));
+    for (json, message) in [
+        (r#"{"kind": "choice"}"#, "\"kind\" is \"choice\", but the answer rule has no choices"),
+        (r#"{"max_tokens": 0}"#, "\"max_tokens\" must be 1 to 1048576, found 0"),
+        (r#"{"prompt": " "}"#, "\"prompt\" is empty"),
+    ] {
+        let error = closing(json, text).unwrap_err().to_string();
+        assert_eq!(error, format!("t.json: \"closing\": {message}"));
+    }
+    let slip = closing(r#"{"when": "allways"}"#, choice).unwrap_err().to_string();
+    assert_eq!(slip, "t.json: \"closing\", \"when\": unknown value \"allways\"; did you mean \"always\"?");
+    let taken = MINIMAL.replace("\"a\"", "\"closing\"").replace("{{ a }}", "x");
+    let error = Task::from_json(&taken.replacen("\"answer\"", "\"closing\": {}, \"answer\"", 1), "t.json");
+    assert!(error.unwrap_err().to_string().contains("a step has the name \"closing\""));
+}
+
+#[test]
+fn equivalence_is_judged_only_where_answers_are_texts() {
+    let with = |vote: &str, answer: &str| {
+        let text = changed(r#"{"kind": "choice", "choices": ["yes", "no"]}"#, answer);
+        Task::from_json(&text.replacen("\"answer\"", &format!("\"vote\": {vote}, \"answer\""), 1), "t.json")
+    };
+    let judged = r#"{"equivalence": "model"}"#;
+    let task = with(judged, r#"{"kind": "last_line"}"#).unwrap();
+    assert_eq!(task.vote.equivalence, Equivalence::Model);
+    assert_eq!(Task::from_json(&task.to_json(), "copy").unwrap(), task);
+    assert!(!Task::from_json(MINIMAL, "t.json").unwrap().to_json().contains("equivalence"));
+    let message = with(judged, r#"{"kind": "number"}"#).unwrap_err().to_string();
+    assert!(message.contains("two different choices or numbers are different answers"), "{message}");
+    let both = r#"{"equivalence": "model", "select": "universal"}"#;
+    let message = with(both, r#"{"kind": "text"}"#).unwrap_err().to_string();
+    assert!(message.contains("a universal vote counts no equal answers"), "{message}");
+}

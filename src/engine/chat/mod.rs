@@ -23,6 +23,7 @@ use serde::Serialize;
 pub use probe::{TemplateFacts, TurnEnd, template_facts};
 pub(super) use prompt::{end_of_turn, prompt_tokens};
 
+use super::{Completion, Token};
 use crate::{Error, Result};
 
 /// The author of a message.
@@ -44,22 +45,38 @@ pub struct Message {
     pub role: Role,
     /// The text.
     pub content: String,
+    /// The tokens that the model generated as this text; none for a text of other origin.
+    #[serde(skip)]
+    pub tokens: Option<Arc<[Token]>>,
 }
 
 impl Message {
+    /// A message of `role`.
+    pub fn new(role: Role, content: impl Into<String>) -> Message {
+        Message { role, content: content.into(), tokens: None }
+    }
+
+    /// What the model wrote: the turn that `completion` is.
+    pub fn generated(completion: &Completion) -> Message {
+        // An engine that works with text only has no tokens for a text that is not empty.
+        let has_tokens = completion.text.is_empty() || !completion.tokens.is_empty();
+        let tokens = has_tokens.then(|| completion.tokens.clone());
+        Message { tokens, ..Message::assistant(&completion.text) }
+    }
+
     /// A system message.
     pub fn system(content: impl Into<String>) -> Message {
-        Message { role: Role::System, content: content.into() }
+        Message::new(Role::System, content)
     }
 
     /// A user message.
     pub fn user(content: impl Into<String>) -> Message {
-        Message { role: Role::User, content: content.into() }
+        Message::new(Role::User, content)
     }
 
     /// An assistant message.
     pub fn assistant(content: impl Into<String>) -> Message {
-        Message { role: Role::Assistant, content: content.into() }
+        Message::new(Role::Assistant, content)
     }
 }
 
@@ -178,7 +195,7 @@ impl ChatTemplate {
         let Some(environment) = &self.environment else { return Ok(String::new()) };
         let messages: Vec<TemplateMessage> = messages
             .iter()
-            .map(|Message { role, content }| {
+            .map(|Message { role, content, .. }| {
                 let content = match typed.takes(*role) {
                     true => MessageContent::Parts(vec![TextPart { kind: "text", text: content }]),
                     false => MessageContent::Text(content),

@@ -309,3 +309,46 @@ fn a_turn_ends_with_the_token_of_the_template_or_with_the_end_of_sequence() {
     toy.template = template("{% for m in messages %}{{ m.role }}{% endfor %}");
     assert!(template_facts(&toy).unwrap().check().is_err());
 }
+
+/// The tokens of a conversation whose answer was generated as the bytes `said`, and where in them
+/// those bytes are.
+fn continued(template: &str, said: &[u8], thinking: bool) -> (Vec<Token>, Option<usize>) {
+    let mut toy = crate::engine::toy_with_turns(1, 1, 64);
+    toy.template = ChatTemplate::new(Some(template), "", "").unwrap();
+    let tokens: Arc<[Token]> = said.iter().map(|&byte| Token::from(byte)).collect();
+    let text = String::from_utf8_lossy(said).into_owned();
+    let answer = Message { tokens: Some(tokens.clone()), ..Message::assistant(text) };
+    let messages = [Message::user("a question<end>"), answer, Message::user("and then?")];
+    let prompt = prompt_tokens(&toy, &messages, thinking).unwrap();
+    let at = prompt.windows(tokens.len()).position(|window| *window == *tokens);
+    (prompt, at)
+}
+
+#[test]
+fn an_earlier_turn_has_the_tokens_that_were_generated() {
+    let turns = "{% for m in messages %}{{ m.role[0] }}:{{ m.content }}<end>{% endfor %}a:";
+    // Half of a character is no text.
+    let said = b" half \xc3, <end> ";
+    let (prompt, at) = continued(turns, said, false);
+    assert_eq!(at, Some("u:a question<end>".len() + 1 + "a:".len()));
+    // In the messages "<end>" is text; two turns end with the token.
+    assert_eq!(prompt.iter().filter(|&&token| token == crate::engine::toy::END).count(), 3);
+    let trims = "{% for m in messages %}{{ m.content | trim }}<end>{% endfor %}";
+    assert!(continued(trims, said, false).1.is_some(), "white space around a turn is no difference");
+}
+
+#[test]
+fn a_template_that_changes_earlier_turns_gets_their_text() {
+    let said = b"<think>hm</think>yes \xc3";
+    let drops = "{% for m in messages %}{{ m.content.split('</think>')[-1] }}<end>{% endfor %}";
+    let (prompt, at) = continued(drops, said, false);
+    assert_eq!(at, None);
+    let bytes: Vec<u8> = prompt.iter().filter_map(|&token| u8::try_from(token).ok()).collect();
+    let text = String::from_utf8_lossy(&bytes);
+    assert_eq!(text, "a question<end>yes \u{fffd}and then?");
+    assert!(continued(drops, b"yes \xc3", false).1.is_some(), "it has nothing to drop here");
+    // What the template wrote itself is not among the tokens.
+    let opens = "{% for m in messages %}{{ m.content }}<end>{% endfor %}{% if thinking %}<think>{% endif %}";
+    assert_eq!(continued(opens, b"<think>hm \xc3", true).1, None);
+    assert!(continued(opens, b"hm \xc3", true).1.is_some());
+}

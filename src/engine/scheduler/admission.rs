@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::adapters::{AdapterId, RequestAdapters};
-use super::{ActiveRequest, Held, QueuedRequest, Scheduler, Slot};
+use super::{ActiveRequest, Continued, Conversation, Held, QueuedRequest, Scheduler, Slot};
 use crate::engine::chat::THINKING_BEGINS;
 use crate::engine::text::GrowingText;
-use crate::engine::{Completion, Decoder, Finish, SeqId, Source, Token};
+use crate::engine::{Completion, Decoder, Finish, Message, Request, SeqId, Source, Token};
 use crate::{Error, Result};
 
 // Admission: from requests to slots.
@@ -57,9 +57,40 @@ impl<D: Decoder> Scheduler<D> {
             }
             let constrained = self.constrained(&request.sampling)?;
             let adapters = RequestAdapters::all(self.adapter);
-            return Ok(Some(QueuedRequest { request, adapters, constrained, prompt, restarted: false }));
+            let conversation = self.conversation(&request, &prompt)?;
+            let restarted = false;
+            return Ok(Some(QueuedRequest {
+                request,
+                adapters,
+                constrained,
+                prompt,
+                conversation,
+                restarted,
+            }));
         }
         Ok(None)
+    }
+
+    /// What `prompt`, that of `request`, consists of.
+    fn conversation(&self, request: &Request, prompt: &[Token]) -> Result<Conversation> {
+        let mut turns = request.messages.iter().enumerate();
+        let is_generated = |(_, message): &(usize, &Message)| message.tokens.is_some();
+        let Some((first, _)) = turns.clone().find(is_generated) else {
+            return Ok(Conversation { shareable: prompt.len(), continued: None });
+        };
+        let before = |turn: usize| self.decoder.prompt(&request.messages[..turn], request.thinking);
+        let begin = before(first)?;
+        let shareable = begin.iter().zip(prompt).take_while(|(a, b)| a == b).count();
+        let (mut continued, mut begin) = (None, Some(begin));
+        if let Some((last, Message { tokens: Some(tokens), .. })) = turns.rfind(is_generated) {
+            let begin = match begin.take().filter(|_| last == first) {
+                Some(begin) => begin,
+                None => before(last)?,
+            };
+            let turn = prompt.strip_prefix(&*begin).filter(|rest| rest.starts_with(tokens));
+            continued = turn.map(|_| begin.len() + tokens.len());
+        }
+        Ok(Conversation { shareable, continued })
     }
 
     /// Whether the cells suffice for `queued` beside what the running requests are expected to need.
@@ -81,19 +112,25 @@ impl<D: Decoder> Scheduler<D> {
 
     fn start(&mut self, queued: QueuedRequest) {
         let is_free = |slot: &Slot| slot.active.is_none();
-        // An empty slot, to which the longest prefix is copied; otherwise the slot that keeps the longest
-        // prefix, unless a running slot has one as long; otherwise the one that is kept for longest.
+        // The slot that keeps the conversation; otherwise an empty slot, to which the longest prefix is
+        // copied; otherwise the slot that keeps the longest prefix, unless a running slot has one as long;
+        // otherwise the one that is kept for longest.
         let empty = self.slots.iter().position(|slot| is_free(slot) && slot.held.is_empty());
-        let best = self.longest_prefix(&queued.wanted(), None).map(|(index, _)| index);
+        let longest = self.longest_prefix(&queued.wanted(), None);
+        let best = longest.map(|(index, _)| index);
         let oldest = || {
             let free = self.slots.iter().enumerate().filter(|(_, slot)| is_free(slot));
-            free.min_by_key(|(_, slot)| slot.last_used).map(|(i, _)| i)
+            free.min_by_key(|(_, slot)| (slot.continued.is_some(), slot.last_used)).map(|(i, _)| i)
         };
         let in_place = best.filter(|&i| is_free(&self.slots[i]));
-        let Some(index) = empty.or(in_place).or_else(oldest) else {
+        let held = longest.map_or(0, |(_, len)| len);
+        let own = in_place.filter(|_| queued.conversation.is_held(held));
+        let in_place = in_place.filter(|&i| self.slots[i].continued.is_none());
+        let Some(index) = own.or(empty).or(in_place).or_else(oldest) else {
             self.waiting.push_front(queued);
             return;
         };
+        self.slots[index].continued = None;
         self.admitted += 1;
         let room = self.decoder.sequence_limit() - queued.prompt.len();
         let in_thought = queued.request.thinking && self.decoder.chat_template().opens_thinking();
@@ -110,12 +147,15 @@ impl<D: Decoder> Scheduler<D> {
         });
     }
 
-    /// Drops the prompt that is kept for longest; `false` if none is kept.
+    /// Drops the prompt that is kept for longest, and a conversation that will be continued only if
+    /// nothing else is kept; `false` if nothing is.
     pub(super) fn drop_cached_prefix(&mut self) -> bool {
         let free = self.slots.iter().enumerate();
         let kept = free.filter(|(_, slot)| slot.active.is_none() && !slot.held.is_empty());
-        match kept.min_by_key(|(_, slot)| slot.last_used).map(|(index, _)| index) {
+        let oldest = kept.min_by_key(|(_, slot)| (slot.continued.is_some(), slot.last_used));
+        match oldest.map(|(index, _)| index) {
             Some(index) => {
+                self.slots[index].continued = None;
                 self.truncate(index, 0);
                 true
             }
@@ -140,7 +180,8 @@ impl<D: Decoder> Scheduler<D> {
             };
             let wanted = active.queued.wanted();
             let mut own = wanted.shared(&self.slots[index].held);
-            if self.is_alone() && own + 1 < wanted.tokens.len() {
+            let is_continued = active.queued.conversation.is_held(own);
+            if self.is_alone() && own + 1 < wanted.tokens.len() && !is_continued {
                 own = 0;
             }
             let other = self.longest_prefix(&wanted, Some(index));
@@ -205,12 +246,35 @@ impl<D: Decoder> Scheduler<D> {
         }
     }
 
-    /// Ends the request in `index`, and keeps its prompt unless another slot has it too.
+    /// Ends the request in `index`, and keeps all its cells for the next turn of its conversation.
+    pub(super) fn keep_conversation(&mut self, index: usize) {
+        let slot = &mut self.slots[index];
+        if let Some(ActiveRequest { queued, .. }) = slot.active.take() {
+            slot.continued =
+                Some(Continued { id: queued.request.id, shareable: queued.conversation.shareable });
+            self.admitted += 1;
+            slot.last_used = self.admitted;
+        }
+    }
+
+    /// Forgets a conversation that will not be continued, but for the prompt that it began with.
+    pub(super) fn end_conversation(&mut self, index: usize) {
+        if let Some(Continued { shareable, .. }) = self.slots[index].continued.take() {
+            self.keep_prompt(index, shareable);
+        }
+    }
+
+    /// Ends the request in `index`, and keeps its prompt unless another slot has it too. Of a continued
+    /// conversation it keeps what it began with, which other conversations may begin with too.
     pub(super) fn release_slot(&mut self, index: usize) {
-        let Some(active) = self.slots[index].active.take() else {
-            return;
-        };
-        self.truncate(index, active.queued.prompt.len());
+        if let Some(active) = self.slots[index].active.take() {
+            self.keep_prompt(index, active.queued.conversation.shareable);
+        }
+    }
+
+    /// Keeps the first `len` tokens of a slot without a request, unless another slot has them too.
+    fn keep_prompt(&mut self, index: usize, len: usize) {
+        self.truncate(index, len);
         self.admitted += 1;
         self.slots[index].last_used = self.admitted;
         let held = self.slots[index].held.len();
@@ -223,7 +287,8 @@ impl<D: Decoder> Scheduler<D> {
         // Each decode call computes attention over all cells in use, so few prompts are kept.
         let budget = self.decoder.context_size() / 8;
         loop {
-            let cached = self.slots.iter().filter(|s| s.active.is_none() && !s.held.is_empty());
+            let is_cached = |s: &&Slot| s.active.is_none() && s.continued.is_none() && !s.held.is_empty();
+            let cached = self.slots.iter().filter(is_cached);
             let unshared = cached.clone().map(|slot| self.cells.unshared(&slot.cells));
             if cached.clone().count() <= 1 || unshared.sum::<usize>() <= budget {
                 return;
@@ -241,6 +306,7 @@ fn nothing_asked(queued: &QueuedRequest) -> Completion {
     Completion {
         id: queued.request.id,
         text: String::new(),
+        tokens: Arc::default(),
         prompt_tokens: queued.prompt.len(),
         generated_tokens: 0,
         finish: Finish::Length,
@@ -254,6 +320,14 @@ fn nothing_asked(queued: &QueuedRequest) -> Completion {
 struct Wanted {
     tokens: Arc<[Token]>,
     adapter: AdapterId,
+}
+
+impl Conversation {
+    /// Whether a prefix of `len` tokens has all that was fed of the earlier turns: the token that was
+    /// generated last need not have been.
+    fn is_held(self, len: usize) -> bool {
+        self.continued.is_some_and(|end| len + 1 >= end)
+    }
 }
 
 impl QueuedRequest {

@@ -10,6 +10,10 @@
 //! still feeding a longer one, the request waits for it. A decoder may have more sequences than
 //! requests that run at once; the spare ones keep prompts.
 //!
+//! A finished request whose conversation will be continued ([`Source::continues`]) keeps the cells of its
+//! answer as well, so that the next turn feeds only what is new: the token chosen last, if it is part of
+//! the text, the end of the turn, and the user's new message.
+//!
 //! What a request generates depends only on its prompt, adapter and seed, up to the rounding of a
 //! decoder that computes differently for different batch shapes. It does not depend on the slot, on
 //! other requests, or on being restarted when the KV cache was full.
@@ -82,6 +86,16 @@ struct Slot {
     active: Option<ActiveRequest>,
     /// When the last request ended; the prompts kept for longest are dropped first.
     last_used: u64,
+    /// The finished request whose conversation a request to come continues.
+    continued: Option<Continued>,
+}
+
+/// A finished request whose cells wait for the next turn of its conversation.
+#[derive(Debug, Clone, Copy)]
+struct Continued {
+    id: u64,
+    /// The tokens, from the first, that serve other conversations too.
+    shareable: usize,
 }
 
 /// A token whose cell is computed, and the weights that computed it.
@@ -98,8 +112,18 @@ struct QueuedRequest {
     /// Its constraint, with nothing generated.
     constrained: Option<Constrained>,
     prompt: Arc<[Token]>,
+    conversation: Conversation,
     /// Whether it lost its cells once: then it waits until all the cells that it may need are free.
     restarted: bool,
+}
+
+/// What a prompt consists of.
+#[derive(Debug, Clone, Copy)]
+struct Conversation {
+    /// Its tokens up to the first turn that the model generated: those that other requests share.
+    shareable: usize,
+    /// Its tokens up to the end of the last turn that the model generated, if there is one.
+    continued: Option<usize>,
 }
 
 /// A constraint caches what it has computed, for all requests that have it. The lock is never
@@ -209,6 +233,9 @@ impl<D: Decoder> Scheduler<D> {
             let id = self.slots[index].active.as_ref().map(|active| active.queued.request.id);
             if id.is_some_and(|id| !source.wanted(id)) {
                 self.release_slot(index);
+            }
+            if self.slots[index].continued.is_some_and(|continued| !source.continues(continued.id)) {
+                self.end_conversation(index);
             }
         }
     }
@@ -329,9 +356,12 @@ impl<D: Decoder> Scheduler<D> {
             let Some(active) = self.slots[index].active.as_mut() else {
                 continue;
             };
+            let id = active.queued.request.id;
+            let tokens = active.tokens_of_text(finish, &self.decoder)?;
             let completion = Completion {
-                id: active.queued.request.id,
+                id,
                 text: std::mem::take(&mut active.text).finish(),
+                tokens,
                 prompt_tokens: active.queued.prompt.len(),
                 generated_tokens: active.generated.len(),
                 finish,
@@ -339,8 +369,11 @@ impl<D: Decoder> Scheduler<D> {
                 log_probability: active.log_probability,
                 seconds: active.started.elapsed().as_secs_f64(),
             };
-            self.release_slot(index);
             source.finished(completion)?;
+            match source.continues(id) {
+                true => self.keep_conversation(index),
+                false => self.release_slot(index),
+            }
         }
         Ok(())
     }
@@ -504,6 +537,29 @@ impl ActiveRequest {
     /// Whether its prompt is fed and it has generated a token.
     fn is_generating(&self) -> bool {
         !self.generated.is_empty()
+    }
+
+    /// The tokens that its text consists of. A stop string may begin within a token: what is left of that
+    /// token is tokenized anew.
+    fn tokens_of_text(&self, finish: Finish, decoder: &impl Decoder) -> Result<Arc<[Token]>> {
+        match finish {
+            Finish::EndOfTurn => Ok(self.generated[..self.generated.len() - 1].into()),
+            Finish::Enough | Finish::Length => Ok(self.generated[..].into()),
+            Finish::StopString => {
+                let text = self.text.generated();
+                let text_of = |n: usize| {
+                    let mut bytes = Vec::new();
+                    self.generated[..n].iter().for_each(|&token| decoder.piece(token, &mut bytes));
+                    String::from_utf8(bytes).ok()
+                };
+                let is_begin = |n: &usize| text_of(*n).is_some_and(|begin| text.starts_with(&begin));
+                let whole = (0..self.generated.len()).rev().find(is_begin).unwrap_or(0);
+                let rest = &text[text_of(whole).map_or(0, |begin| begin.len())..];
+                let mut tokens = self.generated[..whole].to_vec();
+                tokens.extend(decoder.tokenize(rest, false)?);
+                Ok(tokens.into())
+            }
+        }
     }
 
     /// The tokens to feed next, where the slot holds `fed` tokens.

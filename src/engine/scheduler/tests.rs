@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
-use crate::engine::toy::{END, Toy};
+use crate::engine::toy::{END, TURNS, Toy};
 use crate::engine::{ChatTemplate, Message, Sampling, complete};
 
 fn request(id: u64, prompt: &str, sampling: Sampling) -> Request {
@@ -619,4 +619,193 @@ fn the_grammar_that_was_not_used_for_longest_is_forgotten_first() {
         assert!(Arc::ptr_eq(&hot, &used(&mut scheduler, 0)), "forgotten after {n} others");
     }
     assert_eq!(scheduler.constraints.len(), MAX_CONSTRAINTS);
+}
+
+/// Conversations of several turns, each of which continues as soon as the model has answered.
+struct Talk {
+    requests: VecDeque<Request>,
+    /// The messages of each conversation so far.
+    messages: BTreeMap<u64, Vec<Message>>,
+    turns: usize,
+    done: Vec<(Request, Completion)>,
+    sampling: Sampling,
+}
+
+impl Talk {
+    fn new(conversations: u64, turns: usize, sampling: Sampling) -> Talk {
+        let mut talk =
+            Talk { requests: VecDeque::new(), messages: BTreeMap::new(), turns, done: vec![], sampling };
+        for id in 0..conversations {
+            talk.ask(id, 0, vec![Message::user(format!("{id} is the question"))]);
+        }
+        talk
+    }
+
+    fn ask(&mut self, conversation: u64, turn: u64, messages: Vec<Message>) {
+        let id = conversation + 1000 * turn;
+        self.messages.insert(id, messages.clone());
+        let sampling = self.sampling.clone();
+        self.requests.push_back(Request { id, messages, thinking: false, sampling, seed: 77 + id });
+    }
+}
+
+impl Source for Talk {
+    fn next(&mut self) -> Option<Request> {
+        self.requests.pop_front()
+    }
+    fn finished(&mut self, completion: Completion) -> Result<()> {
+        let (conversation, turn) = (completion.id % 1000, completion.id / 1000);
+        let messages = self.messages[&completion.id].clone();
+        let request = Request {
+            id: completion.id,
+            messages: messages.clone(),
+            thinking: false,
+            sampling: self.sampling.clone(),
+            seed: 77 + completion.id,
+        };
+        if (turn as usize) + 1 < self.turns {
+            let next = [Message::generated(&completion), Message::user(format!("and then, {turn}?"))];
+            self.ask(conversation, turn + 1, [&messages[..], &next].concat());
+            // The newest first, as curation does.
+            self.requests.rotate_right(1);
+        }
+        self.done.push((request, completion));
+        Ok(())
+    }
+    fn continues(&self, id: u64) -> bool {
+        (id / 1000) as usize + 1 < self.turns && !self.done.iter().any(|(r, _)| r.id == id + 1000)
+    }
+}
+
+/// What the toy writes after `prompt` by itself.
+fn after(prompt: &[Token], request: &Request, limit: usize) -> Vec<Token> {
+    let mut tokens = prompt.to_vec();
+    for n in 0..request.sampling.max_tokens.min(limit - prompt.len()) {
+        let uniform = sampler::uniform(request.seed, n as u64);
+        let logits = Toy::logits_after(&tokens);
+        let generated = &tokens[prompt.len()..];
+        let draw = Draw { logits: &logits, sampling: &request.sampling, generated, allowed: None, uniform };
+        tokens.push(draw.choose().unwrap().token);
+        if tokens.last() == Some(&END) {
+            break;
+        }
+    }
+    tokens.split_off(prompt.len())
+}
+
+#[test]
+fn a_conversation_goes_on_with_the_tokens_it_had_and_computes_no_cell_twice() {
+    let mut ends = BTreeSet::new();
+    for (conversations, turns) in [(1, 5), (7, 3), (20, 2)] {
+        for (sequences, slots, batch, context) in [
+            (1, 1, 64, 1024),
+            (1, 1, 5, 1024),
+            (3, 1, 64, 1024),
+            (4, 4, 64, 1024),
+            (4, 2, 3, 1024),
+            (16, 16, 512, 8192),
+            (8, 8, 64, 500),
+        ] {
+            let sampling = Sampling { temperature: 1.0, max_tokens: 24, ..Sampling::default() };
+            let mut toy = Toy::new(sequences, batch, context);
+            toy.slots = slots;
+            toy.template = ChatTemplate::new(Some(TURNS), "", "").unwrap();
+            let mut scheduler = Scheduler::new(toy);
+            let mut talk = Talk::new(conversations, turns, sampling);
+            scheduler.run(&mut talk, &Cancel::new()).unwrap();
+            assert_eq!(talk.done.len(), conversations as usize * turns);
+            let mut new_tokens = 0;
+            for (request, completion) in &talk.done {
+                let at = format!("request {}, {sequences} sequences, {slots} slots", request.id);
+                let prompt = scheduler.decoder().prompt(&request.messages, false).unwrap();
+                let generated = after(&prompt, request, context);
+                assert_eq!(completion.prompt_tokens, prompt.len(), "{at}");
+                assert_eq!(completion.generated_tokens, generated.len(), "{at}");
+                let of_text = generated.strip_suffix(&[END]).unwrap_or(&generated);
+                assert_eq!(&*completion.tokens, of_text, "{at}");
+                ends.insert(format!("{:?}", completion.finish));
+                let fed_before = match request.id.checked_sub(1000) {
+                    None => 0,
+                    Some(earlier) => {
+                        let (_, said) = talk.done.iter().find(|(r, _)| r.id == earlier).unwrap();
+                        // The prompt holds the exact tokens, of which the last was not fed.
+                        assert!(prompt[said.prompt_tokens..].starts_with(&said.tokens), "{at}");
+                        said.prompt_tokens + said.generated_tokens - 1
+                    }
+                };
+                new_tokens += (prompt.len() - fed_before) as u64;
+            }
+            let (stats, toy) = (scheduler.stats(), scheduler.decoder());
+            if context > 1000 {
+                assert_eq!(stats.restarts, 0);
+                if sequences == 1 {
+                    assert_eq!(stats.prompt_tokens, new_tokens);
+                } else {
+                    assert!(stats.prompt_tokens <= new_tokens, "{stats:?}, {new_tokens} new tokens");
+                    // Only the first three tokens can be those of several conversations.
+                    let twice = &toy.fed_twice;
+                    assert!(slots == 1 || twice.iter().all(|pos| *pos < 3), "twice: {twice:?}");
+                }
+            }
+        }
+    }
+    assert!(ends.len() > 1, "{ends:?}");
+}
+
+#[test]
+fn after_a_conversation_the_prompt_that_it_began_with_is_still_there() {
+    let mut toy = Toy::new(2, 64, 1024);
+    toy.slots = 1;
+    let mut scheduler = Scheduler::new(toy);
+    let sampling = Sampling { temperature: 1.0, max_tokens: 24, ..Sampling::default() };
+    scheduler.run(&mut Talk::new(1, 2, sampling.clone()), &Cancel::new()).unwrap();
+    let before = scheduler.stats().prompt_tokens;
+    let again = request(5, "0 is the question", sampling);
+    complete(&mut scheduler, vec![again], &Cancel::new()).unwrap();
+    assert_eq!(scheduler.stats().prompt_tokens - before, 1);
+}
+
+#[test]
+fn a_conversation_that_is_given_up_frees_its_cells() {
+    /// Says that a conversation goes on until another request has finished.
+    struct Hesitant(Vec<Request>, usize);
+    impl Source for Hesitant {
+        fn next(&mut self) -> Option<Request> {
+            self.0.pop()
+        }
+        fn finished(&mut self, _: Completion) -> Result<()> {
+            self.1 += 1;
+            Ok(())
+        }
+        fn continues(&self, id: u64) -> bool {
+            id == 1 && self.1 < 2
+        }
+    }
+    let mut scheduler = Scheduler::new(Toy::new(2, 64, 512));
+    let sampling = Sampling { max_tokens: 20, stop: vec!["b".into()], ..Sampling::default() };
+    let longer = Sampling { max_tokens: 60, ..Sampling::default() };
+    let mut source = Hesitant(vec![request(2, "two two two", longer), request(1, "one", sampling)], 0);
+    scheduler.run(&mut source, &Cancel::new()).unwrap();
+    scheduler.run(&mut source, &Cancel::new()).unwrap();
+    assert!(scheduler.slots.iter().all(|slot| slot.continued.is_none()));
+    let held: Vec<usize> = scheduler.slots.iter().map(|slot| slot.held.len()).collect();
+    assert!(held.iter().all(|len| *len <= "two two two\n".len()), "{held:?}");
+}
+
+#[test]
+fn the_tokens_of_a_text_that_ended_at_a_stop_string_have_none_of_it() {
+    let sampling = Sampling { max_tokens: 60, stop: vec!["ab".into(), "ed".into()], ..Sampling::default() };
+    let mut stopped = 0;
+    for id in 0..30 {
+        let mut scheduler = Scheduler::new(Toy::new(2, 64, 512));
+        let requests = vec![request(id, "q", Sampling { temperature: 1.0, ..sampling.clone() })];
+        let done = complete(&mut scheduler, requests, &Cancel::new()).unwrap().remove(0);
+        let mut bytes = Vec::new();
+        done.tokens.iter().for_each(|&token| scheduler.decoder().piece(token, &mut bytes));
+        if done.finish == Finish::StopString {
+            stopped += 1;
+            assert_eq!(String::from_utf8_lossy(&bytes), done.text);
+        }
+    }
+    assert!(stopped > 5);
 }

@@ -205,6 +205,7 @@ fn reasoning_that_does_not_help_is_refused_with_advice_for_its_method() {
         DirectAnswers { answers: (0..10).map(one).collect(), ..DirectAnswers::default() }
     };
     let voted = VoteSummary {
+        read_from: Default::default(),
         variant: 0,
         index: 0,
         answer: None,
@@ -212,7 +213,12 @@ fn reasoning_that_does_not_help_is_refused_with_advice_for_its_method() {
         generated_tokens: 1,
         finish: Finish::Length,
     };
-    let outcome = Outcome { verdict: verdict("no", 8, true), samples: vec![voted], selections: vec![] };
+    let outcome = Outcome {
+        verdict: verdict("no", 8, true),
+        samples: vec![voted],
+        selections: vec![],
+        equivalences: vec![],
+    };
     let reasoned = Reasoned { outcomes: vec![outcome; 10], seconds: 1.0 };
     let acceptance = Acceptance::default();
     let refused = worth_trying(&acceptance, &task(), &questions, &direct(5), &reasoned);

@@ -90,6 +90,16 @@ impl AnswerRule {
     /// The page that specifies how answers are read, as Markdown.
     pub const SPECIFICATION: &str = lists::RULES;
 
+    /// The rule for what an answer is: this one, or the one that it takes for what it finds.
+    pub(crate) fn innermost(&self) -> &AnswerRule {
+        match self {
+            AnswerRule::Pattern(rule) => rule.reading().innermost(),
+            AnswerRule::Json(rule) => rule.reading().innermost(),
+            AnswerRule::LastLine(rule) => rule.reading().innermost(),
+            rule => rule,
+        }
+    }
+
     /// The answer in a completion of `step`; `None` if there is none or if it is ambiguous.
     pub fn extract(&self, step: &Step, completion: &str) -> Option<Answer> {
         let (text, marked) = region(step, completion)?;

@@ -1,0 +1,163 @@
+//! The closing turn: after the last step, the model is asked in the same conversation for its answer
+//! alone.
+//!
+//! A completion that was reasoned well may end without an answer that a rule can read: without its
+//! marker, with two candidates, or at `max_tokens`. The closing turn asks for it, as the second prompt
+//! of zero-shot chain of thought does (Kojima et al. 2022, arXiv 2205.11916), greedily and held to the
+//! kind of the answer. A completion that ended at `max_tokens` is closed where it ended, as if the model
+//! had stopped there.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::answer::AnswerConstraint;
+use super::{AnswerRule, ItemRule, Step, step::REPEAT_LAST};
+
+/// The name of the closing turn among the records of a sample.
+pub const CLOSING: &str = "closing";
+
+/// Enough for a number, a date or a short line.
+const MAX_TOKENS: usize = 24;
+
+/// The last turn of a sample, which asks for its answer alone.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Closing {
+    /// Which samples have it.
+    pub when: ClosingWhen,
+    /// Template of the user message, if it is the task's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prompt: Option<String>,
+    /// What the completion is held to.
+    #[serde(skip_serializing_if = "ClosingKind::is_default")]
+    pub kind: ClosingKind,
+    /// Maximal number of tokens to generate, including the end of the turn.
+    pub max_tokens: usize,
+    /// The call.
+    #[serde(skip)]
+    pub(crate) step: Step,
+}
+
+/// A last turn in the conversation of the last step, which asks the model for its answer alone: greedy,
+/// held to the kind of the answer, a few tokens. Without it, answers are read from the last completion
+/// only.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Closing")]
+pub(super) struct RawClosing {
+    /// Which samples have it.
+    #[serde(default)]
+    when: ClosingWhen,
+    /// Template of the user message; by default it asks for the answer alone, and names the choices if
+    /// there are some. It sees the question's fields and the outputs of all steps.
+    prompt: Option<String>,
+    /// What the completion is held to; by default to the kind of the answer rule.
+    #[serde(default)]
+    kind: ClosingKind,
+    /// Maximal number of tokens to generate, including the end of the turn; by default 24.
+    #[schemars(range(min = 1, max = 1048576))]
+    max_tokens: Option<usize>,
+}
+
+/// Which samples have a closing turn.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ClosingWhen {
+    /// Those whose last completion holds no answer.
+    #[default]
+    Unread,
+    /// All. The answer is read from the closing turn alone, and the last completion is not ended early.
+    Always,
+}
+
+/// What the completion of a closing turn is held to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ClosingKind {
+    /// The kind of the answer rule.
+    #[default]
+    Answer,
+    /// One of the choices of the answer rule.
+    Choice,
+    /// A decimal number.
+    Number,
+    /// A date, as 2024-02-29.
+    Date,
+    /// One short line.
+    Line,
+    /// Nothing.
+    Free,
+}
+
+impl ClosingKind {
+    fn is_default(&self) -> bool {
+        *self == ClosingKind::default()
+    }
+}
+
+impl RawClosing {
+    /// The error is one line.
+    pub(super) fn checked(self, rule: &AnswerRule) -> Result<Closing, String> {
+        let RawClosing { when, prompt, kind, max_tokens } = self;
+        let constraint = constraint(kind, rule)?;
+        let max_tokens = max_tokens.unwrap_or(MAX_TOKENS);
+        let own = prompt.clone().unwrap_or_else(|| default_prompt(kind, rule));
+        let (choices, grammar) = match constraint {
+            Some(AnswerConstraint::Choices(choices)) => (choices, None),
+            Some(AnswerConstraint::Grammar(grammar)) => (Vec::new(), Some(grammar)),
+            None => (Vec::new(), None),
+        };
+        let step = Step {
+            name: CLOSING.into(),
+            for_each: None,
+            continues: None,
+            items: ItemRule::default(),
+            system: None,
+            prompt: own,
+            examples: Vec::new(),
+            max_examples: None,
+            max_tokens,
+            temperature: 0.0,
+            top_p: 1.0,
+            top_k: 0,
+            min_p: 0.0,
+            repeat_penalty: 1.0,
+            repeat_last: REPEAT_LAST,
+            choices,
+            grammar,
+            stop: Vec::new(),
+            marker: None,
+            thinking: false,
+        };
+        Ok(Closing { when, prompt, kind, max_tokens, step })
+    }
+}
+
+fn constraint(kind: ClosingKind, rule: &AnswerRule) -> Result<Option<AnswerConstraint>, String> {
+    let grammar = |text: &str| Some(AnswerConstraint::Grammar(text.into()));
+    Ok(match (kind, rule.constraint()) {
+        (ClosingKind::Answer, own) | (ClosingKind::Choice, own @ AnswerConstraint::Choices(_)) => Some(own),
+        (ClosingKind::Choice, _) => {
+            return Err("\"kind\" is \"choice\", but the answer rule has no choices".into());
+        }
+        (ClosingKind::Number, _) => grammar(r#"root ::= "-"? [0-9]+ ("." [0-9]+)?"#),
+        (ClosingKind::Date, _) => grammar(
+            r#"root ::= [0-9]{4} "-" ("0" [1-9] | "1" [0-2]) "-" ("0" [1-9] | [12] [0-9] | "3" [01])"#,
+        ),
+        (ClosingKind::Line, _) => grammar(r"root ::= [^\x00-\x20\x7f] [^\x00-\x1f\x7f]{0,119}"),
+        (ClosingKind::Free, _) => None,
+    })
+}
+
+fn default_prompt(kind: ClosingKind, rule: &AnswerRule) -> String {
+    const ASK: &str = "So what is the final answer?";
+    let what = match (kind, rule.innermost()) {
+        (ClosingKind::Answer | ClosingKind::Choice, AnswerRule::Choice(rule)) => {
+            let choices = rule.choices().join(", ").replace("{", "{{ '{' }}");
+            return format!("{ASK} Write one of these and nothing else: {choices}");
+        }
+        (ClosingKind::Number, _) | (ClosingKind::Answer, AnswerRule::Number(_)) => "only the number",
+        (ClosingKind::Date, _) | (ClosingKind::Answer, AnswerRule::Date(_)) => "only the date, as 2024-02-29",
+        _ => "only the answer itself, without an explanation",
+    };
+    format!("{ASK} Write {what}.")
+}
