@@ -156,7 +156,9 @@ fn default_prompt(kind: ClosingKind, rule: &AnswerRule) -> String {
             return format!("{ASK} Write one of these and nothing else: {choices}");
         }
         (ClosingKind::Number, _) | (ClosingKind::Answer, AnswerRule::Number(_)) => "only the number",
-        (ClosingKind::Date, _) | (ClosingKind::Answer, AnswerRule::Date(_)) => "only the date, as year-month-day",
+        (ClosingKind::Date, _) | (ClosingKind::Answer, AnswerRule::Date(_)) => {
+            "only the date, as year-month-day"
+        }
         _ => "only the answer itself, without an explanation",
     };
     format!("{ASK} Write {what}.")

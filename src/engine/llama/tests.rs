@@ -416,3 +416,65 @@ fn a_model_held_to_choices_writes_one_of_them() {
         }
     }
 }
+
+/// Conversations of three turns, of which each goes on when the model has answered.
+#[derive(Default)]
+struct Talk {
+    ready: Vec<Request>,
+    asked: std::collections::HashMap<u64, Vec<Message>>,
+    /// Prompt tokens that no earlier turn of the conversation has fed.
+    new_tokens: usize,
+    fed_before: std::collections::HashMap<u64, usize>,
+    turns: usize,
+}
+
+impl crate::engine::Source for Talk {
+    fn next(&mut self) -> Option<Request> {
+        let request = self.ready.pop()?;
+        self.asked.insert(request.id, request.messages.clone());
+        Some(request)
+    }
+    fn finished(&mut self, said: Completion) -> Result<()> {
+        let (conversation, turn) = (said.id % 100, said.id / 100);
+        self.turns += 1;
+        self.new_tokens += said.prompt_tokens - self.fed_before.remove(&conversation).unwrap_or(0);
+        // The token sampled last was not fed.
+        self.fed_before.insert(conversation, said.prompt_tokens + said.generated_tokens - 1);
+        if turn < 2 {
+            let next = [Message::generated(&said), Message::user("Say that in other words.")];
+            let messages = [&self.asked[&said.id][..], &next].concat();
+            let sampling = Sampling { temperature: 1.0, max_tokens: 40, ..Sampling::default() };
+            let id = said.id + 100;
+            self.ready.push(Request { id, messages, thinking: false, sampling, seed: id });
+        }
+        Ok(())
+    }
+    fn continues(&self, id: u64) -> bool {
+        id / 100 < 2 && !self.asked.contains_key(&(id + 100))
+    }
+}
+
+#[test]
+fn conversations_with_real_models_compute_no_cell_twice() {
+    for name in [SMOL, QWEN] {
+        for slots in [1, 4] {
+            let Some(llama) = load(name, slots) else { return };
+            let questions = ["Why is the sky blue?", "Name a river.", "¿Qué hora es? 🕐", "Count to 30."];
+            let ready = questions.iter().enumerate().map(|(id, text)| {
+                let sampling = Sampling { temperature: 1.0, max_tokens: 40, ..Sampling::default() };
+                request(id as u64, text, &sampling)
+            });
+            let mut talk = Talk { ready: ready.collect(), ..Talk::default() };
+            let mut scheduler = Scheduler::new(llama);
+            crate::engine::Engine::run(&mut scheduler, &mut talk, &Cancel::new()).unwrap();
+            let stats = scheduler.stats();
+            assert_eq!((talk.turns, stats.restarts), (12, 0));
+            let (fed, new) = (stats.prompt_tokens as usize, talk.new_tokens);
+            if slots == 1 {
+                assert_eq!(fed, new, "{name}");
+            } else {
+                assert!(fed <= new, "{name}: {fed} prompt tokens fed, {new} of them new");
+            }
+        }
+    }
+}
