@@ -512,6 +512,7 @@ fn sample_of_nothing() -> Sample {
         seed: 0,
         steps: vec![],
         answer: None,
+        read_from: Default::default(),
         rejected: false,
         confidence: None,
         finish: Finish::EndOfTurn,
