@@ -9,7 +9,7 @@ mod judging;
 use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
 
-use super::equivalence::{Judgements, Pair};
+use super::equivalence::{AnswerPair, Judgements};
 use super::program::Program;
 use super::select::PendingSelection;
 use super::set_aside::{SetAside, fault_of_question};
@@ -40,7 +40,7 @@ pub struct Driver<'a> {
     /// Question → the judgements on its answers.
     judgements: HashMap<usize, Judgements>,
     /// Request id → question and the pair that it judges.
-    pending_judgements: HashMap<u64, (usize, Pair)>,
+    pending_judgements: HashMap<u64, (usize, AnswerPair)>,
     /// The outcome of each question.
     outcomes: Vec<Option<Box<Outcome>>>,
     set_aside: SetAside,

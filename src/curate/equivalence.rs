@@ -37,16 +37,16 @@ pub struct EquivalenceRecord {
 
 /// Two different answers to one question; the key of the first sorts before that of the second.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pair {
+pub struct AnswerPair {
     a: Answer,
     b: Answer,
 }
 
-impl Pair {
+impl AnswerPair {
     /// The pair of two answers, whichever comes first.
-    pub fn of(one: &Answer, other: &Answer) -> Pair {
+    pub fn of(one: &Answer, other: &Answer) -> AnswerPair {
         let (a, b) = if one.key <= other.key { (one, other) } else { (other, one) };
-        Pair { a: a.clone(), b: b.clone() }
+        AnswerPair { a: a.clone(), b: b.clone() }
     }
 
     fn keys(&self) -> (String, String) {
@@ -126,13 +126,13 @@ impl Judgements {
 
     /// Whether the answers of `pair` mean the same, for variant number `variant`; `None` if that is not
     /// judged yet.
-    fn are_equal(&self, pair: &Pair) -> Option<bool> {
+    fn are_equal(&self, pair: &AnswerPair) -> Option<bool> {
         self.known.get(&pair.keys()).map(|record| record.equal)
     }
 
     /// The judgement that variant number `variant` needs, or the pair to ask for, unless it was asked for.
     pub fn need(&mut self, one: &Answer, other: &Answer, variant: usize) -> Needed {
-        let pair = Pair::of(one, other);
+        let pair = AnswerPair::of(one, other);
         let is_new = !self.asked.contains_key(&pair.keys());
         self.asked.entry(pair.keys()).or_insert(variant);
         match self.are_equal(&pair) {
@@ -160,7 +160,7 @@ pub enum Needed {
     /// Whether the answers mean the same.
     Known(bool),
     /// It is not judged yet; the pair is there if it is to be asked for now.
-    Missing(Option<Pair>),
+    Missing(Option<AnswerPair>),
 }
 
 /// The answers of one variant's samples, in classes of the same meaning.
@@ -181,7 +181,7 @@ impl AnswerClasses {
         answer: &Answer,
         judgements: &mut Judgements,
         variant: usize,
-    ) -> std::result::Result<Answer, Vec<Pair>> {
+    ) -> std::result::Result<Answer, Vec<AnswerPair>> {
         self.keys.entry(answer.text.clone()).or_insert_with(|| answer.key.clone());
         if let Some(key) = self.class_of.get(&answer.key) {
             return Ok(Answer { key: key.clone(), text: answer.text.clone() });

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 
-use super::equivalence::{AnswerClasses, Judgements, Pair};
+use super::equivalence::{AnswerClasses, AnswerPair, Judgements};
 use super::select::{Response, SelectionRecord, SelectionRound};
 use super::{Outcome, ReadFrom, Sample, VoteSummary};
 use crate::Result;
@@ -31,7 +31,7 @@ pub struct VariantState<'a> {
     tally: Tally,
     pub counted: usize,
     /// Answer key → the last completion of the first sample that gave this answer.
-    completions: HashMap<String, Text>,
+    completions: HashMap<String, AnswerText>,
     /// The last completions of all samples with an answer, in a universal vote.
     responses: Vec<Response>,
     /// Selections that an interrupted run has finished.
@@ -47,12 +47,12 @@ pub struct VariantState<'a> {
 pub struct FinishedSample {
     vote: VoteSummary,
     weight: Option<f32>,
-    text: Text,
+    text: AnswerText,
 }
 
 /// The completion that holds the answer, without its thinking block.
 #[derive(Default)]
-struct Text {
+struct AnswerText {
     text: String,
     /// Whether it is that of a closing turn, because the last completion held no answer. Any other is
     /// preferred.
@@ -109,7 +109,7 @@ impl<'a> VariantState<'a> {
             Some(closing) if is_bare => &closing.text,
             _ => sample.completion(),
         };
-        let text = Text { text: without_thinking(text).unwrap_or_default().to_string(), is_bare };
+        let text = AnswerText { text: without_thinking(text).unwrap_or_default().to_string(), is_bare };
         let (variant, weight) = (self.index, sample.confidence);
         self.finished.entry(sample.index).or_insert_with(|| {
             let vote = VoteSummary {
@@ -128,7 +128,7 @@ impl<'a> VariantState<'a> {
     /// Counts finished samples in the order of their indices. When the vote ends, sets the outcome or
     /// starts the selections. With `judgements`, answers that mean the same count together; returns the
     /// pairs to ask for before the next sample can be counted.
-    pub fn count(&mut self, rule: &VoteRule, mut judgements: Option<&mut Judgements>) -> Vec<Pair> {
+    pub fn count(&mut self, rule: &VoteRule, mut judgements: Option<&mut Judgements>) -> Vec<AnswerPair> {
         while self.outcome.is_none() && self.selections.is_none() {
             if let Some(reason) = stop(rule, &self.tally) {
                 if needs_selection(rule, &self.tally) {

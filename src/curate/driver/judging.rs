@@ -1,6 +1,6 @@
 //! Votes in which the model judges which answers mean the same.
 
-use super::super::equivalence::{Judgements, Needed, Pair};
+use super::super::equivalence::{AnswerPair, Judgements, Needed};
 use super::super::{EquivalenceCost, EquivalenceRecord};
 use super::Driver;
 use crate::Result;
@@ -25,7 +25,7 @@ impl Driver<'_> {
     }
 
     /// Asks whether the answers of `pair` to `question` mean the same.
-    fn judge(&mut self, question: usize, pair: Pair) -> Result<()> {
+    fn judge(&mut self, question: usize, pair: AnswerPair) -> Result<()> {
         let request = pair.request(self.next_id, &self.plan.task.vote, &self.plan.questions[question])?;
         self.next_id += 1;
         self.pending_judgements.insert(request.id, (question, pair));
@@ -36,7 +36,7 @@ impl Driver<'_> {
     pub(super) fn finished_judgement(
         &mut self,
         question: usize,
-        pair: Pair,
+        pair: AnswerPair,
         completion: Completion,
     ) -> Result<()> {
         let record = pair.judged(&self.plan.questions[question].id, completion);

@@ -419,7 +419,7 @@ fn a_model_held_to_choices_writes_one_of_them() {
 
 /// Conversations of three turns, of which each goes on when the model has answered.
 #[derive(Default)]
-struct Talk {
+struct RealTalk {
     ready: Vec<Request>,
     asked: std::collections::HashMap<u64, Vec<Message>>,
     /// Prompt tokens that no earlier turn of the conversation has fed.
@@ -428,7 +428,7 @@ struct Talk {
     turns: usize,
 }
 
-impl crate::engine::Source for Talk {
+impl crate::engine::Source for RealTalk {
     fn next(&mut self) -> Option<Request> {
         let request = self.ready.pop()?;
         self.asked.insert(request.id, request.messages.clone());
@@ -464,7 +464,7 @@ fn conversations_with_real_models_compute_no_cell_twice() {
                 let sampling = Sampling { temperature: 1.0, max_tokens: 40, ..Sampling::default() };
                 request(id as u64, text, &sampling)
             });
-            let mut talk = Talk { ready: ready.collect(), ..Talk::default() };
+            let mut talk = RealTalk { ready: ready.collect(), ..RealTalk::default() };
             let mut scheduler = Scheduler::new(llama);
             crate::engine::Engine::run(&mut scheduler, &mut talk, &Cancel::new()).unwrap();
             let stats = scheduler.stats();
