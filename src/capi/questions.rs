@@ -8,7 +8,7 @@ use super::error::sn_error;
 use super::failure::Failure;
 use super::handle::{Exclusive, hand_out, place, release, required};
 use super::status::sn_status;
-use super::text::{optional_text, text};
+use super::text::{file_bytes, optional_text, text};
 use crate::datasets::{Split, generate};
 use crate::task::{QuestionSet, parse_questions, read_questions};
 
@@ -98,9 +98,9 @@ pub unsafe extern "C" fn sn_questions_parse(
 ) -> sn_status {
     entry!(err => {
         // SAFETY: by the header's rules.
-        let lines = unsafe { text("lines", lines, len) }?;
+        let lines = unsafe { file_bytes("lines", lines, len) }?;
         let out = place("out", out)?;
-        let questions = QuestionSet::from(parse_questions(lines.as_bytes(), "lines")?);
+        let questions = QuestionSet::from(parse_questions(lines, "lines")?);
         // SAFETY: not NULL, so writable, by the header's rules.
         unsafe { hand_out(out, sn_questions::new(questions)) };
         Ok(())

@@ -53,23 +53,43 @@ pub unsafe fn optional_text<'a>(
     data: *const c_char,
     len: usize,
 ) -> Result<Option<&'a str>, Failure> {
-    if data.is_null() {
-        return Ok(None);
-    }
-    let bytes = if len == NUL_TERMINATED {
-        // SAFETY: ends in NUL, by this function's contract.
-        unsafe { CStr::from_ptr(data) }.to_bytes()
-    } else if isize::try_from(len).is_ok() {
-        // SAFETY: `len` readable bytes, by this function's contract; no object is larger than `isize::MAX`.
-        unsafe { std::slice::from_raw_parts(data.cast(), len) }
-    } else {
-        return Err(Failure::argument(name, format!("has an impossible length, {len} bytes")));
-    };
+    // SAFETY: by this function's contract.
+    let Some(bytes) = (unsafe { optional_bytes(name, data, len) })? else { return Ok(None) };
     match std::str::from_utf8(bytes) {
         Ok(text) => Ok(Some(text)),
         Err(error) => {
             Err(Failure::argument(name, format!("is not UTF-8: byte {} is wrong", error.valid_up_to() + 1)))
         }
+    }
+}
+
+/// What a file holds, in any encoding; it must be there.
+///
+/// # Safety
+/// As [`optional_text`].
+pub unsafe fn file_bytes<'a>(name: &str, data: *const c_char, len: usize) -> Result<&'a [u8], Failure> {
+    // SAFETY: by this function's contract.
+    unsafe { optional_bytes(name, data, len) }?.ok_or_else(|| Failure::argument(name, "is NULL"))
+}
+
+/// # Safety
+/// As [`optional_text`].
+unsafe fn optional_bytes<'a>(
+    name: &str,
+    data: *const c_char,
+    len: usize,
+) -> Result<Option<&'a [u8]>, Failure> {
+    if data.is_null() {
+        return Ok(None);
+    }
+    if len == NUL_TERMINATED {
+        // SAFETY: ends in NUL, by this function's contract.
+        Ok(Some(unsafe { CStr::from_ptr(data) }.to_bytes()))
+    } else if isize::try_from(len).is_ok() {
+        // SAFETY: `len` readable bytes, by this function's contract; no object is larger than `isize::MAX`.
+        Ok(Some(unsafe { std::slice::from_raw_parts(data.cast(), len) }))
+    } else {
+        Err(Failure::argument(name, format!("has an impossible length, {len} bytes")))
     }
 }
 

@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::curation::{CurationJob, Sampled};
-use super::{CurateOptions, Run, refuse_shared_questions};
+use super::{CurateOptions, Run, json_lines, refuse_shared_questions};
 use crate::context::Context;
 use crate::evaluate::{self, Acceptance, DirectAnswers, Reasoned};
 use crate::evaluate::{Decision, Evaluation};
-use crate::fs::{sha256, sha256_files};
+use crate::fs::{sha256_files, sha256_of};
 use crate::gguf::Gguf;
 use crate::task::{Question, Task};
 use crate::vote::NO_THRESHOLD;
@@ -164,9 +164,8 @@ impl Run {
     /// Removes the answers in `evaluation/` if they are to other questions or another task, or were checked
     /// by a verifier where there is none now, or the reverse.
     fn keep_answers_of(&self, eval: &[Question], task: &Task) -> Result<()> {
-        let text: String = eval.iter().map(|q| q.to_json_line() + "\n").collect();
         let checked = if self.verifier.is_some() { "\nverifier" } else { "" };
-        let identity = sha256(format!("{text}{}{checked}", task.to_json()).as_bytes());
+        let identity = sha256_of(json_lines(eval).chain([task.to_json(), checked.into()]));
         let folder = self.dir.file("evaluation");
         std::fs::create_dir_all(&folder).map_err(Error::io("create", &folder))?;
         if self.dir.saved::<String>("evaluation/of.json")?.is_none_or(|of| of != identity) {

@@ -40,7 +40,7 @@ use crate::context::{Context, EngineCache, check_callers_engine};
 use crate::curate::{Curation, Verifier};
 use crate::evaluate::Acceptance;
 use crate::evaluate::Decision;
-use crate::fs::{sha256, sha256_files};
+use crate::fs::{sha256, sha256_files, sha256_of};
 use crate::gguf::Gguf;
 use crate::model::spec::Spec;
 use crate::report::Report;
@@ -118,7 +118,6 @@ impl Run {
         Spec::of(&gguf)?;
         check_callers_engine(cx, &gguf)?;
         let task_json = setup.task.to_json();
-        let questions: String = setup.questions.iter().map(|q| q.to_json_line() + "\n").collect();
         let manifest = Manifest {
             version: env!("CARGO_PKG_VERSION").into(),
             model: model.display().to_string(),
@@ -126,7 +125,7 @@ impl Run {
             task: setup.task.name.clone(),
             task_sha256: recorded_hash(&setup.out, &setup.task)
                 .unwrap_or_else(|| sha256(task_json.as_bytes())),
-            questions_sha256: sha256(questions.as_bytes()),
+            questions_sha256: sha256_of(json_lines(&setup.questions)),
             seed: setup.seed,
             verifier: false,
             date: Some(tuned::date_of_race(&setup.out).unwrap_or_else(today)),
@@ -135,9 +134,8 @@ impl Run {
         // An older directory keeps what it began with.
         let Manifest { verifier, date, .. } = read_manifest(&setup.out)?;
         let manifest = Manifest { verifier, date, ..manifest };
-        for (name, text) in [("task.json", &task_json), ("questions.jsonl", &questions)] {
-            dir.write(name, text.as_bytes())?;
-        }
+        dir.write("task.json", task_json.as_bytes())?;
+        dir.write_all("questions.jsonl", json_lines(&setup.questions))?;
         Run::new(dir, manifest, gguf, setup.task.clone(), setup.questions.clone())
     }
 
@@ -339,8 +337,16 @@ fn read_verdicts(out: &Path, questions: usize) -> Result<Vec<Verdict>> {
     }
 }
 
+/// The lines of `questions.jsonl`.
+fn json_lines(questions: &[Question]) -> impl Iterator<Item = String> {
+    questions.iter().map(|question| question.to_json_line() + "\n")
+}
+
 /// Held-out questions must not be training questions.
 fn refuse_shared_questions(train: &[Question], eval: &[Question]) -> Result<()> {
+    if eval.is_empty() {
+        return Ok(());
+    }
     let known: std::collections::HashSet<_> = train.iter().map(|q| &q.fields).collect();
     match eval.iter().find(|q| known.contains(&q.fields)) {
         None => Ok(()),

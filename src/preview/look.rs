@@ -165,7 +165,7 @@ impl Look<'_> {
             let messages = curate::messages(&self.task.system1, question, &[]).unwrap_or_default();
             shown.push(ShownQuestion {
                 id: question.id.clone(),
-                fields: question.fields.clone(),
+                fields: question.fields.iter().map(|(name, text)| (name.clone(), text.clone())).collect(),
                 system1_prompt: prompt(messages, self.task.system1.thinking, decoder),
                 system1: direct,
                 samples: Vec::new(),

@@ -151,6 +151,13 @@ impl RunDir {
         let path = self.file(name);
         write_atomically(&path, |f| f.write_all(bytes)).map_err(Error::io("write", &path))
     }
+
+    /// Writes `texts`, one after the other, to the file `name`, atomically.
+    pub fn write_all(&self, name: &str, mut texts: impl Iterator<Item = String>) -> Result<()> {
+        let path = self.file(name);
+        write_atomically(&path, |f| texts.try_for_each(|text| f.write_all(text.as_bytes())))
+            .map_err(Error::io("write", &path))
+    }
 }
 
 /// What [`RunDir::save`] wrote to the file `name` of the run directory `dir`; `None` where there is no

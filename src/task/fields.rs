@@ -1,31 +1,23 @@
 //! The named texts of a question, in little memory: a file may hold a million questions, nearly all of them
-//! with one field.
+//! with one field, and a node of a tree takes more than 500 bytes.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::ops::Index;
+use std::slice;
 use std::sync::Arc;
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
-
-/// The field that most questions have alone.
-const QUESTION: &str = "question";
 
 /// The fields of a question: texts by name, in the order of their names.
 ///
 /// Copies share the texts.
 #[derive(Clone, Default, PartialEq, Eq, Hash)]
-pub struct Fields(Arc<[(Cow<'static, str>, Box<str>)]>);
+pub struct Fields(Arc<[(String, String)]>);
 
 impl Fields {
-    /// The one field `question`.
-    pub fn question(text: impl Into<String>) -> Fields {
-        [(QUESTION.to_string(), text.into())].into()
-    }
-
     /// The text of the field `name`.
-    pub fn get(&self, name: &str) -> Option<&str> {
-        self.place(name).ok().map(|i| &*self.0[i].1)
+    pub fn get(&self, name: &str) -> Option<&String> {
+        self.place(name).ok().map(|i| &self.0[i].1)
     }
 
     /// Whether there is a field `name`.
@@ -34,13 +26,12 @@ impl Fields {
     }
 
     /// Sets the field `name`. Returns the text that it had.
-    pub fn insert(&mut self, name: impl Into<String>, text: impl Into<String>) -> Option<String> {
-        let (name, text) = (name.into(), text.into().into_boxed_str());
+    pub fn insert(&mut self, name: String, text: String) -> Option<String> {
         let mut all = self.0.to_vec();
         let before = match self.place(&name) {
-            Ok(i) => Some(std::mem::replace(&mut all[i].1, text).into()),
+            Ok(i) => Some(std::mem::replace(&mut all[i].1, text)),
             Err(i) => {
-                all.insert(i, (named(name), text));
+                all.insert(i, (name, text));
                 None
             }
         };
@@ -59,35 +50,58 @@ impl Fields {
     }
 
     /// Names and texts.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
-        self.0.iter().map(|(name, text)| (&**name, &**text))
+    pub fn iter(&self) -> FieldIter<'_> {
+        FieldIter(self.0.iter())
     }
 
     /// The names.
-    pub fn keys(&self) -> impl ExactSizeIterator<Item = &str> {
+    pub fn keys(&self) -> impl ExactSizeIterator<Item = &String> {
         self.iter().map(|(name, _)| name)
     }
 
     /// The texts.
-    pub fn values(&self) -> impl ExactSizeIterator<Item = &str> {
+    pub fn values(&self) -> impl ExactSizeIterator<Item = &String> {
         self.iter().map(|(_, text)| text)
     }
 
     fn place(&self, name: &str) -> Result<usize, usize> {
-        self.0.binary_search_by(|(other, _)| (**other).cmp(name))
+        self.0.binary_search_by(|(other, _)| other.as_str().cmp(name))
     }
 }
 
-fn named(name: String) -> Cow<'static, str> {
-    if name == QUESTION { Cow::Borrowed(QUESTION) } else { Cow::Owned(name) }
+/// The names and texts of [`Fields`].
+#[derive(Debug, Clone)]
+pub struct FieldIter<'a>(slice::Iter<'a, (String, String)>);
+
+impl<'a> Iterator for FieldIter<'a> {
+    type Item = (&'a String, &'a String);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.0.next().map(|(name, text)| (name, text))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.0.size_hint()
+    }
+}
+
+impl ExactSizeIterator for FieldIter<'_> {}
+
+impl<'a> IntoIterator for &'a Fields {
+    type Item = (&'a String, &'a String);
+    type IntoIter = FieldIter<'a>;
+
+    fn into_iter(self) -> FieldIter<'a> {
+        self.iter()
+    }
 }
 
 /// # Panics
 /// If there is no such field.
 impl Index<&str> for Fields {
-    type Output = str;
+    type Output = String;
 
-    fn index(&self, name: &str) -> &str {
+    fn index(&self, name: &str) -> &String {
         self.get(name).unwrap_or_else(|| panic!("no field {name:?}"))
     }
 }
@@ -95,11 +109,14 @@ impl Index<&str> for Fields {
 impl FromIterator<(String, String)> for Fields {
     /// Of fields with the same name, the last counts.
     fn from_iter<I: IntoIterator<Item = (String, String)>>(fields: I) -> Fields {
-        let mut all: Vec<(Cow<'static, str>, Box<str>)> =
-            fields.into_iter().map(|(name, text)| (named(name), text.into())).collect();
+        let mut all: Vec<(String, String)> = fields.into_iter().collect();
         all.reverse();
         all.sort_by(|(a, _), (b, _)| a.cmp(b));
         all.dedup_by(|later, first| later.0 == first.0);
+        for (name, text) in &mut all {
+            name.shrink_to_fit();
+            text.shrink_to_fit();
+        }
         Fields(all.into())
     }
 }
@@ -112,8 +129,7 @@ impl<const N: usize> From<[(String, String); N]> for Fields {
 
 impl Extend<(String, String)> for Fields {
     fn extend<I: IntoIterator<Item = (String, String)>>(&mut self, fields: I) {
-        let own = self.iter().map(|(name, text)| (name.to_string(), text.to_string()));
-        *self = own.collect::<Vec<_>>().into_iter().chain(fields).collect();
+        *self = self.0.iter().cloned().chain(fields).collect();
     }
 }
 
@@ -126,7 +142,7 @@ impl fmt::Debug for Fields {
 impl Serialize for Fields {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(Some(self.len()))?;
-        for (name, text) in self.iter() {
+        for (name, text) in self {
             map.serialize_entry(name, text)?;
         }
         map.end()
@@ -144,20 +160,21 @@ mod tests {
     #[test]
     fn fields_are_in_the_order_of_their_names_and_the_last_of_a_name_counts() {
         let mut some = fields(&[("b", "1"), ("question", "?"), ("a", "2"), ("b", "3")]);
-        assert_eq!(some.iter().collect::<Vec<_>>(), [("a", "2"), ("b", "3"), ("question", "?")]);
-        assert_eq!(some.insert("b", "4"), Some("3".into()));
-        assert_eq!(some.insert("0", "5"), None);
-        assert_eq!(some.values().collect::<String>(), "524?");
-        assert_eq!((some.get("c"), some.get("a"), &some["question"]), (None, Some("2"), "?"));
+        let pairs: Vec<_> = some.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
+        assert_eq!(pairs, [("a", "2"), ("b", "3"), ("question", "?")]);
+        assert_eq!(some.insert("b".into(), "4".into()), Some("3".into()));
+        assert_eq!(some.insert("0".into(), "5".into()), None);
+        assert_eq!(some.values().map(String::as_str).collect::<String>(), "524?");
+        assert_eq!((some.get("c"), some.get("a").map(String::as_str)), (None, Some("2")));
         assert_eq!(serde_json::to_string(&some).unwrap(), r#"{"0":"5","a":"2","b":"4","question":"?"}"#);
     }
 
     #[test]
     fn a_copy_is_not_changed_with_the_original() {
-        let one = Fields::question("x");
+        let one = Fields::from([("question".to_string(), "x".to_string())]);
         let mut other = one.clone();
-        other.insert("question", "y");
-        assert_eq!((&one["question"], &other["question"]), ("x", "y"));
+        other.insert("question".into(), "y".into());
+        assert_eq!((one["question"].as_str(), other["question"].as_str()), ("x", "y"));
         other.extend([("a".to_string(), "z".to_string())]);
         assert_eq!((one.len(), other.len()), (1, 2));
     }

@@ -87,8 +87,8 @@ impl<R: BufRead> Lines<R> {
         Ok(Some(text))
     }
 
-    /// Everything that is left, as UTF-8, with line feeds; not an end of the lines.
-    pub fn rest(mut self) -> Result<Vec<u8>, LineError> {
+    /// All lines that are left, as UTF-8, each with a line feed.
+    pub fn rest(&mut self) -> Result<Vec<u8>, LineError> {
         let mut all = Vec::new();
         while let Some(line) = self.next()? {
             all.extend(line.as_bytes());
@@ -144,7 +144,8 @@ impl<R: BufRead> Lines<R> {
                 };
             };
             let after_return = std::mem::take(&mut self.after_return);
-            let text = match (high.take(), unit) {
+            let before = high.take();
+            let text = match (before, unit) {
                 (None, 0xd800..0xdc00) => {
                     high = Some(unit);
                     continue;
@@ -157,7 +158,7 @@ impl<R: BufRead> Lines<R> {
                 (Some(high), low) => char::decode_utf16([high, low]).next(),
                 (None, unit) => char::decode_utf16([unit]).next(),
             };
-            let character = text.and_then(Result::ok).ok_or_else(|| half(unit))?;
+            let character = text.and_then(Result::ok).ok_or_else(|| half(before.unwrap_or(unit)))?;
             self.bytes.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
             self.check_length()?;
         }
@@ -170,7 +171,9 @@ impl<R: BufRead> Lines<R> {
                 Some(byte) => *place = *byte,
                 None if n == 0 => return Ok(None),
                 None => {
-                    return Err(LineError::NotText("half a character of UTF-16 is missing at the end".into()));
+                    return Err(LineError::NotText(
+                        "half a character of UTF-16 is missing at the end".into(),
+                    ));
                 }
             }
             self.reader.consume(1);
@@ -202,16 +205,12 @@ impl<R: BufRead> Lines<R> {
     }
 }
 
-/// The encoding of a text without a byte order mark: UTF-16 where every other byte of its beginning is NUL,
-/// which no text in UTF-8 has.
+/// The encoding of a text without a byte order mark: UTF-16 where it begins with two ASCII characters of 16
+/// bits, whose NUL bytes no text in UTF-8 has.
 fn without_mark(begin: &[u8]) -> Encoding {
-    const LOOKED_AT: usize = 64;
-    let begin = &begin[..begin.len().min(LOOKED_AT) & !1];
-    let ascii = |byte: &u8| *byte != 0 && byte.is_ascii();
-    let pairs = || begin.chunks_exact(2);
-    match begin.len() >= 4 {
-        true if pairs().all(|pair| ascii(&pair[0]) && pair[1] == 0) => Encoding::Utf16Le,
-        true if pairs().all(|pair| ascii(&pair[1]) && pair[0] == 0) => Encoding::Utf16Be,
+    match *begin {
+        [1..=0x7f, 0, 1..=0x7f, 0, ..] => Encoding::Utf16Le,
+        [0, 1..=0x7f, 0, 1..=0x7f, ..] => Encoding::Utf16Be,
         _ => Encoding::Utf8,
     }
 }

@@ -13,7 +13,9 @@ mod answer;
 mod closing;
 mod equivalence;
 mod example;
+mod fields;
 mod items;
+mod lines;
 mod name;
 mod normalize;
 mod perturbation;
@@ -35,6 +37,7 @@ pub use answer::{
 pub use closing::{CLOSING, Closing, ClosingKind, ClosingWhen};
 pub use equivalence::EquivalencePrompt;
 pub use example::WorkedExample;
+pub use fields::{FieldIter, Fields};
 pub use items::ItemRule;
 #[cfg(test)]
 pub(crate) use normalize::normalize;

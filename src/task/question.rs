@@ -1,11 +1,20 @@
 //! Questions, and question files.
 
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::fmt;
+use std::fs::File;
+use std::hash::{BuildHasher, RandomState};
+use std::io::{BufRead, BufReader};
 use std::path::Path;
 
+use serde::Deserialize;
+use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
+use super::Fields;
+use super::lines::{LineError, Lines};
 use crate::{Error, Result};
 
 /// A question.
@@ -14,7 +23,7 @@ pub struct Question {
     /// The id, unique within a set.
     pub id: String,
     /// The fields that prompt templates can use, by name. Most tasks have the one field `question`.
-    pub fields: BTreeMap<String, String>,
+    pub fields: Fields,
     /// Gold answers, any of which is right; empty if unknown. They only measure: curation and training
     /// do not use them.
     pub gold: Vec<String>,
@@ -23,7 +32,7 @@ pub struct Question {
 impl Question {
     /// A question with the one field `question`.
     pub fn new(id: impl Into<String>, text: impl Into<String>, gold: Vec<String>) -> Question {
-        Question { id: id.into(), fields: BTreeMap::from([("question".into(), text.into())]), gold }
+        Question { id: id.into(), fields: [("question".into(), text.into())].into(), gold }
     }
 
     /// The field `question`, or the empty text.
@@ -53,18 +62,21 @@ impl Question {
     }
 }
 
-/// Reads a question file.
+/// Reads a question file, as a stream.
 ///
 /// The file is JSON Lines, `{"id"?, "question" | "fields": {…}, "answer"?: text | [text, …]}`; other
-/// keys are ignored, and numbers count as text. If the first line that is not blank does not start with
-/// `{`, the file is plain text with one question per line. Blank lines are skipped. A question without
-/// an id gets the id `L<line number>`.
+/// keys are ignored, and numbers count as text, with the digits that the file has. If the first line that is
+/// not blank does not start with `{`, the file is plain text with one question per line. Blank lines are
+/// skipped. A question without an id gets the id `L<line number>`.
+///
+/// The file is UTF-8 or UTF-16, with or without a byte order mark. Lines end with a line feed, a carriage
+/// return, or both.
 ///
 /// # Errors
 /// [`Error::Io`] if the file cannot be read; [`Error::Input`] with the line for anything else.
 pub fn read_questions(path: &Path) -> Result<Vec<Question>> {
-    let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
-    parse_questions(&bytes, &path.display().to_string())
+    let file = File::open(path).map_err(Error::io("read", path))?;
+    parse(BufReader::with_capacity(1 << 16, file), &path.display().to_string(), path)
 }
 
 /// Parses the text of a question file, as [`read_questions`] does. `origin` names the text in errors.
@@ -72,19 +84,21 @@ pub fn read_questions(path: &Path) -> Result<Vec<Question>> {
 /// # Errors
 /// [`Error::Input`] with the line.
 pub fn parse_questions(bytes: &[u8], origin: &str) -> Result<Vec<Question>> {
-    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    let mut questions: Vec<Question> = Vec::new();
-    let mut first_use = BTreeMap::new();
+    parse(bytes, origin, Path::new(origin))
+}
+
+fn parse(reader: impl BufRead, origin: &str, path: &Path) -> Result<Vec<Question>> {
+    let unreadable = |number: usize, error: LineError| match error {
+        LineError::Io(error) => Error::io("read", path)(error),
+        LineError::NotText(why) => Error::input(format!("{origin}:{number}"), why),
+    };
+    let mut lines = Lines::new(reader).map_err(|error| unreadable(1, error))?;
+    let mut questions = Questions::default();
     let mut is_json = None;
-    for (index, line) in bytes.split(|&b| b == b'\n').enumerate() {
-        let number = index + 1;
+    loop {
+        let number = lines.number() + 1;
         let refuse = |why: String| Error::input(format!("{origin}:{number}"), why);
-        let line = std::str::from_utf8(line).map_err(|error| {
-            refuse(format!(
-                "byte {} of the line is not UTF-8; save the file as UTF-8",
-                error.valid_up_to() + 1
-            ))
-        })?;
+        let Some(line) = lines.next().map_err(|error| unreadable(number, error))? else { break };
         let line = line.trim();
         if line.is_empty() {
             continue;
@@ -92,228 +106,248 @@ pub fn parse_questions(bytes: &[u8], origin: &str) -> Result<Vec<Question>> {
         let default_id = format!("L{number}");
         let question = if *is_json.get_or_insert_with(|| line.starts_with('{')) {
             parse_line(line, default_id).map_err(refuse)?
-        } else if questions.is_empty() && is_json_array(bytes) {
-            return Err(refuse(
-                "found a JSON array, expected one JSON object a line (jq -c '.[]' makes it so)".into(),
-            ));
+        } else if questions.all.is_empty() && line.starts_with('[') {
+            let first = line.to_string();
+            let rest = lines.rest();
+            let rest = rest.map_err(|error| unreadable(lines.number(), error))?;
+            if is_json_array(&first, &rest) {
+                let why = "found a JSON array, expected one JSON object a line (jq -c '.[]' makes it so)";
+                return Err(refuse(why.into()));
+            }
+            questions.add(Question::new(default_id, first, Vec::new()), number).map_err(refuse)?;
+            for (index, line) in rest.split(|byte| *byte == b'\n').enumerate() {
+                let (number, line) = (number + 1 + index, String::from_utf8_lossy(line));
+                if !line.trim().is_empty() {
+                    let question = Question::new(format!("L{number}"), line.trim(), Vec::new());
+                    questions.add(question, number).map_err(refuse)?;
+                }
+            }
+            break;
         } else {
             Question::new(default_id, line, Vec::new())
         };
-        match first_use.entry(question.id.clone()) {
-            Entry::Occupied(first) => {
-                let (id, first) = (&question.id, first.get());
-                return Err(refuse(format!("id {id:?} is already used on line {first}; ids must be unique")));
-            }
-            Entry::Vacant(entry) => entry.insert(number),
-        };
-        questions.push(question);
+        questions.add(question, number).map_err(refuse)?;
     }
-    if questions.is_empty() {
+    if questions.all.is_empty() {
         let why = "the file holds no question; expected one a line, as JSON or as plain text";
         return Err(Error::input(origin, why));
     }
-    Ok(questions)
+    questions.all.shrink_to_fit();
+    Ok(questions.all)
 }
 
-fn is_json_array(bytes: &[u8]) -> bool {
-    serde_json::from_slice::<Vec<serde::de::IgnoredAny>>(bytes).is_ok()
+/// Questions with different ids, and the lines that they are on.
+#[derive(Default)]
+struct Questions {
+    all: Vec<Question>,
+    lines: Vec<u32>,
+    /// Hash of an id → the index of the first question with this hash. The ids themselves would take
+    /// several times the memory.
+    ids: HashMap<u64, u32>,
+    hasher: RandomState,
 }
 
-fn parse_line(line: &str, default_id: String) -> std::result::Result<Question, String> {
-    let value: Value =
-        serde_json::from_str(line).map_err(|error| format!("not a JSON object: {}", reason(&error)))?;
-    let Value::Object(object) = value else {
-        return Err(format!("expected a JSON object {{…}}, found {}", kind(&value)));
+impl Questions {
+    fn add(&mut self, question: Question, line: usize) -> std::result::Result<(), String> {
+        let index = u32::try_from(self.all.len())
+            .map_err(|_| "the file has more than 4294967295 questions; split it".to_string())?;
+        match self.ids.entry(self.hasher.hash_one(&question.id)) {
+            Entry::Vacant(place) => drop(place.insert(index)),
+            Entry::Occupied(_) => {
+                // Equal hashes of different ids are rare enough to look through all.
+                if let Some(first) = self.all.iter().position(|other| other.id == question.id) {
+                    let (id, first) = (&question.id, self.lines[first]);
+                    return Err(format!("id {id:?} is already used on line {first}; ids must be unique"));
+                }
+            }
+        }
+        self.all.push(question);
+        self.lines.push(u32::try_from(line).unwrap_or(u32::MAX));
+        Ok(())
+    }
+}
+
+fn is_json_array(first: &str, rest: &[u8]) -> bool {
+    let text = [first.as_bytes(), b"\n", rest].concat();
+    serde_json::from_slice::<Vec<IgnoredAny>>(&text).is_ok()
+}
+
+/// The keys of a JSON object with the text of their values, so that numbers keep their digits.
+struct Entries<'a>(Vec<(String, &'a RawValue)>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Entries<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        struct Object;
+        impl<'de> Visitor<'de> for Object {
+            type Value = Entries<'de>;
+            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+                f.write_str("a JSON object")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<Entries<'de>, A::Error> {
+                let mut entries = Vec::new();
+                while let Some(entry) = map.next_entry()? {
+                    entries.push(entry);
+                }
+                Ok(Entries(entries))
+            }
+        }
+        deserializer.deserialize_map(Object)
+    }
+}
+
+/// A value in a line.
+#[derive(Clone, Copy)]
+struct Found<'a> {
+    line: &'a str,
+    raw: &'a str,
+}
+
+type Parsed<T> = std::result::Result<T, String>;
+
+impl<'a> Found<'a> {
+    /// Text, a number or a truth value as text; `None` for anything else.
+    fn text(self) -> Parsed<Option<String>> {
+        match self.raw.as_bytes() {
+            [b'"', ..] => self.parse::<String>().map(Some),
+            [b'-' | b'0'..=b'9' | b't' | b'f', ..] => Ok(Some(self.raw.to_string())),
+            _ => Ok(None),
+        }
+    }
+
+    fn is_null(self) -> bool {
+        self.raw == "null"
+    }
+
+    fn kind(self) -> &'static str {
+        match self.raw.as_bytes() {
+            [b'"', ..] => "text",
+            [b'[', ..] => "a list",
+            [b'{', ..] => "an object",
+            [b't' | b'f', ..] => "true or false",
+            [b'n', ..] => "null",
+            _ => "a number",
+        }
+    }
+
+    fn parse<T: Deserialize<'a>>(self) -> Parsed<T> {
+        serde_json::from_str(self.raw).map_err(|error| {
+            let offset = self.raw.as_ptr() as usize - self.line.as_ptr() as usize;
+            not_json(self.line, &error, offset)
+        })
+    }
+
+    fn of(self, raw: &'a RawValue) -> Found<'a> {
+        Found { raw: raw.get(), ..self }
+    }
+
+    /// The entries of an object. A key that is there twice is refused, since one of the two is a mistake.
+    fn entries(self) -> Parsed<Vec<(String, Found<'a>)>> {
+        let Entries(entries) = self.parse()?;
+        let mut names: Vec<&str> = entries.iter().map(|(name, _)| name.as_str()).collect();
+        names.sort_unstable();
+        if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+            return Err(format!("{:?} is given twice; keep one", pair[0]));
+        }
+        Ok(entries.into_iter().map(|(name, raw)| (name, self.of(raw))).collect())
+    }
+}
+
+fn not_json(line: &str, error: &serde_json::Error, offset: usize) -> String {
+    let column = offset + error.column();
+    let text = error.to_string();
+    let why = text.split(" at line ").next().unwrap_or(&text);
+    let half = [why.contains("surrogate"), why.contains("hex escape")].contains(&true);
+    match half && has_escaped_surrogate(line) {
+        true => format!(
+            "not a JSON object: half of a character (a lone surrogate such as \\ud83d) at column {column}; \
+             write the whole character or \\ufffd"
+        ),
+        false => format!("not a JSON object: {why} at column {column}"),
+    }
+}
+
+/// Whether `line` holds an escape such as `\ud83d`.
+fn has_escaped_surrogate(line: &str) -> bool {
+    let line = line.to_ascii_lowercase();
+    ["\\ud8", "\\ud9", "\\uda", "\\udb", "\\udc", "\\udd", "\\ude", "\\udf"]
+        .iter()
+        .any(|half| line.contains(half))
+}
+
+fn parse_line(line: &str, default_id: String) -> Parsed<Question> {
+    let raw: &RawValue = serde_json::from_str(line).map_err(|error| not_json(line, &error, 0))?;
+    let whole = Found { line, raw: raw.get() };
+    if !whole.raw.starts_with('{') {
+        return Err(format!("expected a JSON object {{…}}, found {}", whole.kind()));
+    }
+    let object = whole.entries()?;
+    let get = |name: &str| {
+        object.iter().find(|(key, value)| key == name && !value.is_null()).map(|(_, value)| *value)
     };
-    let id = match object.get("id") {
-        None | Some(Value::Null) => default_id,
-        Some(id) => as_text(id).ok_or_else(|| format!("\"id\" must be text, found {}", kind(id)))?,
+    let id = match get("id") {
+        None => default_id,
+        Some(id) => id.text()?.ok_or_else(|| format!("\"id\" must be text, found {}", id.kind()))?,
     };
     if id.trim().is_empty() {
         return Err("\"id\" is empty; leave it out or give each question its own".into());
     }
-    Ok(Question { id, fields: parse_fields(&object)?, gold: parse_gold(&object)? })
+    let fields = parse_fields(get("fields"), get("question"))?;
+    let mut gold = get("answer").map_or(Ok(Vec::new()), parse_gold)?;
+    gold.shrink_to_fit();
+    Ok(Question { id, fields, gold })
 }
 
-fn parse_fields(object: &Map<String, Value>) -> std::result::Result<BTreeMap<String, String>, String> {
-    let mut fields = BTreeMap::new();
-    match object.get("fields") {
-        None | Some(Value::Null) => {}
-        Some(Value::Object(texts)) => {
-            for (name, value) in texts {
-                let text = as_text(value).ok_or_else(|| {
-                    format!("field {name:?} of \"fields\" must be text, found {}", kind(value))
+fn parse_fields(fields: Option<Found>, question: Option<Found>) -> Parsed<Fields> {
+    let mut texts = Vec::new();
+    match fields {
+        None => {}
+        Some(object) if object.raw.starts_with('{') => {
+            for (name, value) in object.entries()? {
+                let text = value.text()?.ok_or_else(|| {
+                    format!("field {name:?} of \"fields\" must be text, found {}", value.kind())
                 })?;
-                fields.insert(name.clone(), text);
+                texts.push((name, text));
             }
         }
-        Some(other) => {
-            return Err(format!("\"fields\" must be an object of texts, found {}", kind(other)));
-        }
+        Some(other) => return Err(format!("\"fields\" must be an object of texts, found {}", other.kind())),
     }
-    match object.get("question") {
-        None | Some(Value::Null) => {}
-        Some(Value::String(text)) if text.trim().is_empty() => {
+    if let Some(question) = question {
+        if !question.raw.starts_with('"') {
+            return Err(format!("\"question\" must be text, found {}", question.kind()));
+        }
+        let text: String = question.parse()?;
+        if text.trim().is_empty() {
             return Err("\"question\" is empty".into());
         }
-        Some(Value::String(text)) => match fields.insert("question".into(), text.clone()) {
-            Some(other) if other != *text => {
+        match texts.iter().find(|(name, _)| name == "question") {
+            Some((_, other)) if *other != text => {
                 return Err("\"question\" and \"fields\" give two different questions; keep one".into());
             }
-            _ => {}
-        },
-        Some(other) => return Err(format!("\"question\" must be text, found {}", kind(other))),
+            Some(_) => {}
+            None => texts.push(("question".into(), text)),
+        }
     }
-    if fields.is_empty() {
+    if texts.is_empty() {
         return Err("field \"question\" is missing; each line needs \"question\" or \"fields\"".into());
     }
-    Ok(fields)
+    Ok(texts.into_iter().collect())
 }
 
-fn parse_gold(object: &Map<String, Value>) -> std::result::Result<Vec<String>, String> {
-    let expected = |found| format!("\"answer\" must be text or a list of accepted texts, found {found}");
-    match object.get("answer") {
-        None | Some(Value::Null) => Ok(Vec::new()),
-        Some(Value::Array(answers)) => answers
-            .iter()
-            .map(|answer| as_text(answer).ok_or_else(|| expected(format!("{} in the list", kind(answer)))))
-            .collect(),
-        Some(answer) => Ok(vec![as_text(answer).ok_or_else(|| expected(kind(answer).into()))?]),
+fn parse_gold(answer: Found) -> Parsed<Vec<String>> {
+    let expected =
+        |found: &str| format!("\"answer\" must be text or a list of accepted texts, found {found}");
+    if !answer.raw.starts_with('[') {
+        return Ok(vec![answer.text()?.ok_or_else(|| expected(answer.kind()))?]);
     }
-}
-
-fn as_text(value: &Value) -> Option<String> {
-    match value {
-        Value::String(text) => Some(text.clone()),
-        Value::Number(number) => Some(number.to_string()),
-        Value::Bool(truth) => Some(truth.to_string()),
-        _ => None,
-    }
-}
-
-fn kind(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "true or false",
-        Value::Number(_) => "a number",
-        Value::String(_) => "text",
-        Value::Array(_) => "a list",
-        Value::Object(_) => "an object",
-    }
-}
-
-/// The message of `error` without its line, which is always 1.
-fn reason(error: &serde_json::Error) -> String {
-    error.to_string().replace(" at line 1 column ", " at column ")
+    let answers: Vec<&RawValue> = answer.parse()?;
+    answers
+        .into_iter()
+        .map(|raw| {
+            let one = answer.of(raw);
+            one.text()?.ok_or_else(|| expected(&format!("{} in the list", one.kind())))
+        })
+        .collect()
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn parse(text: &str) -> Result<Vec<Question>> {
-        parse_questions(text.as_bytes(), "q.jsonl")
-    }
-
-    fn refusal(bytes: &[u8]) -> String {
-        let message = parse_questions(bytes, "q.jsonl").unwrap_err().to_string();
-        assert!(!message.contains('\n'), "one line: {message}");
-        message
-    }
-
-    #[test]
-    fn json_lines_give_ids_fields_and_gold() {
-        let questions = parse(concat!(
-            "\u{feff}{\"id\": \"a\", \"question\": \"Why?\", \"answer\": \"because\"}\r\n",
-            "\n",
-            "{\"question\": \"How many?\", \"answer\": [3, \"three\"], \"source\": {\"ignored\": 1}}\n",
-            "{\"id\": 7, \"fields\": {\"a\": \"x\", \"b\": 2}, \"answer\": null}",
-        ))
-        .unwrap();
-        assert_eq!(questions[0], Question::new("a", "Why?", vec!["because".into()]));
-        assert_eq!(questions[1], Question::new("L3", "How many?", vec!["3".into(), "three".into()]));
-        assert_eq!((questions[2].id.as_str(), questions[2].text()), ("7", ""));
-        assert_eq!(questions[2].fields["b"], "2");
-        assert!(questions[2].gold.is_empty());
-    }
-
-    #[test]
-    fn plain_text_gives_one_question_a_line() {
-        let questions = parse("\n  What is up? \r\n\n[Sic] {braces} are fine\n").unwrap();
-        assert_eq!(questions[0], Question::new("L2", "What is up?", vec![]));
-        assert_eq!(questions[1], Question::new("L4", "[Sic] {braces} are fine", vec![]));
-    }
-
-    #[test]
-    fn a_written_line_reads_back_unchanged() {
-        let fields =
-            BTreeMap::from([("a".to_string(), "1\n2".to_string()), ("question".into(), "\"ü\"?".into())]);
-        for question in [
-            Question::new("x", "y", vec![]),
-            Question::new("x", "y", vec!["z".into()]),
-            Question { id: "q".into(), fields: fields.clone(), gold: vec!["1".into(), "2".into()] },
-            Question { id: "q".into(), fields: BTreeMap::from([("a".into(), String::new())]), gold: vec![] },
-        ] {
-            let line = question.to_json_line();
-            assert!(!line.contains('\n'));
-            assert_eq!(parse(&line).unwrap(), [question]);
-        }
-    }
-
-    #[test]
-    fn each_fault_is_refused_with_its_line_and_fix() {
-        for (text, message) in [
-            (
-                "{\"question\": \"a\"}\n{\"question\": }",
-                "q.jsonl:2: not a JSON object: expected value at column 14",
-            ),
-            ("{\"question\": \"a\"}\nplain", "q.jsonl:2: not a JSON object: expected value at column 1"),
-            ("{\"question\": \"a\"}\n[1]", "q.jsonl:2: expected a JSON object {…}, found a list"),
-            (
-                "\n{\"id\": \"x\"}",
-                "q.jsonl:2: field \"question\" is missing; each line needs \"question\" or \"fields\"",
-            ),
-            ("{\"question\": \"  \"}", "q.jsonl:1: \"question\" is empty"),
-            ("{\"question\": 4}", "q.jsonl:1: \"question\" must be text, found a number"),
-            ("{\"fields\": []}", "q.jsonl:1: \"fields\" must be an object of texts, found a list"),
-            ("{\"fields\": {\"a\": []}}", "q.jsonl:1: field \"a\" of \"fields\" must be text, found a list"),
-            (
-                "{\"question\": \"a\", \"fields\": {\"question\": \"b\"}}",
-                "q.jsonl:1: \"question\" and \"fields\" give two different questions; keep one",
-            ),
-            (
-                "{\"question\": \"a\", \"id\": \"\"}",
-                "q.jsonl:1: \"id\" is empty; leave it out or give each question its own",
-            ),
-            (
-                "{\"question\": \"a\", \"answer\": {}}",
-                "q.jsonl:1: \"answer\" must be text or a list of accepted texts, found an object",
-            ),
-            (
-                "{\"question\": \"a\", \"id\": \"L2\"}\n{\"question\": \"b\"}",
-                "q.jsonl:2: id \"L2\" is already used on line 1; ids must be unique",
-            ),
-            (
-                "[{\"question\": \"a\"}]",
-                "q.jsonl:1: found a JSON array, expected one JSON object a line (jq -c '.[]' makes it so)",
-            ),
-            ("", "q.jsonl: the file holds no question; expected one a line, as JSON or as plain text"),
-            ("\n \r\n", "q.jsonl: the file holds no question; expected one a line, as JSON or as plain text"),
-        ] {
-            assert_eq!(refusal(text.as_bytes()), message);
-        }
-    }
-
-    #[test]
-    fn bytes_that_are_not_utf_8_are_refused_with_their_place() {
-        let message = refusal(b"{\"question\": \"a\"}\n{\"question\": \"caf\xe9\"}\n");
-        assert_eq!(message, "q.jsonl:2: byte 18 of the line is not UTF-8; save the file as UTF-8");
-        assert!(refusal(b"\xff\xfeq\0").contains("not UTF-8"), "UTF-16");
-    }
-
-    #[test]
-    fn a_missing_file_is_named() {
-        let message = read_questions(Path::new("no/such.jsonl")).unwrap_err().to_string();
-        assert!(message.starts_with("cannot read no/such.jsonl: "), "{message}");
-    }
-}
+mod tests;

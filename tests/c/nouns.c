@@ -69,6 +69,9 @@ static void questions_come_from_everywhere(const char *path) {
     WORKS(sn_questions_parse(lines, Z, &questions, &err));
     CHECK(sn_questions_count(questions) == 2);
     sn_questions_free(questions);
+    WORKS(sn_questions_parse("\xff\xfeo\0\r\0t\0", 8, &questions, &err));
+    CHECK(sn_questions_count(questions) == 2);
+    sn_questions_free(questions);
     WORKS(sn_questions_parse("one\ntwo\nthree", 7, &questions, &err));
     CHECK(sn_questions_count(questions) == 2);
     sn_questions_free(questions);
