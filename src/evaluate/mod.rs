@@ -92,12 +92,12 @@ pub(crate) fn ask_directly(
 }
 
 /// A question as it is asked, or why it cannot be asked.
-type Asked<'a> = std::result::Result<Cow<'a, Question>, String>;
+type QuestionOrFault<'a> = std::result::Result<Cow<'a, Question>, String>;
 
 fn ask_each(
     engine: &mut dyn Engine,
     task: &Task,
-    asked: &[Asked],
+    asked: &[QuestionOrFault],
     questions: &[&Question],
     seed: u64,
     cancel: &Cancel,

@@ -93,7 +93,7 @@ fn parse(reader: impl BufRead, origin: &str, path: &Path) -> Result<Vec<Question
         LineError::NotText(why) => Error::input(format!("{origin}:{number}"), why),
     };
     let mut lines = Lines::new(reader).map_err(|error| unreadable(1, error))?;
-    let mut questions = Questions::default();
+    let mut questions = UniqueQuestions::default();
     let mut is_json = None;
     loop {
         let number = lines.number() + 1;
@@ -138,7 +138,7 @@ fn parse(reader: impl BufRead, origin: &str, path: &Path) -> Result<Vec<Question
 
 /// Questions with different ids, and the lines that they are on.
 #[derive(Default)]
-struct Questions {
+struct UniqueQuestions {
     all: Vec<Question>,
     lines: Vec<u32>,
     /// Hash of an id → the index of the first question with this hash. The ids themselves would take
@@ -147,7 +147,7 @@ struct Questions {
     hasher: RandomState,
 }
 
-impl Questions {
+impl UniqueQuestions {
     fn add(&mut self, question: Question, line: usize) -> std::result::Result<(), String> {
         let index = u32::try_from(self.all.len())
             .map_err(|_| "the file has more than 4294967295 questions; split it".to_string())?;
@@ -197,14 +197,14 @@ impl<'de: 'a, 'a> Deserialize<'de> for Entries<'a> {
 
 /// A value in a line.
 #[derive(Clone, Copy)]
-struct Found<'a> {
+struct LineValue<'a> {
     line: &'a str,
     raw: &'a str,
 }
 
 type Parsed<T> = std::result::Result<T, String>;
 
-impl<'a> Found<'a> {
+impl<'a> LineValue<'a> {
     /// Text, a number or a truth value as text; `None` for anything else.
     fn text(self) -> Parsed<Option<String>> {
         match self.raw.as_bytes() {
@@ -236,12 +236,12 @@ impl<'a> Found<'a> {
         })
     }
 
-    fn of(self, raw: &'a RawValue) -> Found<'a> {
-        Found { raw: raw.get(), ..self }
+    fn of(self, raw: &'a RawValue) -> LineValue<'a> {
+        LineValue { raw: raw.get(), ..self }
     }
 
     /// The entries of an object. A key that is there twice is refused, since one of the two is a mistake.
-    fn entries(self) -> Parsed<Vec<(String, Found<'a>)>> {
+    fn entries(self) -> Parsed<Vec<(String, LineValue<'a>)>> {
         let Entries(entries) = self.parse()?;
         let mut names: Vec<&str> = entries.iter().map(|(name, _)| name.as_str()).collect();
         names.sort_unstable();
@@ -276,7 +276,7 @@ fn has_escaped_surrogate(line: &str) -> bool {
 
 fn parse_line(line: &str, default_id: String) -> Parsed<Question> {
     let raw: &RawValue = serde_json::from_str(line).map_err(|error| not_json(line, &error, 0))?;
-    let whole = Found { line, raw: raw.get() };
+    let whole = LineValue { line, raw: raw.get() };
     if !whole.raw.starts_with('{') {
         return Err(format!("expected a JSON object {{…}}, found {}", whole.kind()));
     }
@@ -297,7 +297,7 @@ fn parse_line(line: &str, default_id: String) -> Parsed<Question> {
     Ok(Question { id, fields, gold })
 }
 
-fn parse_fields(fields: Option<Found>, question: Option<Found>) -> Parsed<Fields> {
+fn parse_fields(fields: Option<LineValue>, question: Option<LineValue>) -> Parsed<Fields> {
     let mut texts = Vec::new();
     match fields {
         None => {}
@@ -333,7 +333,7 @@ fn parse_fields(fields: Option<Found>, question: Option<Found>) -> Parsed<Fields
     Ok(texts.into_iter().collect())
 }
 
-fn parse_gold(answer: Found) -> Parsed<Vec<String>> {
+fn parse_gold(answer: LineValue) -> Parsed<Vec<String>> {
     let expected =
         |found: &str| format!("\"answer\" must be text or a list of accepted texts, found {found}");
     if !answer.raw.starts_with('[') {
