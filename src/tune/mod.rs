@@ -172,6 +172,7 @@ pub(crate) fn tune_timed(
     let state = dir.saved::<RaceState>(STATE)?.filter(|state| state.identity == identity);
     let contestants =
         entrants.into_iter().map(|e| Contestant::open(e, &dir, &questions)).collect::<Result<Vec<_>>>()?;
+    let most_samples = contestants.iter().map(|c| c.entrant.task.vote.samples).max().unwrap_or(1);
     let cancel = cx.cancel.clone();
     let mut race = Race {
         contestants,
@@ -181,7 +182,7 @@ pub(crate) fn tune_timed(
         brief: &brief,
         rules: RaceRules {
             n_questions: options.n_questions,
-            samples: options.samples.unwrap_or(usize::MAX),
+            samples: options.samples.unwrap_or(most_samples),
             finalists: options.finalists,
             seconds: options.minutes * 60.0,
             keep_all: options.keep_all,

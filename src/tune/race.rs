@@ -31,6 +31,8 @@ const PROPOSE_BEFORE: usize = 2;
 const SLICE: usize = 6;
 /// Share of the time left that is kept for the last round.
 const LAST_ROUND_SHARE: f64 = 0.4;
+/// Share of the time left that the second round may take.
+const SECOND_ROUND_SHARE: f64 = 0.8;
 /// Wordings of the direct prompt in the last round.
 const DIRECT_FINALISTS: usize = 2;
 
@@ -326,7 +328,11 @@ impl Race<'_> {
         if !is_last {
             // Of the time before the last round, each round gets the same part.
             let rounds = (programs.len() as f64 / self.rules.finalists as f64).log2().ceil().max(1.0);
-            let allowed = left * (1.0 - LAST_ROUND_SHARE) / rounds;
+            let allowed = match round {
+                // What the first round saw is too little to choose by, so as many as possible go on.
+                1 => left * SECOND_ROUND_SHARE,
+                _ => left * (1.0 - LAST_ROUND_SHARE) / rounds,
+            };
             let both = |programs: &[usize]| [programs, &directs].concat();
             while programs.len() > self.rules.finalists && self.estimate(&both(&programs), extent) > allowed {
                 programs.pop();
