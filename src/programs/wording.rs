@@ -20,8 +20,6 @@ const MARKER_TOKENS: usize = 32;
 /// A sentence that holds a short answer.
 const SENTENCE_TOKENS: usize = 48;
 const TEMPERATURE: f64 = 0.7;
-/// Whether tasks can have a closing turn.
-const CLOSING_TURNS: bool = false;
 
 /// The steps of a program without what depends on the questions.
 #[derive(Debug, Clone, Deserialize)]
@@ -39,7 +37,8 @@ pub(super) struct Wording {
     reasons: bool,
     /// What the reasoning is about, where that is not the question itself.
     about: Option<String>,
-    /// Steps as in task files.
+    /// Steps as in task files. A worked example in them has a `text`, which is the question's one field,
+    /// and an `output`.
     steps: Vec<Map<String, Value>>,
 }
 
@@ -103,13 +102,15 @@ impl Wording {
             Some(Need::Description) => setting.description.is_some(),
             Some(Need::Pair) => !pairs(setting.fields).is_empty(),
         };
+        // The examples show one field.
+        let shown = setting.fields.len() == 1 || self.steps.iter().all(|step| !step.contains_key("examples"));
         // A template cannot tell a field from a step of the same name.
         let taken = self.steps.iter().any(|step| {
             let item = step.contains_key("for_each").then_some("item");
             let names = step.get("name").and_then(Value::as_str).into_iter().chain(item);
             { names }.any(|name| setting.fields.iter().any(|field| field == name))
         });
-        kind && need && !taken
+        kind && need && shown && !taken
     }
 
     /// The program that gives its answer in this style; `None` if wording, style and questions do not go
@@ -134,7 +135,7 @@ impl Wording {
                 let ask = if reasons { &phrases.mark } else { &phrases.mark_only };
                 (ask.as_str(), phrases.max_tokens + MARKER_TOKENS)
             }
-            (AnswerStyle::Closing, reasons) if CLOSING_TURNS => {
+            (AnswerStyle::Closing, reasons) => {
                 closing =
                     Some(json!({ "when": "always", "prompt": setting.fill(&book().closing, &phrases.only) }));
                 ("", if reasons { 0 } else { SENTENCE_TOKENS })
@@ -191,6 +192,10 @@ impl Setting<'_> {
             if let Some(template) = step.get_mut(key) {
                 *template = self.fill(template.as_str().unwrap_or(""), ask).into();
             }
+        }
+        for example in step.get_mut("examples").and_then(Value::as_array_mut).into_iter().flatten() {
+            let (text, output) = (example["text"].take(), example["output"].take());
+            *example = json!({ "fields": { &self.fields[0]: text }, "output": output });
         }
         step.entry("temperature").or_insert(json!(TEMPERATURE));
         Value::Object(step)
