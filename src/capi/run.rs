@@ -169,8 +169,9 @@ pub unsafe extern "C" fn sn_run_open(
 /// and `*json_len` its length in bytes without the NUL that follows it; each may be NULL. On failure
 /// all are untouched.
 ///
-/// Errors: SN_STATUS_INVALID_ARGUMENT; SN_STATUS_INPUT; SN_STATUS_CANCELLED; SN_STATUS_IO;
-/// SN_STATUS_ENGINE; SN_STATUS_INTERNAL. Ownership: free `*json` with sn_string_free().
+/// Errors: SN_STATUS_INVALID_ARGUMENT; SN_STATUS_INPUT; SN_STATUS_REFUSED where the first questions show
+/// that the task cannot work and `force` is 0; SN_STATUS_CANCELLED; SN_STATUS_IO; SN_STATUS_ENGINE;
+/// SN_STATUS_INTERNAL. Ownership: free `*json` with sn_string_free().
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sn_run_curate(
     run: *mut sn_run,

@@ -94,7 +94,8 @@ pub struct DistillArgs {
     /// is measured.
     #[arg(long, value_name = "FILE")]
     eval: Option<PathBuf>,
-    /// Train where distilling does not look worthwhile, too.
+    /// Go on where the first questions show that the task cannot work, and train where distilling does not
+    /// look worthwhile.
     #[arg(long)]
     force: bool,
     /// Print the report as JSON.

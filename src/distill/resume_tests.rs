@@ -286,3 +286,41 @@ fn a_run_whose_task_was_written_in_the_words_of_an_earlier_version_is_resumed() 
     let refusal = Run::create(&other, &mut Context::new()).unwrap_err().to_string();
     assert!(refusal.contains("belongs to task"), "{refusal}");
 }
+
+/// The kinds of findings that were told.
+#[derive(Default)]
+struct Told(Mutex<Vec<crate::preview::FindingKind>>);
+
+impl Progress for Told {
+    fn update(&self, _: &Update) {}
+    fn finding(&self, stage: Stage, finding: &crate::preview::Finding) {
+        assert_eq!(stage, Stage::Curate);
+        self.0.lock().unwrap().push(finding.kind);
+    }
+}
+
+#[test]
+fn a_run_that_its_first_questions_stop_is_stopped_again_and_goes_on_when_forced() {
+    use crate::preview::{Finding, FindingKind};
+    let dir = tempfile::tempdir().unwrap();
+    let mut run = Run::create(&setup(dir.path(), "run"), &mut Context::new()).unwrap();
+    let told = Told::default();
+    let mut curate = |force: bool| {
+        let mut engine = Scripted::new(|_: &Request| "I do not know.".into());
+        let options = CurateOptions { force, ..CurateOptions::default() };
+        let found = run.curate(&options, &mut Context::new().engine(&mut engine).progress(&told));
+        (found, engine.calls())
+    };
+    let (stopped, calls) = curate(false);
+    assert!(matches!(stopped, Err(Error::Refused(_))), "{stopped:?}");
+    let (again, calls_again) = curate(false);
+    assert!(matches!(again, Err(Error::Refused(_))), "{again:?}");
+    assert!(calls > 0 && calls_again == 0, "{calls} and {calls_again} calls");
+    let (forced, _) = curate(true);
+    let forced = forced.unwrap();
+    assert_eq!((forced.questions, forced.kept), (22, 0));
+    assert_eq!(forced.findings.iter().map(|f| f.kind).collect::<Vec<_>>(), [FindingKind::Unread]);
+    let saved = std::fs::read_to_string(dir.path().join("run/findings.json")).unwrap();
+    assert_eq!(serde_json::from_str::<Vec<Finding>>(&saved).unwrap(), forced.findings);
+    assert_eq!(*told.0.lock().unwrap(), [FindingKind::Unread; 3], "once a call");
+}

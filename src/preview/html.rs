@@ -4,6 +4,7 @@
 
 use std::fmt::Write;
 
+use super::look::span_of;
 use super::{Finding, Preview, Prompt, ShownQuestion, ShownSample, StepCost};
 use crate::engine::Role;
 use crate::task::UNPERTURBED;
@@ -136,11 +137,11 @@ fn write_question(out: &mut String, question: &ShownQuestion) -> std::fmt::Resul
         escaped(&verdict.reason)
     )?;
     let direct = &question.system1;
-    let span = direct.answer.as_ref().and_then(|a| Some((direct.text.rfind(&a.text)?, a.text.len())));
+    let span = direct.answer.as_ref().and_then(|answer| span_of(&direct.text, answer));
     writeln!(
         out,
         "<tr><th>System 1</th><td><pre>{}</pre>",
-        with_answer(&direct.text, span.map(|(at, n)| (at, at + n)), direct.answer.as_ref().map(|a| &*a.text))
+        with_answer(&direct.text, span, direct.answer.as_ref().map(|a| &*a.text))
     )?;
     write_prompt(out, &question.system1_prompt)?;
     writeln!(out, "</td></tr>\n</table>")?;

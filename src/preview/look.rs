@@ -305,11 +305,7 @@ fn shown_sample(
     seeds: &[u64],
     calls: &BTreeMap<u64, TimedCall>,
 ) -> ShownSample {
-    let span = sample.answer.as_ref().and_then(|answer| {
-        let text = &sample.steps.last()?.text;
-        let from = text.rfind(&answer.text)?;
-        Some((from, from + answer.text.len()))
-    });
+    let span = sample.answer.as_ref().and_then(|answer| span_of(&sample.steps.last()?.text, answer));
     let is_cut = |at: usize| {
         seeds.get(at).and_then(|seed| calls.get(seed)).is_some_and(|call| call.finish == Finish::Length)
     };
@@ -329,6 +325,16 @@ fn shown_sample(
         answer: sample.answer,
         span,
     }
+}
+
+/// Where an answer stands in a text, in bytes, whatever its case; the last place where there are several.
+pub fn span_of(text: &str, answer: &Answer) -> Option<(usize, usize)> {
+    let written = regex::escape(&answer.text);
+    let last = |pattern: String| {
+        let found = regex::Regex::new(&pattern).ok()?.find_iter(text).last()?;
+        Some((found.start(), found.end()))
+    };
+    last(format!(r"(?i)\b{written}\b")).or_else(|| last(format!("(?i){written}")))
 }
 
 /// Collects what curation finds.

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use super::look::span_of;
 use super::{Finding, Preview, Prompt, ShownQuestion, ShownSample, ShownStep};
 use crate::engine::Role;
 use crate::task::UNPERTURBED;
@@ -81,7 +82,7 @@ impl TextPage {
         self.text(&format!("{:<name_width$}  ", "vote"), &format!("{answer} · {fate}: {}", verdict.reason));
         let direct = &question.system1;
         let read = match &direct.answer {
-            Some(answer) => marked(&direct.text, direct.text.rfind(&answer.text), &answer.text),
+            Some(answer) => marked(&direct.text, span_of(&direct.text, answer), &answer.text),
             None => format!("{} → not read", direct.text.trim()),
         };
         self.text(&format!("{:<name_width$}  ", "system 1"), &read);
@@ -107,13 +108,12 @@ impl TextPage {
         let widest = widest.min(30);
         let last = sample.steps.len().saturating_sub(1);
         for (at, step) in sample.steps.iter().enumerate() {
-            if with_prompts {
+            let is_first_call = sample.steps[..at].iter().all(|earlier| earlier.name != step.name);
+            if with_prompts && (is_first_call || self.full) {
                 self.prompt(&step.name, &step.prompt);
             }
             let mut output = match (&sample.answer, sample.span) {
-                (Some(answer), span) if at == last => {
-                    marked(&step.output, span.map(|(from, _)| from), &answer.text)
-                }
+                (Some(answer), span) if at == last => marked(&step.output, span, &answer.text),
                 (None, _) if at == last => format!("{} → not read", step.output.trim()),
                 _ => step.output.trim().to_string(),
             };
@@ -239,11 +239,11 @@ fn printable(text: &str) -> String {
 }
 
 /// `text` with the answer that was read in «», or behind it where it is written in another way.
-fn marked(text: &str, from: Option<usize>, answer: &str) -> String {
-    match from {
-        Some(from) => {
-            let to = from + answer.len();
-            format!("{}«{answer}»{}", text[..from].trim_start(), text[to..].trim_end())
+fn marked(text: &str, span: Option<(usize, usize)>, answer: &str) -> String {
+    match span {
+        Some((from, to)) => {
+            let (before, read, after) = (&text[..from], &text[from..to], &text[to..]);
+            format!("{}«{read}»{}", before.trim_start(), after.trim_end())
         }
         None => format!("{} → «{answer}»", text.trim()),
     }
@@ -315,7 +315,7 @@ mod tests {
 
     #[test]
     fn the_answer_is_marked_where_it_was_read() {
-        assert_eq!(marked(" It is Peru.\n", Some(7), "Peru"), "It is «Peru».");
+        assert_eq!(marked(" It is Peru.\n", Some((7, 11)), "Peru"), "It is «Peru».");
         assert_eq!(marked("twelve", None, "12"), "twelve → «12»");
     }
 

@@ -99,7 +99,8 @@ fn structs() -> Vec<ParamsStruct> {
                 input(
                     "force",
                     OptionKind::Switch,
-                    "Train where distilling does not look worthwhile, instead of SN_STATUS_REFUSED.",
+                    "Go on where the first questions show that the task cannot work, and train where distilling does \
+                     not look worthwhile, instead of SN_STATUS_REFUSED.",
                 ),
                 group::<EngineOptions>(),
                 group::<CurateOptions>(),

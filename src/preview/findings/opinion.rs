@@ -148,7 +148,13 @@ fn moved_by(view: &Observed, perturbation: &str) -> Option<Finding> {
     let mut texts = BTreeMap::new();
     let mut of = 0;
     for verdict in view.verdicts {
-        let variant = verdict.variants.iter().find(|variant| variant.perturbation == perturbation);
+        // An answer that only half of the samples give moves by chance.
+        let has_majority = |agreement: f32| agreement > 0.5;
+        let variant = verdict
+            .variants
+            .iter()
+            .find(|variant| variant.perturbation == perturbation)
+            .filter(|variant| has_majority(variant.agreement) && has_majority(verdict.agreement));
         let Some((own, other)) = verdict.answer.as_ref().zip(variant.and_then(|v| v.answer.as_ref())) else {
             continue;
         };

@@ -454,6 +454,18 @@ fn questions_are_chosen_evenly_and_all_of_a_small_set() {
 }
 
 #[test]
+fn an_answer_is_found_in_its_text_whatever_its_case_and_the_last_one_counts() {
+    let span = |text: &str, answer: &str| {
+        let answer = crate::task::Answer { key: answer.into(), text: answer.into() };
+        crate::preview::look::span_of(text, &answer)
+    };
+    assert_eq!(span("No? Then: NO.", "no"), Some((10, 12)));
+    assert_eq!(span("No, I know.", "no"), Some((0, 2)));
+    assert_eq!(span("a (b) c", "(b)"), Some((2, 5)));
+    assert_eq!(span("twelve", "12"), None);
+}
+
+#[test]
 fn a_page_and_a_text_show_every_output_and_finding() {
     let preview = look(&task(), &questions(), |request| match is_rewrite(request) {
         true => "Who painted the <Mona> Lisa?".into(),
