@@ -6,6 +6,7 @@ use std::fmt::Write;
 
 use super::look::span_of;
 use super::{Finding, Preview, Prompt, ShownQuestion, ShownSample, StepCost};
+use crate::curate::ReadFrom;
 use crate::engine::Role;
 use crate::task::UNPERTURBED;
 
@@ -155,9 +156,13 @@ fn write_sample(out: &mut String, sample: &ShownSample) -> std::fmt::Result {
         name => format!(" under {}", escaped(name)),
     };
     let answer = sample.answer.as_ref().map(|answer| answer.text.as_str());
+    let from = match sample.read_from {
+        ReadFrom::Completion => "",
+        ReadFrom::Closing => ", read from the closing turn",
+    };
     writeln!(
         out,
-        "<details open><summary>sample {}{variant}: {}</summary><table>",
+        "<details open><summary>sample {}{variant}: {}{from}</summary><table>",
         sample.index,
         answer.map_or("<span class=\"no\">not read</span>".into(), escaped)
     )?;

@@ -15,7 +15,7 @@ use crate::engine::{
 use crate::evaluate::{self, DirectAnswers};
 use crate::task::{Answer, Question, Task, UNPERTURBED};
 use crate::vote::Verdict;
-use crate::{Cancel, Progress, Result, Stage, Update};
+use crate::{Cancel, Error, Progress, Result, Stage, Update};
 
 /// `n` of `len` indices, evenly spaced, the first included; all where there are no more.
 pub fn shown_evenly(len: usize, n: usize) -> impl Iterator<Item = usize> {
@@ -323,6 +323,7 @@ fn shown_sample(
         perturbation: sample.perturbation,
         steps: sample.steps.into_iter().zip(prompts).enumerate().map(step).collect(),
         answer: sample.answer,
+        read_from: sample.read_from,
         span,
     }
 }
@@ -420,7 +421,13 @@ impl Source for TimedSource<'_> {
     fn wanted(&self, id: u64) -> bool {
         self.source.wanted(id)
     }
+    fn continues(&self, id: u64) -> bool {
+        self.source.continues(id)
+    }
     fn too_long(&mut self, id: u64, tokens: usize, limit: usize) -> Result<()> {
         self.source.too_long(id, tokens, limit)
+    }
+    fn cannot_render(&mut self, id: u64, error: Error) -> Result<()> {
+        self.source.cannot_render(id, error)
     }
 }

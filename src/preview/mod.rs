@@ -24,6 +24,7 @@ pub use look::shown_evenly;
 pub use terminal::terminal;
 
 use crate::context::{Context, EngineCache, EngineOptions, check_callers_engine};
+use crate::curate::ReadFrom;
 use crate::evaluate::Direct;
 use crate::gguf::Gguf;
 use crate::model::spec::Spec;
@@ -128,7 +129,9 @@ pub struct ShownSample {
     pub steps: Vec<ShownStep>,
     /// The answer that was read.
     pub answer: Option<Answer>,
-    /// Where in the output of the last step the answer stands, in bytes; `None` where it was not read or
+    /// Whether it was read from the completion of the last step or from the closing turn.
+    pub read_from: ReadFrom,
+    /// Where in the output of the last call the answer stands, in bytes; `None` where it was not read or
     /// is written there in another way.
     pub span: Option<(usize, usize)>,
 }

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use super::look::span_of;
 use super::{Finding, Preview, Prompt, ShownQuestion, ShownSample, ShownStep};
+use crate::curate::ReadFrom;
 use crate::engine::Role;
 use crate::task::UNPERTURBED;
 
@@ -99,7 +100,11 @@ impl TextPage {
             UNPERTURBED => String::new(),
             name => format!(" under {name}"),
         };
-        self.paragraph("", &format!("sample {}{variant}", sample.index));
+        let from = match sample.read_from {
+            ReadFrom::Completion => "",
+            ReadFrom::Closing => ", read from the closing turn",
+        };
+        self.paragraph("", &format!("sample {}{variant}{from}", sample.index));
         let name = |step: &ShownStep| match &step.item {
             Some(item) => format!("{} [{}]", step.name, shortened(item, 24)),
             None => step.name.clone(),

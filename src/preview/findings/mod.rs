@@ -167,6 +167,12 @@ impl<'a> ObservedSample<'a> {
         self.calls.iter().rfind(|call| call.is_last)
     }
 
+    /// The call before the last of the program.
+    fn before_last(&self) -> Option<&ObservedCall<'a>> {
+        let last = self.calls.iter().rposition(|call| call.is_last)?;
+        last.checked_sub(1).map(|before| &self.calls[before])
+    }
+
     /// Whether the last step is asked anything that tells the question from others.
     fn shows(&self, asked: &ObservedQuestion) -> bool {
         let prompt = self.last().map_or(String::new(), |call| text::words(&call.prompt.text()));

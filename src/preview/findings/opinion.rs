@@ -93,13 +93,15 @@ fn opinion(view: &Observed) -> Option<Finding> {
     let steps = &view.task.system2;
     // A step whose output alone the last step is shown should have removed the opinion.
     let last_is_shown = |field: &String| steps.last().is_some_and(|step| super::prompts::uses(step, field));
-    let shows_question = view.asked.iter().any(|asked| asked.question.fields.keys().any(last_is_shown));
+    let continues = steps.last().is_some_and(|step| step.continues.is_some());
+    let shows_question =
+        continues || view.asked.iter().any(|asked| asked.question.fields.keys().any(last_is_shown));
     let is_removed = steps.len() > 1 && !shows_question;
     let share = if is_removed { FOLLOWED } else { FOLLOWED_UNREMOVED };
     let n = followed.len();
     (is_share(n, of, share) && questions >= 2).then(|| {
         let shown = followed.iter().map(|(_, sampled, answer)| {
-            let rewrite = sampled.calls.iter().rev().nth(1).map_or("", |call| call.output.trim());
+            let rewrite = sampled.before_last().map_or("", |call| call.output.trim());
             format!("{answer} ← {rewrite}")
         });
         let shown: Vec<String> = match is_removed {

@@ -1,7 +1,7 @@
 //! Each kind of finding is provoked by a scripted model, and a near miss does not provoke it.
 
 use super::{Evidence, Prompt, findings};
-use crate::curate::Sample;
+use crate::curate::{ReadFrom, Sample};
 use crate::engine::{Finish, Message, Request, Scripted, TemplateFacts, TurnEnd};
 use crate::preview::look::Look;
 use crate::preview::{FindingKind, Preview, PreviewOptions};
@@ -119,6 +119,43 @@ fn copies_of_the_worked_example_are_found_and_stop_where_they_are_most_outputs()
     assert!(some.contains(&(FindingKind::CopiesPrompt, Some("rewrite"), true, false)), "{some:?}");
     let few = kinds(&look(&task(), &questions(), copies_where(6)));
     assert!(!few.iter().any(|f| f.0 == FindingKind::CopiesPrompt), "{few:?}");
+}
+
+#[test]
+fn copies_of_an_example_that_is_a_turn_of_the_conversation_are_found_too() {
+    let json = r#"{"name": "t", "description": "d", "method": "system-2-attention",
+        "system1": {"prompt": "{{ question }}\nThe name only."},
+        "system2": [
+            {"name": "rewrite", "prompt": "{{ question }} Rewritten:", "examples": [
+                {"question": "I believe Monet painted the Mona Lisa. Who painted the Mona Lisa?",
+                 "output": "Who painted the Mona Lisa?"}]},
+            {"name": "answer", "prompt": "{{ question }} {{ rewrite }}\nThe country only."}
+        ],
+        "answer": {"kind": "text"}}"#;
+    let task = Task::from_json(json, "test").unwrap();
+    let found = kinds(&look(&task, &questions(), |request| match request.messages.len() {
+        3 => "Who painted the Mona Lisa?".into(),
+        _ => good(request),
+    }));
+    assert!(found.contains(&(FindingKind::CopiesPrompt, Some("rewrite"), true, true)), "{found:?}");
+}
+
+#[test]
+fn an_answer_is_shown_with_where_it_was_read() {
+    let rest = r#", "closing": {"when": "unread"}"#;
+    let task = task_with(REWRITE, "{{ rewrite }}\\nThe country only.", rest);
+    let preview = look(&task, &questions(), |request| {
+        let city = city(&request.messages[0].content).map_or("", |(.., country)| country);
+        match (is_rewrite(request), request.messages.len()) {
+            (false, 1) if is_answer(request) => "Well, this is a question about a city in a land.".into(),
+            (false, 3) => city.to_string(),
+            _ => good(request),
+        }
+    });
+    let sample = &preview.shown[0].samples[0];
+    assert_eq!((sample.read_from, sample.steps.len()), (ReadFrom::Closing, 3));
+    assert_eq!((sample.steps[2].output.as_str(), sample.span), ("Qatar", Some((0, 5))));
+    assert_eq!(kinds(&preview), [], "{:?}", preview.findings);
 }
 
 #[test]
