@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::adapters::{AdapterId, RequestAdapters};
-use super::{ActiveRequest, Continued, Conversation, Held, QueuedRequest, Scheduler, Slot};
+use super::{ActiveRequest, Held, QueuedRequest, Scheduler, Slot};
 use crate::engine::chat::THINKING_BEGINS;
 use crate::engine::text::GrowingText;
-use crate::engine::{Completion, Decoder, Finish, Message, Request, SeqId, Source, Token};
+use crate::engine::{Completion, Decoder, Finish, SeqId, Source, Token};
 use crate::{Error, Result};
 
 // Admission: from requests to slots.
@@ -69,28 +69,6 @@ impl<D: Decoder> Scheduler<D> {
             }));
         }
         Ok(None)
-    }
-
-    /// What `prompt`, that of `request`, consists of.
-    fn conversation(&self, request: &Request, prompt: &[Token]) -> Result<Conversation> {
-        let mut turns = request.messages.iter().enumerate();
-        let is_generated = |(_, message): &(usize, &Message)| message.tokens.is_some();
-        let Some((first, _)) = turns.clone().find(is_generated) else {
-            return Ok(Conversation { shareable: prompt.len(), continued: None });
-        };
-        let before = |turn: usize| self.decoder.prompt(&request.messages[..turn], request.thinking);
-        let begin = before(first)?;
-        let shareable = begin.iter().zip(prompt).take_while(|(a, b)| a == b).count();
-        let (mut continued, mut begin) = (None, Some(begin));
-        if let Some((last, Message { tokens: Some(tokens), .. })) = turns.rfind(is_generated) {
-            let begin = match begin.take().filter(|_| last == first) {
-                Some(begin) => begin,
-                None => before(last)?,
-            };
-            let turn = prompt.strip_prefix(&*begin).filter(|rest| rest.starts_with(tokens));
-            continued = turn.map(|_| begin.len() + tokens.len());
-        }
-        Ok(Conversation { shareable, continued })
     }
 
     /// Whether the cells suffice for `queued` beside what the running requests are expected to need.
@@ -246,24 +224,6 @@ impl<D: Decoder> Scheduler<D> {
         }
     }
 
-    /// Ends the request in `index`, and keeps all its cells for the next turn of its conversation.
-    pub(super) fn keep_conversation(&mut self, index: usize) {
-        let slot = &mut self.slots[index];
-        if let Some(ActiveRequest { queued, .. }) = slot.active.take() {
-            slot.continued =
-                Some(Continued { id: queued.request.id, shareable: queued.conversation.shareable });
-            self.admitted += 1;
-            slot.last_used = self.admitted;
-        }
-    }
-
-    /// Forgets a conversation that will not be continued, but for the prompt that it began with.
-    pub(super) fn end_conversation(&mut self, index: usize) {
-        if let Some(Continued { shareable, .. }) = self.slots[index].continued.take() {
-            self.keep_prompt(index, shareable);
-        }
-    }
-
     /// Ends the request in `index`, and keeps its prompt unless another slot has it too. Of a continued
     /// conversation it keeps what it began with, which other conversations may begin with too.
     pub(super) fn release_slot(&mut self, index: usize) {
@@ -273,7 +233,7 @@ impl<D: Decoder> Scheduler<D> {
     }
 
     /// Keeps the first `len` tokens of a slot without a request, unless another slot has them too.
-    fn keep_prompt(&mut self, index: usize, len: usize) {
+    pub(super) fn keep_prompt(&mut self, index: usize, len: usize) {
         self.truncate(index, len);
         self.admitted += 1;
         self.slots[index].last_used = self.admitted;
@@ -320,14 +280,6 @@ fn nothing_asked(queued: &QueuedRequest) -> Completion {
 struct Wanted {
     tokens: Arc<[Token]>,
     adapter: AdapterId,
-}
-
-impl Conversation {
-    /// Whether a prefix of `len` tokens has all that was fed of the earlier turns: the token that was
-    /// generated last need not have been.
-    fn is_held(self, len: usize) -> bool {
-        self.continued.is_some_and(|end| len + 1 >= end)
-    }
 }
 
 impl QueuedRequest {

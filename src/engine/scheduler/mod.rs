@@ -20,6 +20,7 @@
 
 mod adapters;
 mod admission;
+mod conversation;
 
 use std::collections::VecDeque;
 use std::path::Path;
@@ -27,6 +28,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use self::adapters::{AdapterId, KnownAdapters, RequestAdapters};
+use self::conversation::{Continued, Conversation};
 use crate::engine::cells::{Cell, Cells};
 use crate::engine::constraint::{Constraint, Vocabulary};
 use crate::engine::sampler::{self, Choice, Draw, SamplingTeam};
@@ -90,14 +92,6 @@ struct Slot {
     continued: Option<Continued>,
 }
 
-/// A finished request whose cells wait for the next turn of its conversation.
-#[derive(Debug, Clone, Copy)]
-struct Continued {
-    id: u64,
-    /// The tokens, from the first, that serve other conversations too.
-    shareable: usize,
-}
-
 /// A token whose cell is computed, and the weights that computed it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Held {
@@ -115,15 +109,6 @@ struct QueuedRequest {
     conversation: Conversation,
     /// Whether it lost its cells once: then it waits until all the cells that it may need are free.
     restarted: bool,
-}
-
-/// What a prompt consists of.
-#[derive(Debug, Clone, Copy)]
-struct Conversation {
-    /// Its tokens up to the first turn that the model generated: those that other requests share.
-    shareable: usize,
-    /// Its tokens up to the end of the last turn that the model generated, if there is one.
-    continued: Option<usize>,
 }
 
 /// A constraint caches what it has computed, for all requests that have it. The lock is never
@@ -537,29 +522,6 @@ impl ActiveRequest {
     /// Whether its prompt is fed and it has generated a token.
     fn is_generating(&self) -> bool {
         !self.generated.is_empty()
-    }
-
-    /// The tokens that its text consists of. A stop string may begin within a token: what is left of that
-    /// token is tokenized anew.
-    fn tokens_of_text(&self, finish: Finish, decoder: &impl Decoder) -> Result<Arc<[Token]>> {
-        match finish {
-            Finish::EndOfTurn => Ok(self.generated[..self.generated.len() - 1].into()),
-            Finish::Enough | Finish::Length => Ok(self.generated[..].into()),
-            Finish::StopString => {
-                let text = self.text.generated();
-                let text_of = |n: usize| {
-                    let mut bytes = Vec::new();
-                    self.generated[..n].iter().for_each(|&token| decoder.piece(token, &mut bytes));
-                    String::from_utf8(bytes).ok()
-                };
-                let is_begin = |n: &usize| text_of(*n).is_some_and(|begin| text.starts_with(&begin));
-                let whole = (0..self.generated.len()).rev().find(is_begin).unwrap_or(0);
-                let rest = &text[text_of(whole).map_or(0, |begin| begin.len())..];
-                let mut tokens = self.generated[..whole].to_vec();
-                tokens.extend(decoder.tokenize(rest, false)?);
-                Ok(tokens.into())
-            }
-        }
     }
 
     /// The tokens to feed next, where the slot holds `fed` tokens.
