@@ -307,7 +307,8 @@ impl<'a> Driver<'a> {
         variant.next += 1;
         variant.running += 1;
         let seed = variant_seed(plan.seed, variant.name());
-        let asked = first_messages(plan.task, question).and_then(|()| variant.asked());
+        let can_be_asked = if index == 0 { first_messages(plan.task, question) } else { Ok(()) };
+        let asked = can_be_asked.and_then(|()| variant.asked());
         let asked = match asked {
             Ok(asked) => asked,
             Err(error) => return self.set_aside(i, &fault_of_question(error)?),
