@@ -194,7 +194,11 @@ fn an_unknown_task_lists_those_there_are() {
     fail(b.command(&["tasks", "show", "rar"]), &["\"rar\"", "rar-1", "rar-2"]);
     fail(b.command(&["tasks", "show", "cot/numbers/sentence"]), &["cot/numbers/sentence", "answers: text"]);
     fail(b.command(&["tasks", "programs", "--answer", "numbers"]), &["--answer", "number, text, date"]);
-    fail(b.command(&["tasks", "programs", "--method", "chain"]), &["\"chain\"", "plain, cot, s2a"]);
+    fail_with(
+        b.command(&["tasks", "programs", "--method", "chain"]),
+        2,
+        &["\"chain\"", "plain, cot, s2a", "--help"],
+    );
     b.write("bad.json", "{\"name\": \"x\"");
     fail(b.distill("model.gguf", "bad.json", "train.jsonl"), &["bad.json"]);
     b.write(
@@ -238,11 +242,15 @@ fn options_that_cannot_work_are_named_before_any_work() {
 fn without_accepted_answers_training_is_refused_and_no_sample_is_lost() {
     let b = Workbench::new();
     b.write("quick.json", quick_task("\"perhaps\", \"never\""));
-    fail(b.distill("model.gguf", "quick.json", "train.jsonl"), &["kept"]);
+    fail(b.distill("model.gguf", "quick.json", "train.jsonl"), &["no answer was read", "--force"]);
+    assert!(!b.path("run/adapter.gguf").exists());
+    let samples = b.read("run/samples.jsonl");
+    fail(b.distill("model.gguf", "quick.json", "train.jsonl"), &["no answer was read", "--force"]);
+    let mut forced = b.distill("model.gguf", "quick.json", "train.jsonl");
+    let forced = forced.arg("--force").output().unwrap();
+    assert!(String::from_utf8_lossy(&forced.stderr).contains("kept"), "{forced:?}");
     assert!(!b.path("run/adapter.gguf").exists());
     assert_eq!(b.read("run/verdicts.jsonl").lines().count(), 6);
-    let samples = b.read("run/samples.jsonl");
-    fail(b.distill("model.gguf", "quick.json", "train.jsonl"), &["kept"]);
     assert_eq!(b.read("run/samples.jsonl"), samples, "nothing is sampled again");
 }
 

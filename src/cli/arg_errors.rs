@@ -66,7 +66,7 @@ mod tests {
         );
         assert_eq!(
             complaint(&["distill", "--model", "m.gguf", "--out", "run"]),
-            "the following required arguments were not provided: --task <TASK> --questions <FILE>; \
+            "the following required arguments were not provided: --questions <FILE> --task <TASK>; \
              see secondnature distill --help"
         );
         assert!(complaint(&["bench", "train", "--rows", "x"]).ends_with("; see secondnature --help"));

@@ -184,7 +184,12 @@ mod tests {
     fn every_subcommand_shows_an_example() {
         fn check(command: &clap::Command) {
             let help = command.get_after_help().map(|h| h.to_string()).unwrap_or_default();
-            assert!(help.starts_with("Example:\n  secondnature "), "{}: {help:?}", command.get_name());
+            let example = help.strip_prefix("Example:\n  ").or(help.strip_prefix("Examples:\n  "));
+            assert!(
+                example.is_some_and(|e| e.starts_with("secondnature ")),
+                "{}: {help:?}",
+                command.get_name()
+            );
             command.get_subcommands().for_each(check);
         }
         check(&Cli::command());

@@ -277,7 +277,9 @@ impl CurationObserver<'_> {
         let mut look = look.borrow_mut();
         let Some(found) = look.verdict(verdict)? else { return Ok(()) };
         self.dir.save("findings.json", &found)?;
-        found.iter().for_each(|finding| self.progress.finding(self.stage, finding));
+        // A finding that stops the run is its error.
+        let warns = |finding: &&Finding| self.force || !finding.stops;
+        found.iter().filter(warns).for_each(|finding| self.progress.finding(self.stage, finding));
         if self.force { Ok(()) } else { refuse(found) }
     }
 

@@ -32,7 +32,7 @@ pub use propose::{Disagreement, ProposalShape, proposal_prompt, proposed, read_p
 pub use style::AnswerStyle;
 
 use phrases::{Phrases, rule_as_json};
-use wording::{Program, Setting, Wording, direct_wordings, fields_template, literal, pairs, wordings};
+use wording::{ProgramSteps, Setting, Wording, direct_wordings, fields_template, literal, pairs, wordings};
 
 use crate::task::{AnswerRule, Task, TextRule};
 use crate::{Error, Result};
@@ -142,7 +142,7 @@ pub fn direct(brief: &Brief) -> Result<Vec<Candidate>> {
             let mut sampled = step.clone();
             sampled["temperature"] = json!(0.7);
             let name = wording.name.replacen(wording.method().short(), "direct", 1);
-            let program = Program { steps: vec![sampled], closing: None };
+            let program = ProgramSteps { steps: vec![sampled], closing: None };
             found.push(builder.task(&name, wording.method(), step, program)?);
         }
     }
@@ -279,7 +279,7 @@ impl<'b> TaskMaker<'b> {
         name: &str,
         method: ReasoningMethod,
         direct: Value,
-        program: Program,
+        program: ProgramSteps,
     ) -> Result<Candidate> {
         let description = self.brief.description.as_deref().map(one_line).unwrap_or_default();
         let mut json = json!({

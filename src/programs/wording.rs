@@ -53,7 +53,7 @@ enum Need {
 }
 
 /// The fields `system2` and `closing` of a task.
-pub(super) struct Program {
+pub(super) struct ProgramSteps {
     pub(super) steps: Vec<Value>,
     pub(super) closing: Option<Value>,
 }
@@ -115,7 +115,7 @@ impl Wording {
 
     /// The program that gives its answer in this style; `None` if wording, style and questions do not go
     /// together.
-    pub(super) fn program(&self, style: AnswerStyle, setting: &Setting) -> Option<Program> {
+    pub(super) fn program(&self, style: AnswerStyle, setting: &Setting) -> Option<ProgramSteps> {
         if !self.fits(setting) {
             return None;
         }
@@ -152,7 +152,7 @@ impl Wording {
         last.entry("max_tokens").or_insert(max_tokens.into());
         let mut steps: Vec<Value> = steps.iter().chain([&last]).map(|step| setting.step(step, ask)).collect();
         steps.extend(extra.map(|step| setting.step(&step, &phrases.only)));
-        Some(Program { steps, closing })
+        Some(ProgramSteps { steps, closing })
     }
 
     /// The step that reads the reasoning of `last` and states the answer. The reasoning varies between

@@ -179,7 +179,7 @@ impl ChoiceRule {
             return (false, false);
         }
         let clause = line.split(is_clause_end).next().unwrap_or_default();
-        let following: Vec<Word> = words(clause).take(3).collect();
+        let following: Vec<ChoiceWord> = words(clause).take(3).collect();
         let decided = following.first().is_some_and(|word| {
             word.ended && !VERBS.contains(word.key.as_str()) && !self.may_begin(&word.key)
         });
@@ -187,10 +187,10 @@ impl ChoiceRule {
     }
 
     /// Whether the words behind a phrase deny it: "is not", "isn't", "is wrong".
-    fn denies(&self, following: &[Word]) -> bool {
+    fn denies(&self, following: &[ChoiceWord]) -> bool {
         let Some((first, more)) = following.split_first() else { return false };
         let contraction = first.key == "cannot" || (first.key.ends_with("nt") && self.negates(&first.key));
-        let denial = |word: &Word| DENIALS.contains(word.key.as_str());
+        let denial = |word: &ChoiceWord| DENIALS.contains(word.key.as_str());
         contraction || (VERBS.contains(first.key.as_str()) && more.iter().take(2).any(denial))
     }
 
@@ -233,16 +233,17 @@ impl ChoiceRule {
 
     /// Whether a clause denies one of the phrases.
     fn is_denied(&self, clause: &str, phrases: &[&Phrase], marked: bool) -> bool {
-        let words: Vec<Word> = words(clause).collect();
+        let words: Vec<ChoiceWord> = words(clause).collect();
         for phrase in phrases {
             let any_case = !phrase.needs_case(marked);
-            let same = |word: &Word, key: &str| word.key == key && (any_case || word.raw == phrase.text);
+            let same =
+                |word: &ChoiceWord, key: &str| word.key == key && (any_case || word.raw == phrase.text);
             for at in 0..(words.len() + 1).saturating_sub(phrase.head.len()) {
                 let end = at + phrase.head.len();
                 if !words[at..end].iter().zip(&phrase.head).all(|(word, key)| same(word, key)) {
                     continue;
                 }
-                let pair = |pair: &[Word]| {
+                let pair = |pair: &[ChoiceWord]| {
                     matches!(
                         (pair[0].key.as_str(), pair[1].key.as_str()),
                         ("rather" | "other", "than") | ("instead", "of")
@@ -261,7 +262,7 @@ impl ChoiceRule {
 }
 
 /// A word of a clause.
-struct Word {
+struct ChoiceWord {
     key: String,
     /// The word as it was written, without punctuation.
     raw: String,
@@ -270,7 +271,7 @@ struct Word {
 }
 
 /// The words of `text` that are not empty when they are normalized. A hyphen separates words.
-fn words(text: &str) -> impl Iterator<Item = Word> {
+fn words(text: &str) -> impl Iterator<Item = ChoiceWord> {
     let mut at = 0;
     text.split([' ', '-', '‑', '\t', '\r', '\n']).filter_map(move |raw| {
         at += raw.len();
@@ -278,7 +279,7 @@ fn words(text: &str) -> impl Iterator<Item = Word> {
         at += text[at..].chars().next().map_or(0, char::len_utf8);
         let key = normalize(raw);
         let raw = raw.trim_matches(|c: char| !c.is_alphanumeric()).to_string();
-        (!key.is_empty()).then_some(Word { key, raw, ended })
+        (!key.is_empty()).then_some(ChoiceWord { key, raw, ended })
     })
 }
 

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use super::super::lists::{List, list};
 use super::characters::{THIN, plain};
-use super::value::Value;
+use super::quantity::Quantity;
 use super::word::{self, BEHIND, Format, NUMERALS, is_number_word};
 
 static JOINS: List = LazyLock::new(|| list("joins"));
@@ -19,7 +19,7 @@ const DECORATION: &str = "\"'“”„‘«»‹›¿¡*_`~#|()[]{}";
 const STOPS: &str = ".,;:?…";
 
 /// A word of a line.
-struct Word {
+struct NumberWord {
     /// The word with its decoration.
     raw: String,
     /// The word without it.
@@ -39,12 +39,12 @@ struct Word {
 struct Number {
     first: usize,
     last: usize,
-    value: Option<Value>,
+    value: Option<Quantity>,
 }
 
 /// A line with its numbers.
 pub(super) struct Line {
-    words: Vec<Word>,
+    words: Vec<NumberWord>,
     numbers: Vec<Number>,
     /// Whether the numbers stand in brackets.
     pub opened: bool,
@@ -66,7 +66,7 @@ impl Line {
         Line::of_words(outside, format, false)
     }
 
-    fn of_words(words: Vec<Word>, format: Format, opened: bool) -> Line {
+    fn of_words(words: Vec<NumberWord>, format: Format, opened: bool) -> Line {
         let numbers = numbers(&words, format);
         Line { words, numbers, opened }
     }
@@ -86,12 +86,12 @@ impl Line {
     }
 
     /// The last number word of the line.
-    pub fn last(&self) -> Option<Value> {
+    pub fn last(&self) -> Option<Quantity> {
         self.numbers.last()?.value.clone()
     }
 
     /// The answer of a line that holds the answer.
-    pub fn answer(&self) -> Option<Value> {
+    pub fn answer(&self) -> Option<Quantity> {
         let reasons = self.reasons();
         let counts = |at: usize| !reasons[at];
         let number = self.numbers.iter().find(|number| counts(number.first));
@@ -126,7 +126,7 @@ impl Line {
     /// Whether the word belongs to a clause that is a reason, or follows one in its sentence.
     fn reasons(&self) -> Vec<bool> {
         let mut is_reason = false;
-        let mut previous: Option<&Word> = None;
+        let mut previous: Option<&NumberWord> = None;
         let mut all = Vec::with_capacity(self.words.len());
         for word in &self.words {
             if previous.is_none_or(|previous| previous.sentence != word.sentence) {
@@ -155,7 +155,7 @@ impl Line {
 }
 
 /// The value of all of these, if there is one.
-fn only<'n>(mut numbers: impl Iterator<Item = &'n Number>) -> Option<Value> {
+fn only<'n>(mut numbers: impl Iterator<Item = &'n Number>) -> Option<Quantity> {
     let first = numbers.next()?.value.clone()?;
     numbers.all(|number| number.value.as_ref() == Some(&first)).then_some(first)
 }
@@ -191,8 +191,8 @@ fn brackets_touch(text: &str) -> bool {
         || text.match_indices(')').any(|(at, _)| !text[at + 1..].chars().next().is_none_or(may_touch))
 }
 
-fn words(text: &str) -> Vec<Word> {
-    let mut words: Vec<Word> = Vec::new();
+fn words(text: &str) -> Vec<NumberWord> {
+    let mut words: Vec<NumberWord> = Vec::new();
     let (mut clause, mut sentence) = (0, 0);
     for raw in text.split(' ').filter(|raw| !raw.is_empty()) {
         let start = raw.trim_start_matches(|c| DECORATION.contains(c));
@@ -203,7 +203,7 @@ fn words(text: &str) -> Vec<Word> {
         if matches!(lower.as_str(), "since" | "because") {
             clause += 1;
         }
-        words.push(Word {
+        words.push(NumberWord {
             is_number: is_number_word(core),
             ends_clause: exclaims || tail.contains(|c| STOPS.contains(c)) || core == "—",
             ends_sentence: exclaims || tail.contains(['.', '?', '…']),
@@ -228,7 +228,7 @@ fn words(text: &str) -> Vec<Word> {
 }
 
 /// A `-` between a number and a word is a dash and ends a clause.
-fn mark_dashes(words: &mut [Word]) {
+fn mark_dashes(words: &mut [NumberWord]) {
     let mut dashes = 0;
     for at in 1..words.len() {
         words[at].clause += dashes;
@@ -254,7 +254,7 @@ fn scale(word: &str) -> Option<i64> {
     })
 }
 
-fn numbers(words: &[Word], format: Format) -> Vec<Number> {
+fn numbers(words: &[NumberWord], format: Format) -> Vec<Number> {
     let mut numbers = Vec::new();
     let mut at = 0;
     while at < words.len() {
@@ -291,7 +291,7 @@ fn numbers(words: &[Word], format: Format) -> Vec<Number> {
 
 /// The number with a word that multiplies it and a word that is its sign; none if another neighbour makes
 /// it another number.
-fn with_neighbours(words: &[Word], mut number: Number) -> Number {
+fn with_neighbours(words: &[NumberWord], mut number: Number) -> Number {
     let next = |number: &Number| words.get(number.last + 1).filter(|_| !words[number.last].ends_clause);
     if let Some(power) = next(&number).and_then(|word| scale(&word.lower)) {
         number.last += 1;
@@ -302,7 +302,7 @@ fn with_neighbours(words: &[Word], mut number: Number) -> Number {
         && !self::before(words, before).is_some_and(|before| words[before].is_number)
     {
         let signed = words[number.first].core.contains(['-', '+']);
-        number.value = number.value.filter(|_| !signed).map(Value::negated);
+        number.value = number.value.filter(|_| !signed).map(Quantity::negated);
         number.first = before;
     }
     let behind = next(&number).is_some_and(|word| {
@@ -326,12 +326,12 @@ fn with_neighbours(words: &[Word], mut number: Number) -> Number {
 }
 
 /// The word before word `at`, if it is in the same clause.
-fn before(words: &[Word], at: usize) -> Option<usize> {
+fn before(words: &[NumberWord], at: usize) -> Option<usize> {
     at.checked_sub(1).filter(|before| !words[*before].ends_clause)
 }
 
 /// Whether the word is an operator. A `*` at the beginning of a line makes a list item.
-fn is_operator(words: &[Word], at: usize) -> bool {
+fn is_operator(words: &[NumberWord], at: usize) -> bool {
     let word = &words[at];
     match word.raw.as_str() {
         "*" => at > 0,
@@ -342,7 +342,7 @@ fn is_operator(words: &[Word], at: usize) -> bool {
 }
 
 /// `may` and `march` are months only with a capital letter; `m` is million only without.
-fn has_its_case(word: &Word) -> bool {
+fn has_its_case(word: &NumberWord) -> bool {
     match word.lower.as_str() {
         "may" | "march" => word.core.starts_with(char::is_uppercase),
         "m" => word.core == "m",
@@ -350,7 +350,7 @@ fn has_its_case(word: &Word) -> bool {
     }
 }
 
-fn numeral_follows(words: &[Word], at: usize) -> bool {
+fn numeral_follows(words: &[NumberWord], at: usize) -> bool {
     let mut following = words[at + 1..].iter().map(|word| word.lower.as_str());
     let next = following.next().unwrap_or_default();
     let next = if matches!(next, "a" | "an") { following.next().unwrap_or_default() } else { next };
@@ -358,7 +358,7 @@ fn numeral_follows(words: &[Word], at: usize) -> bool {
 }
 
 /// Whether only a comma, a semicolon or words that join numbers are between words `left` and `right`.
-fn are_joined(words: &[Word], left: usize, right: usize) -> bool {
+fn are_joined(words: &[NumberWord], left: usize, right: usize) -> bool {
     if words[left].sentence != words[right].sentence {
         return false;
     }

@@ -6,7 +6,7 @@
 
 mod characters;
 mod line;
-mod value;
+mod quantity;
 mod word;
 
 use schemars::JsonSchema;
@@ -16,7 +16,7 @@ pub(in crate::task) use characters::digit;
 pub(super) use characters::plain;
 use line::Line;
 pub(super) use line::without_brackets;
-use value::Value;
+use quantity::Quantity;
 use word::Format;
 
 use super::{Answer, Rule, first_line};
@@ -91,7 +91,7 @@ impl NumberRule {
     }
 
     /// The last number of the text, in brackets only if there is none outside.
-    fn last_number(&self, text: &str) -> Option<Value> {
+    fn last_number(&self, text: &str) -> Option<Quantity> {
         let lines = text.lines().rev().filter(|line| line.contains(char::is_numeric));
         let mut in_brackets = None;
         for line in lines.map(|line| Line::read(line, self.format())).filter(Line::has_numbers) {

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use super::super::lists::{List, list};
 use super::Decimal;
 use super::characters::{ARABIC_GROUP, ARABIC_POINT, THIN};
-use super::value::Value;
+use super::quantity::Quantity;
 
 static CURRENCIES: List = LazyLock::new(|| list("currencies"));
 static UNITS: List = LazyLock::new(|| list("units"));
@@ -33,7 +33,7 @@ pub(super) fn is_number_word(word: &str) -> bool {
 }
 
 /// The value of a number word; `None` if it is no number.
-pub(super) fn value(word: &str, format: Format) -> Option<Value> {
+pub(super) fn value(word: &str, format: Format) -> Option<Quantity> {
     let (sign, rest) = sign(word);
     let rest = currency(rest).unwrap_or(rest);
     let (sign, rest) = match sign {
@@ -51,19 +51,19 @@ pub(super) fn value(word: &str, format: Format) -> Option<Value> {
 }
 
 /// `2 2/3` with `fractions`; the words are next to each other.
-pub(super) fn mixed(whole: &str, part: &str) -> Option<Value> {
+pub(super) fn mixed(whole: &str, part: &str) -> Option<Quantity> {
     let (sign, whole) = sign(whole);
     let (Some((n, d)), true) = (slashed(part), is_digits(whole)) else { return None };
     mixed_value(whole, n, d, sign == Some('-'))
 }
 
-fn mixed_value(whole: &str, over: u128, under: u128, negative: bool) -> Option<Value> {
+fn mixed_value(whole: &str, over: u128, under: u128, negative: bool) -> Option<Quantity> {
     let whole: u128 = if whole.is_empty() { 0 } else { whole.parse().ok()? };
-    Value::ratio(negative, whole.checked_mul(under)?.checked_add(over)?, under)
+    Quantity::ratio(negative, whole.checked_mul(under)?.checked_add(over)?, under)
 }
 
 /// A fraction at the beginning, its value if that can be computed, and what follows.
-fn fraction(text: &str, negative: bool) -> Option<(Option<Value>, &str)> {
+fn fraction(text: &str, negative: bool) -> Option<(Option<Quantity>, &str)> {
     let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (whole, rest) = text.split_at(end);
     if let Some((over, under)) = rest.chars().next().and_then(vulgar) {
@@ -72,7 +72,7 @@ fn fraction(text: &str, negative: bool) -> Option<(Option<Value>, &str)> {
     }
     let end = end + 1 + rest.strip_prefix('/')?.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len() - 1);
     let (over, under) = slashed(&text[..end])?;
-    Some((Value::ratio(negative, over, under), &text[end..]))
+    Some((Quantity::ratio(negative, over, under), &text[end..]))
 }
 
 /// The two numbers of `1/2`, each of at most 18 digits.
@@ -131,7 +131,7 @@ fn currency(text: &str) -> Option<&str> {
 }
 
 /// A decimal number at the beginning, and what follows.
-fn decimal(text: &str, negative: bool, decimal: Decimal) -> Option<(Value, &str)> {
+fn decimal(text: &str, negative: bool, decimal: Decimal) -> Option<(Quantity, &str)> {
     let (point, comma) = match decimal {
         Decimal::Point => ('.', ','),
         Decimal::Comma => (',', '.'),
@@ -175,7 +175,7 @@ fn decimal(text: &str, negative: bool, decimal: Decimal) -> Option<(Value, &str)
             rest = after;
         }
     }
-    Some((Value::decimal(negative, &whole, fraction, exponent), rest))
+    Some((Quantity::decimal(negative, &whole, fraction, exponent), rest))
 }
 
 fn leading_digits(text: &str) -> (&str, &str) {

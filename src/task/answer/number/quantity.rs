@@ -2,7 +2,7 @@
 
 /// A number. Equal values are equal.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Value {
+pub(super) enum Quantity {
     /// `digits` without zeros at either end, times ten to the power of `exponent`. Zero has no digits and
     /// no sign.
     Decimal { negative: bool, digits: String, exponent: i64 },
@@ -10,20 +10,20 @@ pub(super) enum Value {
     Ratio { negative: bool, over: u128, under: u128 },
 }
 
-impl Value {
+impl Quantity {
     /// The number `whole.fraction × 10^exponent`.
-    pub fn decimal(negative: bool, whole: &str, fraction: &str, exponent: i64) -> Value {
+    pub fn decimal(negative: bool, whole: &str, fraction: &str, exponent: i64) -> Quantity {
         let all = format!("{whole}{fraction}");
         let digits = all.trim_end_matches('0');
         let exponent = exponent - fraction.len() as i64 + (all.len() - digits.len()) as i64;
         match digits.trim_start_matches('0') {
-            "" => Value::Decimal { negative: false, digits: String::new(), exponent: 0 },
-            digits => Value::Decimal { negative, digits: digits.into(), exponent },
+            "" => Quantity::Decimal { negative: false, digits: String::new(), exponent: 0 },
+            digits => Quantity::Decimal { negative, digits: digits.into(), exponent },
         }
     }
 
     /// `over / under`; `None` if `under` is zero or a number is too long.
-    pub fn ratio(negative: bool, over: u128, under: u128) -> Option<Value> {
+    pub fn ratio(negative: bool, over: u128, under: u128) -> Option<Quantity> {
         let divisor = gcd(over, under);
         let (over, under) = (over.checked_div(divisor)?, under.checked_div(divisor)?);
         if under == 0 {
@@ -37,38 +37,38 @@ impl Value {
             (rest, fives) = (rest / 5, fives + 1);
         }
         if rest > 1 {
-            return Some(Value::Ratio { negative, over, under });
+            return Some(Quantity::Ratio { negative, over, under });
         }
         let places = twos.max(fives);
         let scale = 2u128.checked_pow(places - twos)?.checked_mul(5u128.checked_pow(places - fives)?)?;
-        Some(Value::decimal(negative, &over.checked_mul(scale)?.to_string(), "", -i64::from(places)))
+        Some(Quantity::decimal(negative, &over.checked_mul(scale)?.to_string(), "", -i64::from(places)))
     }
 
-    pub fn negated(self) -> Value {
+    pub fn negated(self) -> Quantity {
         match self {
-            Value::Decimal { digits, exponent, negative } => {
-                Value::Decimal { negative: !negative && !digits.is_empty(), digits, exponent }
+            Quantity::Decimal { digits, exponent, negative } => {
+                Quantity::Decimal { negative: !negative && !digits.is_empty(), digits, exponent }
             }
-            Value::Ratio { negative, over, under } => Value::Ratio { negative: !negative, over, under },
+            Quantity::Ratio { negative, over, under } => Quantity::Ratio { negative: !negative, over, under },
         }
     }
 
     /// Times ten to the power of `power`; `None` for a fraction.
-    pub fn scaled(self, power: i64) -> Option<Value> {
+    pub fn scaled(self, power: i64) -> Option<Quantity> {
         match self {
-            Value::Decimal { negative, digits, exponent } if !digits.is_empty() => {
-                Some(Value::Decimal { negative, digits, exponent: exponent + power })
+            Quantity::Decimal { negative, digits, exponent } if !digits.is_empty() => {
+                Some(Quantity::Decimal { negative, digits, exponent: exponent + power })
             }
-            zero @ Value::Decimal { .. } => Some(zero),
-            Value::Ratio { .. } => None,
+            zero @ Quantity::Decimal { .. } => Some(zero),
+            Quantity::Ratio { .. } => None,
         }
     }
 
     /// Plain digits: `-1234.5`, or `-8/3`.
     pub fn key(&self) -> String {
         match self {
-            Value::Decimal { digits, .. } if digits.is_empty() => "0".into(),
-            Value::Decimal { negative, digits, exponent } => {
+            Quantity::Decimal { digits, .. } if digits.is_empty() => "0".into(),
+            Quantity::Decimal { negative, digits, exponent } => {
                 let sign = if *negative { "-" } else { "" };
                 let point = digits.len() as i64 + exponent;
                 if *exponent >= 0 {
@@ -80,7 +80,7 @@ impl Value {
                     format!("{sign}0.{}{digits}", "0".repeat(point.unsigned_abs() as usize))
                 }
             }
-            Value::Ratio { negative, over, under } => {
+            Quantity::Ratio { negative, over, under } => {
                 format!("{}{over}/{under}", if *negative { "-" } else { "" })
             }
         }
@@ -106,10 +106,10 @@ mod tests {
             ((false, "120", "", -1), "12"),
             ((false, "100", "", 0), "100"),
         ] {
-            assert_eq!(Value::decimal(negative, whole, fraction, exponent).key(), key);
+            assert_eq!(Quantity::decimal(negative, whole, fraction, exponent).key(), key);
         }
-        assert_eq!(Value::decimal(false, "2", "50", 0).scaled(6).unwrap().key(), "2500000");
-        assert_eq!(Value::decimal(false, "0", "", 0).negated().key(), "0");
+        assert_eq!(Quantity::decimal(false, "2", "50", 0).scaled(6).unwrap().key(), "2500000");
+        assert_eq!(Quantity::decimal(false, "0", "", 0).negated().key(), "0");
     }
 
     #[test]
@@ -125,8 +125,8 @@ mod tests {
             ((1, 0), None),
             ((0, 0), None),
         ] {
-            assert_eq!(Value::ratio(false, over, under).map(|value| value.key()).as_deref(), key);
+            assert_eq!(Quantity::ratio(false, over, under).map(|value| value.key()).as_deref(), key);
         }
-        assert_eq!(Value::ratio(false, 4, 2), Some(Value::decimal(false, "2", "0", 0)));
+        assert_eq!(Quantity::ratio(false, 4, 2), Some(Quantity::decimal(false, "2", "0", 0)));
     }
 }
