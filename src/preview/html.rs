@@ -64,8 +64,11 @@ fn write_page(out: &mut String, preview: &Preview) -> std::fmt::Result {
         writeln!(out, "<p>None.</p>")?;
     }
     preview.findings.iter().try_for_each(|finding| write_finding(out, finding))?;
-    write_cost(out, preview)?;
-    writeln!(out, "<h2>Questions</h2>")?;
+    // Of a model that cannot be asked there is nothing to add up.
+    if !preview.shown.is_empty() {
+        write_cost(out, preview)?;
+        writeln!(out, "<h2>Questions</h2>")?;
+    }
     preview.shown.iter().try_for_each(|question| write_question(out, question))?;
     writeln!(out, "</body>\n</html>")
 }

@@ -22,7 +22,10 @@ pub fn terminal(preview: &Preview, width: usize, full: bool) -> String {
     for (at, question) in preview.shown.iter().enumerate() {
         page.question(question, at == 0);
     }
-    page.cost(preview);
+    // Of a model that cannot be asked there is nothing to add up.
+    if !preview.shown.is_empty() {
+        page.cost(preview);
+    }
     page.out
 }
 

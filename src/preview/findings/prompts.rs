@@ -28,7 +28,7 @@ fn template_cannot_show(view: &Observed) -> Option<Finding> {
         of: 1,
         examples: Vec::new(),
         message: why,
-        advice: "use a model file whose chat template shows the messages".into(),
+        advice: "nothing was asked; take another file of the model, or another model".into(),
         fault: true,
         stops: true,
     })
