@@ -700,7 +700,10 @@ typedef struct sn_distill_params {
     size_t out_dir_len;
     /** Seed of all sampling and training. Default 0. */
     uint64_t seed;
-    /** Not 0: train where distilling does not look worthwhile, instead of SN_STATUS_REFUSED. */
+    /**
+     * Not 0: go on where the first questions show that the task cannot work, and train where
+     * distilling does not look worthwhile, instead of SN_STATUS_REFUSED.
+     */
     int32_t force;
     /** Threads to compute with. From 1 to 1024; 0 for all cores. */
     uint32_t threads;
@@ -1906,8 +1909,9 @@ SN_NODISCARD SN_API sn_status sn_run_open(const char *out_dir,
  * and `*json_len` its length in bytes without the NUL that follows it; each may be NULL. On failure
  * all are untouched.
  *
- * Errors: SN_STATUS_INVALID_ARGUMENT; SN_STATUS_INPUT; SN_STATUS_CANCELLED; SN_STATUS_IO;
- * SN_STATUS_ENGINE; SN_STATUS_INTERNAL. Ownership: free `*json` with sn_string_free().
+ * Errors: SN_STATUS_INVALID_ARGUMENT; SN_STATUS_INPUT; SN_STATUS_REFUSED where the first questions show
+ * that the task cannot work and `force` is 0; SN_STATUS_CANCELLED; SN_STATUS_IO; SN_STATUS_ENGINE;
+ * SN_STATUS_INTERNAL. Ownership: free `*json` with sn_string_free().
  */
 SN_NODISCARD SN_API sn_status sn_run_curate(struct sn_run *run,
                         const struct sn_curate_params *params,

@@ -122,7 +122,8 @@ pub struct sn_distill_params {
     pub out_dir_len: usize,
     /// Seed of all sampling and training. Default 0.
     pub seed: u64,
-    /// Not 0: train where distilling does not look worthwhile, instead of SN_STATUS_REFUSED.
+    /// Not 0: go on where the first questions show that the task cannot work, and train where
+    /// distilling does not look worthwhile, instead of SN_STATUS_REFUSED.
     pub force: i32,
     /// Threads to compute with. From 1 to 1024; 0 for all cores.
     pub threads: u32,

@@ -50,7 +50,10 @@ struct DistillParams {
     std::string out_dir;
     /** Seed of all sampling and training. Default 0. */
     std::uint64_t seed = 0;
-    /** Train where distilling does not look worthwhile, instead of SN_STATUS_REFUSED. */
+    /**
+     * Go on where the first questions show that the task cannot work, and train where distilling
+     * does not look worthwhile, instead of SN_STATUS_REFUSED.
+     */
     bool force = false;
     /** Threads to compute with. From 1 to 1024; 0 for all cores. */
     std::uint32_t threads = 0;
