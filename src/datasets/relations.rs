@@ -144,7 +144,9 @@ mod tests {
     use crate::datasets::tests::{SPLITS, n_available, regex};
     use crate::task::{Question, normalize};
 
-    const RELATIONS: [(&str, fn(Split) -> Vec<SubjectFact<'static>>); 4] = [
+    type Facts = fn(Split) -> Vec<SubjectFact<'static>>;
+
+    const RELATIONS: [(&str, Facts); 4] = [
         ("currencies", currencies),
         ("languages", languages),
         ("elements", elements),

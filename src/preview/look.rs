@@ -83,7 +83,7 @@ impl Look<'_> {
         let seconds = sampling.elapsed().as_secs_f64();
         let Timed { engine, calls } = timed;
         let seconds = [seconds, begin.elapsed().as_secs_f64()];
-        self.arrange(&chosen, system1, seen, &calls, seconds, engine, facts.as_ref())
+        self.arrange(&chosen, Replies { system1, seen, calls, seconds }, engine, facts.as_ref())
     }
 
     /// A preview of a model that cannot be asked anything.
@@ -116,18 +116,15 @@ impl Look<'_> {
         task
     }
 
-    /// `seconds` are those of System 2 and of everything.
     fn arrange(
         &self,
         chosen: &[Question],
-        system1: DirectAnswers,
-        seen: PreviewObserver,
-        calls: &BTreeMap<u64, TimedCall>,
-        seconds: [f64; 2],
+        replies: Replies,
         engine: &dyn Engine,
         facts: Option<&TemplateFacts>,
     ) -> Result<Preview> {
         let decoder = engine.decoder();
+        let Replies { system1, seen, calls, seconds } = replies;
         let PreviewObserver { mut samples, mut verdicts, .. } = seen;
         let place: BTreeMap<&str, usize> =
             chosen.iter().enumerate().map(|(i, q)| (q.id.as_str(), i)).collect();
@@ -156,7 +153,7 @@ impl Look<'_> {
         };
         let found = findings(&evidence);
         let accuracy = self.accuracy(chosen, &system1, &samples, &verdicts);
-        let cost = self.cost(&system1, &samples, &seeds, calls, seconds);
+        let cost = self.cost(&system1, &samples, &seeds, &calls, seconds);
         let expected = self.expected(chosen, &samples, &cost);
 
         let mut shown: Vec<ShownQuestion> = Vec::new();
@@ -175,7 +172,7 @@ impl Look<'_> {
         }
         for ((sample, prompts), seeds) in samples.into_iter().zip(prompts).zip(seeds) {
             let at = place[sample.question.as_str()];
-            shown[at].samples.push(shown_sample(sample, prompts, &seeds, calls));
+            shown[at].samples.push(shown_sample(sample, prompts, &seeds, &calls));
         }
         Ok(Preview {
             model: String::new(),
@@ -336,6 +333,15 @@ pub fn span_of(text: &str, answer: &Answer) -> Option<(usize, usize)> {
         Some((found.start(), found.end()))
     };
     last(format!(r"(?i)\b{written}\b")).or_else(|| last(format!("(?i){written}")))
+}
+
+/// What the model answered, and how long it took.
+struct Replies<'a> {
+    system1: DirectAnswers,
+    seen: PreviewObserver<'a>,
+    calls: BTreeMap<u64, TimedCall>,
+    /// Seconds of System 2, and of everything.
+    seconds: [f64; 2],
 }
 
 /// Collects what curation finds.

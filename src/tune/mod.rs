@@ -103,7 +103,7 @@ impl TuneSetup {
     /// What the library is told of the questions.
     fn brief(&self, rule: &AnswerRule) -> Brief {
         let first = self.questions.first();
-        let has = |field: &&String| self.questions.iter().all(|q| q.fields.contains_key(*field));
+        let has = |field: &&String| self.questions.iter().all(|q| q.fields.contains_key(field));
         let fields: Vec<String> = first.iter().flat_map(|q| q.fields.keys()).filter(has).cloned().collect();
         Brief {
             description: self.description.clone(),

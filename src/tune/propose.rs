@@ -57,7 +57,7 @@ impl Race<'_> {
         let requests: Vec<Request> = (0..self.rules.propose * TRIES)
             .map(|at| Request {
                 id: at as u64,
-                messages: vec![Message::user(&proposal_prompt(self.brief, &cases(at), shape(at)))],
+                messages: vec![Message::user(proposal_prompt(self.brief, &cases(at), shape(at)))],
                 thinking: false,
                 sampling: Sampling { temperature: 0.9, max_tokens: 96, ..Sampling::default() },
                 seed: sample_seed(self.sampler.seed, "proposal", at, 0),

@@ -38,11 +38,11 @@ fn say(request: &Request) -> String {
         prompt.rsplit_once("Where is ").unwrap().1.chars().filter(char::is_ascii_digit).collect();
     let seed = request.seed;
     match prompt.split(' ').next().unwrap() {
-        "good" if seed % 4 > 0 => format!("land{number}"),
-        "fair" if seed % 2 > 0 => format!("land{number}"),
+        "good" if !seed.is_multiple_of(4) => format!("land{number}"),
+        "fair" if !seed.is_multiple_of(2) => format!("land{number}"),
         "paris" => "Paris".into(),
         "opinion" => format!("wrong{number}"),
-        "ASK" if seed % 3 > 0 => format!("wrong{number}"),
+        "ASK" if !seed.is_multiple_of(3) => format!("wrong{number}"),
         "silent" => String::new(),
         _ => format!("odd{}", seed % 1000),
     }

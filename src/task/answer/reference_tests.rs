@@ -91,7 +91,7 @@ impl Reference {
         let day = r"(?P<d>\d{1,2})(?:st|nd|rd|th)?";
         let clock = r"(?:T\d\d:[\d:.]*\dZ?)?";
         let month = r"(?P<w>[a-z]+)";
-        let dates = vec![
+        let dates = [
             format!(r"(?P<y>\d{{4}})-(?P<m>\d{{1,2}})-(?P<d>\d{{1,2}}){clock}"),
             format!(r"(?P<y>\d{{4}})/(?P<m>\d{{1,2}})/(?P<d>\d{{1,2}}){clock}"),
             format!(r"(?P<y>\d{{4}})\.(?P<m>\d{{1,2}})\.(?P<d>\d{{1,2}}){clock}"),
@@ -357,7 +357,8 @@ fn ratio(negative: bool, over: u128, under: u128) -> Option<String> {
     if rest == 0 {
         return Some(plain(negative, &(over / under).to_string(), &digits, 0));
     }
-    let common = (1..=under.min(100_000)).rev().find(|n| over % n == 0 && under % n == 0)?;
+    let common =
+        (1..=under.min(100_000)).rev().find(|n| over.is_multiple_of(*n) && under.is_multiple_of(*n))?;
     Some(format!("{}{}/{}", if negative { "-" } else { "" }, over / common, under / common))
 }
 
