@@ -13,7 +13,7 @@
 //! | `run.json`, `race.json` | what the race is about, and what was planned |
 //! | `candidates/NAME/` | `task.json`, `samples.jsonl` and `time.json` of each candidate |
 //!
-//! Samples have the seeds of curation, so that the winner's are not taken again ([`samples_of`]).
+//! Samples have the seeds of curation, so that a run takes over the winner's.
 
 mod consensus;
 mod contestant;
