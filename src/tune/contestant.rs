@@ -10,7 +10,7 @@ use super::votes::{CandidateVotes, DIRECT, QuestionVotes, SampleCounts, count};
 use crate::curate::{self, CurationPlan, Observer, Sample};
 use crate::engine::Engine;
 use crate::run::{Journal, RunDir};
-use crate::task::{AnswerRule, Question, Select, Task, UNPERTURBED, Weighing};
+use crate::task::{AnswerRule, Equivalence, Question, Select, Task, UNPERTURBED, Weighing};
 use crate::vote::{NO_THRESHOLD, Tally, Verdict, decide, stop};
 use crate::{Cancel, Result};
 
@@ -24,6 +24,8 @@ pub enum Origin {
     Library,
     /// The model itself, after the first rounds.
     Proposed,
+    /// A variation of the best program, with its own unanimous samples as worked examples.
+    OwnExamples,
     /// A wording of the direct prompt.
     Direct,
 }
@@ -293,12 +295,16 @@ fn every_sample(task: &Task, samples: usize) -> Task {
     (vote.samples, vote.min_samples) = (samples, samples);
     (vote.threshold, vote.confidence, vote.early_abandon) = (NO_THRESHOLD, 1.0, false);
     (vote.select, vote.weights) = (Select::Count, Weighing::Equal);
+    vote.equivalence = Equivalence::Exact;
     task
 }
 
 /// Whether two tasks sample the same: all but the direct prompt and the vote is equal.
 pub(crate) fn has_same_samples(a: &Task, b: &Task) -> bool {
-    a.system2 == b.system2 && a.answer == b.answer && a.perturbations == b.perturbations
+    a.system2 == b.system2
+        && a.closing == b.closing
+        && a.answer == b.answer
+        && a.perturbations == b.perturbations
 }
 
 fn id_of(sample: &Sample) -> SampleId {

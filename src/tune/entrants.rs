@@ -64,6 +64,7 @@ fn direct(task: &Task) -> Task {
     Task {
         method: super::votes::DIRECT.into(),
         system2: vec![sampled],
+        closing: None,
         perturbations: Vec::new(),
         ..task.clone()
     }

@@ -78,12 +78,13 @@ fn is_zero(n: &usize) -> bool {
 /// The features of all candidates, in their order. Each is judged on the questions that it has votes on.
 pub fn features(all: &[CandidateVotes]) -> Vec<Features> {
     let mut features: Vec<Features> = all.iter().map(own_figures).collect();
-    let most = features.iter().map(|f| f.consistency).fold(0.0, f64::max);
+    // Of programs: the direct prompt can repeat an opinion more consistently than any of them answers.
+    let programs = || features.iter().zip(all).filter(|(_, votes)| !votes.is_direct()).map(|(f, _)| f);
+    let most = programs().map(|f| f.consistency).fold(0.0, f64::max);
     // A candidate that removes what stands in the text must still be consistent to be a witness.
     let is_consistent = |f: &&Features| f.read >= 0.5 && f.consistency >= WITNESS * most && most > 0.0;
     let verbatim = |f: &Features| f.verbatim;
-    let programs = features.iter().zip(all).filter(|(_, votes)| !votes.is_direct()).map(|(f, _)| f);
-    let least = programs.filter(is_consistent).map(verbatim).min_by(f64::total_cmp);
+    let least = programs().filter(is_consistent).map(verbatim).min_by(f64::total_cmp);
     let largest = features.iter().filter(is_consistent).map(verbatim).fold(0.0, f64::max);
     let suspicion = least.map_or(0.0, |least| (largest - least).max(0.0));
     let consensus = Consensus::of(all, suspicion);

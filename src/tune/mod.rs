@@ -22,6 +22,7 @@ mod facts;
 mod features;
 mod information;
 mod options;
+mod own_examples;
 mod propose;
 mod race;
 mod report;
@@ -187,6 +188,7 @@ pub(crate) fn tune_timed(
             seconds: options.minutes * 60.0,
             keep_all: options.keep_all,
             propose: options.propose,
+            own_examples: !options.no_own_examples,
             weights: Default::default(),
         },
         state: state.unwrap_or(RaceState { identity, ..RaceState::default() }),
@@ -308,12 +310,13 @@ fn infer_rule(
 /// A hash of all that the course of a race depends on.
 fn identity(setup: &TuneSetup, options: &TuneOptions, entrants: &[contestant::Entrant]) -> String {
     let mut text = format!(
-        "{} {} {:?} {} {} {} {}\n",
+        "{} {} {:?} {} {} {} {} {}\n",
         options.minutes,
         options.n_questions,
         options.samples,
         options.finalists,
         options.propose,
+        options.no_own_examples,
         options.only_given,
         options.keep_all
     );

@@ -17,6 +17,8 @@ options! {
         finalists: usize = 3, { range: Range::closed(1.0, 64.0) };
         /// Number of wordings that the model itself writes, from questions on which the samples disagree.
         propose: usize = 0, { range: Range::closed(0.0, 64.0) };
+        /// Leave out the variation that shows the best program its own unanimous samples as examples.
+        no_own_examples: bool = false, {};
         /// Race the given tasks alone, without the programs of the library.
         only_given: bool = false, {};
         /// Sample every candidate on all questions, whatever that takes: to measure candidates and scores.

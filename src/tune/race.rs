@@ -76,6 +76,8 @@ pub struct RaceRules {
     pub keep_all: bool,
     /// Number of wordings that the model writes.
     pub propose: usize,
+    /// Whether the best program is varied by its own examples.
+    pub own_examples: bool,
     /// The weights of the score.
     pub weights: ScoreWeights,
 }
@@ -106,13 +108,17 @@ impl Race<'_> {
     /// Runs the race to its end, or until the time is up.
     pub fn run(&mut self, base: &mut EngineCache, cx: &mut Context) -> Result<()> {
         let begin = self.sampler.stopwatch.seconds() - self.state.seconds;
+        self.enter_earlier_own_examples()?;
         let mut round = 0;
         loop {
             if round == PROPOSE_BEFORE && self.rules.propose > 0 {
                 self.enter_proposals(base, cx)?;
             }
             if round == self.state.rounds.len() {
-                let Some(plan) = self.next_round(round) else { return Ok(()) };
+                let Some(mut plan) = self.next_round(round) else { return Ok(()) };
+                if plan.is_last && self.rules.own_examples && !self.rules.keep_all {
+                    plan = self.with_variation(plan)?;
+                }
                 self.state.rounds.push(plan);
                 self.save(begin)?;
             }
@@ -345,20 +351,40 @@ impl Race<'_> {
         programs.truncate(self.rules.finalists);
         directs.truncate(DIRECT_FINALISTS);
         let chosen = [programs, directs].concat();
-        // Fewer questions, then fewer samples of them; at least what the first round had.
+        (!chosen.is_empty()).then(|| self.last_round(&chosen, left))
+    }
+
+    /// The last round among `chosen`, with what fits into the seconds that are `left`: fewer questions, then
+    /// fewer samples of them, and at least what the first round had.
+    fn last_round(&self, chosen: &[usize], left: f64) -> RoundPlan {
+        let n = self.rules.n_questions.min(self.questions.len());
+        let samples = SAMPLES.min(self.rules.samples);
         let of = |samples: usize, min: usize| {
             (min.min(n)..=n).rev().map(move |questions| Extent { questions, samples })
         };
-        let smaller = of(last.samples, 2 * SECOND_QUESTIONS).chain(of(samples, FIRST.questions));
-        let fits = |extent: &Extent| self.estimate(&chosen, *extent) <= left;
+        let smaller = of(self.rules.samples, 2 * SECOND_QUESTIONS).chain(of(samples, FIRST.questions));
+        let fits = |extent: &Extent| self.estimate(chosen, *extent) <= left;
         let smallest = Extent { questions: FIRST.questions.min(n), samples };
-        let extent = { smaller }.find(fits).unwrap_or(smallest);
-        (!chosen.is_empty()).then(|| RoundPlan {
-            candidates: names(&chosen),
-            extent,
+        RoundPlan {
+            candidates: chosen.iter().map(|i| self.contestants[*i].entrant.name.clone()).collect(),
+            extent: { smaller }.find(fits).unwrap_or(smallest),
             is_last: true,
             stopped_at: None,
-        })
+        }
+    }
+
+    /// The last round with a variation of its best program.
+    fn with_variation(&mut self, plan: RoundPlan) -> Result<RoundPlan> {
+        let place = |name: &String| self.contestants.iter().position(|c| c.entrant.name == *name);
+        let mut chosen: Vec<usize> = plan.candidates.iter().filter_map(place).collect();
+        let best = chosen.iter().copied().find(|i| !self.contestants[*i].is_direct());
+        let variation = match best {
+            Some(best) => self.enter_own_examples(best)?,
+            None => None,
+        };
+        let Some(variation) = variation else { return Ok(plan) };
+        chosen.insert(1, variation);
+        Ok(self.last_round(&chosen, self.rules.seconds - self.state.seconds))
     }
 
     /// The candidates that are in the race, best first: programs, and wordings of the direct prompt.

@@ -148,6 +148,17 @@ mod tests {
     }
 
     #[test]
+    fn a_direct_prompt_that_repeats_the_opinion_does_not_vouch_for_programs_that_do() {
+        let all = [
+            candidate("opinion", "s2a", |i| vec![(format!("O{i}"), 2), (format!("v{i}"), 1)]),
+            candidate("own", "s2a", |i| vec![(format!("c{i}"), 2), (format!("w{i}"), 1)]),
+            candidate("ask", DIRECT, |i| vec![(format!("O{i}"), 4)]),
+        ];
+        let scores = scores(&all);
+        assert!(scores[1] > scores[0] && scores[1] > scores[2], "{scores:?}");
+    }
+
+    #[test]
     fn answers_that_all_take_from_the_text_are_not_punished() {
         let all = [
             candidate("a", "cot", |i| vec![(format!("T{i}"), 4)]),

@@ -40,6 +40,7 @@ fn say(request: &Request) -> String {
     match prompt.split(' ').next().unwrap() {
         "good" if !seed.is_multiple_of(4) => format!("land{number}"),
         "fair" if !seed.is_multiple_of(2) => format!("land{number}"),
+        "sure" => format!("land{number}"),
         "paris" => "Paris".into(),
         "opinion" => format!("wrong{number}"),
         "ASK" if !seed.is_multiple_of(3) => format!("wrong{number}"),
@@ -62,7 +63,13 @@ fn setup(dir: &Path, out: &str, words: &[&str]) -> TuneSetup {
 }
 
 fn options() -> TuneOptions {
-    TuneOptions { only_given: true, n_questions: 24, finalists: 2, ..TuneOptions::default() }
+    TuneOptions {
+        only_given: true,
+        n_questions: 24,
+        finalists: 2,
+        no_own_examples: true,
+        ..TuneOptions::default()
+    }
 }
 
 /// A stopwatch that goes on by a second with every call of the engine.
@@ -268,4 +275,57 @@ fn a_candidate_is_sampled_with_the_seeds_of_curation() {
     for sample in samples {
         assert_eq!(sample.seed, crate::curate::sample_seed(3, &sample.question, sample.index, 0));
     }
+}
+
+#[test]
+fn the_best_program_is_varied_by_its_own_unanimous_samples_and_a_resumed_race_has_the_same_variation() {
+    let dir = tempfile::tempdir().unwrap();
+    let with = TuneOptions { no_own_examples: false, ..options() };
+    let setup = setup(dir.path(), "t", &["sure", "opinion", "noise", "paris"]);
+    let (report, _) = raced(&setup, &with);
+    let variation = candidate(&report, "sure.own-examples");
+    assert_eq!((variation.origin, variation.family.as_str()), (Origin::OwnExamples, "sure"));
+    let task =
+        Task::load(setup.out.join("candidates/sure.own-examples/task.json").to_str().unwrap()).unwrap();
+    let examples = &task.system2[0].examples;
+    assert!((2..=3).contains(&examples.len()), "{examples:?}");
+    for example in examples {
+        let number: String = example.output.chars().filter(char::is_ascii_digit).collect();
+        assert_eq!(example.output, format!("land{number}"));
+        assert!(example.question.as_ref().unwrap().ends_with(&format!("{number}?")), "{example:?}");
+    }
+    let again = raced(&setup, &with);
+    assert_eq!((again.1, again.0.winner), (0, report.winner));
+}
+
+#[test]
+fn wordings_that_the_model_proposes_take_part() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = TuneOptions { propose: 1, n_questions: 24, ..options() };
+    let setup = setup(dir.path(), "t", &["fair", "opinion", "noise", "paris", "silent"]);
+    let race = || {
+        let ticks = Ticks::default();
+        let mut engine = Scripted::new(|request: &Request| {
+            let prompt = &request.messages.last().unwrap().content;
+            if prompt.starts_with("Here are questions of one kind") {
+                return "Name the land that the town truly belongs to today.".into();
+            }
+            if prompt.contains("truly belongs") {
+                let number: String = prompt.split("Where is ").nth(1).unwrap()[..8]
+                    .chars()
+                    .filter(char::is_ascii_digit)
+                    .collect();
+                return format!("land{number}");
+            }
+            say(request)
+        });
+        let report = tune_timed(&setup, &options, &ticks, &mut Context::new().engine(&mut engine)).unwrap();
+        (report, engine.calls())
+    };
+    let (report, _) = race();
+    let proposed: Vec<_> = report.candidates.iter().filter(|c| c.origin == Origin::Proposed).collect();
+    assert_eq!(proposed.len(), 1);
+    assert!(proposed[0].rounds >= 3, "it joins in the third round");
+    let (again, calls) = race();
+    assert_eq!((calls, again.winner), (0, report.winner));
 }
