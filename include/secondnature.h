@@ -927,6 +927,11 @@ typedef struct sn_tune_params {
      * disagree. From 0 to 64; default 0.
      */
     uint32_t propose;
+    /**
+     * Not 0: leave out the variation that shows the best program its own unanimous samples as
+     * examples.
+     */
+    int32_t no_own_examples;
     /** Not 0: race the given tasks alone, without the programs of the library. */
     int32_t only_given;
     /**

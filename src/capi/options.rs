@@ -435,6 +435,9 @@ pub struct sn_tune_params {
     /// Number of wordings that the model itself writes, from questions on which the samples
     /// disagree. From 0 to 64; default 0.
     pub propose: u32,
+    /// Not 0: leave out the variation that shows the best program its own unanimous samples as
+    /// examples.
+    pub no_own_examples: i32,
     /// Not 0: race the given tasks alone, without the programs of the library.
     pub only_given: i32,
     /// Not 0: sample every candidate on all questions, whatever that takes: to measure candidates
@@ -480,6 +483,7 @@ unsafe impl Params for sn_tune_params {
         samples: 0,
         finalists: 0,
         propose: 0,
+        no_own_examples: 0,
         only_given: 0,
         keep_all: 0,
         progress: None,
@@ -508,6 +512,7 @@ impl sn_tune_params {
             ("samples", Given::Count(self.samples.into())),
             ("finalists", Given::Count(self.finalists.into())),
             ("propose", Given::Count(self.propose.into())),
+            ("no_own_examples", Given::Number(self.no_own_examples)),
             ("only_given", Given::Number(self.only_given)),
             ("keep_all", Given::Number(self.keep_all)),
         ]))

@@ -8,6 +8,7 @@
 //! That candidates agree on an answer which stands in the question says little where others, as consistent,
 //! say something else: they have all copied the same opinion. Such votes count less, by how much the
 //! candidates differ in what they take from the text, and as usual where all take their answers from there.
+//! A vote for what the question states as somebody's opinion does not count at all.
 //!
 //! A candidate is never compared with itself or its own variations. Candidates of one method tend to make
 //! the same mistakes, so that `m` of them count as `√m`.
@@ -100,7 +101,11 @@ impl Consensus {
             let right = self.reliability[other];
             let weight = (right * alternatives / (1.0 - right)).ln().max(0.0) * self.share_of_method[other];
             for (answer, (key, share)) in votes.answers.iter().zip(votes.shares()) {
-                let counts = if answer.verbatim { 1.0 - self.suspicion } else { 1.0 };
+                let counts = match (answer.opinion, answer.verbatim) {
+                    (true, _) => 0.0,
+                    (false, true) => 1.0 - self.suspicion,
+                    (false, false) => 1.0,
+                };
                 *evidence.get_mut(key)? += weight * share * counts;
             }
         }

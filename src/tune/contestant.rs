@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::facts::SampleFacts;
 use super::stopwatch::Stopwatch;
-use super::votes::{CandidateVotes, DIRECT, QuestionVotes, SampleCounts, count};
+use super::votes::{AnswerVotes, CandidateVotes, DIRECT, QuestionVotes, SampleCounts, count};
 use crate::curate::{self, CurationPlan, Observer, Sample};
 use crate::engine::Engine;
 use crate::run::{Journal, RunDir};
@@ -169,14 +169,16 @@ impl Contestant {
         (self.time.samples > 0).then(|| self.time.seconds / self.time.samples as f64)
     }
 
-    /// Takes the missing samples of `questions` with `samples` each.
+    /// Takes the missing samples of `questions` with `samples` each. Returns whether all were taken before the
+    /// stopwatch shows `deadline`, if there is one.
     pub fn sample(
         &mut self,
         questions: &[Question],
         samples: usize,
         sampler: &Sampler,
+        deadline: Option<f64>,
         engine: &mut dyn Engine,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         let extent = Extent { questions: questions.len(), samples };
         let task = every_sample(&self.entrant.task, self.depth(extent));
         let asked: BTreeMap<&str, &Question> = questions.iter().map(|q| (q.id.as_str(), q)).collect();
@@ -189,19 +191,30 @@ impl Contestant {
         let plan =
             CurationPlan { task: &task, questions, seed: sampler.seed, stop_at_answer: true, verifier: None };
         let (journal, _) = Journal::<Sample>::open(sampler.dir.file(&self.journal()))?;
-        let mut recorder = SampleRecorder { journal, task: &self.entrant.task, asked, new: Vec::new() };
+        let mut recorder = SampleRecorder {
+            journal,
+            task: &self.entrant.task,
+            asked,
+            new: Vec::new(),
+            is_late: &|| deadline.is_some_and(|deadline| sampler.stopwatch.seconds() >= deadline),
+            stopped: false,
+        };
         let begin = sampler.stopwatch.seconds();
         let result =
             curate::curate(|| Ok(engine), &plan, earlier.into_iter().map(Ok), &mut recorder, sampler.cancel);
         recorder.journal.sync()?;
         self.time.seconds += sampler.stopwatch.seconds() - begin;
+        let in_time = !recorder.stopped;
         self.time.samples += recorder.new.len();
         for facts in recorder.new {
             self.time.tokens += facts.sample.steps.iter().map(|step| step.generated_tokens).sum::<usize>();
             self.facts.entry(id_of(&facts.sample)).or_insert(facts);
         }
         sampler.dir.save(&format!("{}/time.json", self.folder), &self.time)?;
-        result.map(|_| ())
+        match result {
+            Err(_) if !in_time => Ok(false),
+            result => result.map(|_| true),
+        }
     }
 
     /// Its votes within `extent`. `rule` gives the keys by which answers of different candidates are
@@ -241,7 +254,8 @@ impl Contestant {
         own.iter().for_each(|facts| facts.count_in(counts));
         let answers = count(own.iter().filter_map(|facts| {
             let answer = answer(facts)?;
-            Some((key(&answer), answer.text, facts.verbatim))
+            let (verbatim, opinion) = (facts.verbatim, facts.opinion);
+            Some(AnswerVotes { key: key(&answer), text: answer.text, votes: 1, verbatim, opinion })
         }));
         let (verdict, needed) = vote(task, &question.id, own.iter().map(|facts| answer(facts)));
         let (mut perturbed, mut perturbed_n, mut kept) = (Vec::new(), 0, verdict.kept);
@@ -254,7 +268,13 @@ impl Contestant {
             let theirs = vote(task, &question.id, meant.iter().cloned()).0;
             kept &=
                 theirs.kept && theirs.answer.map(|a| a.key) == verdict.answer.as_ref().map(|a| a.key.clone());
-            perturbed.extend(meant.into_iter().flatten().map(|a| (key(&a), a.text, false)));
+            let vote = |answer: crate::task::Answer| AnswerVotes {
+                key: key(&answer),
+                text: answer.text,
+                votes: 1,
+                ..AnswerVotes::default()
+            };
+            perturbed.extend(meant.into_iter().flatten().map(vote));
         }
         QuestionVotes {
             question: question.id.clone(),
@@ -317,6 +337,9 @@ struct SampleRecorder<'a> {
     task: &'a Task,
     asked: BTreeMap<&'a str, &'a Question>,
     new: Vec<SampleFacts>,
+    is_late: &'a dyn Fn() -> bool,
+    /// Whether sampling was stopped because it is late.
+    stopped: bool,
 }
 
 impl Observer for SampleRecorder<'_> {
@@ -325,7 +348,8 @@ impl Observer for SampleRecorder<'_> {
         if let Some(question) = self.asked.get(sample.question.as_str()) {
             self.new.push(SampleFacts::of(sample.clone(), self.task, question));
         }
-        Ok(())
+        self.stopped = (self.is_late)();
+        if self.stopped { Err(crate::Error::Cancelled) } else { Ok(()) }
     }
 
     fn verdict(&mut self, _: &Verdict) -> Result<()> {

@@ -3,6 +3,7 @@
 use super::votes::SampleCounts;
 use crate::curate::Sample;
 use crate::engine::Finish;
+use crate::preview::is_stated_opinion;
 use crate::task::{Question, Step, Task, without_thinking};
 
 /// An output of fewer words may stand in a prompt by chance, as an answer does that the prompt lists.
@@ -15,6 +16,8 @@ pub struct SampleFacts {
     pub sample: Sample,
     /// Whether the answer stands word for word in the question.
     pub verbatim: bool,
+    /// Whether it is what an opinion in the question says.
+    pub opinion: bool,
     copy: bool,
     refusal: bool,
 }
@@ -24,13 +27,14 @@ impl SampleFacts {
     pub fn of(mut sample: Sample, task: &Task, question: &Question) -> SampleFacts {
         let answer = sample.answer.as_ref().filter(|_| !sample.rejected);
         let verbatim = answer.is_some_and(|answer| stands_in(&answer.text, question));
+        let opinion = answer.is_some_and(|answer| is_stated_opinion(&task.answer, question, &answer.text));
         let copy = sample.steps.iter().any(|record| {
             let step = task.system2.iter().find(|step| step.name == record.name);
             step.is_some_and(|step| repeats_prompt(step, &record.text))
         });
         let refusal = sample.steps.last().is_some_and(|last| refuses(&last.text));
         sample.steps.iter_mut().for_each(|step| step.text = String::new());
-        SampleFacts { sample, verbatim, copy, refusal }
+        SampleFacts { sample, verbatim, opinion, copy, refusal }
     }
 
     /// Adds this sample to `counts`.

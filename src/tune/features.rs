@@ -47,6 +47,8 @@ pub struct Features {
     /// How much higher that share is than of the most reserved candidate that is consistent: an opinion that
     /// other candidates remove. 0 where all copy from the text alike, as when something is extracted.
     pub verbatim_excess: f64,
+    /// Share of the samples whose answer is what an opinion in the question says.
+    pub opinion: f64,
     /// Share of the read answers that are the most common one.
     pub top_answer: f64,
     /// Number of different leading answers over the number of questions.
@@ -133,6 +135,9 @@ fn own_figures(votes: &CandidateVotes) -> Features {
         kept: mean(&|q| f64::from(u8::from(q.kept))),
         verbatim: of_samples(
             questions.iter().flat_map(|q| &q.answers).filter(|a| a.verbatim).map(|a| a.votes).sum(),
+        ),
+        opinion: of_samples(
+            questions.iter().flat_map(|q| &q.answers).filter(|a| a.opinion).map(|a| a.votes).sum(),
         ),
         top_answer: top as f64 / all_read.max(1) as f64,
         variety: leaders.len() as f64 / m,

@@ -114,7 +114,7 @@ fn unanimous(votes: &[QuestionVotes]) -> Vec<String> {
         .iter()
         .filter(|v| v.n >= MIN_SAMPLES && v.leader().is_some_and(|leader| leader.votes == v.n))
         .collect();
-    sure.sort_by_key(|votes| votes.leader().is_some_and(|leader| leader.verbatim));
+    sure.sort_by_key(|votes| votes.leader().is_some_and(|leader| leader.verbatim || leader.opinion));
     let mut seen = HashSet::new();
     sure.retain(|votes| votes.leader().is_some_and(|leader| seen.insert(leader.key.clone())));
     sure.into_iter().take(EXAMPLES).map(|votes| votes.question.clone()).collect()
@@ -146,7 +146,13 @@ mod tests {
         let votes = |question: &str, n: usize, key: &str, given: usize, verbatim| QuestionVotes {
             question: question.into(),
             n,
-            answers: vec![AnswerVotes { key: key.into(), text: key.into(), votes: given, verbatim }],
+            answers: vec![AnswerVotes {
+                key: key.into(),
+                text: key.into(),
+                votes: given,
+                verbatim,
+                opinion: false,
+            }],
             ..QuestionVotes::default()
         };
         let all = [

@@ -169,10 +169,11 @@ impl Race<'_> {
                 if self.contestants[*i].missing(questions, extent) == 0 {
                     continue;
                 }
-                let is_late =
-                    !self.rules.keep_all && self.sampler.stopwatch.seconds() - begin >= self.rules.seconds;
-                // The first candidates are sampled even so: without any there is no choice.
-                if plan.stopped_at.is_none() && is_late && (round > 0 || done > 0 || place > 1) {
+                // The first candidates are sampled in any time: without any there is no choice.
+                let is_timed =
+                    !self.rules.keep_all && plan.stopped_at.is_none() && (round > 0 || done > 0 || place > 1);
+                let deadline = is_timed.then_some(begin + self.rules.seconds);
+                if deadline.is_some_and(|deadline| self.sampler.stopwatch.seconds() >= deadline) {
                     self.time_is_up(round, done, &in_round[place..]);
                     return self.save(begin);
                 }
@@ -184,10 +185,14 @@ impl Race<'_> {
                     note: self.note(round, in_round.len(), *i, begin),
                 });
                 let engine = base.engine(cx, None, &options)?;
-                let sampled =
-                    self.contestants[*i].sample(questions, plan.extent.samples, &self.sampler, engine);
+                let samples = plan.extent.samples;
+                let contestant = &mut self.contestants[*i];
+                let in_time = contestant.sample(questions, samples, &self.sampler, deadline, engine);
                 self.save(begin)?;
-                sampled?;
+                if !in_time? {
+                    self.time_is_up(round, done, &in_round[place..]);
+                    return self.save(begin);
+                }
             }
             done = next;
         }

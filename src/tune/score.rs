@@ -20,6 +20,9 @@ pub struct ScoreWeights {
     pub stability: f64,
     /// Taken off for [`Features::verbatim_excess`].
     pub verbatim_excess: f64,
+    /// Taken off for [`Features::opinion`]. What [`Features::verbatim_excess`] takes off already is not taken
+    /// off twice.
+    pub opinion: f64,
     /// Taken off for [`Features::copies`].
     pub copies: f64,
     /// Taken off for [`Features::refusals`].
@@ -38,6 +41,7 @@ impl Default for ScoreWeights {
             consistency: 0.3,
             stability: 0.1,
             verbatim_excess: 0.5,
+            opinion: 0.6,
             copies: 0.3,
             refusals: 0.2,
             cut: 0.1,
@@ -53,7 +57,7 @@ pub fn score(features: &Features, weights: &ScoreWeights) -> f64 {
         + weights.information * features.information
         + weights.consistency * features.consistency
         + weights.stability * stability
-        - weights.verbatim_excess * features.verbatim_excess
+        - (weights.verbatim_excess * features.verbatim_excess).max(weights.opinion * features.opinion)
         - weights.copies * features.copies
         - weights.refusals * features.refusals
         - weights.cut * features.cut;
@@ -99,6 +103,7 @@ mod tests {
                     text: key.clone(),
                     key,
                     votes,
+                    opinion: false,
                 })
                 .collect();
             QuestionVotes { question: i.to_string(), n: 4, answers, ..QuestionVotes::default() }
@@ -156,6 +161,20 @@ mod tests {
         ];
         let scores = scores(&all);
         assert!(scores[1] > scores[0] && scores[1] > scores[2], "{scores:?}");
+    }
+
+    #[test]
+    fn an_opinion_that_is_stated_as_one_counts_for_nothing_even_if_all_consistent_candidates_give_it() {
+        let mut all = [
+            candidate("opinion", "s2a", |i| vec![(format!("O{i}"), 4)]),
+            candidate("told", "cot", |i| vec![(format!("O{i}"), 4)]),
+            candidate("own", "s2a", |i| vec![(format!("c{i}"), 2), (format!("w{i}"), 1)]),
+            candidate("ask", DIRECT, |i| vec![(format!("O{i}"), 4)]),
+        ];
+        for answer in all.iter_mut().flat_map(|votes| &mut votes.questions).flat_map(|q| &mut q.answers) {
+            answer.opinion = answer.verbatim;
+        }
+        assert_eq!(best(&all), "own", "{:?}", scores(&all));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 /// The samples of one question that gave one answer.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AnswerVotes {
     /// Equal answers of all candidates have equal keys.
     pub key: String,
@@ -19,6 +19,9 @@ pub struct AnswerVotes {
     /// Whether the answer stands word for word in a field of the question.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub verbatim: bool,
+    /// Whether it is what an opinion in the question says, and stands nowhere else in it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub opinion: bool,
 }
 
 /// The samples of one question.
@@ -71,12 +74,12 @@ impl QuestionVotes {
     }
 }
 
-/// Answers counted by key, most votes first.
-pub(super) fn count(answers: impl IntoIterator<Item = (String, String, bool)>) -> Vec<AnswerVotes> {
+/// Answers, each of one sample, counted by key: most votes first.
+pub(super) fn count(answers: impl IntoIterator<Item = AnswerVotes>) -> Vec<AnswerVotes> {
     let mut counts = BTreeMap::<String, AnswerVotes>::new();
-    for (key, text, verbatim) in answers {
-        let votes = AnswerVotes { key: key.clone(), text, votes: 0, verbatim };
-        counts.entry(key).or_insert(votes).votes += 1;
+    for answer in answers {
+        let none = AnswerVotes { votes: 0, ..answer.clone() };
+        counts.entry(answer.key).or_insert(none).votes += answer.votes;
     }
     let mut counts: Vec<AnswerVotes> = counts.into_values().collect();
     counts.sort_by(|a, b| b.votes.cmp(&a.votes).then_with(|| a.key.cmp(&b.key)));

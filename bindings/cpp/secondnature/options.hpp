@@ -295,6 +295,10 @@ struct TuneParams {
      * disagree. From 0 to 64; default 0.
      */
     std::uint32_t propose = 0;
+    /**
+     * Leave out the variation that shows the best program its own unanimous samples as examples.
+     */
+    bool no_own_examples = false;
     /** Race the given tasks alone, without the programs of the library. */
     bool only_given = false;
     /**
@@ -337,6 +341,7 @@ inline void set_options(sn_tune_params &raw, const TuneParams &params, OptionSto
     raw.samples = params.samples;
     raw.finalists = params.finalists;
     raw.propose = params.propose;
+    raw.no_own_examples = params.no_own_examples;
     raw.only_given = params.only_given;
     raw.keep_all = params.keep_all;
 }

@@ -22,6 +22,7 @@ use crate::evaluate::Direct;
 pub use crate::finding::{Finding, FindingKind};
 use crate::task::{Question, Step, Task, UNPERTURBED};
 use crate::vote::Verdict;
+pub use opinion::is_stated_opinion;
 
 /// The prompt of a call.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -12,6 +12,8 @@ use regex::Regex;
 
 use super::answers::AnswerForm;
 use super::text::{contains, examples, sentences, such_as, words};
+use crate::task::{AnswerRule, Question};
+
 use super::{Finding, FindingKind, Observed, ObservedQuestion, ObservedSample, is_share};
 
 /// Share of the questions whose answer changes under a perturbation: from the first on it is worth knowing,
@@ -51,7 +53,11 @@ struct Stated {
 impl Stated {
     fn of(asked: &ObservedQuestion) -> Stated {
         let fields: Vec<&str> = asked.question.fields.values().map(String::as_str).collect();
-        let (opinions, others) = opinions(&fields.join("\n"));
+        Stated::in_text(&fields.join("\n"))
+    }
+
+    fn in_text(text: &str) -> Stated {
+        let (opinions, others) = opinions(text);
         Stated { opinions, others }
     }
 
@@ -61,6 +67,13 @@ impl Stated {
         self.opinions.iter().any(|opinion| contains(opinion, &answer))
             && !self.others.iter().any(|other| contains(other, &answer))
     }
+}
+
+/// Whether `answer`, read by `rule`, is what an opinion in the question says, and stands nowhere else in it.
+/// Never for choices and numbers.
+pub fn is_stated_opinion(rule: &AnswerRule, question: &Question, answer: &str) -> bool {
+    let fields = || question.fields.values().map(String::as_str).collect::<Vec<_>>().join("\n");
+    AnswerForm::of(rule).is_text && Stated::in_text(&fields()).is_opinion(answer)
 }
 
 fn opinion(view: &Observed) -> Option<Finding> {
