@@ -44,7 +44,8 @@ pub trait Progress: Send + Sync {
     /// one ([`Stage::Evaluate`]), once a stage: those that an earlier call reached come first. The
     /// pipeline in one call asks for the held-out ones twice, to decide and to evaluate.
     fn verdict(&self, _stage: Stage, _verdict: &Verdict) {}
-    /// Takes a finding about the first questions of a stage, once a call.
+    /// Takes a finding about the first questions of a stage, once a call; one that stops the run is its error
+    /// instead.
     fn finding(&self, _stage: Stage, _finding: &Finding) {}
     /// Takes the figures of one optimiser step.
     fn step(&self, _step: &TrainStep) {}
