@@ -2,6 +2,7 @@
 """The benchmark of program choice: does `secondnature tune` find a good program without labels?
 
   python benches/programs.py plan                               # the cells, with estimated minutes
+  python benches/programs.py sample --task city-countries --model qwen2.5-coder-0.5b   # all candidates, no race yet
   python benches/programs.py run --task city-countries --model qwen2.5-coder-0.5b
   python benches/programs.py table                              # the markdown table, from benches/programs/*.json
   python benches/programs.py features                           # all candidates' figures, to try another score
@@ -87,7 +88,7 @@ FOOLED = 0.10
 
 def arguments():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("command", choices=("plan", "run", "table", "features", "five", "hand"))
+    p.add_argument("command", choices=("plan", "sample", "run", "table", "features", "five", "hand"))
     p.add_argument("--task", default="", help="only these tasks, separated by commas")
     p.add_argument("--model", default="", help="only these models, separated by commas")
     p.add_argument("--n", type=int, default=N_QUESTIONS, help="test questions of a cell")
@@ -237,6 +238,8 @@ def run(options, task, model):
     if options.again or not everything.exists():
         tune(options, model, asked, where / "run", "--keep-all", "--samples", options.samples, *more)
         shutil.copy(where / "run/tune.json", everything)
+    if options.command == "sample":
+        return print(f"{task}, {model}: sampled, in {everything}", flush=True)
     report = json.loads(everything.read_text())
     race = tune(options, model, asked, where / "run", *more, minutes=options.minutes)
 
@@ -488,7 +491,7 @@ def hand(options):
 def main():
     options = arguments()
     options.secondnature, options.work = options.secondnature.resolve(), options.work.resolve()
-    if options.command == "run":
+    if options.command in ("sample", "run"):
         for task, model in cells(options):
             run(options, task, model)
     else:
