@@ -74,7 +74,7 @@ MODELS = {
 OF_LARGE = ("city-countries", "policies", "judging")
 CELLS = [(t, m) for m in (SMOL, SMALL) for t in TASKS] + [(t, LARGE) for t in OF_LARGE]
 
-N_QUESTIONS, SEED, N_RANDOM = 60, 1, 4
+N_QUESTIONS, SEED, N_RANDOM = 40, 1, 4
 # Four samples of every candidate; the races that follow take as many of the finalists as a user's would.
 N_SAMPLES = 4
 # For estimates: tokens of a sample, tokens a second (two cores), candidates.
