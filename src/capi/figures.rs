@@ -31,6 +31,12 @@ pub struct sn_curation {
     pub seconds: f64,
     /// Share of the accepted answers that equal the gold answer, 0 to 1; NaN without gold answers.
     pub precision: f64,
+    /// Questions that were not sampled, since their prompts are too long or cannot be rendered.
+    pub set_aside: u64,
+    /// Samples whose answer was read from the closing turn.
+    pub read_by_closing: u64,
+    /// Pairs of different answers of which the model judged whether they mean the same.
+    pub judged_pairs: u64,
 }
 
 /// What training gave. Set `struct_size` to `sizeof(sn_training)` before the call that fills it.
@@ -101,6 +107,8 @@ pub struct sn_evaluation {
     pub fallback_accuracy: f64,
     /// Tokens generated for each answer with that threshold.
     pub fallback_tokens: f64,
+    /// Questions that count for nothing, since their prompts are too long or cannot be rendered.
+    pub set_aside: u64,
 }
 
 /// What sn_distill() came to; everything else is in the JSON text beside it. Set `struct_size` to
@@ -163,6 +171,9 @@ impl From<&Curation> for sn_curation {
             generated_tokens: found.generated_tokens as u64,
             seconds: found.seconds,
             precision: found.precision.unwrap_or(f64::NAN),
+            set_aside: found.set_aside as u64,
+            read_by_closing: found.read_by_closing as u64,
+            judged_pairs: found.equivalences.as_ref().map_or(0, |judged| judged.judged as u64),
         }
     }
 }
@@ -205,6 +216,7 @@ impl From<&Evaluation> for sn_evaluation {
             fallback_coverage: fallback.map_or(f64::NAN, |fallback| fallback.coverage),
             fallback_accuracy: fallback.map_or(f64::NAN, |fallback| fallback.accuracy),
             fallback_tokens: fallback.map_or(f64::NAN, |fallback| fallback.tokens_per_answer),
+            set_aside: found.set_aside as u64,
         }
     }
 }

@@ -3,72 +3,100 @@
 //! Self-agreement alone overrates prompts that are consistently wrong (GLaPE, arXiv 2402.02408), so each
 //! candidate is compared with what the others say (zero-label prompt selection, arXiv 2211.04668). The
 //! others are weighted by how far they agree with the rest in turn, until the weights no longer change: the
-//! expectation-maximization of Dawid and Skene (1979) with one reliability for each candidate.
+//! expectation-maximization of Dawid and Skene (1979) with one reliability for each candidate. What a vote
+//! says depends on how rare its answer is by chance ([`Surprise`]).
 //!
-//! That candidates agree on an answer which stands in the question says little where others, as consistent,
-//! say something else: they have all copied the same opinion. Such votes count less, by how much the
-//! candidates differ in what they take from the text, and as usual where all take their answers from there.
-//! A vote for what the question states as somebody's opinion does not count at all.
-//!
-//! A candidate is never compared with itself or its own variations. Candidates of one method tend to make
-//! the same mistakes, so that `m` of them count as `√m`.
+//! Reliabilities are found without a candidate's own votes and those of its variations. Its own votes count
+//! in the end, by that reliability, as otherwise the best candidate would be judged by worse ones than all
+//! others are. Candidates of one method tend to make the same mistakes, so that `m` of them count as `√m`.
 
 use std::collections::BTreeMap;
 
-use super::votes::CandidateVotes;
+use super::surprise::Surprise;
+use super::votes::{AnswerVotes, CandidateVotes, QuestionVotes};
 
-/// Iterations, of which a few suffice: reliabilities change by half of the difference each time.
-const ITERATIONS: usize = 40;
-/// Reliabilities stay within this distance of 0 and 1, where weights would be infinite.
-const MARGIN: f64 = 0.02;
+/// Iterations, of which a few suffice.
+const ITERATIONS: usize = 30;
+/// The least reliability, as a part of the largest: nobody is ignored.
+const LEAST: f64 = 0.02;
+/// Shares of answers are raised to this power to tell which one would win a vote of many samples.
+const SHARPNESS: f64 = 3.0;
+/// Evidence for an answer is bounded, in nats.
+const MOST_EVIDENCE: f64 = 30.0;
 
 /// The reliabilities of the candidates at the fixed point.
 #[derive(Debug)]
-pub struct Consensus {
+pub struct Consensus<'a> {
+    all: &'a [CandidateVotes],
+    /// Question → the candidates that have samples of it.
+    asked: BTreeMap<&'a str, Vec<(usize, &'a QuestionVotes)>>,
+    surprise: Surprise<'a>,
     reliability: Vec<f64>,
     /// `1/√m` for a candidate of a method with `m` candidates.
     share_of_method: Vec<f64>,
-    /// How little a vote counts for an answer that stands in the question, in `0..=1`.
-    suspicion: f64,
 }
 
-impl Consensus {
-    /// Iterates to the fixed point. `suspicion` is how little a vote counts for an answer that stands in the
-    /// question, in `0..=1`.
-    pub fn of(all: &[CandidateVotes], suspicion: f64) -> Consensus {
+impl<'a> Consensus<'a> {
+    /// Iterates to the fixed point.
+    pub fn of(all: &'a [CandidateVotes]) -> Consensus<'a> {
         let mut of_method = BTreeMap::<&str, usize>::new();
         all.iter().for_each(|votes| *of_method.entry(&votes.method).or_default() += 1);
         let share_of_method =
             all.iter().map(|votes| 1.0 / (of_method[votes.method.as_str()] as f64).sqrt()).collect();
-        let mut consensus = Consensus { reliability: vec![0.5; all.len()], share_of_method, suspicion };
-        for _ in 0..ITERATIONS {
-            let found: Vec<f64> = (0..all.len()).map(|index| consensus.agreement(index, all)).collect();
-            for (reliability, found) in consensus.reliability.iter_mut().zip(found) {
-                *reliability = (0.5 * (*reliability + found)).clamp(MARGIN, 1.0 - MARGIN);
+        let mut asked = BTreeMap::<&str, Vec<(usize, &QuestionVotes)>>::new();
+        for (place, candidate) in all.iter().enumerate() {
+            for votes in candidate.questions.iter().filter(|votes| votes.n > 0) {
+                asked.entry(&votes.question).or_default().push((place, votes));
             }
+        }
+        let (surprise, reliability) = (Surprise::of(all), vec![1.0; all.len()]);
+        let mut consensus = Consensus { all, asked, surprise, reliability, share_of_method };
+        for _ in 0..ITERATIONS {
+            let found: Vec<f64> =
+                (0..all.len()).map(|index| consensus.expected(index, false, &share_of_samples)).collect();
+            let most = found.iter().copied().fold(f64::MIN_POSITIVE, f64::max);
+            consensus.reliability = found.iter().map(|found| found / most + LEAST).collect();
         }
         consensus
     }
 
-    /// The expected share of the samples of candidate `index` that are right where the others' votes decide.
-    pub fn agreement(&self, index: usize, all: &[CandidateVotes]) -> f64 {
-        mean(all[index].questions.iter().filter(|q| q.n > 0).filter_map(|votes| {
-            let others = self.posterior(index, all, &votes.question)?;
-            Some(votes.shares().map(|(key, share)| share * others.get(key).copied().unwrap_or(0.0)).sum())
+    /// The expected share of the samples of candidate `index` that are right.
+    pub fn of_samples(&self, index: usize) -> f64 {
+        self.expected(index, true, &share_of_samples)
+    }
+
+    /// The expected share of the questions on which the vote of candidate `index` is right.
+    pub fn of_vote(&self, index: usize) -> f64 {
+        self.expected(index, true, &share_of_vote)
+    }
+
+    /// The expected share of right answers of candidate `index`, where an answer counts by its `share`. Its
+    /// own votes say what is right only `with_own`.
+    fn expected(&self, index: usize, with_own: bool, share: &dyn Fn(&QuestionVotes, usize) -> f64) -> f64 {
+        mean(self.all[index].questions.iter().filter(|q| q.n > 0).filter_map(|votes| {
+            let others = self.posterior(index, with_own, votes)?;
+            Some(
+                votes
+                    .answers
+                    .iter()
+                    .enumerate()
+                    // Whoever repeats an opinion is right by chance only.
+                    .filter(|(_, answer)| !answer.opinion)
+                    .filter_map(|(place, answer)| {
+                        Some(share(votes, place) * others.get(answer.key.as_str())?)
+                    })
+                    .sum(),
+            )
         }))
     }
 
     /// The mean share of the others' samples that agree with a sample of candidate `index`, where the others
     /// are those that `counts`.
-    pub fn plain_agreement(
-        &self,
-        index: usize,
-        all: &[CandidateVotes],
-        counts: &dyn Fn(&CandidateVotes) -> bool,
-    ) -> f64 {
-        mean(all[index].questions.iter().filter(|q| q.n > 0).filter_map(|votes| {
+    pub fn plain_agreement(&self, index: usize, counts: &dyn Fn(&CandidateVotes) -> bool) -> f64 {
+        mean(self.all[index].questions.iter().filter(|q| q.n > 0).filter_map(|votes| {
             let (mut agree, mut of) = (0.0, 0.0);
-            for (other, their_votes) in others(index, all, &votes.question).filter(|(o, _)| counts(&all[*o]))
+            for (other, their_votes) in
+                self.others(index, &votes.question).filter(|(other, _)| counts(&self.all[*other]))
             {
                 let weight = self.share_of_method[other];
                 agree +=
@@ -79,57 +107,48 @@ impl Consensus {
         }))
     }
 
-    /// The probability of each answer to `question`, by the votes of the candidates that are no relatives of
-    /// candidate `index`. `None` where there are none.
-    fn posterior<'a>(
+    /// The probability of each answer to the question of `votes`, by the candidates that are no relatives of
+    /// candidate `index`, and by its own ones if `with_own`. `None` where there are no others.
+    fn posterior(
         &self,
         index: usize,
-        all: &'a [CandidateVotes],
-        question: &str,
+        with_own: bool,
+        votes: &'a QuestionVotes,
     ) -> Option<BTreeMap<&'a str, f64>> {
         let mut evidence = BTreeMap::<&str, f64>::new();
-        let others: Vec<_> = others(index, all, question).collect();
-        for (_, votes) in &others {
-            evidence.extend(votes.shares().map(|(key, _)| (key, 0.0)));
-        }
-        if evidence.is_empty() {
-            return None;
-        }
-        // Besides the answers given there is one that nobody gave.
-        let alternatives = evidence.len() as f64;
-        for (other, votes) in others {
-            let right = self.reliability[other];
-            let weight = (right * alternatives / (1.0 - right)).ln().max(0.0) * self.share_of_method[other];
+        let others: Vec<_> = self.others(index, &votes.question).collect();
+        let anybody = !others.is_empty();
+        let own = with_own.then_some((index, votes));
+        for (other, votes) in others.into_iter().chain(own) {
+            let weight = self.reliability[other] * self.share_of_method[other];
             for (answer, (key, share)) in votes.answers.iter().zip(votes.shares()) {
-                let counts = match (answer.opinion, answer.verbatim) {
-                    (true, _) => 0.0,
-                    (false, true) => 1.0 - self.suspicion,
-                    (false, false) => 1.0,
-                };
-                *evidence.get_mut(key)? += weight * share * counts;
+                *evidence.entry(key).or_default() += weight * share * self.surprise.at(votes, answer);
             }
         }
-        let most = evidence.values().copied().fold(0.0, f64::max);
-        let total: f64 = evidence.values().map(|e| (e - most).exp()).sum::<f64>() + (-most).exp();
-        evidence.values_mut().for_each(|e| *e = (*e - most).exp() / total);
-        Some(evidence)
+        // An answer without evidence is as good as any that nobody gave, which together count as one.
+        evidence.values_mut().for_each(|e| *e = e.min(MOST_EVIDENCE).exp_m1());
+        let total = 1.0 + evidence.values().sum::<f64>();
+        evidence.values_mut().for_each(|e| *e /= total);
+        anybody.then_some(evidence)
+    }
+
+    /// The candidates that are no relatives of candidate `index`, with their votes on `question`.
+    fn others(&self, index: usize, question: &str) -> impl Iterator<Item = (usize, &'a QuestionVotes)> {
+        let family = &self.all[index].family;
+        let asked = self.asked.get(question).map(Vec::as_slice).unwrap_or_default();
+        asked.iter().copied().filter(move |(other, _)| self.all[*other].family != *family)
     }
 }
 
-/// The candidates that are no relatives of candidate `index`, with their votes on `question`.
-fn others<'a>(
-    index: usize,
-    all: &'a [CandidateVotes],
-    question: &str,
-) -> impl Iterator<Item = (usize, &'a super::votes::QuestionVotes)> {
-    let family = &all[index].family;
-    all.iter()
-        .enumerate()
-        .filter(move |(_, other)| other.family != *family)
-        .filter_map(move |(place, other)| Some((place, other.on(question)?)))
-        .filter(|(_, votes)| votes.n > 0)
-        .collect::<Vec<_>>()
-        .into_iter()
+/// The share of the samples with the answer at `place`.
+fn share_of_samples(votes: &QuestionVotes, place: usize) -> f64 {
+    votes.answers[place].votes as f64 / votes.n as f64
+}
+
+/// How probable it is that the answer at `place` wins the vote of many samples.
+fn share_of_vote(votes: &QuestionVotes, place: usize) -> f64 {
+    let power = |answer: &AnswerVotes| (answer.votes as f64).powf(SHARPNESS);
+    power(&votes.answers[place]) / votes.answers.iter().map(power).sum::<f64>()
 }
 
 fn mean(values: impl Iterator<Item = f64>) -> f64 {

@@ -34,9 +34,11 @@ pub struct Features {
     /// Share of the questions that the candidate's own vote accepts.
     pub kept: f64,
     /// Share of the samples that agree with the other candidates' votes, which are weighted by how far they
-    /// agree with the others themselves.
+    /// agree with the others themselves, and by how rare their answers are.
     pub consensus: f64,
-    /// The same with equal weights.
+    /// The same of the questions, by the answer that a vote of many samples would give.
+    pub vote_consensus: f64,
+    /// The share of the others' samples that a sample agrees with, all candidates of a method counting alike.
     pub plain_consensus: f64,
     /// The same with the votes of System 2 candidates alone.
     pub reasoned_consensus: f64,
@@ -44,9 +46,6 @@ pub struct Features {
     pub direct_agreement: f64,
     /// Share of the samples whose answer stands word for word in the question.
     pub verbatim: f64,
-    /// How much higher that share is than of the most reserved candidate that is consistent: an opinion that
-    /// other candidates remove. 0 where all copy from the text alike, as when something is extracted.
-    pub verbatim_excess: f64,
     /// Share of the samples whose answer is what an opinion in the question says.
     pub opinion: f64,
     /// Share of the read answers that are the most common one.
@@ -80,28 +79,16 @@ fn is_zero(n: &usize) -> bool {
 /// The features of all candidates, in their order. Each is judged on the questions that it has votes on.
 pub fn features(all: &[CandidateVotes]) -> Vec<Features> {
     let mut features: Vec<Features> = all.iter().map(own_figures).collect();
-    // Of programs: the direct prompt can repeat an opinion more consistently than any of them answers.
-    let programs = || features.iter().zip(all).filter(|(_, votes)| !votes.is_direct()).map(|(f, _)| f);
-    let most = programs().map(|f| f.consistency).fold(0.0, f64::max);
-    // A candidate that removes what stands in the text must still be consistent to be a witness.
-    let is_consistent = |f: &&Features| f.read >= 0.5 && f.consistency >= WITNESS * most && most > 0.0;
-    let verbatim = |f: &Features| f.verbatim;
-    let least = programs().filter(is_consistent).map(verbatim).min_by(f64::total_cmp);
-    let largest = features.iter().filter(is_consistent).map(verbatim).fold(0.0, f64::max);
-    let suspicion = least.map_or(0.0, |least| (largest - least).max(0.0));
-    let consensus = Consensus::of(all, suspicion);
+    let consensus = Consensus::of(all);
     for (index, f) in features.iter_mut().enumerate() {
-        f.verbatim_excess = least.map_or(0.0, |least| (f.verbatim - least).max(0.0));
-        f.consensus = consensus.agreement(index, all);
-        f.plain_consensus = consensus.plain_agreement(index, all, &|_| true);
-        f.reasoned_consensus = consensus.plain_agreement(index, all, &|other| !other.is_direct());
-        f.direct_agreement = consensus.plain_agreement(index, all, &|other| other.is_direct());
+        f.consensus = consensus.of_samples(index);
+        f.vote_consensus = consensus.of_vote(index);
+        f.plain_consensus = consensus.plain_agreement(index, &|_| true);
+        f.reasoned_consensus = consensus.plain_agreement(index, &|other| !other.is_direct());
+        f.direct_agreement = consensus.plain_agreement(index, &|other| other.is_direct());
     }
     features
 }
-
-/// A candidate with this share of the best one's consistency tells whether answers have to stand in the text.
-const WITNESS: f64 = 0.4;
 
 /// The figures that do not depend on the other candidates.
 fn own_figures(votes: &CandidateVotes) -> Features {

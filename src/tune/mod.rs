@@ -28,6 +28,7 @@ mod race;
 mod report;
 pub mod score;
 mod stopwatch;
+mod surprise;
 mod verdict;
 mod votes;
 

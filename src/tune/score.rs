@@ -12,16 +12,15 @@ use super::features::Features;
 pub struct ScoreWeights {
     /// Of [`Features::consensus`].
     pub consensus: f64,
+    /// Of [`Features::vote_consensus`].
+    pub vote_consensus: f64,
     /// Of [`Features::information`].
     pub information: f64,
     /// Of [`Features::consistency`].
     pub consistency: f64,
     /// Of [`Features::stability`], where there is one; its weight goes to consistency otherwise.
     pub stability: f64,
-    /// Taken off for [`Features::verbatim_excess`].
-    pub verbatim_excess: f64,
-    /// Taken off for [`Features::opinion`]. What [`Features::verbatim_excess`] takes off already is not taken
-    /// off twice.
+    /// Taken off for [`Features::opinion`].
     pub opinion: f64,
     /// Taken off for [`Features::copies`].
     pub copies: f64,
@@ -37,10 +36,10 @@ impl Default for ScoreWeights {
     fn default() -> ScoreWeights {
         ScoreWeights {
             consensus: 0.4,
-            information: 0.2,
-            consistency: 0.3,
-            stability: 0.1,
-            verbatim_excess: 0.5,
+            vote_consensus: 0.4,
+            information: 0.1,
+            consistency: 0.05,
+            stability: 0.05,
             opinion: 0.6,
             copies: 0.3,
             refusals: 0.2,
@@ -54,10 +53,11 @@ impl Default for ScoreWeights {
 pub fn score(features: &Features, weights: &ScoreWeights) -> f64 {
     let stability = features.stability.unwrap_or(features.consistency);
     let sum = weights.consensus * features.consensus
+        + weights.vote_consensus * features.vote_consensus
         + weights.information * features.information
         + weights.consistency * features.consistency
         + weights.stability * stability
-        - (weights.verbatim_excess * features.verbatim_excess).max(weights.opinion * features.opinion)
+        - weights.opinion * features.opinion
         - weights.copies * features.copies
         - weights.refusals * features.refusals
         - weights.cut * features.cut;
@@ -157,10 +157,11 @@ mod tests {
         let all = [
             candidate("opinion", "s2a", |i| vec![(format!("O{i}"), 2), (format!("v{i}"), 1)]),
             candidate("own", "s2a", |i| vec![(format!("c{i}"), 2), (format!("w{i}"), 1)]),
+            candidate("fair", "rar", |i| vec![(format!("c{i}"), 2), (format!("x{i}"), 2)]),
             candidate("ask", DIRECT, |i| vec![(format!("O{i}"), 4)]),
         ];
         let scores = scores(&all);
-        assert!(scores[1] > scores[0] && scores[1] > scores[2], "{scores:?}");
+        assert!(scores[1] > scores[0] && scores[1] > scores[3], "{scores:?}");
     }
 
     #[test]
@@ -183,7 +184,7 @@ mod tests {
             candidate("a", "cot", |i| vec![(format!("T{i}"), 4)]),
             candidate("b", "rar", |i| vec![(format!("T{i}"), 3), (format!("U{i}"), 1)]),
         ];
-        assert!(features(&all).iter().all(|f| f.verbatim == 1.0 && f.verbatim_excess == 0.0));
+        assert!(features(&all).iter().all(|f| f.verbatim == 1.0 && f.consensus > 0.3));
     }
 
     #[test]

@@ -106,7 +106,6 @@ fn the_good_program_wins_over_opinions_one_answer_to_everything_and_silence() {
     assert_eq!(report.winner.as_deref(), Some("good"), "{:#?}", report.reasons);
     assert!(candidate(&report, "silent").dropped.as_ref().unwrap().contains("no answer"));
     assert_eq!(candidate(&report, "silent").rounds, 1);
-    assert!(candidate(&report, "opinion").features.verbatim_excess > 0.5);
     assert_eq!(report.baseline.as_deref(), Some("direct.opinion"));
     let chosen = Task::load(setup.out.join("task.json").to_str().unwrap()).unwrap();
     assert_eq!(chosen.system2, task("good").system2);

@@ -131,6 +131,7 @@ static void curate(sn_run *run) {
     CHECK(curation.struct_size == sizeof curation && curation.questions == QUESTIONS);
     CHECK(curation.kept == (uint64_t)first && curation.samples >= QUESTIONS && curation.seconds > 0);
     CHECK(curation.precision >= 0 && curation.precision <= 1 && curation.generated_tokens > 0);
+    CHECK(curation.set_aside == 0 && curation.read_by_closing == 0 && curation.judged_pairs == 0);
     CHECK(has(json, len, "\"kept\""));
     sn_string_free(json);
 
