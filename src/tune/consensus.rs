@@ -122,7 +122,7 @@ impl<'a> Consensus<'a> {
         for (other, votes) in others.into_iter().chain(own) {
             let weight = self.reliability[other] * self.share_of_method[other];
             for (answer, (key, share)) in votes.answers.iter().zip(votes.shares()) {
-                *evidence.entry(key).or_default() += weight * share * self.surprise.at(votes, answer);
+                *evidence.entry(key).or_default() += weight * share * self.surprise.at(answer);
             }
         }
         // An answer without evidence is as good as any that nobody gave, which together count as one.

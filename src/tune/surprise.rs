@@ -4,9 +4,9 @@
 //! question, where all can copy it from. The rarer an answer would be without knowing anything, the more two
 //! candidates that give it confirm each other.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use super::votes::{AnswerVotes, CandidateVotes, QuestionVotes};
+use super::votes::{AnswerVotes, CandidateVotes};
 
 /// The largest share of copied answers that is reckoned with, where an answer in the question would say
 /// nothing.
@@ -21,15 +21,12 @@ pub struct Surprise<'a> {
     shares: BTreeMap<&'a str, f64>,
     /// Share of the samples whose answer stands in the question.
     copied: f64,
-    /// Question → number of answers that stand in it and are no opinion.
-    standing: BTreeMap<&'a str, usize>,
 }
 
 impl<'a> Surprise<'a> {
     /// From the votes of all candidates, which count alike.
     pub fn of(all: &'a [CandidateVotes]) -> Surprise<'a> {
         let mut weights = BTreeMap::<&str, f64>::new();
-        let mut standing = BTreeMap::<&str, BTreeSet<&str>>::new();
         let (mut copied, mut total) = (0.0, 0.0);
         for votes in all.iter().flat_map(|candidate| &candidate.questions) {
             for (answer, (key, share)) in votes.answers.iter().zip(votes.shares()) {
@@ -38,29 +35,21 @@ impl<'a> Surprise<'a> {
                 if answer.verbatim {
                     copied += share;
                 }
-                if answer.verbatim && !answer.opinion {
-                    standing.entry(&votes.question).or_default().insert(key);
-                }
             }
         }
         let total = total.max(1.0);
         weights.values_mut().for_each(|weight| *weight /= total);
-        Surprise {
-            shares: weights,
-            copied: (copied / total).min(MOST_COPIED),
-            standing: standing.into_iter().map(|(question, answers)| (question, answers.len())).collect(),
-        }
+        Surprise { shares: weights, copied: (copied / total).min(MOST_COPIED) }
     }
 
     /// How much a vote for `answer` says, in nats: `-ln` of its probability by chance. Nothing for what the
     /// question states as somebody's opinion.
-    pub fn at(&self, votes: &QuestionVotes, answer: &AnswerVotes) -> f64 {
+    pub fn at(&self, answer: &AnswerVotes) -> f64 {
         if answer.opinion {
             return 0.0;
         }
         let share = self.shares.get(answer.key.as_str()).copied().unwrap_or(0.0);
-        let standing = self.standing.get(votes.question.as_str()).copied().unwrap_or(1).max(1);
-        let copied = if answer.verbatim { self.copied / standing as f64 } else { 0.0 };
+        let copied = if answer.verbatim { self.copied } else { 0.0 };
         -share.max(copied).max(RAREST).ln()
     }
 }
