@@ -66,6 +66,15 @@ fn a_c_program_looks_at_a_few_questions() {
 }
 
 #[test]
+fn a_c_program_has_its_system_2_program_chosen() {
+    let dir = tempfile::tempdir().unwrap();
+    let train = dir.path().join("train.jsonl");
+    write_questions(&train, 24, Split::Train);
+    let program = build(cc("c99"), &source("c/tune.c"), dir.path());
+    run(Command::new(program).arg(fixture()).args([&train, &dir.path().join("tuned")]).current_dir(&dir));
+}
+
+#[test]
 fn params_of_older_and_newer_headers_are_served_and_wrong_numbers_refused() {
     let dir = tempfile::tempdir().unwrap();
     let train = dir.path().join("train.jsonl");

@@ -34,7 +34,7 @@ pub struct sn_choice {
     pub worthwhile: i32,
     /// 0.
     pub reserved: i32,
-    /// Candidates, wordings of the direct prompt included.
+    /// Candidates that were judged, wordings of the direct prompt included.
     pub candidates: u64,
     /// Questions on which the chosen program was judged.
     pub questions: u64,
@@ -56,7 +56,8 @@ pub struct sn_choice {
     pub vote_accuracy: f64,
     /// Estimated hours to curate all questions.
     pub curate_hours: f64,
-    /// Estimated hours to train on what is kept; rough.
+    /// Estimated hours to train on what is kept with default options: from the tokens of its examples, the size
+    /// of the model and the measured speed of the matmul kernel.
     pub train_hours: f64,
     /// Seconds that choosing took, over all calls.
     pub seconds: f64,

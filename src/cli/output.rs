@@ -1,6 +1,6 @@
 //! Standard output and standard error, neither of which may be there.
 
-use std::io::{ErrorKind, Write};
+use std::io::{ErrorKind, IsTerminal, Write};
 
 use anyhow::{Context, Result};
 use serde::Serialize;
@@ -30,4 +30,10 @@ pub fn print_error(message: &str) {
 /// A line for the person watching. Nobody may be: a closed standard error is not a failure.
 pub fn eprint_line(line: &str) {
     let _ = writeln!(std::io::stderr(), "{line}");
+}
+
+/// The columns of the terminal; 100 where there is none.
+pub fn width() -> usize {
+    let size = std::io::stdout().is_terminal().then(terminal_size::terminal_size).flatten();
+    size.map_or(100, |(width, _)| usize::from(width.0).max(40))
 }

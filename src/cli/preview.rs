@@ -1,6 +1,5 @@
 //! `secondnature preview`: a look at a few questions.
 
-use std::io::IsTerminal;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
@@ -64,12 +63,6 @@ impl PreviewArgs {
         if self.json {
             return output::print_json(&preview);
         }
-        output::print(&terminal(&preview, width(), self.full))
+        output::print(&terminal(&preview, output::width(), self.full))
     }
-}
-
-/// The columns of the terminal; 100 where there is none.
-fn width() -> usize {
-    let size = std::io::stdout().is_terminal().then(terminal_size::terminal_size).flatten();
-    size.map_or(100, |(width, _)| usize::from(width.0).max(40))
 }

@@ -7,7 +7,7 @@ use clap::Args;
 use secondnature::EngineOptions;
 use secondnature::programs::parse_answer_kind;
 use secondnature::task::read_questions;
-use secondnature::tune::{CandidateReport, TuneOptions, TuneReport, TuneSetup, tune};
+use secondnature::tune::{TuneOptions, TuneSetup, terminal, tune};
 
 use super::options::Flags;
 use super::{Environment, output, progress};
@@ -91,74 +91,13 @@ impl TuneArgs {
         let progress = progress::new(context.quiet);
         let report = tune(&setup, &options, &mut context.work(&*progress))?;
         drop(progress);
-        if self.json { output::print_json(&report) } else { output::print(&summary(&report, &self.out)) }
-    }
-}
-
-/// The table of candidates, then the choice and why.
-fn summary(report: &TuneReport, out: &std::path::Path) -> String {
-    let width = report.candidates.iter().map(|c| c.name.chars().count()).max().unwrap_or(0).max(9);
-    let mut text = format!(
-        "{:<width$} {:>9} {:>5} {:>9} {:>9} {:>6} {:>5} {:>13}\n",
-        "candidate", "questions", "read", "agreement", "confirmed", "score", "kept", "tokens/sample"
-    );
-    for candidate in &report.candidates {
-        text += &row(candidate, width);
-    }
-    text += "\n";
-    for reason in &report.reasons {
-        text += &format!("{reason}\n");
-    }
-    if let (Some(winner), Some(expected)) = (&report.winner, &report.expected) {
-        text += &format!(
-            "\nExpected of {winner}: {} of {} questions kept, {:.1} samples a question; {} to curate, about {} to \
-             train.\n",
-            percent(expected.kept_share).trim(),
-            report.questions,
-            expected.samples_per_question,
-            duration(expected.curate_hours),
-            duration(expected.train_hours)
-        );
-        if let (Some(vote), Some(one)) = (expected.vote_accuracy, expected.system1_accuracy) {
-            let labels = expected.label_precision.map_or(String::new(), |p| {
-                format!(", {} of the accepted answers are right", percent(p).trim())
-            });
-            text += &format!(
-                "On the questions with gold: System 1 {}, vote {}{labels}.\n",
-                percent(one).trim(),
-                percent(vote).trim()
-            );
+        if self.json {
+            return output::print_json(&report);
         }
-        text += &format!("The task is {}.\n", out.join("task.json").display());
-    }
-    text
-}
-
-fn row(candidate: &CandidateReport, width: usize) -> String {
-    let f = &candidate.features;
-    let dropped = candidate.dropped.as_ref().map_or(String::new(), |why| format!("  {why}"));
-    format!(
-        "{:<width$} {:>9} {:>5} {:>9} {:>9} {:>6.2} {:>5} {:>13.0}{dropped}\n",
-        candidate.name,
-        f.questions,
-        percent(f.read),
-        percent(f.agreement),
-        percent(f.consensus),
-        candidate.score,
-        percent(f.kept),
-        f.tokens_per_sample
-    )
-}
-
-fn percent(share: f64) -> String {
-    format!("{:.0}%", 100.0 * share)
-}
-
-/// Hours in a unit that a person would use.
-fn duration(hours: f64) -> String {
-    match hours * 60.0 {
-        minutes if minutes < 1.0 => "under a minute".into(),
-        minutes if minutes < 90.0 => format!("{minutes:.0} min"),
-        _ => format!("{hours:.1} h"),
+        let task = match report.winner {
+            Some(_) => format!("The task is {}.\n", self.out.join("task.json").display()),
+            None => String::new(),
+        };
+        output::print(&(terminal(&report, output::width()) + &task))
     }
 }

@@ -242,7 +242,8 @@ impl<'a> Driver<'a> {
     fn set_aside(&mut self, i: usize, why: &str) -> Result<()> {
         let (n, question) = (self.n_variants(), i / self.n_variants());
         let id = &self.plan.questions[question].id;
-        self.set_aside.add(id, why, self.plan.questions.len())?;
+        let added = self.set_aside.add(id, why, self.plan.questions.len());
+        added.or_else(|error| self.observer.mostly_set_aside(error))?;
         let verdict = verdict_set_aside(id, why);
         self.observer.verdict(&verdict)?;
         let (samples, selections, equivalences) = (vec![], vec![], vec![]);

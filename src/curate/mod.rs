@@ -23,7 +23,7 @@ pub use summary::{Curation, Equivalences, Stops};
 use crate::engine::{Engine, Finish, Message, Request, Role, Sampling};
 use crate::task::{Answer, CLOSING, Output, Question, Step, Task, UNPERTURBED};
 use crate::vote::Verdict;
-use crate::{Cancel, Result};
+use crate::{Cancel, Error, Result};
 
 /// A completed call of a sample.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -180,6 +180,11 @@ pub(crate) trait Observer {
     }
     /// The verdict on a question is there.
     fn verdict(&mut self, verdict: &Verdict) -> Result<()>;
+    /// More than half of the questions cannot be asked, all for the reason in `error`. Curation ends with
+    /// what this returns, unless it is `Ok`.
+    fn mostly_set_aside(&mut self, error: Error) -> Result<()> {
+        Err(error)
+    }
 }
 
 /// Checks answers by means other than the model: a unit test, a calculator, a list.
@@ -249,7 +254,7 @@ pub(crate) struct CurationPlan<'a> {
 /// needed.
 ///
 /// # Errors
-/// Errors of the engine, the verifier and the observer; [`Error::Cancelled`](crate::Error::Cancelled).
+/// Errors of the engine, the verifier and the observer; [`Error::Cancelled`].
 /// What the observer has received stays valid.
 pub(crate) fn curate<'e, E: Engine + ?Sized + 'e>(
     engine: impl FnOnce() -> Result<&'e mut E>,
@@ -258,7 +263,7 @@ pub(crate) fn curate<'e, E: Engine + ?Sized + 'e>(
     observer: &mut dyn Observer,
     cancel: &Cancel,
 ) -> Result<Vec<Outcome>> {
-    check_questions(plan)?;
+    check_questions(plan, observer)?;
     let mut driver = driver::Driver::new(plan, observer);
     driver.resume(earlier.into_iter().map(|item| item.map(Into::into)))?;
     if !driver.is_done() {
@@ -281,16 +286,17 @@ pub(crate) fn requests_of(
 /// Renders what each question is asked first, of some thousands of the questions, before an engine is loaded.
 ///
 /// # Errors
-/// [`Error::Input`](crate::Error::Input) if more than half of them cannot be asked for the same reason,
+/// [`Error::Input`] if more than half of them cannot be asked for the same reason,
 /// such as a field that no question has.
-fn check_questions(plan: &CurationPlan) -> Result<()> {
+fn check_questions(plan: &CurationPlan, observer: &mut dyn Observer) -> Result<()> {
     const EXAMINED: usize = 4096;
     let stride = plan.questions.len().div_ceil(EXAMINED).max(1);
     let n = plan.questions.len().div_ceil(stride);
     let mut set_aside = SetAside::default();
     for question in plan.questions.iter().step_by(stride) {
         if let Err(error) = first_messages(plan.task, question) {
-            set_aside.add(&question.id, &fault_of_question(error)?, n)?;
+            let added = set_aside.add(&question.id, &fault_of_question(error)?, n);
+            added.or_else(|error| observer.mostly_set_aside(error))?;
         }
     }
     Ok(())

@@ -17,8 +17,8 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 pub use cost::{Cost, Expected, StepCost};
-pub(crate) use findings::is_stated_opinion;
 pub use findings::{Evidence, Finding, FindingKind, Prompt, findings};
+pub(crate) use findings::{is_refusal, is_stated_opinion};
 pub use html::html;
 pub(crate) use look::prompts_of;
 pub use look::shown_evenly;

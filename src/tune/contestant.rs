@@ -1,18 +1,21 @@
 //! A candidate in the race: its task, its journal of samples, and what they cost.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
 use super::facts::SampleFacts;
 use super::stopwatch::Stopwatch;
+use super::vote_size::{VoteSize, with_samples};
 use super::votes::{AnswerVotes, CandidateVotes, DIRECT, QuestionVotes, SampleCounts, count};
+use crate::context::EngineOptions;
 use crate::curate::{self, CurationPlan, Observer, Sample};
 use crate::engine::Engine;
+use crate::preview::{Evidence, Finding, findings, prompts_of};
 use crate::run::{Journal, RunDir};
-use crate::task::{AnswerRule, Equivalence, Question, Select, Task, UNPERTURBED, Weighing};
+use crate::task::{AnswerRule, Equivalence, Question, Select, Task, UNPERTURBED, VoteRule, Weighing};
 use crate::vote::{NO_THRESHOLD, Tally, Verdict, decide, stop};
-use crate::{Cancel, Result};
+use crate::{Cancel, Error, Result};
 
 /// Where a candidate comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,6 +29,8 @@ pub enum Origin {
     Proposed,
     /// A variation of the best program, with its own unanimous samples as worked examples.
     OwnExamples,
+    /// A variation of the best program at another temperature.
+    Temperature,
     /// A wording of the direct prompt.
     Direct,
 }
@@ -39,6 +44,8 @@ pub struct Entrant {
     pub origin: Origin,
     /// The candidate that it is a variation of, or its own name.
     pub family: String,
+    /// The name of the candidate that it is a variation of, if it is one.
+    pub base: Option<String>,
     /// The program, with its own vote.
     pub task: Task,
 }
@@ -82,6 +89,19 @@ pub struct Contestant {
     /// The folder of its files, in the race's directory.
     folder: String,
     facts: BTreeMap<SampleId, SampleFacts>,
+    set_aside: SetAsideQuestions,
+}
+
+/// `set-aside.json`: the questions that a candidate cannot be asked. They are not tried again before the room
+/// for a prompt may be another.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+struct SetAsideQuestions {
+    /// Of the engine's options.
+    slots: u32,
+    /// The same.
+    max_memory: Option<u64>,
+    /// Question id → why.
+    reasons: BTreeMap<String, String>,
 }
 
 /// What is sampled with.
@@ -94,19 +114,24 @@ pub struct Sampler<'a> {
     pub stopwatch: &'a dyn Stopwatch,
     /// Stops.
     pub cancel: &'a Cancel,
+    /// The options of the engine.
+    pub engine_options: EngineOptions,
 }
 
 impl Contestant {
-    /// Opens the candidate's folder in `dir` and reads the samples that are there of the same program.
-    pub fn open(entrant: Entrant, dir: &RunDir, questions: &[Question]) -> Result<Contestant> {
+    /// Opens the candidate's folder in the race's directory and reads the samples that are there of the same
+    /// program.
+    pub fn open(entrant: Entrant, sampler: &Sampler, questions: &[Question]) -> Result<Contestant> {
+        let (dir, options) = (sampler.dir, &sampler.engine_options);
         let folder = format!("candidates/{}", entrant.name);
-        std::fs::create_dir_all(dir.file(&folder)).map_err(crate::Error::io("create", dir.file(&folder)))?;
+        std::fs::create_dir_all(dir.file(&folder)).map_err(Error::io("create", dir.file(&folder)))?;
         let task_file = format!("{folder}/task.json");
         let journal = format!("{folder}/samples.jsonl");
         let earlier = Task::load(&dir.file(&task_file).display().to_string());
         if earlier.is_ok_and(|earlier| !has_same_samples(&earlier, &entrant.task)) {
-            let _ = std::fs::remove_file(dir.file(&journal));
-            let _ = std::fs::remove_file(dir.file(&format!("{folder}/time.json")));
+            for file in [&journal, &format!("{folder}/time.json"), &format!("{folder}/set-aside.json")] {
+                let _ = std::fs::remove_file(dir.file(file));
+            }
         }
         dir.write(&task_file, entrant.task.to_json().as_bytes())?;
         let by_id: BTreeMap<&str, &Question> = questions.iter().map(|q| (q.id.as_str(), q)).collect();
@@ -120,7 +145,17 @@ impl Contestant {
             }
         }
         let time = dir.saved(&format!("{folder}/time.json"))?.unwrap_or_default();
-        Ok(Contestant { entrant, judged: Extent::default(), rounds: 0, dropped: None, time, folder, facts })
+        let none = SetAsideQuestions {
+            slots: options.slots,
+            max_memory: options.max_memory,
+            ..SetAsideQuestions::default()
+        };
+        let earlier = dir.saved::<SetAsideQuestions>(&format!("{folder}/set-aside.json"))?;
+        let is_valid =
+            |found: &SetAsideQuestions| (found.slots, found.max_memory) == (none.slots, none.max_memory);
+        let set_aside = earlier.filter(is_valid).unwrap_or(none);
+        let judged = Extent::default();
+        Ok(Contestant { entrant, judged, rounds: 0, dropped: None, time, folder, facts, set_aside })
     }
 
     /// Its name.
@@ -161,7 +196,47 @@ impl Contestant {
                 .map(|variant| (0..depth).filter(|i| !self.has_sample(&question.id, variant, *i)).count())
                 .sum::<usize>()
         };
-        questions.iter().take(extent.questions).map(of_question).sum()
+        let can_be_asked = |question: &&Question| !self.set_aside.reasons.contains_key(&question.id);
+        questions.iter().take(extent.questions).filter(can_be_asked).map(of_question).sum()
+    }
+
+    /// Number of samples of `extent`, those that are there included.
+    pub fn samples_in(&self, extent: Extent) -> usize {
+        extent.questions * self.depth(extent) * self.variants().count()
+    }
+
+    /// Why it can be asked none of the questions that it was judged on, if it can be asked none.
+    pub fn why_not_asked(&self, questions: &[Question]) -> Option<&str> {
+        let mut judged = questions.iter().take(self.judged.questions);
+        let reasons = judged.clone().find_map(|question| self.set_aside.reasons.get(&question.id))?;
+        judged.all(|question| self.set_aside.reasons.contains_key(&question.id)).then_some(reasons)
+    }
+
+    /// What `preview` finds in the samples that it was judged on.
+    pub fn findings(&self, questions: &[Question], sampler: &Sampler) -> Result<Vec<Finding>> {
+        let judged = &questions[..self.judged.questions.min(questions.len())];
+        let (task, depth) = (&self.entrant.task, self.depth(self.judged));
+        let (mut samples, mut prompts, mut seen) = (Vec::new(), Vec::new(), BTreeSet::new());
+        for sample in Journal::<Sample>::read(sampler.dir.file(&self.journal()))? {
+            let sample = sample?;
+            let question = judged.iter().find(|question| question.id == sample.question);
+            let Some(question) = question.filter(|_| sample.index < depth && seen.insert(id_of(&sample)))
+            else {
+                continue;
+            };
+            let asked = prompts_of(task, question, &sample, sampler.seed, None)?;
+            prompts.push(asked.into_iter().map(|(prompt, _)| prompt).collect());
+            samples.push(sample);
+        }
+        Ok(findings(&Evidence {
+            task,
+            questions: judged,
+            samples: &samples,
+            prompts: &prompts,
+            verdicts: &[],
+            system1: &[],
+            template: None,
+        }))
     }
 
     /// Seconds of a sample, where some were measured.
@@ -180,6 +255,8 @@ impl Contestant {
         engine: &mut dyn Engine,
     ) -> Result<bool> {
         let extent = Extent { questions: questions.len(), samples };
+        let can_be_asked = |question: &&Question| !self.set_aside.reasons.contains_key(&question.id);
+        let questions: Vec<Question> = questions.iter().filter(can_be_asked).cloned().collect();
         let task = every_sample(&self.entrant.task, self.depth(extent));
         let asked: BTreeMap<&str, &Question> = questions.iter().map(|q| (q.id.as_str(), q)).collect();
         let earlier: Vec<Sample> = self
@@ -188,14 +265,20 @@ impl Contestant {
             .filter(|facts| asked.contains_key(facts.sample.question.as_str()))
             .map(|facts| facts.sample.clone())
             .collect();
-        let plan =
-            CurationPlan { task: &task, questions, seed: sampler.seed, stop_at_answer: true, verifier: None };
+        let plan = CurationPlan {
+            task: &task,
+            questions: &questions,
+            seed: sampler.seed,
+            stop_at_answer: true,
+            verifier: None,
+        };
         let (journal, _) = Journal::<Sample>::open(sampler.dir.file(&self.journal()))?;
         let mut recorder = SampleRecorder {
             journal,
             task: &self.entrant.task,
             asked,
             new: Vec::new(),
+            set_aside: BTreeMap::new(),
             is_late: &|| deadline.is_some_and(|deadline| sampler.stopwatch.seconds() >= deadline),
             stopped: false,
         };
@@ -206,6 +289,10 @@ impl Contestant {
         self.time.seconds += sampler.stopwatch.seconds() - begin;
         let in_time = !recorder.stopped;
         self.time.samples += recorder.new.len();
+        if !recorder.set_aside.is_empty() {
+            self.set_aside.reasons.append(&mut recorder.set_aside);
+            sampler.dir.save(&format!("{}/set-aside.json", self.folder), &self.set_aside)?;
+        }
         for facts in recorder.new {
             self.time.tokens += facts.sample.steps.iter().map(|step| step.generated_tokens).sum::<usize>();
             self.facts.entry(id_of(&facts.sample)).or_insert(facts);
@@ -224,7 +311,9 @@ impl Contestant {
         let questions = questions
             .iter()
             .take(extent.questions)
-            .map(|question| self.votes_on(question, self.depth(extent), rule, &mut counts))
+            .map(|question| {
+                self.votes_on(question, self.depth(extent), rule, &self.entrant.task.vote, &mut counts)
+            })
             .filter(|votes| votes.n > 0)
             .collect();
         CandidateVotes {
@@ -236,11 +325,34 @@ impl Contestant {
         }
     }
 
+    /// What the task's vote would keep of the questions that the candidate was judged on, with at most
+    /// `samples` samples of each. `None` where it was judged on fewer.
+    pub fn kept_with(&self, samples: usize, questions: &[Question], rule: &AnswerRule) -> Option<VoteSize> {
+        if samples > self.depth(self.judged) {
+            return None;
+        }
+        let of_size = with_samples(&self.entrant.task.vote, samples);
+        let mut counts = SampleCounts::default();
+        let votes: Vec<QuestionVotes> = questions
+            .iter()
+            .take(self.judged.questions)
+            .map(|question| self.votes_on(question, samples, rule, &of_size, &mut counts))
+            .filter(|votes| votes.n > 0)
+            .collect();
+        let n = votes.len().max(1) as f64;
+        Some(VoteSize {
+            samples,
+            kept_share: votes.iter().filter(|votes| votes.kept).count() as f64 / n,
+            needed: votes.iter().map(|votes| votes.needed).sum::<usize>() as f64 / n,
+        })
+    }
+
     fn votes_on(
         &self,
         question: &Question,
         depth: usize,
         rule: &AnswerRule,
+        vote_rule: &VoteRule,
         counts: &mut SampleCounts,
     ) -> QuestionVotes {
         let task = &self.entrant.task;
@@ -257,7 +369,7 @@ impl Contestant {
             let (verbatim, opinion) = (facts.verbatim, facts.opinion);
             Some(AnswerVotes { key: key(&answer), text: answer.text, votes: 1, verbatim, opinion })
         }));
-        let (verdict, needed) = vote(task, &question.id, own.iter().map(|facts| answer(facts)));
+        let (verdict, needed) = vote(vote_rule, &question.id, own.iter().map(|facts| answer(facts)));
         let (mut perturbed, mut perturbed_n, mut kept) = (Vec::new(), 0, verdict.kept);
         for perturbation in &task.perturbations {
             let found = find(&perturbation.name);
@@ -265,7 +377,7 @@ impl Contestant {
             perturbed_n += found.len();
             let meant: Vec<_> =
                 found.iter().map(|facts| answer(facts).map(|a| perturbation.meaning(&a))).collect();
-            let theirs = vote(task, &question.id, meant.iter().cloned()).0;
+            let theirs = vote(vote_rule, &question.id, meant.iter().cloned()).0;
             kept &=
                 theirs.kept && theirs.answer.map(|a| a.key) == verdict.answer.as_ref().map(|a| a.key.clone());
             let vote = |answer: crate::task::Answer| AnswerVotes {
@@ -290,12 +402,12 @@ impl Contestant {
 
 /// The candidate's own vote on these samples, and after how many it would have stopped.
 fn vote(
-    task: &Task,
+    rule: &VoteRule,
     question: &str,
     answers: impl Iterator<Item = Option<crate::task::Answer>>,
 ) -> (Verdict, usize) {
     let (mut tally, mut reason) = (Tally::new(), None);
-    let mut rule = task.vote.clone();
+    let mut rule = rule.clone();
     (rule.select, rule.weights) = (Select::Count, Weighing::Equal);
     for answer in answers {
         tally.add(answer.as_ref());
@@ -337,6 +449,8 @@ struct SampleRecorder<'a> {
     task: &'a Task,
     asked: BTreeMap<&'a str, &'a Question>,
     new: Vec<SampleFacts>,
+    /// Question id → why it cannot be asked.
+    set_aside: BTreeMap<String, String>,
     is_late: &'a dyn Fn() -> bool,
     /// Whether sampling was stopped because it is late.
     stopped: bool,
@@ -349,10 +463,18 @@ impl Observer for SampleRecorder<'_> {
             self.new.push(SampleFacts::of(sample.clone(), self.task, question));
         }
         self.stopped = (self.is_late)();
-        if self.stopped { Err(crate::Error::Cancelled) } else { Ok(()) }
+        if self.stopped { Err(Error::Cancelled) } else { Ok(()) }
     }
 
-    fn verdict(&mut self, _: &Verdict) -> Result<()> {
+    fn verdict(&mut self, verdict: &Verdict) -> Result<()> {
+        if let Some(why) = &verdict.set_aside {
+            self.set_aside.insert(verdict.question.clone(), why.clone());
+        }
+        Ok(())
+    }
+
+    /// Other candidates may have shorter prompts.
+    fn mostly_set_aside(&mut self, _: Error) -> Result<()> {
         Ok(())
     }
 }

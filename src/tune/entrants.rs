@@ -78,7 +78,7 @@ fn entrant(task: Task, origin: Origin, names: &mut BTreeSet<String>) -> Entrant 
         }
         name = format!("{}-{number}", task.name);
     }
-    Entrant { family: name.clone(), name, origin, task }
+    Entrant { family: name.clone(), base: None, name, origin, task }
 }
 
 /// Renders every prompt of `task` for `questions`, so that a field that is missing is found before the

@@ -3,7 +3,7 @@
 use super::votes::SampleCounts;
 use crate::curate::Sample;
 use crate::engine::Finish;
-use crate::preview::is_stated_opinion;
+use crate::preview::{is_refusal, is_stated_opinion};
 use crate::task::{Question, Step, Task, without_thinking};
 
 /// An output of fewer words may stand in a prompt by chance, as an answer does that the prompt lists.
@@ -32,7 +32,8 @@ impl SampleFacts {
             let step = task.system2.iter().find(|step| step.name == record.name);
             step.is_some_and(|step| repeats_prompt(step, &record.text))
         });
-        let refusal = sample.steps.last().is_some_and(|last| refuses(&last.text));
+        let last = sample.steps.last().and_then(|last| without_thinking(&last.text));
+        let refusal = last.is_some_and(is_refusal);
         sample.steps.iter_mut().for_each(|step| step.text = String::new());
         SampleFacts { sample, verbatim, opinion, copy, refusal }
     }
@@ -89,21 +90,6 @@ fn literals(template: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// Whether a completion refuses to answer.
-fn refuses(text: &str) -> bool {
-    const BEGINNINGS: [&str; 7] = [
-        " i m sorry ",
-        " i am sorry ",
-        " sorry ",
-        " i cannot ",
-        " i can t ",
-        " i am unable ",
-        " i m unable ",
-    ];
-    let text = words(without_thinking(text).unwrap_or_default());
-    BEGINNINGS.iter().any(|beginning| text.starts_with(beginning)) || text.contains(" as an ai ")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -136,16 +122,6 @@ mod tests {
             [("Saudi Arabia", true), ("saudi arabia.", true), ("Arab", false), ("Qatar", false), ("", false)]
         {
             assert_eq!(stands_in(answer, &question), stands, "{answer}");
-        }
-    }
-
-    #[test]
-    fn a_refusal_is_told_from_an_answer() {
-        for text in ["I'm sorry, but I can't", "As an AI language model, I", "Sorry, no."] {
-            assert!(refuses(text), "{text}");
-        }
-        for text in ["Paris", "I think it is Paris", "The sorry state"] {
-            assert!(!refuses(text), "{text}");
         }
     }
 }

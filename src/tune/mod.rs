@@ -11,25 +11,35 @@
 //! | `task.json` | the chosen program, with the best wording of the direct prompt as its System 1 |
 //! | `tune.json` | the [`TuneReport`]: candidates, figures, votes, the choice and why |
 //! | `run.json`, `race.json` | what the race is about, and what was planned |
-//! | `candidates/NAME/` | `task.json`, `samples.jsonl` and `time.json` of each candidate |
+//! | `proposals.json`, `variations.json` | candidates that were made during the race |
+//! | `candidates/NAME/` | `task.json`, `samples.jsonl`, `time.json` and `set-aside.json` of each candidate |
 //!
 //! Samples have the seeds of curation, so that a run takes over the winner's.
 
+mod choice;
 mod consensus;
 mod contestant;
 mod entrants;
 mod facts;
 mod features;
+mod first_round;
 mod information;
 mod options;
 mod own_examples;
+mod plan;
 mod propose;
 mod race;
 mod report;
 pub mod score;
+mod shortage;
 mod stopwatch;
 mod surprise;
+mod temperature;
+mod terminal;
+mod training_time;
+mod variations;
 mod verdict;
+mod vote_size;
 mod votes;
 
 use std::collections::{HashMap, HashSet};
@@ -44,15 +54,20 @@ pub use features::{Features, features};
 pub use options::TuneOptions;
 pub use race::RoundPlan;
 pub use report::{CandidateReport, Expectation, SystemOneAnswer, TuneReport};
+pub use shortage::Shortage;
 pub use stopwatch::Stopwatch;
+pub use terminal::terminal;
+pub use vote_size::VoteSize;
 pub use votes::{AnswerVotes, CandidateVotes, QuestionVotes, SampleCounts};
 
+use choice::{complete, report};
 use contestant::{Contestant, Sampler};
 use race::{Race, RaceRules, RaceState, STATE};
 use stopwatch::WallTime;
+use training_time::TrainingSpeed;
 
 use crate::context::{EngineCache, check_callers_engine};
-use crate::evaluate::{DirectAnswers, ask_directly};
+use crate::evaluate::ask_directly;
 use crate::fs::{sha256, sha256_files};
 use crate::gguf::Gguf;
 use crate::model::spec::Spec;
@@ -144,7 +159,7 @@ pub(crate) fn tune_timed(
         return Err(Error::field("questions", "there is no question; expected at least one"));
     }
     let gguf = Gguf::open(&setup.model)?;
-    Spec::of(&gguf)?;
+    let spec = Spec::of(&gguf)?;
     check_callers_engine(cx, &gguf)?;
     let manifest = Manifest {
         version: env!("CARGO_PKG_VERSION").into(),
@@ -172,10 +187,14 @@ pub(crate) fn tune_timed(
     let entrants = entrants::entrants(setup, options.only_given, &brief, &questions)?;
     let identity = identity(setup, options, &entrants);
     let state = dir.saved::<RaceState>(STATE)?.filter(|state| state.identity == identity);
-    let contestants =
-        entrants.into_iter().map(|e| Contestant::open(e, &dir, &questions)).collect::<Result<Vec<_>>>()?;
-    let most_samples = contestants.iter().map(|c| c.entrant.task.vote.samples).max().unwrap_or(1);
     let cancel = cx.cancel.clone();
+    let sampler =
+        Sampler { dir: &dir, seed: setup.seed, stopwatch, cancel: &cancel, engine_options: options.engine };
+    let contestants = entrants
+        .into_iter()
+        .map(|e| Contestant::open(e, &sampler, &questions))
+        .collect::<Result<Vec<_>>>()?;
+    let most_samples = contestants.iter().map(|c| c.entrant.task.vote.samples).max().unwrap_or(1);
     let mut race = Race {
         contestants,
         questions: &questions,
@@ -190,15 +209,17 @@ pub(crate) fn tune_timed(
             keep_all: options.keep_all,
             propose: options.propose,
             own_examples: !options.no_own_examples,
+            temperatures: !options.no_temperatures,
             weights: Default::default(),
         },
         state: state.unwrap_or(RaceState { identity, ..RaceState::default() }),
-        sampler: Sampler { dir: &dir, seed: setup.seed, stopwatch, cancel: &cancel },
-        engine_options: options.engine,
+        sampler,
+        begin: 0.0,
     };
     race.run(&mut base, cx)?;
     let mut report = report(setup, &race, given.len());
-    if let Some(task) = complete(&mut report, &race, &mut base, cx)? {
+    let training = TrainingSpeed::measured(&spec, options.engine.threads);
+    if let Some(task) = complete(&mut report, &race, &training, &mut base, cx)? {
         dir.write("task.json", task.to_json().as_bytes())?;
     }
     dir.save("tune.json", &report)?;
@@ -311,13 +332,14 @@ fn infer_rule(
 /// A hash of all that the course of a race depends on.
 fn identity(setup: &TuneSetup, options: &TuneOptions, entrants: &[contestant::Entrant]) -> String {
     let mut text = format!(
-        "{} {} {:?} {} {} {} {} {}\n",
+        "{} {} {:?} {} {} {} {} {} {}\n",
         options.minutes,
         options.n_questions,
         options.samples,
         options.finalists,
         options.propose,
         options.no_own_examples,
+        options.no_temperatures,
         options.only_given,
         options.keep_all
     );
@@ -328,136 +350,6 @@ fn identity(setup: &TuneSetup, options: &TuneOptions, entrants: &[contestant::En
         text += &(question.to_json_line() + "\n");
     }
     sha256(text.as_bytes())
-}
-
-/// The report of a race, without what needs the direct answers.
-fn report(setup: &TuneSetup, race: &Race, questions: usize) -> TuneReport {
-    let (votes, features, scores) = (race.votes(), race.features(), race.scores());
-    let mut candidates: Vec<CandidateReport> = race
-        .contestants
-        .iter()
-        .zip(votes)
-        .zip(features)
-        .zip(scores)
-        .map(|(((contestant, votes), features), score)| CandidateReport {
-            name: contestant.name().into(),
-            method: votes.method,
-            origin: contestant.entrant.origin,
-            family: contestant.entrant.family.clone(),
-            score,
-            rounds: contestant.rounds,
-            dropped: contestant.dropped.clone(),
-            judged: contestant.judged,
-            features,
-            counts: votes.counts,
-            time: contestant.time,
-            votes: votes.questions,
-        })
-        .collect();
-    candidates.sort_by(|a, b| {
-        let by_rounds = (b.dropped.is_none(), b.rounds).cmp(&(a.dropped.is_none(), a.rounds));
-        by_rounds.then(b.score.total_cmp(&a.score))
-    });
-    TuneReport {
-        model: setup.model.display().to_string(),
-        questions,
-        seed: setup.seed,
-        answer: race.rule.clone(),
-        winner: None,
-        worthwhile: false,
-        reasons: Vec::new(),
-        baseline: None,
-        expected: None,
-        seconds: race.state.seconds,
-        rounds: race.state.rounds.clone(),
-        candidates,
-        system1: Vec::new(),
-    }
-}
-
-/// Chooses the winner and the baseline, asks the baseline's direct prompt, and judges. Returns the winner's
-/// task.
-fn complete(
-    report: &mut TuneReport,
-    race: &Race,
-    base: &mut EngineCache,
-    cx: &mut Context,
-) -> Result<Option<Task>> {
-    let finalists: Vec<&str> = race.finalists().iter().map(|i| race.contestants[*i].name()).collect();
-    // Those that came furthest, if all of the last round have faults.
-    let best = |direct: bool| {
-        let of_kind = || report.candidates.iter().filter(move |c| c.is_direct() == direct);
-        let best =
-            of_kind().filter(|c| finalists.contains(&c.name.as_str())).max_by(|a, b| cheaper_or_better(a, b));
-        best.or_else(|| of_kind().next()).cloned()
-    };
-    let (Some(winner), baseline) = (best(false), best(true)) else { return Ok(None) };
-    let contestant = |name: &str| race.contestants.iter().find(|c| c.name() == name);
-    let missing = || Error::Internal("a candidate of the report is not in the race".into());
-    let mut task = contestant(&winner.name).ok_or_else(missing)?.entrant.task.clone();
-    if let Some(baseline) = &baseline {
-        let direct = contestant(&baseline.name).ok_or_else(missing)?;
-        report.system1 = direct_answers(direct, race, winner.judged.questions, base, cx)?;
-        task.system1 = direct.entrant.task.system1.clone();
-    }
-    let expected = verdict::expectation(
-        &winner,
-        baseline.as_ref(),
-        &report.system1,
-        race.gold,
-        race.rule,
-        report.questions,
-    );
-    (report.worthwhile, report.reasons) =
-        verdict::judge(&winner, baseline.as_ref(), &expected, report.questions);
-    report.expected = Some(expected);
-    report.winner = Some(winner.name);
-    report.baseline = baseline.map(|baseline| baseline.name);
-    Ok(Some(task))
-}
-
-/// By score; scores that differ by less than the race can tell count as equal, and fewer tokens win.
-fn cheaper_or_better(a: &CandidateReport, b: &CandidateReport) -> std::cmp::Ordering {
-    const EQUAL: f64 = 0.005;
-    match (a.score - b.score).abs() < EQUAL {
-        true => b.features.tokens_per_sample.total_cmp(&a.features.tokens_per_sample),
-        false => a.score.total_cmp(&b.score),
-    }
-}
-
-/// The answers to the direct prompt of `contestant` at temperature 0; asked only where they are not there.
-fn direct_answers(
-    contestant: &Contestant,
-    race: &Race,
-    questions: usize,
-    base: &mut EngineCache,
-    cx: &mut Context,
-) -> Result<Vec<SystemOneAnswer>> {
-    let questions = &race.questions[..questions.min(race.questions.len())];
-    let file = format!("candidates/{}/direct.json", contestant.name());
-    let task = &contestant.entrant.task;
-    let saved = race.sampler.dir.saved::<DirectAnswers>(&file)?.filter(|saved| {
-        saved.answers.iter().map(|answer| &answer.question).eq(questions.iter().map(|q| &q.id))
-    });
-    let answers = match saved {
-        Some(answers) => answers,
-        None => {
-            let cancel = cx.cancel.clone();
-            let engine = base.engine(cx, None, &race.engine_options)?;
-            let answers = ask_directly(engine, task, questions, race.sampler.seed, &cancel)?;
-            race.sampler.dir.save(&file, &answers)?;
-            answers
-        }
-    };
-    Ok(answers
-        .answers
-        .into_iter()
-        .map(|answer| SystemOneAnswer {
-            question: answer.question,
-            key: answer.answer.as_ref().map(|a| race.rule.key(&a.text).unwrap_or(a.key.clone())),
-            text: answer.answer.map(|a| a.text),
-        })
-        .collect())
 }
 
 #[cfg(test)]

@@ -19,6 +19,8 @@ options! {
         propose: usize = 0, { range: Range::closed(0.0, 64.0) };
         /// Leave out the variation that shows the best program its own unanimous samples as examples.
         no_own_examples: bool = false, {};
+        /// Leave out the variations of the best program at other temperatures.
+        no_temperatures: bool = false, {};
         /// Race the given tasks alone, without the programs of the library.
         only_given: bool = false, {};
         /// Sample every candidate on all questions, whatever that takes: to measure candidates and scores.

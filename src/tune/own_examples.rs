@@ -6,13 +6,13 @@
 
 use std::collections::HashSet;
 
-use super::contestant::{Contestant, Entrant, Origin};
+use super::contestant::Contestant;
 use super::race::Race;
 use super::votes::QuestionVotes;
+use crate::Result;
 use crate::curate::Sample;
 use crate::run::Journal;
 use crate::task::{Question, Task, UNPERTURBED, WorkedExample, without_thinking};
-use crate::{Error, Result};
 
 /// Examples of a step.
 const EXAMPLES: usize = 3;
@@ -20,64 +20,10 @@ const EXAMPLES: usize = 3;
 const MIN_SAMPLES: usize = 4;
 /// How the names of these variations end.
 const ENDING: &str = ".own-examples";
-/// The file of the tasks that were made.
-const FILE: &str = "own-examples.json";
-
-/// `own-examples.json`.
-#[derive(serde::Serialize, serde::Deserialize)]
-struct OwnExamples {
-    /// Of the race.
-    identity: String,
-    /// The candidate.
-    base: String,
-    /// Its variation as JSON; `None` where it has too few unanimous samples.
-    task: Option<String>,
-}
-
 impl Race<'_> {
-    /// Enters the variation of the candidate `base` with its own examples, if there is one, and returns its
-    /// place. A resumed race enters the same.
-    pub(super) fn enter_own_examples(&mut self, base: usize) -> Result<Option<usize>> {
-        let name = self.contestants[base].name().to_string();
-        let saved = self.sampler.dir.saved::<OwnExamples>(FILE)?;
-        let made = match saved.filter(|made| made.identity == self.state.identity && made.base == name) {
-            Some(made) => made,
-            None => {
-                let task = self.with_own_examples(&self.contestants[base])?.map(|task| task.to_json());
-                let made = OwnExamples { identity: self.state.identity.clone(), base: name, task };
-                self.sampler.dir.save(FILE, &made)?;
-                made
-            }
-        };
-        self.enter_made(made)
-    }
-
-    /// Enters what an interrupted race made.
-    pub(super) fn enter_earlier_own_examples(&mut self) -> Result<()> {
-        let saved = self.sampler.dir.saved::<OwnExamples>(FILE)?;
-        match saved.filter(|made| made.identity == self.state.identity) {
-            Some(made) => self.enter_made(made).map(|_| ()),
-            None => Ok(()),
-        }
-    }
-
-    fn enter_made(&mut self, made: OwnExamples) -> Result<Option<usize>> {
-        let Some(text) = made.task else { return Ok(None) };
-        let task = Task::from_json(&text, FILE)?;
-        if let Some(place) = self.contestants.iter().position(|c| c.entrant.name == task.name) {
-            return Ok(Some(place));
-        }
-        let base = self.contestants.iter().find(|c| c.name() == made.base);
-        let missing = || Error::Internal("own examples of a candidate that is not in the race".into());
-        let family = base.ok_or_else(missing)?.entrant.family.clone();
-        let entrant = Entrant { name: task.name.clone(), origin: Origin::OwnExamples, family, task };
-        self.contestants.push(Contestant::open(entrant, self.sampler.dir, self.questions)?);
-        Ok(Some(self.contestants.len() - 1))
-    }
-
     /// The task of `contestant` with own examples; `None` where it has examples already, calls a step for each
     /// item, or has fewer than two unanimous answers that differ.
-    fn with_own_examples(&self, contestant: &Contestant) -> Result<Option<Task>> {
+    pub(super) fn with_own_examples(&self, contestant: &Contestant) -> Result<Option<Task>> {
         let task = &contestant.entrant.task;
         if task.system2.iter().any(|step| step.for_each.is_some() || !step.examples.is_empty()) {
             return Ok(None);
@@ -103,7 +49,7 @@ impl Race<'_> {
             }
         }
         // What a task file would not allow is no candidate either.
-        Ok(Task::from_json(&varied.to_json(), FILE).ok())
+        Ok(Task::from_json(&varied.to_json(), &varied.name).ok())
     }
 }
 

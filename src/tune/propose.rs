@@ -39,8 +39,9 @@ impl Race<'_> {
             let task = Task::from_json(&text, FILE)?;
             let name = task.name.clone();
             if self.contestants.iter().all(|c| c.entrant.name != name) {
-                let entrant = Entrant { family: name.clone(), name, origin: Origin::Proposed, task };
-                self.contestants.push(Contestant::open(entrant, self.sampler.dir, self.questions)?);
+                let entrant =
+                    Entrant { family: name.clone(), base: None, name, origin: Origin::Proposed, task };
+                self.contestants.push(Contestant::open(entrant, &self.sampler, self.questions)?);
             }
         }
         Ok(())
@@ -63,7 +64,7 @@ impl Race<'_> {
                 seed: sample_seed(self.sampler.seed, "proposal", at, 0),
             })
             .collect();
-        let engine = base.engine(cx, None, &self.engine_options)?;
+        let engine = base.engine(cx, None, &self.sampler.engine_options)?;
         let completions = complete(engine, requests, self.sampler.cancel)?;
         let (mut known, mut tasks) = (Vec::new(), Vec::new());
         for (at, completion) in completions.iter().enumerate() {

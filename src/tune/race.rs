@@ -17,24 +17,12 @@ use super::votes::CandidateVotes;
 use crate::context::EngineCache;
 use crate::programs::Brief;
 use crate::task::{AnswerRule, Question};
-use crate::{Context, EngineOptions, Result, Stage, Update};
+use crate::{Context, Result, Stage, Update};
 
-/// Questions and samples of the first round, which finds faults and the speed.
-const FIRST: Extent = Extent { questions: 3, samples: 2 };
-/// Questions of the second round; each round after it has twice as many.
-const SECOND_QUESTIONS: usize = 6;
-/// Samples of a question before the last round.
-const SAMPLES: usize = 4;
 /// The round before which the model proposes wordings.
 const PROPOSE_BEFORE: usize = 2;
-/// Questions of a slice.
+/// Questions of a slice, where the time allows so many.
 const SLICE: usize = 6;
-/// Share of the time left that is kept for the last round.
-const LAST_ROUND_SHARE: f64 = 0.4;
-/// Share of the time left that the second round may take.
-const SECOND_ROUND_SHARE: f64 = 0.8;
-/// Wordings of the direct prompt in the last round.
-const DIRECT_FINALISTS: usize = 2;
 
 /// What a round samples.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,6 +66,8 @@ pub struct RaceRules {
     pub propose: usize,
     /// Whether the best program is varied by its own examples.
     pub own_examples: bool,
+    /// Whether it is varied in temperature.
+    pub temperatures: bool,
     /// The weights of the score.
     pub weights: ScoreWeights,
 }
@@ -100,15 +90,30 @@ pub struct Race<'a> {
     pub state: RaceState,
     /// What is sampled with.
     pub sampler: Sampler<'a>,
-    /// The options of the engine.
-    pub engine_options: EngineOptions,
+    /// What the stopwatch would have shown at the beginning, had all invocations been one.
+    pub begin: f64,
+}
+
+/// Samples that a candidate is to take in a round.
+pub struct Turn {
+    /// The round.
+    pub round: usize,
+    /// The place of the candidate among all.
+    pub candidate: usize,
+    /// The questions, as places in the race's order.
+    pub questions: std::ops::Range<usize>,
+    /// Samples of each.
+    pub samples: usize,
+    /// Whether it ends when the time is up.
+    pub is_timed: bool,
+    /// Progress in the round, and its total.
+    pub progress: [usize; 2],
 }
 
 impl Race<'_> {
     /// Runs the race to its end, or until the time is up.
     pub fn run(&mut self, base: &mut EngineCache, cx: &mut Context) -> Result<()> {
-        let begin = self.sampler.stopwatch.seconds() - self.state.seconds;
-        self.enter_earlier_own_examples()?;
+        self.begin = self.sampler.stopwatch.seconds() - self.state.seconds;
         let mut round = 0;
         loop {
             if round == PROPOSE_BEFORE && self.rules.propose > 0 {
@@ -116,14 +121,19 @@ impl Race<'_> {
             }
             if round == self.state.rounds.len() {
                 let Some(mut plan) = self.next_round(round) else { return Ok(()) };
-                if plan.is_last && self.rules.own_examples && !self.rules.keep_all {
-                    plan = self.with_variation(plan)?;
+                if plan.is_last && !self.rules.keep_all {
+                    plan = self.with_variations(plan)?;
                 }
                 self.state.rounds.push(plan);
-                self.save(begin)?;
+                self.save()?;
+            } else if self.state.rounds[round].is_last {
+                self.enter_earlier_variations()?;
             }
-            self.sample_round(round, begin, base, cx)?;
-            self.judge_round(round);
+            match round == 0 && !self.rules.keep_all {
+                true => self.sample_first_round(base, cx)?,
+                false => self.sample_round(round, base, cx)?,
+            }
+            self.judge_round(round)?;
             let plan = &self.state.rounds[round];
             if plan.is_last || plan.stopped_at.is_some() {
                 return Ok(());
@@ -139,59 +149,49 @@ impl Race<'_> {
         (0..self.contestants.len()).filter(|i| is_in(&self.contestants[*i])).collect()
     }
 
-    fn save(&mut self, begin: f64) -> Result<()> {
-        self.state.seconds = self.sampler.stopwatch.seconds() - begin;
+    pub(super) fn save(&mut self) -> Result<()> {
+        self.state.seconds = self.sampler.stopwatch.seconds() - self.begin;
         self.sampler.dir.save(STATE, &self.state)
     }
 
-    fn sample_round(
-        &mut self,
-        round: usize,
-        begin: f64,
-        base: &mut EngineCache,
-        cx: &mut Context,
-    ) -> Result<()> {
+    /// Seconds that are left.
+    pub(super) fn left(&self) -> f64 {
+        self.rules.seconds - (self.sampler.stopwatch.seconds() - self.begin)
+    }
+
+    /// The places of the candidates in `plan`.
+    pub(super) fn in_round(&self, plan: &RoundPlan) -> Vec<usize> {
+        let is_in = |i: &usize| plan.candidates.contains(&self.contestants[*i].entrant.name);
+        (0..self.contestants.len()).filter(is_in).collect()
+    }
+
+    fn sample_round(&mut self, round: usize, base: &mut EngineCache, cx: &mut Context) -> Result<()> {
         let plan = self.state.rounds[round].clone();
         let end = plan.stopped_at.unwrap_or(plan.extent.questions).min(self.questions.len());
-        let slice = if self.rules.keep_all { end.max(1) } else { SLICE };
-        let in_round: Vec<usize> = (0..self.contestants.len())
-            .filter(|i| plan.candidates.contains(&self.contestants[*i].entrant.name))
-            .collect();
+        let is_timed = !self.rules.keep_all && plan.stopped_at.is_none();
+        let in_round = self.in_round(&plan);
         for i in &in_round {
             self.contestants[*i].rounds = self.contestants[*i].rounds.max(round + 1);
         }
         let mut done = 0;
         while done < end {
-            let next = (done + slice).min(end);
-            for (place, i) in in_round.iter().enumerate() {
-                let questions = &self.questions[done..next];
-                let extent = Extent { questions: questions.len(), samples: plan.extent.samples };
-                if self.contestants[*i].missing(questions, extent) == 0 {
-                    continue;
-                }
-                // The first candidates are sampled in any time: without any there is no choice.
-                let is_timed =
-                    !self.rules.keep_all && plan.stopped_at.is_none() && (round > 0 || done > 0 || place > 1);
-                let deadline = is_timed.then_some(begin + self.rules.seconds);
-                if deadline.is_some_and(|deadline| self.sampler.stopwatch.seconds() >= deadline) {
-                    self.time_is_up(round, done, &in_round[place..]);
-                    return self.save(begin);
-                }
-                let (progress, options) = (cx.progress, self.engine_options);
-                progress.update(&Update {
-                    stage: Stage::Tune,
-                    done: (done * in_round.len() + place * (next - done)) as u64,
-                    total: (end * in_round.len()) as u64,
-                    note: self.note(round, in_round.len(), *i, begin),
-                });
-                let engine = base.engine(cx, None, &options)?;
-                let samples = plan.extent.samples;
-                let contestant = &mut self.contestants[*i];
-                let in_time = contestant.sample(questions, samples, &self.sampler, deadline, engine);
-                self.save(begin)?;
-                if !in_time? {
-                    self.time_is_up(round, done, &in_round[place..]);
-                    return self.save(begin);
+            let next = match (self.rules.keep_all, is_timed) {
+                (true, _) => end,
+                (_, false) => (done + SLICE).min(end),
+                (_, true) => self.end_of_slice(&in_round, done, end, plan.extent.samples),
+            };
+            for (place, candidate) in in_round.iter().copied().enumerate() {
+                let turn = Turn {
+                    round,
+                    candidate,
+                    questions: done..next,
+                    samples: plan.extent.samples,
+                    is_timed,
+                    progress: [done * in_round.len() + place * (next - done), end * in_round.len()],
+                };
+                if !self.take(turn, base, cx)? {
+                    self.state.rounds[round].stopped_at = Some(done);
+                    return self.save();
                 }
             }
             done = next;
@@ -199,30 +199,50 @@ impl Race<'_> {
         Ok(())
     }
 
-    /// Records that the time was up when all candidates had `done` questions of `round`, of which `left` had
-    /// no more.
-    fn time_is_up(&mut self, round: usize, done: usize, left: &[usize]) {
-        let plan = &mut self.state.rounds[round];
-        plan.stopped_at = Some(done);
-        if round == 0 && done == 0 {
-            let names: Vec<&str> = left.iter().map(|i| self.contestants[*i].name()).collect();
-            plan.candidates.retain(|name| !names.contains(&name.as_str()));
-            plan.stopped_at = Some(SLICE.min(plan.extent.questions));
-        }
+    /// Where the slice that begins at question `done` ends: small enough that all candidates may finish it.
+    fn end_of_slice(&self, in_round: &[usize], done: usize, end: usize, samples: usize) -> usize {
+        let left = self.left();
+        let fits = |next: &usize| self.estimate(in_round, Extent { questions: *next, samples }) <= left;
+        (done + 1..=(done + SLICE).min(end)).rev().find(fits).unwrap_or(done + 1)
     }
 
-    fn note(&self, round: usize, candidates: usize, contestant: usize, begin: f64) -> String {
-        let name = self.contestants[contestant].name();
-        let left = self.rules.seconds - (self.sampler.stopwatch.seconds() - begin);
+    /// Takes what the candidate lacks. Returns whether it has all before the time is up.
+    pub(super) fn take(&mut self, turn: Turn, base: &mut EngineCache, cx: &mut Context) -> Result<bool> {
+        let questions = &self.questions[turn.questions.clone()];
+        let extent = Extent { questions: questions.len(), samples: turn.samples };
+        if self.contestants[turn.candidate].missing(questions, extent) == 0 {
+            return Ok(true);
+        }
+        let deadline = turn.is_timed.then_some(self.begin + self.rules.seconds);
+        if deadline.is_some_and(|deadline| self.sampler.stopwatch.seconds() >= deadline) {
+            return Ok(false);
+        }
+        let progress = cx.progress;
+        progress.update(&Update {
+            stage: Stage::Tune,
+            done: turn.progress[0] as u64,
+            total: turn.progress[1] as u64,
+            note: self.note(&turn),
+        });
+        let engine = base.engine(cx, None, &self.sampler.engine_options)?;
+        let contestant = &mut self.contestants[turn.candidate];
+        let in_time = contestant.sample(questions, turn.samples, &self.sampler, deadline, engine);
+        self.save()?;
+        in_time
+    }
+
+    fn note(&self, turn: &Turn) -> String {
+        let name = self.contestants[turn.candidate].name();
+        let candidates = self.state.rounds[turn.round].candidates.len();
         let left = match self.rules.keep_all {
             true => String::new(),
-            false => format!(", {:.0} min left", (left / 60.0).max(0.0)),
+            false => format!(", {:.0} min left", (self.left() / 60.0).max(0.0)),
         };
-        format!("round {}, {candidates} candidates left{left}: {name}", round + 1)
+        format!("round {}, {candidates} candidates left{left}: {name}", turn.round + 1)
     }
 
     /// Judges the candidates of a finished round, and drops those with faults.
-    fn judge_round(&mut self, round: usize) {
+    fn judge_round(&mut self, round: usize) -> Result<()> {
         let plan = self.state.rounds[round].clone();
         let reached = plan.stopped_at.unwrap_or(plan.extent.questions).min(self.questions.len());
         for contestant in &mut self.contestants {
@@ -233,14 +253,30 @@ impl Race<'_> {
             }
         }
         if self.rules.keep_all {
-            return;
+            return Ok(());
         }
         let features = self.features();
-        for (contestant, features) in self.contestants.iter_mut().zip(&features) {
-            if contestant.dropped.is_none() && plan.candidates.contains(&contestant.entrant.name) {
-                contestant.dropped = fault(features);
+        for i in self.in_round(&plan) {
+            if self.contestants[i].dropped.is_none() {
+                self.contestants[i].dropped = self.why_dropped(&self.contestants[i], &features[i])?;
             }
         }
+        Ok(())
+    }
+
+    /// Why no question more is spent on a candidate: it cannot be asked, or its outputs are faulty beyond
+    /// repair, in the words of `preview` where that would stop.
+    fn why_dropped(&self, contestant: &Contestant, features: &Features) -> Result<Option<String>> {
+        // One question that cannot be asked says nothing of the others.
+        if contestant.judged.questions == 0 || contestant.judged.questions == 1 && features.samples == 0 {
+            return Ok(None);
+        }
+        if let Some(why) = contestant.why_not_asked(self.questions) {
+            return Ok(Some(format!("no question can be asked: {why}")));
+        }
+        let found = contestant.findings(self.questions, &self.sampler)?;
+        let stops = found.into_iter().find(|finding| finding.stops);
+        Ok(stops.map(|finding| finding.message).or_else(|| fault(features)))
     }
 
     /// The votes of all candidates, each on what it was last judged on.
@@ -248,34 +284,42 @@ impl Race<'_> {
         self.contestants.iter().map(|c| c.votes(self.questions, c.judged, self.rule)).collect()
     }
 
-    /// The features of all candidates; those that were dropped for a fault are no witnesses for the others.
+    /// The features of all candidates; those that were dropped for a fault are no witnesses for the others,
+    /// and neither are variations in temperature, which say what their base says once more.
     pub fn features(&self) -> Vec<Features> {
-        let mut votes = self.votes();
-        let mut found = features(&votes);
-        if self.contestants.iter().any(|c| c.dropped.is_some()) {
-            for (votes, contestant) in votes.iter_mut().zip(&self.contestants) {
-                if contestant.dropped.is_some() {
-                    votes.questions.clear();
-                }
-            }
-            for ((found, others), contestant) in found.iter_mut().zip(features(&votes)).zip(&self.contestants)
-            {
-                if contestant.dropped.is_none() {
-                    *found = others;
+        let votes = self.votes();
+        let is_variation = |i: &usize| self.contestants[*i].entrant.origin == Origin::Temperature;
+        let (variations, others): (Vec<usize>, Vec<usize>) = (0..votes.len()).partition(is_variation);
+        let mut of_others: Vec<CandidateVotes> = others.iter().map(|i| votes[*i].clone()).collect();
+        let mut found = features(&of_others);
+        let dropped: Vec<usize> =
+            (0..others.len()).filter(|k| self.contestants[others[*k]].dropped.is_some()).collect();
+        if !dropped.is_empty() {
+            dropped.iter().for_each(|k| of_others[*k].questions.clear());
+            for (k, without) in features(&of_others).into_iter().enumerate() {
+                if !dropped.contains(&k) {
+                    found[k] = without;
                 }
             }
         }
-        for (features, contestant) in found.iter_mut().zip(&self.contestants) {
-            self.judge_by_gold(features, contestant);
+        for (k, i) in others.iter().enumerate() {
+            (found[k].gold_accuracy, found[k].gold_questions) = self.by_gold(&votes[*i]);
         }
-        found
+        let mut all = vec![Features::default(); votes.len()];
+        for (k, features) in others.iter().zip(found) {
+            all[*k] = features;
+        }
+        for i in variations {
+            let base = others.iter().position(|k| self.is_base_of(*k, i));
+            if let Some(base) = base {
+                all[i] = self.features_at_temperature(&all[others[base]], base, &of_others, &votes[i]);
+            }
+        }
+        all
     }
 
-    fn judge_by_gold(&self, features: &mut Features, contestant: &Contestant) {
-        if self.gold.is_empty() {
-            return;
-        }
-        let votes = contestant.votes(self.questions, contestant.judged, self.rule);
+    /// The share of a candidate's samples that are right, and the number of its questions with gold.
+    pub(super) fn by_gold(&self, votes: &CandidateVotes) -> (Option<f64>, usize) {
         let judged: Vec<f64> = votes
             .questions
             .iter()
@@ -285,144 +329,15 @@ impl Race<'_> {
                 Some(keys.iter().map(|key| votes.share(key)).sum::<f64>().min(1.0))
             })
             .collect();
-        if !judged.is_empty() {
-            features.gold_accuracy = Some(judged.iter().sum::<f64>() / judged.len() as f64);
-            features.gold_questions = judged.len();
-        }
+        let n = judged.len();
+        ((n > 0).then(|| judged.iter().sum::<f64>() / n as f64), n)
     }
 
     /// The scores of all candidates.
     pub fn scores(&self) -> Vec<f64> {
         self.features().iter().map(|features| score(features, &self.rules.weights)).collect()
     }
-
-    /// Plans the next round; `None` when the race is over.
-    fn next_round(&self, round: usize) -> Option<RoundPlan> {
-        let n = self.rules.n_questions.min(self.questions.len());
-        let last = Extent { questions: n, samples: self.rules.samples };
-        let names =
-            |chosen: &[usize]| chosen.iter().map(|i| self.contestants[*i].entrant.name.clone()).collect();
-        let everyone: Vec<usize> = (0..self.contestants.len()).collect();
-        if self.rules.keep_all {
-            let extent = Extent { questions: self.questions.len(), ..last };
-            return (round == 0).then(|| RoundPlan {
-                candidates: names(&everyone),
-                extent,
-                is_last: true,
-                stopped_at: None,
-            });
-        }
-        if round == 0 {
-            let extent =
-                Extent { questions: FIRST.questions.min(n), samples: FIRST.samples.min(last.samples) };
-            return Some(RoundPlan {
-                candidates: names(&everyone),
-                extent,
-                is_last: false,
-                stopped_at: None,
-            });
-        }
-        let left = self.rules.seconds - self.state.seconds;
-        if left <= 0.0 {
-            return None;
-        }
-        let (mut programs, mut directs) = self.ranking();
-        let samples = SAMPLES.min(last.samples);
-        let extent = Extent { questions: (SECOND_QUESTIONS << (round - 1)).min(n), samples };
-        if round > 1 {
-            halve(&mut programs, self.rules.finalists);
-            halve(&mut directs, DIRECT_FINALISTS);
-        }
-        let is_new = |c: &Contestant| c.entrant.origin == Origin::Proposed && c.rounds == 0;
-        programs.extend((0..self.contestants.len()).filter(|i| is_new(&self.contestants[*i])));
-        let is_last = programs.len() <= self.rules.finalists || extent.questions >= n;
-        if !is_last {
-            // Of the time before the last round, each round gets the same part.
-            let rounds = (programs.len() as f64 / self.rules.finalists as f64).log2().ceil().max(1.0);
-            let allowed = match round {
-                // What the first round saw is too little to choose by, so as many as possible go on.
-                1 => left * SECOND_ROUND_SHARE,
-                _ => left * (1.0 - LAST_ROUND_SHARE) / rounds,
-            };
-            let both = |programs: &[usize]| [programs, &directs].concat();
-            while programs.len() > self.rules.finalists && self.estimate(&both(&programs), extent) > allowed {
-                programs.pop();
-            }
-            if programs.len() > self.rules.finalists {
-                let candidates = names(&both(&programs));
-                return Some(RoundPlan { candidates, extent, is_last: false, stopped_at: None });
-            }
-        }
-        programs.truncate(self.rules.finalists);
-        directs.truncate(DIRECT_FINALISTS);
-        let chosen = [programs, directs].concat();
-        (!chosen.is_empty()).then(|| self.last_round(&chosen, left))
-    }
-
-    /// The last round among `chosen`, with what fits into the seconds that are `left`: fewer questions, then
-    /// fewer samples of them, and at least what the first round had.
-    fn last_round(&self, chosen: &[usize], left: f64) -> RoundPlan {
-        let n = self.rules.n_questions.min(self.questions.len());
-        let samples = SAMPLES.min(self.rules.samples);
-        let of = |samples: usize, min: usize| {
-            (min.min(n)..=n).rev().map(move |questions| Extent { questions, samples })
-        };
-        let smaller = of(self.rules.samples, 2 * SECOND_QUESTIONS).chain(of(samples, FIRST.questions));
-        let fits = |extent: &Extent| self.estimate(chosen, *extent) <= left;
-        let smallest = Extent { questions: FIRST.questions.min(n), samples };
-        RoundPlan {
-            candidates: chosen.iter().map(|i| self.contestants[*i].entrant.name.clone()).collect(),
-            extent: { smaller }.find(fits).unwrap_or(smallest),
-            is_last: true,
-            stopped_at: None,
-        }
-    }
-
-    /// The last round with a variation of its best program.
-    fn with_variation(&mut self, plan: RoundPlan) -> Result<RoundPlan> {
-        let place = |name: &String| self.contestants.iter().position(|c| c.entrant.name == *name);
-        let mut chosen: Vec<usize> = plan.candidates.iter().filter_map(place).collect();
-        let best = chosen.iter().copied().find(|i| !self.contestants[*i].is_direct());
-        let variation = match best {
-            Some(best) => self.enter_own_examples(best)?,
-            None => None,
-        };
-        let Some(variation) = variation else { return Ok(plan) };
-        chosen.insert(1, variation);
-        Ok(self.last_round(&chosen, self.rules.seconds - self.state.seconds))
-    }
-
-    /// The candidates that are in the race, best first: programs, and wordings of the direct prompt.
-    fn ranking(&self) -> (Vec<usize>, Vec<usize>) {
-        let scores = self.scores();
-        let previous = self.state.rounds.last().map(|plan| plan.candidates.as_slice()).unwrap_or_default();
-        let mut all: Vec<usize> = (0..self.contestants.len())
-            .filter(|i| {
-                let contestant = &self.contestants[*i];
-                contestant.dropped.is_none() && previous.contains(&contestant.entrant.name)
-            })
-            .collect();
-        all.sort_by(|a, b| scores[*b].total_cmp(&scores[*a]).then(a.cmp(b)));
-        all.into_iter().partition(|i| !self.contestants[*i].is_direct())
-    }
-
-    /// Seconds that `chosen` would take for what `extent` needs and they do not have.
-    fn estimate(&self, chosen: &[usize], extent: Extent) -> f64 {
-        let known: Vec<f64> = self.contestants.iter().filter_map(Contestant::seconds_per_sample).collect();
-        let usual = known.iter().sum::<f64>() / known.len().max(1) as f64;
-        chosen
-            .iter()
-            .map(|i| &self.contestants[*i])
-            .map(|c| c.missing(self.questions, extent) as f64 * c.seconds_per_sample().unwrap_or(usual))
-            .sum()
-    }
 }
 
 /// The file of the [`RaceState`].
 pub const STATE: &str = "race.json";
-
-/// Leaves the better half, and at least `min`.
-fn halve(ranked: &mut Vec<usize>, min: usize) {
-    let half = ranked.len().div_ceil(2).max(min);
-    ranked.truncate(half);
-}

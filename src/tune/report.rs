@@ -5,6 +5,8 @@ use serde::{Deserialize, Serialize};
 use super::contestant::{Extent, Origin, SamplingTime};
 use super::features::Features;
 use super::race::RoundPlan;
+use super::shortage::Shortage;
+use super::vote_size::VoteSize;
 use super::votes::{QuestionVotes, SampleCounts};
 use crate::task::AnswerRule;
 
@@ -33,8 +35,21 @@ pub struct TuneReport {
     pub seconds: f64,
     /// The rounds.
     pub rounds: Vec<RoundPlan>,
-    /// The candidates, best first: by the number of rounds, then by score.
+    /// What there was too little time for, if there was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shortage: Option<Shortage>,
+    /// What votes of 4, 8, 12 … samples of the winner would keep, as far as it had so many.
+    #[serde(default)]
+    pub vote_sizes: Vec<VoteSize>,
+    /// The smallest of them that keeps about as much as any and is as sure, which the written task has;
+    /// `None` where that was not measured, and the task has its own number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub samples: Option<usize>,
+    /// The candidates that were judged, best first: by the number of rounds, then by score.
     pub candidates: Vec<CandidateReport>,
+    /// The names of those that were not, because the time was up.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unjudged: Vec<String>,
     /// The answers to the direct prompt of `baseline` at temperature 0.
     pub system1: Vec<SystemOneAnswer>,
 }
@@ -59,7 +74,10 @@ pub struct Expectation {
     pub vote_accuracy: Option<f64>,
     /// Hours to curate all questions.
     pub curate_hours: f64,
-    /// Hours to train on what is kept: rough, since nothing was trained.
+    /// Hours to train on what is kept with the default options, three passes over the examples. Nothing was
+    /// trained: it is from the tokens of a direct prompt with its answer, the size of the model, and the speed of
+    /// the matmul kernel, measured when the race ended, of which training reaches about half. Examples that begin
+    /// alike are trained faster, long ones slower.
     pub train_hours: f64,
 }
 
@@ -74,6 +92,9 @@ pub struct CandidateReport {
     pub origin: Origin,
     /// The candidate that it is a variation of, or its own name.
     pub family: String,
+    /// The name of the candidate that it is a variation of, if it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<String>,
     /// Its score.
     pub score: f64,
     /// Number of rounds that it was sampled in.
@@ -83,7 +104,9 @@ pub struct CandidateReport {
     pub dropped: Option<String>,
     /// The questions and samples that the features are of.
     pub judged: Extent,
-    /// The figures that the score is computed from.
+    /// The figures that the score is computed from. Those of a variation in temperature are its base's, moved by
+    /// the difference between their votes, since samples at a lower temperature agree more without being right
+    /// more often.
     pub features: Features,
     /// Faults and tokens.
     pub counts: SampleCounts,

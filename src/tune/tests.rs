@@ -68,6 +68,7 @@ fn options() -> TuneOptions {
         n_questions: 24,
         finalists: 2,
         no_own_examples: true,
+        no_temperatures: true,
         ..TuneOptions::default()
     }
 }
@@ -324,4 +325,186 @@ fn wordings_that_the_model_proposes_take_part() {
     assert!(proposed[0].rounds >= 3, "it joins in the third round");
     let (again, calls) = race();
     assert_eq!((calls, again.winner), (0, report.winner));
+}
+
+#[test]
+fn a_race_with_too_little_time_asks_every_candidate_something_and_says_what_it_would_need() {
+    let dir = tempfile::tempdir().unwrap();
+    let setup = setup(dir.path(), "t", &["noise", "paris", "good", "fair", "opinion"]);
+    // Six candidates: 36 calls for a whole first round.
+    let minutes = TuneOptions { minutes: 20.0 / 60.0, ..options() };
+    let (report, _) = raced(&setup, &minutes);
+    assert!(report.candidates.iter().all(|c| c.features.questions >= 1), "{:#?}", report.rounds);
+    assert_eq!((report.candidates.len(), report.unjudged.len()), (6, 0));
+    assert!(report.rounds[0].extent.questions < 3, "{:#?}", report.rounds[0]);
+    let shortage = report.shortage.unwrap();
+    assert!((1..3).contains(&shortage.first_questions), "{shortage:?}");
+    assert_eq!(shortage.questions, 24);
+    let enough = TuneOptions { minutes: shortage.minutes_needed, ..options() };
+    let (whole, calls) = raced(&TuneSetup { out: dir.path().join("whole"), ..setup.clone() }, &enough);
+    assert_eq!((whole.shortage, whole.rounds[0].extent.questions), (None, 3));
+    assert!(calls as f64 > 0.5 * 60.0 * shortage.minutes_needed, "{calls} of {shortage:?}");
+
+    // Not even time for one sample of each.
+    let none = TuneOptions { minutes: 3.0 / 60.0, ..options() };
+    let setup = TuneSetup { out: dir.path().join("none"), ..setup };
+    let (report, _) = raced(&setup, &none);
+    assert_eq!(report.candidates.len() + report.unjudged.len(), 6);
+    assert!(report.unjudged.len() >= 2 && report.winner.is_some() && report.baseline.is_some());
+    assert!(report.candidates.iter().all(|c| c.features.questions == 1));
+    let again = raced(&setup, &none);
+    assert_eq!((again.1, again.0.unjudged), (0, report.unjudged), "a resumed race knows who was not judged");
+}
+
+#[test]
+fn a_question_that_cannot_be_asked_is_set_aside_and_a_finished_race_stays_finished() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut setup = setup(dir.path(), "t", &["good", "fair", "long"]);
+    setup.tasks[2].system2[0].prompt = format!("good {} {{{{ question }}}}", "word ".repeat(80));
+    let long = "Some words more than fit. ".repeat(20);
+    setup.questions[4].fields = Question::new("q4", format!("{long} Where is Rome4?"), vec![]).fields;
+    let race = || {
+        let ticks = Ticks::default();
+        let mut engine = Scripted::new(|request: &Request| {
+            ticks.0.set(ticks.0.get() + 1.0);
+            say(request)
+        })
+        .with_limit(60);
+        let mut cx = Context::new().engine(&mut engine);
+        let report = tune_timed(&setup, &options(), &ticks, &mut cx).unwrap();
+        drop(cx);
+        (report, engine.calls())
+    };
+    let (report, calls) = race();
+    assert!(calls > 100);
+    let good = candidate(&report, "good");
+    assert_eq!((good.judged.questions, good.features.questions), (24, 23));
+    assert!(good.votes.iter().all(|votes| votes.question != "q4"));
+    let why = candidate(&report, "long").dropped.clone().unwrap();
+    assert!(why.starts_with("no question can be asked: ") && why.contains("tokens"), "{why}");
+    assert_eq!(race().1, 0, "nothing is asked again");
+}
+
+#[test]
+fn a_candidate_is_dropped_in_the_words_of_the_preview() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut setup = setup(dir.path(), "t", &["good", "fair", "lost"]);
+    // The last step sees what the first one writes, which has nothing of the question.
+    let text = r#"{"name": "lost", "method": "lost", "system1": {"prompt": "ASK {{ question }}"},
+        "system2": [{"name": "rewrite", "prompt": "hidden {{ question }}"},
+                    {"name": "answer", "prompt": "sure of {{ rewrite }}"}], "answer": {"kind": "text"}}"#;
+    setup.tasks[2] = Task::from_json(text, "lost").unwrap();
+    let ticks = Ticks::default();
+    let mut engine = Scripted::new(|request: &Request| {
+        ticks.0.set(ticks.0.get() + 1.0);
+        match request.messages[0].content.split(' ').next().unwrap() {
+            "hidden" => "Name what was asked for.".into(),
+            "sure" => format!("odd{}", request.seed % 7),
+            _ => say(request),
+        }
+    });
+    let report = tune_timed(&setup, &options(), &ticks, &mut Context::new().engine(&mut engine)).unwrap();
+    let lost = candidate(&report, "lost");
+    assert!(
+        lost.dropped.as_ref().unwrap().contains("without any word of the question"),
+        "{:?}",
+        lost.dropped
+    );
+    assert_eq!(lost.rounds, 1);
+}
+
+/// At 0.4 the model always says what is wrong, at 1.0 it is right more often than at its own temperature.
+fn by_temperature(request: &Request) -> String {
+    let prompt = &request.messages.last().unwrap().content;
+    if !prompt.starts_with("warm ") && !prompt.starts_with("other ") {
+        return say(request);
+    }
+    let number: String =
+        prompt.rsplit_once("Where is ").unwrap().1.chars().filter(char::is_ascii_digit).collect();
+    let n: u64 = number.parse().unwrap();
+    match request.sampling.temperature {
+        // As often right as "fair", by other seeds.
+        _ if prompt.starts_with("other ") && (request.seed / 2).is_multiple_of(2) => format!("land{number}"),
+        _ if prompt.starts_with("other ") => format!("odd{}", request.seed % 1000),
+        t if t < 0.5 => format!("mistake{number}"),
+        t if t > 0.9 && !request.seed.is_multiple_of(3) => format!("land{number}"),
+        // Its votes are right for three of four questions.
+        t if t < 0.9 && !n.is_multiple_of(4) && !request.seed.is_multiple_of(5) => format!("land{number}"),
+        _ => format!("odd{}", request.seed % 1000),
+    }
+}
+
+fn raced_by_temperature(setup: &TuneSetup, options: &TuneOptions) -> (TuneReport, u64) {
+    let ticks = Ticks::default();
+    let mut engine = Scripted::new(|request: &Request| {
+        ticks.0.set(ticks.0.get() + 1.0);
+        by_temperature(request)
+    });
+    let mut cx = Context::new().engine(&mut engine);
+    let report = tune_timed(setup, options, &ticks, &mut cx).unwrap();
+    drop(cx);
+    (report, engine.calls())
+}
+
+#[test]
+fn the_best_program_is_varied_in_temperature_and_votes_decide_not_how_much_samples_agree() {
+    let dir = tempfile::tempdir().unwrap();
+    let with = TuneOptions { no_temperatures: false, ..options() };
+    // Others that confirm the truth, too seldom to win themselves.
+    let setup = setup(dir.path(), "t", &["warm", "fair", "other"]);
+    let (report, _) = raced_by_temperature(&setup, &with);
+    let [base, cooler, warmer] = ["warm", "warm.cooler", "warm.warmer"].map(|name| candidate(&report, name));
+    assert_eq!((warmer.origin, warmer.family.as_str()), (Origin::Temperature, "warm"));
+    // Its samples always agree, and nobody else says so.
+    assert!(cooler.votes.iter().all(|votes| votes.answers[0].votes == votes.n));
+    assert_eq!(cooler.features.consistency, base.features.consistency);
+    assert!(cooler.score < base.score && base.score < warmer.score, "{:#?}", report.candidates);
+    assert_eq!(report.winner.as_deref(), Some("warm.warmer"), "{:#?}", report.reasons);
+    let task = Task::load(setup.out.join("task.json").to_str().unwrap()).unwrap();
+    assert_eq!(task.system2[0].temperature, 1.0);
+    let again = raced_by_temperature(&setup, &with);
+    assert_eq!((again.1, again.0.winner), (0, report.winner));
+}
+
+#[test]
+fn a_variation_in_temperature_that_says_the_same_does_not_replace_its_base() {
+    let dir = tempfile::tempdir().unwrap();
+    let with = TuneOptions { no_temperatures: false, ..options() };
+    let (report, _) = raced(&setup(dir.path(), "t", &["good", "fair", "sure"]), &with);
+    let names: Vec<&str> = report.candidates.iter().map(|c| c.name.as_str()).collect();
+    assert!(names.contains(&"sure.cooler") && names.contains(&"sure.warmer"), "{names:?}");
+    assert_eq!(report.winner.as_deref(), Some("sure"));
+}
+
+#[test]
+fn other_temperatures_cost_the_finalists_no_question() {
+    let dir = tempfile::tempdir().unwrap();
+    let setup = setup(dir.path(), "t", &["good", "fair", "noise", "opinion"]);
+    let short = TuneOptions { minutes: 200.0 / 60.0, ..options() };
+    let (without, _) = raced(&setup, &short);
+    assert!(without.shortage.is_some());
+    let setup = TuneSetup { out: dir.path().join("with"), ..setup };
+    let (with, _) = raced(&setup, &TuneOptions { no_temperatures: false, ..short });
+    assert_eq!(with.rounds, without.rounds);
+}
+
+#[test]
+fn the_written_vote_is_as_large_as_is_worth_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut setup = setup(dir.path(), "t", &["sure", "fair"]);
+    setup.tasks.iter_mut().for_each(|task| task.vote.samples = 16);
+    let (report, _) = raced(&setup, &options());
+    let sizes: Vec<usize> = report.vote_sizes.iter().map(|size| size.samples).collect();
+    assert_eq!(sizes, [4, 8, 12, 16]);
+    // All samples agree; 9 of 12 is the first weakest vote that is as sure as the rule asks for.
+    assert_eq!((report.winner.as_deref(), report.samples), (Some("sure"), Some(12)));
+    assert!(report.vote_sizes.iter().all(|size| size.kept_share == 1.0 && size.needed == 4.0));
+    let chosen = Task::load(setup.out.join("task.json").to_str().unwrap()).unwrap();
+    assert_eq!(chosen.vote.samples, 12);
+    // Of fewer samples nothing is known of the task's own number.
+    setup.out = dir.path().join("few");
+    let (report, _) = raced(&setup, &TuneOptions { samples: Some(8), ..options() });
+    assert_eq!((report.vote_sizes.len(), report.samples), (2, None));
+    let chosen = Task::load(setup.out.join("task.json").to_str().unwrap()).unwrap();
+    assert_eq!(chosen.vote.samples, 16);
 }

@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 
 use super::report::{CandidateReport, Expectation, SystemOneAnswer};
+use super::terminal::{hundredths, percent};
+use super::training_time::TrainingSpeed;
 use crate::task::AnswerRule;
 
 /// Fewer accepted answers are too few to learn from.
@@ -12,9 +14,6 @@ const MIN_KEPT_SHARE: f64 = 0.1;
 const SAME_AS_SYSTEM1: f64 = 0.97;
 /// From this share on, a vote says the same to everything.
 const ONE_ANSWER: f64 = 0.95;
-/// Passes over the examples, and what one costs in forward passes.
-const EPOCHS: f64 = 3.0;
-const PASSES: f64 = 3.0;
 
 /// What to expect of distilling `winner` with all of `questions` questions.
 pub fn expectation(
@@ -24,6 +23,7 @@ pub fn expectation(
     gold: &HashMap<String, Vec<String>>,
     rule: &AnswerRule,
     questions: usize,
+    training: &TrainingSpeed,
 ) -> Expectation {
     let direct: HashMap<&str, Option<&str>> =
         system1.iter().map(|answer| (answer.question.as_str(), answer.key.as_deref())).collect();
@@ -46,8 +46,9 @@ pub fn expectation(
             / winner.votes.iter().map(|votes| votes.n).sum::<usize>().max(1) as f64;
     let per_sample = winner.time.seconds / winner.time.samples.max(1) as f64;
     let kept_share = winner.features.kept;
-    // A forward pass of a question is at most what its direct samples took.
-    let per_prompt = baseline.map_or(0.0, |b| b.time.seconds / b.votes.len().max(1) as f64);
+    // An example is the direct prompt and an answer.
+    let tokens = |c: &CandidateReport| (c.counts.prompt_tokens + c.counts.generated_tokens) as f64;
+    let per_example = baseline.map_or(0.0, |b| tokens(b) / b.counts.samples.max(1) as f64);
     Expectation {
         kept_share,
         samples_per_question: needed,
@@ -60,7 +61,7 @@ pub fn expectation(
             winner.votes.iter().filter_map(|v| is_right(&v.question, leader(v).as_deref())).collect(),
         ),
         curate_hours: questions as f64 * needed * variants * per_sample / 3600.0,
-        train_hours: questions as f64 * kept_share * per_prompt * EPOCHS * PASSES / 3600.0,
+        train_hours: training.hours(questions as f64 * kept_share, per_example),
     }
 }
 
@@ -71,12 +72,15 @@ pub fn judge(
     expected: &Expectation,
     questions: usize,
 ) -> (bool, Vec<String>) {
-    let percent = |share: f64| format!("{:.0}%", 100.0 * share);
     let f = &winner.features;
     let mut against = Vec::new();
     let larger = "a larger model may do better than any wording";
     if let Some(fault) = &winner.dropped {
-        against.push(format!("{} comes closest, but {fault}; {larger}", winner.name));
+        against.push(format!(
+            "No program looks worth distilling; {} comes closest, but: {fault}. {}",
+            winner.name,
+            sentence(larger.into())
+        ));
         return (false, against);
     }
     if f.read < 0.5 {
@@ -118,33 +122,42 @@ pub fn judge(
             percent(two)
         )),
         (None, _, Some(baseline)) if baseline.score >= winner.score => against.push(format!(
-            "samples of the direct prompt score as high ({:.2}) as those of the program ({:.2}), so that reasoning \
+            "samples of the direct prompt score as high ({}) as those of the program ({}), so that reasoning \
              does not seem to help",
-            baseline.score, winner.score
+            hundredths(baseline.score),
+            hundredths(winner.score)
         )),
         _ => {}
     }
     if !against.is_empty() {
+        against = against.into_iter().map(sentence).collect();
         against.insert(0, format!("No program looks worth distilling; {} comes closest.", winner.name));
         return (false, against);
     }
     let mut reasons = vec![format!(
-        "{} scores {:.2}: {} of its samples are read, two samples agree on {} of the questions, and other \
+        "{} scores {}: {} of its samples are read, two samples agree on {} of the questions, and other \
          candidates confirm {} of its answers.",
         winner.name,
-        winner.score,
+        hundredths(winner.score),
         percent(f.read),
         percent(f.agreement),
         percent(f.consensus)
     )];
     if let Some(baseline) = baseline {
         reasons.push(format!(
-            "Asked directly in the best wording ({}), samples score {:.2}; {} of the accepted answers are \
+            "Asked directly in the best wording ({}), samples score {}; {} of the accepted answers are \
              System 1's already, the others are to be learned.",
             baseline.name,
-            baseline.score,
+            hundredths(baseline.score),
             percent(expected.system1_agreement)
         ));
     }
     (true, reasons)
+}
+
+/// `text` with a large first letter and a full stop.
+fn sentence(text: String) -> String {
+    let mut letters = text.chars();
+    let first = letters.next().into_iter().flat_map(char::to_uppercase);
+    first.chain(letters).collect::<String>() + "."
 }

@@ -258,6 +258,14 @@ pub(crate) fn verdict_prompt_too_long(
     Verdict { kept: false, reason, ..decide(rule, question_id, tally, StopReason::Budget) }
 }
 
+/// The chance that the answer is the true majority in the weakest vote that `rule` accepts after all its
+/// samples: just enough for the leader, and the others all for one other answer.
+pub(crate) fn weakest_accepted(rule: &VoteRule) -> f64 {
+    let n = rule.samples;
+    let leader = (1..=n).find(|votes| meets(rule, *votes as f64, n) && *votes > n - votes);
+    leader.map_or(1.0, |leader| chance_of_majority(leader, n - leader))
+}
+
 /// `Pr[Bin(a+b+1, 1/2) ≤ a]`, for tallies a ≥ b.
 fn chance_of_majority(a: usize, b: usize) -> f64 {
     // The complement has b + 1 terms. The first is a power of two, exact for up to 1000 samples.

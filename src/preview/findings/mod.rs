@@ -23,6 +23,7 @@ pub use crate::finding::{Finding, FindingKind};
 use crate::task::{Question, Step, Task, UNPERTURBED};
 use crate::vote::Verdict;
 pub use opinion::is_stated_opinion;
+pub use steps::is_refusal;
 
 /// The prompt of a call.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -289,7 +289,7 @@ fn example_outputs(call: &ObservedCall) -> String {
 }
 
 /// Whether `output` begins as refusals do. What comes later may be a thought.
-fn is_refusal(output: &str) -> bool {
+pub fn is_refusal(output: &str) -> bool {
     static REFUSAL: LazyLock<Regex> = LazyLock::new(|| {
         let sorry = r"(?:(?:i'?m|i am) (?:very |really |truly |so )?sorry|sorry|my apologies|(?:i )?apologi[sz]e[sd]?|unfortunately)";
         let cannot = r"i (?:cannot|can't|can not|could not|couldn't|am unable to|am not able to|won't|will not|do not have|don't have|am just an?|am only an?|am an?)";

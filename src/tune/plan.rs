@@ -1,0 +1,142 @@
+//! What the next round of the race samples, by what the candidates took so far.
+
+use super::contestant::{Contestant, Extent, Origin};
+use super::race::{Race, RoundPlan};
+
+/// Questions and samples of the first round, which finds faults and the speed.
+pub const FIRST: Extent = Extent { questions: 3, samples: 2 };
+/// Questions of the second round; each round after it has twice as many.
+pub const SECOND_QUESTIONS: usize = 6;
+/// Samples of a question before the last round.
+pub const SAMPLES: usize = 4;
+/// Share of the time left that is kept for the last round.
+const LAST_ROUND_SHARE: f64 = 0.4;
+/// Share of the time left that the second round may take.
+const SECOND_ROUND_SHARE: f64 = 0.8;
+/// Wordings of the direct prompt in the last round.
+pub const DIRECT_FINALISTS: usize = 2;
+
+impl Race<'_> {
+    /// Plans the next round; `None` when the race is over.
+    pub(super) fn next_round(&self, round: usize) -> Option<RoundPlan> {
+        let n = self.rules.n_questions.min(self.questions.len());
+        let last = Extent { questions: n, samples: self.rules.samples };
+        let names =
+            |chosen: &[usize]| chosen.iter().map(|i| self.contestants[*i].entrant.name.clone()).collect();
+        let everyone: Vec<usize> = (0..self.contestants.len()).collect();
+        if self.rules.keep_all {
+            let extent = Extent { questions: self.questions.len(), ..last };
+            return (round == 0).then(|| RoundPlan {
+                candidates: names(&everyone),
+                extent,
+                is_last: true,
+                stopped_at: None,
+            });
+        }
+        if round == 0 {
+            let extent =
+                Extent { questions: FIRST.questions.min(n), samples: FIRST.samples.min(last.samples) };
+            return Some(RoundPlan {
+                candidates: names(&everyone),
+                extent,
+                is_last: false,
+                stopped_at: None,
+            });
+        }
+        let left = self.rules.seconds - self.state.seconds;
+        if left <= 0.0 {
+            return None;
+        }
+        let (mut programs, mut directs) = self.ranking();
+        let samples = SAMPLES.min(last.samples);
+        let extent = Extent { questions: (SECOND_QUESTIONS << (round - 1)).min(n), samples };
+        if round > 1 {
+            halve(&mut programs, self.rules.finalists);
+            halve(&mut directs, DIRECT_FINALISTS);
+        }
+        let is_new = |c: &Contestant| c.entrant.origin == Origin::Proposed && c.rounds == 0;
+        programs.extend((0..self.contestants.len()).filter(|i| is_new(&self.contestants[*i])));
+        let is_last = programs.len() <= self.rules.finalists || extent.questions >= n;
+        if !is_last {
+            // Of the time before the last round, each round gets the same part.
+            let rounds = (programs.len() as f64 / self.rules.finalists as f64).log2().ceil().max(1.0);
+            let allowed = match round {
+                // What the first round saw is too little to choose by, so as many as possible go on.
+                1 => left * SECOND_ROUND_SHARE,
+                _ => left * (1.0 - LAST_ROUND_SHARE) / rounds,
+            };
+            let both = |programs: &[usize]| [programs, &directs].concat();
+            while programs.len() > self.rules.finalists && self.estimate(&both(&programs), extent) > allowed {
+                programs.pop();
+            }
+            if programs.len() > self.rules.finalists {
+                let candidates = names(&both(&programs));
+                return Some(RoundPlan { candidates, extent, is_last: false, stopped_at: None });
+            }
+        }
+        programs.truncate(self.rules.finalists);
+        directs.truncate(DIRECT_FINALISTS);
+        let chosen = [programs, directs].concat();
+        (!chosen.is_empty()).then(|| self.last_round(&chosen, left))
+    }
+
+    /// The last round among `chosen`, with what fits into the seconds that are `left`: fewer questions, then
+    /// fewer samples of them, and at least what the first round had.
+    pub(super) fn last_round(&self, chosen: &[usize], left: f64) -> RoundPlan {
+        let n = self.rules.n_questions.min(self.questions.len());
+        let samples = SAMPLES.min(self.rules.samples);
+        let of = |samples: usize, min: usize| {
+            (min.min(n)..=n).rev().map(move |questions| Extent { questions, samples })
+        };
+        let smaller = of(self.rules.samples, 2 * SECOND_QUESTIONS).chain(of(samples, FIRST.questions));
+        let fits = |extent: &Extent| self.estimate(chosen, *extent) <= left;
+        let smallest = Extent { questions: FIRST.questions.min(n), samples };
+        RoundPlan {
+            candidates: chosen.iter().map(|i| self.contestants[*i].entrant.name.clone()).collect(),
+            extent: { smaller }.find(fits).unwrap_or(smallest),
+            is_last: true,
+            stopped_at: None,
+        }
+    }
+
+    /// The candidates that are in the race, best first: programs, and wordings of the direct prompt.
+    fn ranking(&self) -> (Vec<usize>, Vec<usize>) {
+        let previous = self.state.rounds.last().map(|plan| plan.candidates.as_slice()).unwrap_or_default();
+        let (mut programs, mut directs) = self.still_good();
+        let was_in = |i: &usize| previous.contains(&self.contestants[*i].entrant.name);
+        programs.retain(was_in);
+        directs.retain(was_in);
+        (programs, directs)
+    }
+
+    /// All candidates without a fault, best first: programs, and wordings of the direct prompt.
+    pub(super) fn still_good(&self) -> (Vec<usize>, Vec<usize>) {
+        let scores = self.scores();
+        let mut all: Vec<usize> =
+            (0..self.contestants.len()).filter(|i| self.contestants[*i].dropped.is_none()).collect();
+        all.sort_by(|a, b| scores[*b].total_cmp(&scores[*a]).then(a.cmp(b)));
+        all.into_iter().partition(|i| !self.contestants[*i].is_direct())
+    }
+
+    /// Seconds that a sample usually takes.
+    pub(super) fn usual_seconds_per_sample(&self) -> f64 {
+        let known: Vec<f64> = self.contestants.iter().filter_map(Contestant::seconds_per_sample).collect();
+        known.iter().sum::<f64>() / known.len().max(1) as f64
+    }
+
+    /// Seconds that `chosen` would take for what `extent` needs and they do not have.
+    pub(super) fn estimate(&self, chosen: &[usize], extent: Extent) -> f64 {
+        let usual = self.usual_seconds_per_sample();
+        chosen
+            .iter()
+            .map(|i| &self.contestants[*i])
+            .map(|c| c.missing(self.questions, extent) as f64 * c.seconds_per_sample().unwrap_or(usual))
+            .sum()
+    }
+}
+
+/// Leaves the better half, and at least `min`.
+pub fn halve(ranked: &mut Vec<usize>, min: usize) {
+    let half = ranked.len().div_ceil(2).max(min);
+    ranked.truncate(half);
+}
