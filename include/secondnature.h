@@ -932,6 +932,8 @@ typedef struct sn_tune_params {
      * examples.
      */
     int32_t no_own_examples;
+    /** Not 0: leave out the variations of the best program at other temperatures. */
+    int32_t no_temperatures;
     /** Not 0: race the given tasks alone, without the programs of the library. */
     int32_t only_given;
     /**
@@ -1321,7 +1323,7 @@ typedef struct sn_choice {
     int32_t worthwhile;
     /** 0. */
     int32_t reserved;
-    /** Candidates, wordings of the direct prompt included. */
+    /** Candidates that were judged, wordings of the direct prompt included. */
     uint64_t candidates;
     /** Questions on which the chosen program was judged. */
     uint64_t questions;
@@ -1343,7 +1345,10 @@ typedef struct sn_choice {
     double vote_accuracy;
     /** Estimated hours to curate all questions. */
     double curate_hours;
-    /** Estimated hours to train on what is kept; rough. */
+    /**
+     * Estimated hours to train on what is kept with default options: from the tokens of its examples, the size
+     * of the model and the measured speed of the matmul kernel.
+     */
     double train_hours;
     /** Seconds that choosing took, over all calls. */
     double seconds;

@@ -438,6 +438,8 @@ pub struct sn_tune_params {
     /// Not 0: leave out the variation that shows the best program its own unanimous samples as
     /// examples.
     pub no_own_examples: i32,
+    /// Not 0: leave out the variations of the best program at other temperatures.
+    pub no_temperatures: i32,
     /// Not 0: race the given tasks alone, without the programs of the library.
     pub only_given: i32,
     /// Not 0: sample every candidate on all questions, whatever that takes: to measure candidates
@@ -484,6 +486,7 @@ unsafe impl Params for sn_tune_params {
         finalists: 0,
         propose: 0,
         no_own_examples: 0,
+        no_temperatures: 0,
         only_given: 0,
         keep_all: 0,
         progress: None,
@@ -513,6 +516,7 @@ impl sn_tune_params {
             ("finalists", Given::Count(self.finalists.into())),
             ("propose", Given::Count(self.propose.into())),
             ("no_own_examples", Given::Number(self.no_own_examples)),
+            ("no_temperatures", Given::Number(self.no_temperatures)),
             ("only_given", Given::Number(self.only_given)),
             ("keep_all", Given::Number(self.keep_all)),
         ]))

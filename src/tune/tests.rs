@@ -428,8 +428,8 @@ fn by_temperature(request: &Request) -> String {
         _ if prompt.starts_with("other ") => format!("odd{}", request.seed % 1000),
         t if t < 0.5 => format!("mistake{number}"),
         t if t > 0.9 && !request.seed.is_multiple_of(3) => format!("land{number}"),
-        // Its votes are right for three of four questions.
-        t if t < 0.9 && !n.is_multiple_of(4) && !request.seed.is_multiple_of(5) => format!("land{number}"),
+        // Its votes are right for seven of eight questions.
+        t if t < 0.9 && !n.is_multiple_of(8) && !request.seed.is_multiple_of(10) => format!("land{number}"),
         _ => format!("odd{}", request.seed % 1000),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::contestant::Origin;
 use super::report::{CandidateReport, Expectation, SystemOneAnswer};
 use super::terminal::{hundredths, percent};
 use super::training_time::TrainingSpeed;
@@ -143,6 +144,12 @@ pub fn judge(
         percent(f.agreement),
         percent(f.consensus)
     )];
+    if let Some(base) = winner.base.as_ref().filter(|_| winner.origin == Origin::Temperature) {
+        reasons.push(format!(
+            "It is {base} at another temperature, at which other candidates confirm more of its votes; how far its \
+             samples agree is told as of {base}."
+        ));
+    }
     if let Some(baseline) = baseline {
         reasons.push(format!(
             "Asked directly in the best wording ({}), samples score {}; {} of the accepted answers are \

@@ -299,6 +299,8 @@ struct TuneParams {
      * Leave out the variation that shows the best program its own unanimous samples as examples.
      */
     bool no_own_examples = false;
+    /** Leave out the variations of the best program at other temperatures. */
+    bool no_temperatures = false;
     /** Race the given tasks alone, without the programs of the library. */
     bool only_given = false;
     /**
@@ -342,6 +344,7 @@ inline void set_options(sn_tune_params &raw, const TuneParams &params, OptionSto
     raw.finalists = params.finalists;
     raw.propose = params.propose;
     raw.no_own_examples = params.no_own_examples;
+    raw.no_temperatures = params.no_temperatures;
     raw.only_given = params.only_given;
     raw.keep_all = params.keep_all;
 }
