@@ -66,8 +66,34 @@ pub struct SamplingTime {
     pub seconds: f64,
     /// Samples that took them.
     pub samples: usize,
+    /// Runs of the engine in which they were taken.
+    #[serde(default)]
+    pub runs: usize,
     /// Tokens that they generated.
     pub tokens: usize,
+}
+
+/// A run of the engine takes as long as so many samples, beside what its samples take: a few samples are
+/// computed together in nearly the time of one.
+const RUN: f64 = 6.0;
+/// Samples of a run: a slice of questions.
+const SAMPLES_OF_RUN: usize = 24;
+
+/// Seconds of a sample beside many others.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct SamplingSpeed(f64);
+
+impl SamplingSpeed {
+    /// The mean of several.
+    pub fn mean(speeds: impl Iterator<Item = SamplingSpeed>) -> SamplingSpeed {
+        let (sum, n) = speeds.fold((0.0, 0usize), |(sum, n), speed| (sum + speed.0, n + 1));
+        SamplingSpeed(sum / n.max(1) as f64)
+    }
+
+    /// Seconds that `samples` samples will take.
+    pub fn seconds(self, samples: usize) -> f64 {
+        self.0 * (RUN * samples.div_ceil(SAMPLES_OF_RUN) as f64 + samples as f64)
+    }
 }
 
 /// Question id, perturbation and index of a sample.
@@ -239,9 +265,10 @@ impl Contestant {
         }))
     }
 
-    /// Seconds of a sample, where some were measured.
-    pub fn seconds_per_sample(&self) -> Option<f64> {
-        (self.time.samples > 0).then(|| self.time.seconds / self.time.samples as f64)
+    /// Its speed, where some samples were measured.
+    pub fn speed(&self) -> Option<SamplingSpeed> {
+        let units = RUN * self.time.runs.max(1) as f64 + self.time.samples as f64;
+        (self.time.samples > 0).then(|| SamplingSpeed(self.time.seconds / units))
     }
 
     /// Takes the missing samples of `questions` with `samples` each. Returns whether all were taken before the
@@ -289,6 +316,7 @@ impl Contestant {
         self.time.seconds += sampler.stopwatch.seconds() - begin;
         let in_time = !recorder.stopped;
         self.time.samples += recorder.new.len();
+        self.time.runs += 1;
         if !recorder.set_aside.is_empty() {
             self.set_aside.reasons.append(&mut recorder.set_aside);
             sampler.dir.save(&format!("{}/set-aside.json", self.folder), &self.set_aside)?;

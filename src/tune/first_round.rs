@@ -30,7 +30,7 @@ impl Race<'_> {
         let mut in_time = true;
         for (place, candidate) in order.iter().copied().enumerate() {
             // The first one shows the speed.
-            let step = if place == 0 { steps[0] } else { self.affordable(&order, &steps) };
+            let step = if place == 0 { plan.extent } else { self.affordable(&order, &steps) };
             in_time = in_time && self.step(candidate, place, step, base, cx)?;
         }
         // Estimates change while candidates are sampled, and in the end all have the same.

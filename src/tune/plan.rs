@@ -1,6 +1,6 @@
 //! What the next round of the race samples, by what the candidates took so far.
 
-use super::contestant::{Contestant, Extent, Origin};
+use super::contestant::{Contestant, Extent, Origin, SamplingSpeed};
 use super::race::{Race, RoundPlan};
 
 /// Questions and samples of the first round, which finds faults and the speed.
@@ -118,19 +118,18 @@ impl Race<'_> {
         all.into_iter().partition(|i| !self.contestants[*i].is_direct())
     }
 
-    /// Seconds that a sample usually takes.
-    pub(super) fn usual_seconds_per_sample(&self) -> f64 {
-        let known: Vec<f64> = self.contestants.iter().filter_map(Contestant::seconds_per_sample).collect();
-        known.iter().sum::<f64>() / known.len().max(1) as f64
+    /// The speed of most candidates.
+    pub(super) fn usual_speed(&self) -> SamplingSpeed {
+        SamplingSpeed::mean(self.contestants.iter().filter_map(Contestant::speed))
     }
 
     /// Seconds that `chosen` would take for what `extent` needs and they do not have.
     pub(super) fn estimate(&self, chosen: &[usize], extent: Extent) -> f64 {
-        let usual = self.usual_seconds_per_sample();
+        let usual = self.usual_speed();
         chosen
             .iter()
             .map(|i| &self.contestants[*i])
-            .map(|c| c.missing(self.questions, extent) as f64 * c.seconds_per_sample().unwrap_or(usual))
+            .map(|c| c.speed().unwrap_or(usual).seconds(c.missing(self.questions, extent)))
             .sum()
     }
 }

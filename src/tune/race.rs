@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::contestant::{Contestant, Extent, Origin, Sampler};
 use super::features::{Features, features};
+use super::plan::FIRST;
 use super::score::{ScoreWeights, fault, score};
 use super::votes::CandidateVotes;
 use crate::context::EngineCache;
@@ -267,8 +268,9 @@ impl Race<'_> {
     /// Why no question more is spent on a candidate: it cannot be asked, or its outputs are faulty beyond
     /// repair, in the words of `preview` where that would stop.
     fn why_dropped(&self, contestant: &Contestant, features: &Features) -> Result<Option<String>> {
-        // One question that cannot be asked says nothing of the others.
-        if contestant.judged.questions == 0 || contestant.judged.questions == 1 && features.samples == 0 {
+        // Samples of a question or two may be faulty by chance, and one question may be the only long one.
+        let n = FIRST.questions.min(self.rules.n_questions).min(self.questions.len());
+        if contestant.judged.questions < n {
             return Ok(None);
         }
         if let Some(why) = contestant.why_not_asked(self.questions) {

@@ -60,9 +60,9 @@ impl Race<'_> {
                 break;
             }
         }
-        let usual = self.usual_seconds_per_sample();
+        let usual = self.usual_speed();
         let seconds = |(contestant, extent): (&Contestant, Extent)| {
-            contestant.samples_in(extent) as f64 * contestant.seconds_per_sample().unwrap_or(usual)
+            contestant.speed().unwrap_or(usual).seconds(contestant.samples_in(extent))
         };
         self.contestants.iter().zip(extents).map(seconds).sum()
     }

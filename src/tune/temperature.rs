@@ -15,7 +15,7 @@ use crate::task::Task;
 const COOL: f32 = 0.4;
 const WARM: f32 = 1.0;
 /// A score that is higher by less than this is none to change the temperature for: about one vote of forty.
-const CLEAR: f64 = 0.01;
+const CLEAR: f64 = 0.02;
 
 /// `task` with all its steps that vary between samples at a lower and at a higher temperature, where that
 /// changes anything.
@@ -77,7 +77,7 @@ impl Race<'_> {
             ),
             direct_agreement: moved(of_base.direct_agreement, was.direct_agreement, is.direct_agreement),
             verbatim: moved(of_base.verbatim, was.verbatim, is.verbatim),
-            verbatim_excess: moved(of_base.verbatim_excess, was.verbatim_excess, is.verbatim_excess),
+            vote_consensus: moved(of_base.vote_consensus, was.vote_consensus, is.vote_consensus),
             opinion: moved(of_base.opinion, was.opinion, is.opinion),
             gold_accuracy: match (of_base.gold_accuracy, gold) {
                 (Some(base), [Some(was), Some(is)]) => Some(moved(base, was, is)),

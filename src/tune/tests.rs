@@ -340,10 +340,11 @@ fn a_race_with_too_little_time_asks_every_candidate_something_and_says_what_it_w
     let shortage = report.shortage.unwrap();
     assert!((1..3).contains(&shortage.first_questions), "{shortage:?}");
     assert_eq!(shortage.questions, 24);
-    let enough = TuneOptions { minutes: shortage.minutes_needed, ..options() };
+    // In this script samples take no less time beside others, which the estimate expects.
+    let enough = TuneOptions { minutes: 4.0 * shortage.minutes_needed, ..options() };
     let (whole, calls) = raced(&TuneSetup { out: dir.path().join("whole"), ..setup.clone() }, &enough);
     assert_eq!((whole.shortage, whole.rounds[0].extent.questions), (None, 3));
-    assert!(calls as f64 > 0.5 * 60.0 * shortage.minutes_needed, "{calls} of {shortage:?}");
+    assert!((60.0 * shortage.minutes_needed) < 2.0 * calls as f64, "{calls} of {shortage:?}");
 
     // Not even time for one sample of each.
     let none = TuneOptions { minutes: 3.0 / 60.0, ..options() };

@@ -57,8 +57,9 @@ impl Race<'_> {
         chosen.splice(1..1, with_examples);
         let mut plan = self.last_round(&chosen, self.rules.seconds - self.state.seconds);
         // Other temperatures may cost the finalists no question.
-        let seconds = self.contestants[best].seconds_per_sample().unwrap_or_default()
-            * (temperatures.len() * self.contestants[best].samples_in(plan.extent)) as f64;
+        let base = &self.contestants[best];
+        let speed = base.speed().unwrap_or_default();
+        let seconds = temperatures.len() as f64 * speed.seconds(base.samples_in(plan.extent));
         let left = self.rules.seconds - self.state.seconds - self.estimate(&chosen, plan.extent);
         if seconds <= left {
             plan.candidates.extend(temperatures.iter().filter_map(|made| Some(made.task().ok()?.name)));
