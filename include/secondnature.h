@@ -1379,6 +1379,12 @@ typedef struct sn_curation {
      * Share of the accepted answers that equal the gold answer, 0 to 1; NaN without gold answers.
      */
     double precision;
+    /** Questions that were not sampled, since their prompts are too long or cannot be rendered. */
+    uint64_t set_aside;
+    /** Samples whose answer was read from the closing turn. */
+    uint64_t read_by_closing;
+    /** Pairs of different answers of which the model judged whether they mean the same. */
+    uint64_t judged_pairs;
 } sn_curation;
 
 /**
@@ -1459,6 +1465,8 @@ typedef struct sn_evaluation {
     double fallback_accuracy;
     /** Tokens generated for each answer with that threshold. */
     double fallback_tokens;
+    /** Questions that count for nothing, since their prompts are too long or cannot be rendered. */
+    uint64_t set_aside;
 } sn_evaluation;
 
 /**

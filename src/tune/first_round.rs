@@ -17,7 +17,7 @@ const STEPS: [Extent; 3] = [
 ];
 /// Share of the race's time that the round may take, for more than the least: most questions are for the
 /// candidates that are good.
-const SHARE: f64 = 0.6;
+const SHARE: f64 = 0.8;
 
 impl Race<'_> {
     /// Samples every candidate and writes down what all of them got, and who got nothing.
