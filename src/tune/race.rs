@@ -24,6 +24,8 @@ use crate::{Context, Result, Stage, Update};
 const PROPOSE_BEFORE: usize = 2;
 /// Questions of a slice, where the time allows so many.
 const SLICE: usize = 6;
+/// A slice is planned as if it took longer by this factor, since one that is not finished says nothing.
+const RESERVE: f64 = 1.25;
 
 /// What a round samples.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -176,12 +178,16 @@ impl Race<'_> {
         }
         let mut done = 0;
         while done < end {
-            let next = match (self.rules.keep_all, is_timed) {
+            let mut next = match (self.rules.keep_all, is_timed) {
                 (true, _) => end,
                 (_, false) => (done + SLICE).min(end),
                 (_, true) => self.end_of_slice(&in_round, done, end, plan.extent.samples),
             };
             for (place, candidate) in in_round.iter().copied().enumerate() {
+                if is_timed {
+                    // Fewer questions for the rest of them, before the time is up for the last.
+                    next = self.end_of_slice(&in_round[place..], done, next, plan.extent.samples);
+                }
                 let turn = Turn {
                     round,
                     candidate,
@@ -203,7 +209,8 @@ impl Race<'_> {
     /// Where the slice that begins at question `done` ends: small enough that all candidates may finish it.
     fn end_of_slice(&self, in_round: &[usize], done: usize, end: usize, samples: usize) -> usize {
         let left = self.left();
-        let fits = |next: &usize| self.estimate(in_round, Extent { questions: *next, samples }) <= left;
+        let seconds = |next: usize| self.estimate(in_round, Extent { questions: next, samples });
+        let fits = |next: &usize| RESERVE * seconds(*next) <= left;
         (done + 1..=(done + SLICE).min(end)).rev().find(fits).unwrap_or(done + 1)
     }
 
