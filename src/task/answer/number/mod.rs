@@ -12,8 +12,8 @@ mod word;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub(in crate::task) use characters::digit;
 pub(super) use characters::plain;
+pub(in crate::task) use characters::{digit, is_invisible};
 use line::Line;
 pub(super) use line::without_brackets;
 use quantity::Quantity;
