@@ -9,70 +9,100 @@ use std::borrow::Cow;
 
 use unicode_normalization::UnicodeNormalization;
 
-use super::answer::digit;
+use super::answer::{digit, is_invisible};
 
 /// The key of an answer: lower case, without accents, quotes, markdown and sentence punctuation, with
 /// single spaces between words. Empty if nothing is left.
 pub(crate) fn normalize(text: &str) -> String {
+    key(text, false)
+}
+
+/// As [`normalize`], for texts that may be terms: `-x`, `n!` and `2*x` keep their signs.
+pub(super) fn normalize_terms(text: &str) -> String {
+    key(text, true)
+}
+
+fn key(text: &str, terms: bool) -> String {
     let mut folded: Vec<char> = Vec::with_capacity(text.len());
-    for c in shown(text).nfkd().filter(|c| !is_accent(*c)).flat_map(char::to_lowercase) {
-        match ascii_letters(c) {
-            Some(letters) => folded.extend(letters.chars()),
-            None if c == '⁄' => folded.push('/'),
-            None => folded.push(c),
+    // The character that a combining mark is on. On a digit or a sign it is no accent: `≠` is `=` with one.
+    let mut base = ' ';
+    for c in shown(text).nfkd() {
+        if !is_accent(c) {
+            base = c;
+        } else if base.is_alphabetic() || base.is_whitespace() {
+            continue;
+        }
+        for c in c.to_lowercase() {
+            match ascii_letters(c) {
+                Some(letters) => folded.extend(letters.chars()),
+                None if c == '⁄' => folded.push('/'),
+                None => folded.push(c),
+            }
         }
     }
     let mut key = String::with_capacity(folded.len());
-    let mut behind_minus = false;
+    let mut behind_tight = false;
     for (i, &c) in folded.iter().enumerate() {
-        match classify(c, &folded[..i], &folded[i + 1..]) {
+        match classify(c, &folded[..i], &folded[i + 1..], &key, terms) {
             Class::Keep(c) => key.push(c),
-            Class::Minus => {
+            Class::Tight(c) => {
                 key.truncate(key.trim_end().len());
-                key.push('-');
-                behind_minus = true;
+                key.push(c);
+                behind_tight = true;
                 continue;
             }
+            Class::Point => key.push_str("0."),
             Class::Drop => {}
-            Class::Space if key.is_empty() || key.ends_with(' ') || behind_minus => continue,
+            Class::Space if key.is_empty() || key.ends_with(' ') || behind_tight => continue,
             Class::Space => key.push(' '),
         }
-        behind_minus = false;
+        behind_tight = false;
     }
     key.trim_end().nfc().collect()
 }
 
-/// The text with the characters that compatibility decomposition would join to what is before them:
-/// `10²` is `10^2`, `2½` is `2 1/2`. Digits of all scripts are ASCII.
+/// How a numeral is written.
+#[derive(Clone, Copy, PartialEq)]
+enum Numeral {
+    Digit,
+    Raised,
+    Lowered,
+    /// A character that shows a number: `½`, `①`.
+    Whole,
+}
+
+/// The text with the characters that compatibility decomposition would join to what is beside them:
+/// `10²` is `10^2`, `2½` is `2 1/2`, `①②` is `1 2`. Digits of all scripts are ASCII.
 fn shown(text: &str) -> Cow<'_, str> {
     if text.is_ascii() {
         return Cow::Borrowed(text);
     }
     let mut out = String::with_capacity(text.len() + 4);
-    let mut raised = false;
-    for c in text.chars() {
-        let was_raised = raised;
-        raised = matches!(c, '⁰' | '¹' | '²' | '³' | '⁴'..='⁹' | '⁺' | '⁻' | 'ⁿ');
+    let mut before = None;
+    for c in text.chars().filter(|c| !is_invisible(*c)) {
+        let is = match c {
+            '⁰' | '¹' | '²' | '³' | '⁴'..='⁹' | '⁺' | '⁻' | 'ⁿ' => Some(Numeral::Raised),
+            '₀'..='₉' => Some(Numeral::Lowered),
+            c if c.is_ascii_digit() || digit(c).is_some() => Some(Numeral::Digit),
+            c if !c.is_ascii() && c.is_numeric() => Some(Numeral::Whole),
+            _ => None,
+        };
+        match is {
+            Some(Numeral::Raised) if before != is => out.push('^'),
+            Some(Numeral::Raised) => {}
+            Some(Numeral::Whole) if before.is_some() => out.push(' '),
+            Some(_) if before.is_some() && before != is => out.push(' '),
+            _ => {}
+        }
+        before = is;
         match c {
             '™' | '℠' | '®' | '©' => {}
             '…' | '‥' => out.push(' '),
-            _ if raised => {
-                if !was_raised {
-                    out.push('^');
-                }
-                out.push(if c == '⁻' { '-' } else { c });
-            }
-            c if !c.is_ascii() && c.is_numeric() => match digit(c) {
+            '⁻' => out.push('-'),
+            c => match digit(c) {
                 Some(value) => out.extend(char::from_digit(value, 10)),
-                None => {
-                    let is_lowered = ('₀'..='₉').contains(&c);
-                    if !is_lowered && out.ends_with(|c: char| c.is_ascii_digit()) {
-                        out.push(' ');
-                    }
-                    out.push(c);
-                }
+                None => out.push(c),
             },
-            c => out.push(c),
         }
     }
     Cow::Owned(out)
@@ -80,26 +110,54 @@ fn shown(text: &str) -> Cow<'_, str> {
 
 enum Class {
     Keep(char),
-    /// A minus between two terms, without space around it.
-    Minus,
+    /// A sign between two terms, without space around it.
+    Tight(char),
+    /// The point of a number that begins with it.
+    Point,
     Drop,
     Space,
 }
 
-fn classify(c: char, before: &[char], after: &[char]) -> Class {
+fn classify(c: char, before: &[char], after: &[char], key: &str, terms: bool) -> Class {
     let (last, next) = (before.last().copied(), after.first().copied());
     let is_digit = |c: Option<char>| c.is_some_and(|c| c.is_ascii_digit());
     let is_word = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
     match c {
         '.' if is_digit(last) && is_digit(next) => Class::Keep('.'),
-        '!' if is_digit(last) && !is_word(next) => Class::Keep('!'),
+        '.' if is_digit(next) && !is_word(last) && last != Some('.') => Class::Point,
+        '.' if is_word(last) && is_word(next) && is_digit(last) != is_digit(next) => Class::Space,
+        '!' if is_word(next) => Class::Space,
+        '!' if terms && last == Some('!') && key.ends_with('!') => Class::Keep('!'),
+        '!' if terms && last != Some('!') && takes_factorial(before.iter().rev().copied()) => {
+            Class::Keep('!')
+        }
+        '!' if !terms && is_digit(last) => Class::Keep('!'),
+        '\'' | '’' | '‘' | 'ʼ' | 'ʻ' | '‛' | '`' if is_digit(last) && is_digit(next) => {
+            match after.iter().take(4).take_while(|c| c.is_ascii_digit()).count() {
+                3 => Class::Drop,
+                _ => Class::Space,
+            }
+        }
+        '\'' | '.' | '`' | '’' | '‘' | 'ʼ' | 'ʻ' | '‛' | '¿' | '¡' => Class::Drop,
         '-' if last == Some('^') && is_digit(next) => Class::Keep('-'),
-        '\'' | '.' | '`' | '’' | '‘' | 'ʼ' | 'ʻ' | '¿' | '¡' | '\u{200b}' | '\u{feff}' => Class::Drop,
-        '-' | '−' | '–' if is_between_terms(before, after) => Class::Minus,
-        '-' | '−' if !is_word(last) && (is_digit(next) || is_amount(after)) => Class::Keep('-'),
+        '-' | '−' | '–' | '‐' if is_between_terms(before, after) => Class::Tight('-'),
+        '-' | '−' | '–' | '‐' if !is_word(last) && (is_amount(after) || (terms && is_letter(after))) => {
+            Class::Keep('-')
+        }
+        '*' if terms && is_word(last) && next == Some('*') && is_word(after.get(1).copied()) => {
+            Class::Keep('^')
+        }
+        '*' if terms
+            && before.ends_with(&['*'])
+            && is_word(next)
+            && is_word(before.iter().nth_back(1).copied()) =>
+        {
+            Class::Drop
+        }
+        '*' if terms && is_between_terms(before, after) => Class::Tight('*'),
         '#' if !is_word(last) && !is_word(next) => Class::Space,
-        '-' | '−' | '‐' | '‑' | '–' | '—' | '_' | '*' | ',' | ';' | ':' | '!' | '?' | '(' | ')' | '['
-        | ']' | '{' | '}' | '"' | '“' | '”' | '„' | '«' | '»' | '…' | '。' | '，' | '、' => {
+        '-' | '−' | '‐' | '–' | '—' | '―' | '_' | '*' | ',' | ';' | ':' | '!' | '?' | '(' | ')' | '['
+        | ']' | '{' | '}' | '"' | '“' | '”' | '„' | '‟' | '‚' | '«' | '»' | '‹' | '›' | '。' | '、' => {
             Class::Space
         }
         c if c.is_whitespace() || c.is_control() => Class::Space,
@@ -109,16 +167,43 @@ fn classify(c: char, before: &[char], after: &[char]) -> Class {
     }
 }
 
-/// Whether a currency and a digit come next.
-fn is_amount(after: &[char]) -> bool {
-    matches!(after, [sign, digit, ..] if is_currency(*sign) && digit.is_ascii_digit())
+/// Whether a `!` belongs to what is before it, which is given from its end: digits, a letter on its own or
+/// a bracket, perhaps with another `!`.
+pub(super) fn takes_factorial(before: impl Iterator<Item = char>) -> bool {
+    let mut before = before.skip_while(|c| *c == '!');
+    match before.next() {
+        Some(c) if c.is_numeric() || c == ')' => true,
+        Some(c) => c.is_alphabetic() && !before.next().is_some_and(char::is_alphabetic),
+        None => false,
+    }
 }
+
+/// Whether a number comes next, perhaps behind a currency.
+fn is_amount(after: &[char]) -> bool {
+    match after {
+        [sign, rest @ ..] if is_currency(*sign) => begins_number(rest),
+        after => begins_number(after),
+    }
+}
+
+fn begins_number(text: &[char]) -> bool {
+    matches!(text, [digit, ..] | ['.', digit, ..] if digit.is_ascii_digit())
+}
+
+/// Whether a letter on its own comes next.
+fn is_letter(after: &[char]) -> bool {
+    matches!(after, [letter, rest @ ..] if letter.is_alphabetic()
+        && !rest.first().is_some_and(|c| c.is_alphabetic()))
+}
+
+/// The signs of currencies.
+pub(super) const CURRENCIES: &str = "$€£¥₹¢₩₽₺₫฿";
 
 pub(super) fn is_currency(c: char) -> bool {
-    "$€£¥₹¢₩₽₺₫฿".contains(c)
+    CURRENCIES.contains(c)
 }
 
-/// Whether a minus stands between two terms, which are digits or letters on their own, with white space
+/// Whether a sign stands between two terms, which are digits or letters on their own, with white space
 /// on both sides or on none.
 fn is_between_terms(before: &[char], after: &[char]) -> bool {
     let spaces = |chars: &mut dyn Iterator<Item = &char>| chars.take_while(|c| c.is_whitespace()).count();

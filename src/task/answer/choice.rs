@@ -81,6 +81,9 @@ impl Rule for ChoiceRule {
     }
 
     fn complete(&self, text: &str, marked: bool) -> bool {
+        if !self.may_lead(text) {
+            return false;
+        }
         let key = normalize(text);
         let may_grow =
             || self.phrases.iter().any(|phrase| phrase.key.len() > key.len() && phrase.key.starts_with(&key));
@@ -110,6 +113,22 @@ struct Leading {
 }
 
 impl ChoiceRule {
+    /// Whether the text may begin with a phrase, from its first letters alone. Most texts do not, and this
+    /// is asked at every token.
+    fn may_lead(&self, text: &str) -> bool {
+        let text = text.trim_start_matches(is_opening);
+        let end = text.bytes().position(|byte| !byte.is_ascii_alphanumeric()).unwrap_or(text.len());
+        let (word, rest) = text.split_at(end);
+        // Other letters are spelled otherwise in a key.
+        word.is_empty()
+            || rest.is_empty()
+            || !rest.as_bytes()[0].is_ascii()
+            || self
+                .phrases
+                .iter()
+                .any(|phrase| phrase.key.get(..end).is_some_and(|start| start.eq_ignore_ascii_case(word)))
+    }
+
     /// The longest phrase with which the text begins, unless it is a word of prose.
     fn leading(&self, text: &str, key: &str, marked: bool) -> Option<Leading> {
         // A point ends a phrase, though it does not separate words ("D.C.").
@@ -327,10 +346,14 @@ fn without_joins(text: &str) -> (&str, bool) {
     }
 }
 
+/// Whether the character may stand before a phrase.
+fn is_opening(c: char) -> bool {
+    c.is_whitespace() || "*_`\"'“”‘’([{«¿¡„—–:,;.".contains(c)
+}
+
 /// The end of the normalized `phrase` with which `text` begins.
 fn raw_end(text: &str, phrase: &str) -> Option<usize> {
-    let opening = |c: char| c.is_whitespace() || "*_`\"'“”‘’([{«¿¡„—–:,;.".contains(c);
-    let start = text.len() - text.trim_start_matches(opening).len();
+    let start = text.len() - text.trim_start_matches(is_opening).len();
     let most = 64 + 4 * phrase.len();
     for (at, c) in text[start..].char_indices().take(most) {
         let end = start + at + c.len_utf8();

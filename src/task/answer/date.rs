@@ -68,7 +68,9 @@ impl Rule for DateRule {
     }
 
     fn complete(&self, text: &str, _: bool) -> bool {
-        first_line(text).is_some_and(|(line, ended)| ended && matches!(self.in_line(line), Found::Date(_)))
+        first_line(text).is_some_and(|(line, ended)| {
+            ended && line.contains(char::is_numeric) && matches!(self.in_line(line), Found::Date(_))
+        })
     }
 
     fn key(&self, text: &str) -> Option<String> {

@@ -1,10 +1,12 @@
 //! The answer rule for a field of a JSON object, with any text around the object.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::value::RawValue;
 
-use super::{Answer, AnswerRule, Rule, a_text, is_a_text};
+use super::{Answer, AnswerRule, Rule, a_text, is_a_text, is_fence};
 
 /// A field of the last JSON object in the text, or of the first if the text begins with it or the step has
 /// a marker. Its value is a text, a number, true or false.
@@ -31,33 +33,39 @@ impl JsonRule {
         &self.reading
     }
 
-    /// The value of the field, if the object has it.
-    fn value<'o>(&self, object: &'o Map<String, Value>) -> Option<&'o Value> {
-        let mut names = self.field.0.split('.');
-        let mut value = object.get(names.next()?)?;
-        for name in names {
-            value = match value {
-                Value::Array(values) => values.get(name.parse::<usize>().ok()?)?,
-                other => other.get(name)?,
+    /// The value of the field as it is written, if the object has it.
+    fn value<'o>(&self, object: &'o RawValue) -> Option<&'o RawValue> {
+        let mut value = object;
+        for name in self.field.0.split('.') {
+            value = match value.get().as_bytes().first()? {
+                b'{' => {
+                    serde_json::from_str::<BTreeMap<String, &RawValue>>(value.get()).ok()?.remove(name)?
+                }
+                b'[' => {
+                    let items: Vec<&RawValue> = serde_json::from_str(value.get()).ok()?;
+                    *items.get(name.parse::<usize>().ok()?)?
+                }
+                _ => return None,
             };
         }
         Some(value)
     }
 
-    fn read(&self, object: &Map<String, Value>) -> Option<Answer> {
-        let text = match self.value(object)? {
-            Value::String(text) => text.clone(),
-            value @ (Value::Number(_) | Value::Bool(_)) => value.to_string(),
-            _ => return None,
+    fn read(&self, object: &RawValue) -> Option<Answer> {
+        let written = self.value(object)?.get();
+        let text = match written.as_bytes().first()? {
+            b'"' => serde_json::from_str(written).ok()?,
+            b'{' | b'[' | b'n' => return None,
+            _ => written.to_string(),
         };
         self.reading.rule().extract(&text, true)
     }
 
     /// The first object with the field, if the first of all is at the beginning or follows a marker.
-    fn first(&self, text: &str, marked: bool) -> Option<Map<String, Value>> {
+    fn first<'t>(&self, text: &'t str, marked: bool) -> Option<&'t RawValue> {
         let mut objects = objects(text).peekable();
-        let before = text[..objects.peek()?.0].trim().trim_start_matches("```").trim_start_matches("json");
-        if !marked && !before.is_empty() {
+        let before = text[..objects.peek()?.0].trim();
+        if !marked && !before.is_empty() && !is_fence(before) {
             return None;
         }
         objects.map(|(_, object)| object).find(|object| self.value(object).is_some())
@@ -67,14 +75,14 @@ impl JsonRule {
 impl Rule for JsonRule {
     fn extract(&self, text: &str, marked: bool) -> Option<Answer> {
         match self.first(text, marked) {
-            Some(object) => self.read(&object),
-            None => self.read(&objects(text).last()?.1),
+            Some(object) => self.read(object),
+            None => self.read(objects(text).last()?.1),
         }
     }
 
     /// An object at the beginning is the answer; one inside reasoning may be a draft.
     fn complete(&self, text: &str, marked: bool) -> bool {
-        self.first(text, marked).is_some_and(|object| self.read(&object).is_some())
+        self.first(text, marked).is_some_and(|object| self.read(object).is_some())
     }
 
     fn key(&self, text: &str) -> Option<String> {
@@ -86,20 +94,27 @@ impl Rule for JsonRule {
     }
 }
 
-/// The outermost JSON objects in `text`, with their offsets, up to one that is cut off.
-fn objects(text: &str) -> impl Iterator<Item = (usize, Map<String, Value>)> {
-    let mut from = 0;
+/// The outermost JSON objects in `text` as they are written, with their offsets, up to one that is cut off.
+/// Numbers are not parsed, which would round them. Braces that begin no object are skipped, unless they
+/// are nested so deep that trying each takes too long.
+fn objects(text: &str) -> impl Iterator<Item = (usize, &RawValue)> {
+    const MAX_NESTED: usize = 128;
+    let (mut from, mut tried) = (0, 0);
     std::iter::from_fn(move || {
         loop {
             let start = from + text[from..].find('{')?;
-            let mut values = serde_json::Deserializer::from_str(&text[start..]).into_iter();
+            let mut values = serde_json::Deserializer::from_str(&text[start..]).into_iter::<&RawValue>();
             match values.next() {
                 Some(Ok(object)) => {
                     from = start + values.byte_offset();
                     return Some((start, object));
                 }
-                Some(Err(error)) if error.is_eof() => return None,
-                _ => from = start + 1,
+                Some(Err(error)) if !error.is_eof() && tried <= MAX_NESTED * text.len() => {
+                    let lines = text[start..].split_inclusive('\n').take(error.line() - 1);
+                    tried += lines.map(str::len).sum::<usize>() + error.column();
+                    from = start + 1;
+                }
+                _ => return None,
             }
         }
     })

@@ -1,5 +1,8 @@
 //! The answer rule for the last line, after the reasoning.
 
+use std::sync::LazyLock;
+
+use regex::Regex;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -44,9 +47,11 @@ impl Rule for LastLineRule {
 
 /// Whether the line is not blank, a code fence, a ruler or a remark on the answer.
 fn may_answer(line: &str) -> bool {
-    let start = line.trim_start_matches(|c: char| !c.is_alphanumeric());
-    let start: String = start.chars().take(12).collect::<String>().to_lowercase().replace(['*', '_'], "");
-    let is_remark = ["note:", "note that", "explanation:", "p.s."].iter().any(|mark| start.starts_with(mark));
-    let is_ruler = line.trim().len() >= 3 && line.trim().chars().all(|c| "-*_=~".contains(c));
-    !(line.trim().is_empty() || is_fence(line) || is_ruler || is_remark)
+    static REMARK: LazyLock<Regex> = LazyLock::new(|| {
+        Regex::new(r"(?i)^[^\p{Alphabetic}\p{N}]*(?:(?:note|explanation)[\s*_`]*[:：]|note\s+that\b|p\.s\.)")
+            .expect("it is valid")
+    });
+    let text = line.trim();
+    let is_ruler = text.len() >= 3 && text.chars().all(|c| "-*_=~".contains(c));
+    !(text.is_empty() || is_fence(line) || is_ruler || REMARK.is_match(line))
 }

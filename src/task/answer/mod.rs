@@ -13,6 +13,7 @@ mod last_line;
 mod lists;
 mod number;
 mod pattern;
+mod surface;
 mod text;
 
 use schemars::JsonSchema;
@@ -23,8 +24,8 @@ pub use constraint::AnswerConstraint;
 pub use date::{DateOrder, DateRule};
 pub use json::JsonRule;
 pub use last_line::LastLineRule;
-pub(super) use number::digit;
 pub use number::{Decimal, NumberRule};
+pub(super) use number::{digit, is_invisible};
 pub use pattern::{Pattern, PatternRule};
 pub use text::{Normalize, TextRule};
 
@@ -183,5 +184,7 @@ fn is_fence(line: &str) -> bool {
 mod cases_tests;
 #[cfg(test)]
 mod reference_tests;
+#[cfg(test)]
+mod reference_text_tests;
 #[cfg(test)]
 mod tests;

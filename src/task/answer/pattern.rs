@@ -69,11 +69,21 @@ impl Pattern {
         self.0.as_str()
     }
 
-    /// The group of the first match in `text` at or behind `start`, unless the group is blank.
-    pub(super) fn find<'t>(&self, text: &'t str, start: usize) -> Option<&'t str> {
-        let found = self.0.captures_at(text, start)?;
-        let group = balanced(text, found.get(1)?.range())?;
-        (!group.trim().is_empty()).then_some(group)
+    /// The first group in `text` that is not blank, of the matches at or behind `start`.
+    pub(super) fn find<'t>(&self, text: &'t str, mut start: usize) -> Option<&'t str> {
+        loop {
+            let found = self.0.captures_at(text, start)?;
+            let group = found.get(1).and_then(|group| balanced(text, group.range()));
+            if let Some(group) = group.filter(|group| !group.trim().is_empty()) {
+                return Some(group);
+            }
+            let whole = found.get(0)?;
+            start = match text[whole.end()..].chars().next() {
+                Some(c) if whole.is_empty() => whole.end() + c.len_utf8(),
+                None if whole.is_empty() => return None,
+                _ => whole.end(),
+            };
+        }
     }
 
     /// The groups of all matches.

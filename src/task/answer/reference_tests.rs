@@ -17,15 +17,15 @@ use super::AnswerRule;
 use super::lists::words;
 
 /// The expression, compiled once.
-fn regex(text: &str) -> Regex {
+pub(super) fn regex(text: &str) -> &'static Regex {
     thread_local! {
-        static KNOWN: RefCell<HashMap<String, Regex>> = RefCell::default();
+        static KNOWN: RefCell<HashMap<String, &'static Regex>> = RefCell::default();
     }
     KNOWN.with_borrow_mut(|known| {
         if !known.contains_key(text) {
-            known.insert(text.to_string(), Regex::new(text).unwrap());
+            known.insert(text.to_string(), Box::leak(Box::new(Regex::new(text).unwrap())));
         }
-        known[text].clone()
+        known[text]
     })
 }
 
@@ -34,17 +34,17 @@ fn in_list(name: &str, word: &str) -> bool {
 }
 
 /// The patterns of the reference, compiled once.
-struct Reference {
-    fraction: Regex,
-    latex: Regex,
-    tag: Regex,
-    signs: Regex,
-    power: Regex,
-    decimal_digit: Regex,
-    strip: Regex,
-    item: Regex,
-    numbers: [Regex; 2],
-    dates: Vec<Regex>,
+pub(super) struct Reference {
+    fraction: &'static Regex,
+    latex: &'static Regex,
+    tag: &'static Regex,
+    signs: &'static Regex,
+    power: &'static Regex,
+    decimal_digit: &'static Regex,
+    strip: &'static Regex,
+    item: &'static Regex,
+    numbers: [&'static Regex; 2],
+    dates: Vec<&'static Regex>,
 }
 
 #[derive(Clone, PartialEq, Debug)]
@@ -67,7 +67,7 @@ impl Token {
 const DECORATION: &str = r#""'“”‘„«»‹›¿¡*_`~#|()\[\]{}"#;
 
 impl Reference {
-    fn new() -> Reference {
+    pub(super) fn new() -> Reference {
         let signs = r"[$€£¥₹¢₩₽₺₫฿]";
         let list = |name: &str| {
             let mut all: Vec<&str> = words(name).collect();
@@ -115,7 +115,7 @@ impl Reference {
         }
     }
 
-    fn digit(&self, c: char) -> Option<char> {
+    pub(super) fn digit(&self, c: char) -> Option<char> {
         if !self.decimal_digit.is_match(c.encode_utf8(&mut [0; 4])) {
             return None;
         }
@@ -302,7 +302,7 @@ impl Reference {
         Some(plain(negative, &whole, part("f"), exponent))
     }
 
-    fn number(&self, text: &str, marked: bool, comma: bool, fractions: bool) -> Option<String> {
+    pub(super) fn number(&self, text: &str, marked: bool, comma: bool, fractions: bool) -> Option<String> {
         let lines: Vec<&str> = text.split('\n').collect();
         let first = lines.iter().find(|line| !line.trim().is_empty() && !is_fence(line))?;
         let page = Line::of(self, first, comma, fractions);
@@ -316,11 +316,15 @@ impl Reference {
     }
 }
 
+fn is_numeral(word: &str) -> bool {
+    in_list("numerals", word) || (word.contains('-') && word.split('-').all(|part| in_list("numerals", part)))
+}
+
 fn next_is_digit(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_digit())
 }
 
-fn is_fence(line: &str) -> bool {
+pub(super) fn is_fence(line: &str) -> bool {
     regex(r"^\s*`{3,}[A-Za-z0-9]*\s*$").is_match(line)
 }
 
@@ -404,7 +408,7 @@ impl Line {
             }
             tokens = reference.tokens(&shown.replace(['(', ')'], " "));
         }
-        let mut values = Line::values(reference, &tokens, comma, fractions);
+        let mut values = Line::values(reference, &tokens, comma, fractions, opened);
         if touched {
             values.iter_mut().for_each(|value| value.2 = None);
         }
@@ -416,6 +420,7 @@ impl Line {
         tokens: &[Token],
         comma: bool,
         fractions: bool,
+        opened: bool,
     ) -> Vec<(usize, usize, Option<String>)> {
         let scales = ["hundred", "thousand", "million", "billion", "trillion"];
         let powers = [2, 3, 6, 9, 12];
@@ -489,12 +494,15 @@ impl Line {
             if last + 1 < tokens.len() && !tokens[last].breaks() {
                 let next = &tokens[last + 1];
                 let then = |at: usize| tokens.get(at).map_or("", |token| token.low.as_str());
-                let numeral =
-                    if ["a", "an"].contains(&then(last + 2)) { then(last + 3) } else { then(last + 2) };
+                let numeral = |at: usize| {
+                    is_numeral(if ["a", "an"].contains(&then(at)) { then(at + 1) } else { then(at) })
+                };
+                let two = format!("{}-{}", next.low, then(last + 2));
                 bad |= operator(last + 1)
                     || (in_list("behind", &next.low) && cased(next))
                     || scale(last + 1).is_some()
-                    || (["and", "or", "to"].contains(&next.low.as_str()) && in_list("numerals", numeral));
+                    || (in_list("joins", &next.low) && numeral(last + 2))
+                    || (in_list("joins", &two) && numeral(last + 3));
             }
             if let Some(at) = before(first) {
                 let token = &tokens[at];
@@ -502,6 +510,18 @@ impl Line {
                     || token.raw == "<"
                     || (in_list("before", &token.low) && cased(token))
                     || (token.low == "to" && at > 0 && tokens[at - 1].low == "up");
+                let mut words: Vec<&str> = tokens[..=at]
+                    .iter()
+                    .enumerate()
+                    .rev()
+                    .take_while(|(i, token)| *i == at || !token.breaks())
+                    .map(|(_, token)| token.low.as_str())
+                    .take(3)
+                    .collect();
+                words.resize(3, "");
+                bad |= (is_numeral(words[0]) && !opened)
+                    || (in_list("joins", words[0]) && is_numeral(words[1]))
+                    || (in_list("joins", &format!("{}-{}", words[1], words[0])) && is_numeral(words[2]));
             }
             bad |= tokens[..first]
                 .iter()
@@ -538,8 +558,7 @@ impl Line {
     fn begins(&self, reference: &Reference) -> bool {
         let tokens: Vec<&Token> = self.tokens.iter().skip_while(|token| token.core.is_empty()).collect();
         let Some(first) = tokens.first() else { return false };
-        let bare =
-            first.raw.trim_start_matches(['"', '\'', '*', '_', '`', '~', '#', '|', '[', '{', '“', '(']);
+        let bare = first.raw.trim_start_matches(|c| DECORATION.contains(c));
         first.number && !(tokens.len() > 1 && reference.item.is_match(bare))
     }
 
@@ -656,7 +675,7 @@ impl Reference {
         self.date_in(&outside, order).or_else(|| self.date_in(&shown.replace(['(', ')'], " "), order))
     }
 
-    fn date(&self, text: &str, marked: bool, order: Option<&str>) -> Option<String> {
+    pub(super) fn date(&self, text: &str, marked: bool, order: Option<&str>) -> Option<String> {
         let lines: Vec<&str> = text.split('\n').collect();
         let first = lines.iter().find(|line| !line.trim().is_empty() && !is_fence(line))?;
         match self.date_line(first, order) {
@@ -666,7 +685,7 @@ impl Reference {
     }
 
     /// The number of a choice. `phrases`: texts of choices and aliases, each with its choice.
-    fn choice(&self, text: &str, marked: bool, phrases: &[(&str, usize)]) -> Option<usize> {
+    pub(super) fn choice(&self, text: &str, marked: bool, phrases: &[(&str, usize)]) -> Option<usize> {
         let mut phrases: Vec<(String, &str, usize)> =
             phrases.iter().map(|(phrase, choice)| (normalize(phrase), *phrase, *choice)).collect();
         phrases.sort_by_key(|(key, ..)| std::cmp::Reverse(key.len()));
@@ -903,6 +922,14 @@ const FRAGMENTS: &[&str] = &[
     " or ",
     " to ",
     " and a half",
+    " three ",
+    " twenty-five ",
+    "one ",
+    " times ",
+    " divided by ",
+    " of ",
+    " minus ",
+    " in ",
     " out of ",
     " not ",
     " isn't ",
@@ -1042,7 +1069,7 @@ fn rules() -> Vec<(&'static str, AnswerRule)> {
     .to_vec()
 }
 
-fn n_cases(default: usize) -> usize {
+pub(super) fn n_cases(default: usize) -> usize {
     std::env::var("SN_ANSWER_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 

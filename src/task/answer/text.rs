@@ -1,13 +1,14 @@
 //! The answer rule for a short free text: a name, a word, a title.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::LazyLock;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::super::normalize::{is_currency, normalize};
-use super::lists::{List, list};
+use super::super::normalize::{CURRENCIES, normalize, normalize_terms};
+use super::lists::words;
+use super::surface::{bare, is_sign, surface};
 use super::{Answer, Pattern, Rule, first_line};
 
 /// Reads a short text.
@@ -25,7 +26,7 @@ pub struct TextRule {
     strip: Vec<String>,
     normalize: Normalize,
     aliases: BTreeMap<String, Vec<String>>,
-    /// The self::normalize words of `strip`.
+    /// The normalized words of `strip`.
     stripped: Vec<Vec<String>>,
     /// Whether each pattern asks for the end of the text.
     need_end: Vec<bool>,
@@ -124,8 +125,7 @@ impl Rule for TextRule {
     }
 
     fn key(&self, text: &str) -> Option<String> {
-        let key = self.own_key(text)?;
-        Some(self.spellings.get(&key).map_or(key, |(_, meant)| meant.clone()))
+        self.own_key(&self.without_strip(bare(text))).map(|key| self.meant(key))
     }
 
     fn target(&self, answer: &Answer) -> String {
@@ -138,6 +138,11 @@ impl Rule for TextRule {
 }
 
 impl TextRule {
+    /// The key of the answer that `key` is an alias of.
+    fn meant(&self, key: String) -> String {
+        self.spellings.get(&key).map_or(key, |(_, meant)| meant.clone())
+    }
+
     pub(super) fn max_words(&self) -> usize {
         self.max_words
     }
@@ -179,45 +184,63 @@ impl TextRule {
         if text.split(' ').count() > self.max_words {
             return None;
         }
-        Some(Answer { key: self.key(&text)?, text })
+        let key = self.own_key(&text)?;
+        Some(Answer { key: self.meant(key), text })
     }
 
-    /// The text without the words of `strip` at its ends.
-    fn without_strip(&self, text: String) -> String {
+    /// The text without the words of `strip` at its ends, the longest first.
+    fn without_strip(&self, mut text: String) -> String {
+        while let Some(rest) = self.without_phrase(&text) {
+            text = rest;
+        }
+        text
+    }
+
+    /// The text without one phrase of `strip` at its beginning or else at its end, and without an article
+    /// before the phrase; `None` if there is none or if only articles would be left.
+    fn without_phrase(&self, text: &str) -> Option<String> {
         if self.stripped.is_empty() {
-            return text;
+            return None;
         }
-        let words: Vec<&str> = text.split_whitespace().collect();
-        let keys: Vec<String> = words.iter().map(|word| normalize(word)).collect();
-        let (mut start, mut end) = (0, words.len());
-        let is_article = |key: &String| {
-            self.strip_articles && self.articles.iter().any(|article| normalize(article) == *key)
+        let words: Vec<&str> = text.split(' ').collect();
+        let keys: Vec<Vec<String>> = words.iter().map(|word| key_words(word)).collect();
+        let is_article = |key: &[String]| {
+            self.strip_articles && self.articles.iter().any(|article| key_words(article) == key)
         };
-        loop {
-            let before = (start, end);
-            for phrase in &self.stripped {
-                let article = usize::from(keys[start..end].first().is_some_and(is_article));
-                for skipped in [0, article] {
-                    let from = start + skipped;
-                    if end - start > phrase.len() + skipped && keys[from..end].starts_with(phrase) {
-                        start = from + phrase.len();
-                        break;
-                    }
-                }
-                if end - start > phrase.len() && keys[start..end].ends_with(phrase) {
-                    end -= phrase.len();
-                }
-            }
-            if (start, end) == before {
-                return words[start..end].join(" ").trim_end_matches(',').to_string();
-            }
-        }
+        let longest = self.stripped.iter().map(Vec::len).max().unwrap_or(0) + 1;
+        let is_phrase = |keys: &[Vec<String>]| {
+            let is = |keys: &[Vec<String>]| {
+                let key = keys.concat();
+                self.stripped.contains(&key)
+            };
+            is(keys) || (keys.len() > 1 && is_article(&keys[0]) && is(&keys[1..]))
+        };
+        // Words without a key, such as a dash, belong to what is beside them.
+        let reach = |keys: &mut dyn Iterator<Item = &Vec<String>>| {
+            let mut n = 0;
+            keys.take_while(|key| {
+                n += key.len();
+                n <= longest
+            })
+            .count()
+        };
+        let left = |words: &[&str], keys: &[Vec<String>]| {
+            let rest = bare(&words.join(" "));
+            let is_something = keys.iter().any(|key| !key.is_empty() && !is_article(key));
+            (is_something && !normalize(&rest).is_empty()).then_some(rest)
+        };
+        let front = (1..=reach(&mut keys.iter())).rev().filter(|n| is_phrase(&keys[..*n]));
+        let behind = (1..=reach(&mut keys.iter().rev())).rev().map(|n| words.len() - n);
+        let behind = behind.filter(|at| is_phrase(&keys[*at..]));
+        let front = front.map(|n| (n, words.len())).chain(behind.map(|at| (0, at)));
+        front.filter_map(|(start, end)| left(&words[start..end], &keys[start..end])).next()
     }
 
     /// The key without regard to aliases.
     fn own_key(&self, text: &str) -> Option<String> {
         let key = match self.normalize {
-            Normalize::Exact => surface(text),
+            Normalize::Exact if normalize(text).is_empty() => String::new(),
+            Normalize::Exact => text.to_string(),
             Normalize::Letters => normalize(text).chars().filter(|c| c.is_alphabetic()).collect(),
             Normalize::Words => self.words_key(text),
         };
@@ -225,24 +248,18 @@ impl TextRule {
     }
 
     fn words_key(&self, text: &str) -> String {
-        let mut key = with_units(&normalize(text));
+        let mut key = with_units(&normalize_terms(text));
         if self.strip_articles {
             let articles = self.articles.iter().map(|article| normalize(article));
             let found = articles.filter_map(|article| key.strip_prefix(&article)?.strip_prefix(' ')).next();
             key = found.map_or_else(|| key.clone(), str::to_string);
         }
-        let bare = text.trim();
-        let mut chars = bare.chars();
-        let (first, second) = (chars.next(), chars.next());
-        if matches!(first, Some('-' | '−'))
-            && second.is_some_and(is_signed)
-            && !key.is_empty()
-            && !key.starts_with('-')
-        {
-            key.insert(0, '-');
+        // A `!` alone is left of "(…)!".
+        if key.trim_matches(['!', ' ']).is_empty() {
+            return String::new();
         }
-        if second == Some('!') && chars.next().is_none() && !key.is_empty() && !key.ends_with('!') {
-            key.push('!');
+        if is_sign(text.trim()) && !key.starts_with('-') {
+            key.insert(0, '-');
         }
         key
     }
@@ -262,9 +279,7 @@ impl TryFrom<RawTextRule> for TextRule {
             if key.is_empty() {
                 return Err(format!("\"strip\" holds {phrase:?}, which has no letter, digit or symbol"));
             }
-            stripped.push(
-                phrase.split_whitespace().map(self::normalize).filter(|word| !word.is_empty()).collect(),
-            );
+            stripped.push(phrase.split_whitespace().flat_map(key_words).collect());
         }
         let need_end = patterns.iter().map(Pattern::needs_end).collect();
         let spellings = BTreeMap::new();
@@ -283,9 +298,11 @@ impl TryFrom<RawTextRule> for TextRule {
         let mut spellings: BTreeMap<String, (String, String)> = BTreeMap::new();
         for (answer, aliases) in &rule.aliases {
             let empty = |text: &String| format!("alias {text:?} has nothing to compare");
-            let meant = rule.own_key(answer).ok_or_else(|| empty(answer))?;
+            let own_key =
+                |text: &String| rule.own_key(&rule.without_strip(bare(text))).ok_or_else(|| empty(text));
+            let meant = own_key(answer)?;
             for text in std::iter::once(answer).chain(aliases) {
-                let key = rule.own_key(text).ok_or_else(|| empty(text))?;
+                let key = own_key(text)?;
                 match spellings.get(&key) {
                     Some((other, _)) if other != answer => {
                         return Err(format!("alias {text:?} stands for both {other:?} and {answer:?}"));
@@ -306,161 +323,47 @@ impl From<TextRule> for RawTextRule {
     }
 }
 
-static UNITS: List = LazyLock::new(|| list("units"));
+static UNITS: LazyLock<HashSet<String>> = LazyLock::new(|| {
+    let lengths = words("lengths").flat_map(|unit| [format!("{unit}^2"), format!("{unit}^3")]);
+    let signs = CURRENCIES.chars().map(String::from).chain(["°", "°c", "°f"].map(String::from));
+    words("units").map(str::to_lowercase).chain(lengths).chain(signs).collect()
+});
 
 /// The key with a unit apart from its number, and `percent` as `%`.
 fn with_units(key: &str) -> String {
     if !key.contains(|c: char| c.is_ascii_digit()) {
         return key.to_string();
     }
-    let mut out = String::with_capacity(key.len() + 2);
     let ends_with_digit = |text: &str| text.ends_with(|c: char| c.is_ascii_digit());
+    let mut all: Vec<String> = Vec::new();
     let mut words = key.split(' ').peekable();
     while let Some(word) = words.next() {
-        match word {
-            "%" | "percent" if ends_with_digit(&out) => out.push('%'),
-            "per" if ends_with_digit(&out) && words.peek() == Some(&"cent") => {
-                words.next();
-                out.push('%');
-            }
-            word => {
-                if !out.is_empty() {
-                    out.push(' ');
-                }
-                let digits = word.trim_end_matches(|c: char| !c.is_ascii_digit()).len();
-                let unit = &word[digits..];
-                let is_unit = UNITS.iter().any(|known| known.to_lowercase() == unit);
-                if digits > 0
-                    && is_unit
-                    && word[..digits]
-                        .bytes()
-                        .all(|byte| byte.is_ascii_digit() || byte == b'.' || byte == b'-')
-                {
-                    out.push_str(&word[..digits]);
-                    out.push(' ');
-                    out.push_str(unit);
-                } else {
-                    out.push_str(word);
+        let is_percent = match word {
+            "%" | "percent" => true,
+            "per" => words.peek() == Some(&"cent"),
+            _ => false,
+        };
+        match all.last_mut().filter(|last| is_percent && ends_with_digit(last)) {
+            Some(last) => {
+                last.push('%');
+                if word == "per" {
+                    words.next();
                 }
             }
+            None => all.push(word.to_string()),
         }
     }
-    out
-}
-
-/// Whether a `-` directly before `c` is a sign.
-fn is_signed(c: char) -> bool {
-    c.is_alphanumeric() || c == '.' || is_currency(c)
-}
-
-/// The first sentence, without what surrounds an answer: quotes, markdown, brackets behind it, the
-/// full stop.
-fn surface(candidate: &str) -> String {
-    let whole = candidate.trim();
-    let mut text = whole;
-    // What is before the answer.
-    while let Some(c) = text.chars().next() {
-        let rest = &text[c.len_utf8()..];
-        let is_sign = matches!(c, '-' | '−')
-            && rest.starts_with(is_signed)
-            && !whole[..whole.len() - text.len()].ends_with(['-', '−']);
-        let kept = is_sign
-            || (c == '.' && rest.starts_with(|c: char| c.is_ascii_digit()))
-            || (closing(c).is_some() && is_closed(text));
-        if kept || !(is_decoration(c) || c == '−') {
-            break;
-        }
-        text = rest;
-    }
-    text = &text[..sentence_end(text)];
-    text = text.split_once(" (").map_or(text, |(text, _)| text);
-    loop {
-        let before = text;
-        text = without_end(text);
-        if let Some(inside) = enclosed(text) {
-            text = inside.trim();
-        }
-        if text == before {
-            break;
+    for word in &mut all {
+        let unit = word.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.' || c == '-');
+        let at = word.len() - unit.len();
+        if ends_with_digit(&word[..at]) && UNITS.contains(unit) {
+            word.insert(at, ' ');
         }
     }
-    let words = text.split_whitespace().map(|word| word.replace("**", "").replace('`', ""));
-    words.filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
+    all.join(" ")
 }
 
-/// The text without decoration, brackets without a partner and a full stop at its end.
-fn without_end(text: &str) -> &str {
-    let Some(c) = text.chars().next_back() else { return text };
-    let rest = &text[..text.len() - c.len_utf8()];
-    let lone = |open: char, close: char| text.matches(close).count() > text.matches(open).count();
-    let drop = match c {
-        '!' => !(rest.ends_with(|c: char| c.is_ascii_digit()) || is_letter(rest)),
-        ')' => lone('(', ')'),
-        ']' => lone('[', ']'),
-        '}' => lone('{', '}'),
-        '#' => !rest.ends_with(char::is_alphanumeric),
-        // "D.C." is written with its last full stop.
-        '.' => !rest.rsplit(' ').next().unwrap_or_default().contains('.'),
-        c => is_decoration(c),
-    };
-    if drop { rest } else { text }
-}
-
-fn is_letter(text: &str) -> bool {
-    let mut chars = text.chars();
-    chars.next().is_some_and(char::is_alphabetic) && chars.next().is_none()
-}
-
-fn is_decoration(c: char) -> bool {
-    c.is_whitespace() || "*_`\"'“”„‘’«»#:;,!?()[]{}-–—>=".contains(c)
-}
-
-fn closing(open: char) -> Option<char> {
-    Some(match open {
-        '(' => ')',
-        '[' => ']',
-        '{' => '}',
-        _ => return None,
-    })
-}
-
-/// Whether the bracket with which the text begins is closed in it.
-fn is_closed(text: &str) -> bool {
-    partner(text).is_some()
-}
-
-/// The offset of the bracket that closes the one with which the text begins.
-fn partner(text: &str) -> Option<usize> {
-    let open = text.chars().next()?;
-    let close = closing(open)?;
-    let mut depth = 0;
-    for (at, c) in text.char_indices() {
-        depth += i32::from(c == open) - i32::from(c == close);
-        if depth == 0 {
-            return Some(at);
-        }
-    }
-    None
-}
-
-/// What is in the bracket that encloses all of the text.
-fn enclosed(text: &str) -> Option<&str> {
-    let end = partner(text)?;
-    (end + 1 == text.len()).then(|| &text[1..end])
-}
-
-/// Where the first sentence ends: at `.`, `!` or `?` before white space, unless the stop belongs
-/// to an abbreviation (one or two letters: "St. Petersburg", "D. C.") or to a factorial.
-fn sentence_end(text: &str) -> usize {
-    for (at, stop) in text.match_indices(['.', '!', '?']) {
-        let before = &text[..at];
-        let word = before.rsplit(|c: char| c.is_whitespace() || c == '.').next().unwrap_or("");
-        let abbreviation = stop == "." && word.chars().count() <= 2;
-        let factorial = stop == "!" && word.ends_with(|c: char| c.is_ascii_digit());
-        let rest = text[at + 1..].trim_start_matches(['*', '"', '”', '_']);
-        if !abbreviation && !factorial && !word.is_empty() && rest.starts_with(char::is_whitespace) {
-            return at;
-        }
-    }
-    text.find('\n').unwrap_or(text.len())
+/// The words of the key of one word, such as `Port-au-Prince`.
+fn key_words(word: &str) -> Vec<String> {
+    normalize(word).split_whitespace().map(str::to_string).collect()
 }

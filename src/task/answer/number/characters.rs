@@ -181,7 +181,8 @@ fn narrow(c: char) -> char {
     }
 }
 
-fn is_invisible(c: char) -> bool {
+/// Whether the character is not shown: zero width, direction, soft hyphen.
+pub(in crate::task) fn is_invisible(c: char) -> bool {
     matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
         | '\u{feff}' | '\u{61c}')
 }

@@ -67,7 +67,7 @@ impl Line {
     }
 
     fn of_words(words: Vec<NumberWord>, format: Format, opened: bool) -> Line {
-        let numbers = numbers(&words, format);
+        let numbers = numbers(&words, format, opened);
         Line { words, numbers, opened }
     }
 
@@ -254,7 +254,7 @@ fn scale(word: &str) -> Option<i64> {
     })
 }
 
-fn numbers(words: &[NumberWord], format: Format) -> Vec<Number> {
+fn numbers(words: &[NumberWord], format: Format, opened: bool) -> Vec<Number> {
     let mut numbers = Vec::new();
     let mut at = 0;
     while at < words.len() {
@@ -277,7 +277,7 @@ fn numbers(words: &[NumberWord], format: Format) -> Vec<Number> {
             }
             _ => None,
         };
-        numbers.push(with_neighbours(words, Number { first: at, last: end - 1, value }));
+        numbers.push(with_neighbours(words, Number { first: at, last: end - 1, value }, opened));
         at = numbers[numbers.len() - 1].last + 1;
     }
     for second in 1..numbers.len() {
@@ -291,7 +291,7 @@ fn numbers(words: &[NumberWord], format: Format) -> Vec<Number> {
 
 /// The number with a word that multiplies it and a word that is its sign; none if another neighbour makes
 /// it another number.
-fn with_neighbours(words: &[NumberWord], mut number: Number) -> Number {
+fn with_neighbours(words: &[NumberWord], mut number: Number, opened: bool) -> Number {
     let next = |number: &Number| words.get(number.last + 1).filter(|_| !words[number.last].ends_clause);
     if let Some(power) = next(&number).and_then(|word| scale(&word.lower)) {
         number.last += 1;
@@ -309,7 +309,7 @@ fn with_neighbours(words: &[NumberWord], mut number: Number) -> Number {
         is_operator(words, number.last + 1)
             || (BEHIND.contains(word.lower.as_str()) && has_its_case(word))
             || scale(&word.lower).is_some()
-            || (matches!(word.lower.as_str(), "and" | "or" | "to") && numeral_follows(words, number.last + 1))
+            || numeral_is_joined(words, number.last + 1)
     });
     let before = before(words, number.first).is_some_and(|at| {
         let word = &words[at];
@@ -317,6 +317,8 @@ fn with_neighbours(words: &[NumberWord], mut number: Number) -> Number {
             || word.raw == "<"
             || (BEFORE.contains(word.lower.as_str()) && has_its_case(word))
             || (word.lower == "to" && at > 0 && words[at - 1].lower == "up")
+            || (!opened && is_numeral(&word.lower))
+            || joins_numeral(words, at)
     });
     let negated = words[number.first].negated;
     if behind || before || negated {
@@ -350,11 +352,30 @@ fn has_its_case(word: &NumberWord) -> bool {
     }
 }
 
-fn numeral_follows(words: &[NumberWord], at: usize) -> bool {
-    let mut following = words[at + 1..].iter().map(|word| word.lower.as_str());
-    let next = following.next().unwrap_or_default();
-    let next = if matches!(next, "a" | "an") { following.next().unwrap_or_default() } else { next };
-    NUMERALS.contains(next)
+/// Whether the word is a number that is written as a word: `twelve`, `twenty-five`.
+fn is_numeral(word: &str) -> bool {
+    NUMERALS.contains(word) || (word.contains('-') && word.split('-').all(|part| NUMERALS.contains(part)))
+}
+
+/// Whether words that join begin at `at`, and a numeral follows, perhaps behind an article.
+fn numeral_is_joined(words: &[NumberWord], at: usize) -> bool {
+    let lower = |at: usize| words.get(at).map_or("", |word| word.lower.as_str());
+    let follows =
+        |at: usize| is_numeral(if matches!(lower(at), "a" | "an") { lower(at + 1) } else { lower(at) });
+    (JOINS.contains(lower(at)) && follows(at + 1)) || (is_join(lower(at), lower(at + 1)) && follows(at + 2))
+}
+
+/// Whether words that join end at `at`, and a numeral is before them.
+fn joins_numeral(words: &[NumberWord], at: usize) -> bool {
+    let numeral = |at: usize| before(words, at).filter(|before| is_numeral(&words[*before].lower));
+    (JOINS.contains(words[at].lower.as_str()) && numeral(at).is_some())
+        || before(words, at)
+            .is_some_and(|first| is_join(&words[first].lower, &words[at].lower) && numeral(first).is_some())
+}
+
+/// Whether the two words join numbers: `out of`.
+fn is_join(first: &str, second: &str) -> bool {
+    JOINS.contains(format!("{first}-{second}").as_str())
 }
 
 /// Whether only a comma, a semicolon or words that join numbers are between words `left` and `right`.
@@ -366,7 +387,7 @@ fn are_joined(words: &[NumberWord], left: usize, right: usize) -> bool {
     match between[..] {
         [] => true,
         [word] => JOINS.contains(word) || is_operator(words, left + 1) || word == "%",
-        [first, second] => JOINS.contains(format!("{first}-{second}").as_str()),
+        [first, second] => is_join(first, second),
         _ => false,
     }
 }

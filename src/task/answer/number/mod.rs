@@ -12,8 +12,8 @@ mod word;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub(in crate::task) use characters::digit;
 pub(super) use characters::plain;
+pub(in crate::task) use characters::{digit, is_invisible};
 use line::Line;
 pub(super) use line::without_brackets;
 use quantity::Quantity;
@@ -69,7 +69,7 @@ impl Rule for NumberRule {
     /// A number can change with every token (`3`, `3.5`, `3 + 4 = 7`) until its line has ended.
     fn complete(&self, text: &str, marked: bool) -> bool {
         first_line(text).is_some_and(|(line, ended)| {
-            ended && {
+            ended && (marked || may_begin_with_number(line)) && {
                 let line = Line::read(line, self.format());
                 (marked || line.begins_with_number()) && line.answer().is_some()
             }
@@ -83,6 +83,13 @@ impl Rule for NumberRule {
     fn target(&self, answer: &Answer) -> String {
         answer.key.clone()
     }
+}
+
+/// Whether the line may begin with a number word, from its first word alone: if that is of letters, the
+/// line does not.
+fn may_begin_with_number(line: &str) -> bool {
+    let word = line.split_whitespace().next().unwrap_or_default();
+    !word.starts_with(char::is_alphabetic) || word.contains(char::is_numeric)
 }
 
 impl NumberRule {
