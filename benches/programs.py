@@ -244,8 +244,12 @@ def run(options, task, model):
     race = tune(options, model, asked, where / "run", *more, minutes=options.minutes)
 
     rows = judged(report, questions)
+    # A variation that the race made of its best program has samples there alone.
+    known = {row["name"] for row in rows}
+    made = [row for row in judged(race, questions) if row["name"] == race["winner"] and row["name"] not in known]
     right = {row["name"]: [int(r) for r in row["right"]] for row in rows}
     programs = [row for row in rows if not row["direct"]]
+    right |= {row["name"]: [int(r) for r in row["right"]] for row in made}
     names, directs = [row["name"] for row in programs], [row["accuracy"] for row in rows if row["direct"]]
     best = max(programs, key=lambda row: row["accuracy"])
     fooled = [
@@ -253,7 +257,7 @@ def run(options, task, model):
         for row in programs
         if row["score"] > best["score"] and row["accuracy"] <= best["accuracy"] - FOOLED
     ]
-    files = [where / "run/candidates" / name / "task.json" for name in sorted(right)]
+    files = [where / "run/candidates" / name / "task.json" for name in sorted(known)]
     result = {
         **circumstances(task, model),
         "prompts_sha256": files_hash(files),
@@ -267,7 +271,7 @@ def run(options, task, model):
         "best_accuracy": best["accuracy"],
         "system1": {"best_wording_voted": max(directs, default=None), "chosen_wording": system1(race, questions)},
         "keep_all": choice(report["winner"], rows, right, entity, names),
-        "race": choice(race["winner"], rows, right, entity, names)
+        "race": choice(race["winner"], rows + made, right, entity, names)
         | {"minutes": round(race["seconds"] / 60, 1), "worthwhile": race["worthwhile"], "finalists": finalists(race)},
         "rank_correlation": {
             "programs": regret.spearman([p["score"] for p in programs], [p["accuracy"] for p in programs]),

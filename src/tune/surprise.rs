@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 
 use super::votes::{AnswerVotes, CandidateVotes};
 
-/// The largest share of copied answers that is reckoned with, where an answer in the question would say
-/// nothing.
-const MOST_COPIED: f64 = 0.9;
+/// The largest share of copied answers that is reckoned with: where all answers stand in the question, as
+/// when something is extracted, agreement on one of them still says something.
+const MOST_COPIED: f64 = 0.5;
 /// No answer is less probable by chance.
 const RAREST: f64 = 0.01;
 

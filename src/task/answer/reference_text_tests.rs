@@ -765,11 +765,11 @@ fn read(reference: &Reference, rule: &Value, text: &str, marked: bool) -> Option
             read(reference, reading, &found, true)
         }
         _ => {
-            let lines = text.split('\n');
+            let mut lines = text.split('\n');
             let answers = |line: &&str| {
                 !line.trim().is_empty() && !is_fence(line) && !is_ruler(line) && !is_remark(line)
             };
-            let found = if marked { first_line(text)? } else { lines.filter(answers).last()? };
+            let found = if marked { first_line(text)? } else { lines.rfind(answers)? };
             read(reference, reading, found, marked)
         }
     }
