@@ -20,7 +20,7 @@ pub struct ScoreWeights {
     pub consistency: f64,
     /// Of [`Features::stability`], where there is one; its weight goes to consistency otherwise.
     pub stability: f64,
-    /// Taken off for [`Features::opinion`].
+    /// Taken off for [`Features::opinion`]: about what agreement with itself may bring such answers.
     pub opinion: f64,
     /// Taken off for [`Features::copies`].
     pub copies: f64,
@@ -40,7 +40,7 @@ impl Default for ScoreWeights {
             information: 0.1,
             consistency: 0.05,
             stability: 0.05,
-            opinion: 0.6,
+            opinion: 0.3,
             copies: 0.3,
             refusals: 0.2,
             cut: 0.1,
