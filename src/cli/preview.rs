@@ -6,7 +6,8 @@ use anyhow::{Context, Result};
 use clap::Args;
 use secondnature::EngineOptions;
 use secondnature::preview::{PreviewOptions, PreviewSetup, html, preview, terminal};
-use secondnature::task::{Task, read_questions};
+use secondnature::programs::{Brief, load};
+use secondnature::task::read_questions;
 
 use super::options::Flags;
 use super::{Environment, output, progress};
@@ -20,7 +21,7 @@ pub struct PreviewArgs {
     /// The model, a GGUF file.
     #[arg(long, value_name = "FILE")]
     model: PathBuf,
-    /// A built-in task (see `secondnature tasks`) or a JSON file.
+    /// A built-in task or a program of the library (see `secondnature tasks`), or a JSON file.
     #[arg(long, value_name = "TASK")]
     task: String,
     /// Questions, one a line, as JSON or plain text; no answers needed.
@@ -48,7 +49,7 @@ impl PreviewArgs {
     pub fn run(&self, context: &Environment) -> Result<()> {
         let setup = PreviewSetup {
             model: self.model.clone(),
-            task: Task::load(&self.task).context("--task")?,
+            task: load(&self.task, &Brief::default()).context("--task")?,
             questions: read_questions(&self.questions).context("--questions")?,
             seed: self.seed,
         };
