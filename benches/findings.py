@@ -12,10 +12,9 @@ their counts, so that a reader can judge.
 import argparse
 import itertools
 import json
-import pathlib
 import subprocess
 
-from programs import LARGE, MODELS, ROOT, SEED, bare, circumstances, generate, gold_keys, key
+from programs import LARGE, MODELS, ROOT, SEED, circumstances, generate, gold_keys, key, parsed
 
 RESULTS = ROOT / "benches/findings.json"
 KINDS = ("biased-capitals", "biased-city-countries", "biased-currencies", "biased-languages", "biased-elements")
@@ -30,11 +29,7 @@ def arguments():
     p.add_argument("--kinds", default=",".join(KINDS))
     p.add_argument("--programs", default=",".join(PROGRAMS))
     p.add_argument("--n", type=int, default=16, help="questions of a run")
-    p.add_argument("--models", type=pathlib.Path, default=pathlib.Path.home() / ".cache/secondnature/models")
-    p.add_argument("--secondnature", type=pathlib.Path, default=ROOT / "target/release/secondnature")
-    p.add_argument("--work", type=pathlib.Path, default=ROOT / "target/findings")
-    p.add_argument("--options", default="", help="more options for `preview`")
-    return p.parse_args()
+    return parsed(p, "findings", "`preview`")
 
 
 def rows():

@@ -94,12 +94,20 @@ def arguments():
     p.add_argument("--n", type=int, default=N_QUESTIONS, help="test questions of a cell")
     p.add_argument("--samples", type=int, default=N_SAMPLES, help="samples of every candidate and question")
     p.add_argument("--minutes", type=float, help="as of `tune`, for the races")
+    p.add_argument("--again", action="store_true", help="run cells whose JSON file is there already")
+    return parsed(p, "programs", "`tune` and `curate`")
+
+
+def parsed(p, folder, commands):
+    """The arguments, with those that all scripts have which run the program: `commands` get the options, and
+    `folder` of target/ keeps the samples."""
     p.add_argument("--models", type=pathlib.Path, default=pathlib.Path.home() / ".cache/secondnature/models")
     p.add_argument("--secondnature", type=pathlib.Path, default=ROOT / "target/release/secondnature")
-    p.add_argument("--work", type=pathlib.Path, default=ROOT / "target/programs", help="where samples are kept")
-    p.add_argument("--options", default="", help="more options for `tune` and `curate`, such as --threads 2")
-    p.add_argument("--again", action="store_true", help="run cells whose JSON file is there already")
-    return p.parse_args()
+    p.add_argument("--work", type=pathlib.Path, default=ROOT / "target" / folder, help="where samples are kept")
+    p.add_argument("--options", default="", help=f"more options for {commands}, such as --threads 2")
+    options = p.parse_args()
+    options.secondnature, options.work = options.secondnature.resolve(), options.work.resolve()
+    return options
 
 
 def lines(path):
@@ -494,7 +502,6 @@ def hand(options):
 
 def main():
     options = arguments()
-    options.secondnature, options.work = options.secondnature.resolve(), options.work.resolve()
     if options.command in ("sample", "run"):
         for task, model in cells(options):
             run(options, task, model)

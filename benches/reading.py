@@ -13,11 +13,10 @@ model in benches/reading.
 import argparse
 import collections
 import json
-import pathlib
 import subprocess
 import time
 
-from programs import MODELS, ROOT, SEED, SMALL, TASKS, bare, circumstances, files_hash, generate, gold_keys, key, lines
+from programs import MODELS, ROOT, SEED, SMALL, TASKS, bare, circumstances, files_hash, generate, gold_keys, key, lines, parsed
 from regret import mean
 
 RESULTS = ROOT / "benches/reading"
@@ -38,11 +37,7 @@ def arguments():
     p.add_argument("--task", default=",".join(COMPARED), help="tasks, separated by commas")
     p.add_argument("--n", type=int, default=40, help="test questions of a task")
     p.add_argument("--samples", type=int, default=4, help="samples of a question")
-    p.add_argument("--models", type=pathlib.Path, default=pathlib.Path.home() / ".cache/secondnature/models")
-    p.add_argument("--secondnature", type=pathlib.Path, default=ROOT / "target/release/secondnature")
-    p.add_argument("--work", type=pathlib.Path, default=ROOT / "target/reading")
-    p.add_argument("--options", default="", help="more options for `curate`")
-    return p.parse_args()
+    return parsed(p, "reading", "`curate`")
 
 
 def rule_of(answer):

@@ -14,21 +14,20 @@ use crate::{Context, Error, Result};
 
 /// The report of a race, without what needs the direct answers.
 pub fn report(setup: &TuneSetup, race: &Race, questions: usize) -> TuneReport {
-    let (votes, features, scores) = (race.votes(), race.features(), race.scores());
+    let (votes, features) = (race.votes(), race.features());
     let mut candidates: Vec<CandidateReport> = race
         .contestants
         .iter()
         .zip(votes)
         .zip(features)
-        .zip(scores)
-        .filter(|(((contestant, _), _), _)| contestant.judged.questions > 0)
-        .map(|(((contestant, votes), features), score)| CandidateReport {
+        .filter(|((contestant, _), _)| contestant.judged.questions > 0)
+        .map(|((contestant, votes), features)| CandidateReport {
             name: contestant.name().into(),
             method: votes.method,
             origin: contestant.entrant.origin,
             family: contestant.entrant.family.clone(),
             base: contestant.entrant.base.clone(),
-            score,
+            score: race.score(&features),
             rounds: contestant.rounds,
             dropped: contestant.dropped.clone(),
             judged: contestant.judged,

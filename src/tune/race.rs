@@ -344,7 +344,12 @@ impl Race<'_> {
 
     /// The scores of all candidates.
     pub fn scores(&self) -> Vec<f64> {
-        self.features().iter().map(|features| score(features, &self.rules.weights)).collect()
+        self.features().iter().map(|features| self.score(features)).collect()
+    }
+
+    /// The score of a candidate with these features.
+    pub fn score(&self, features: &Features) -> f64 {
+        score(features, &self.rules.weights)
     }
 }
 
