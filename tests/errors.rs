@@ -192,7 +192,7 @@ fn an_unknown_task_lists_those_there_are() {
     fail(b.distill("model.gguf", "coinflip", "train.jsonl"), &["coinflip", "coin-flip", "biased-fact"]);
     fail(b.command(&["tasks", "coinflip"]), &["coinflip", "coin-flip"]);
     fail(b.command(&["tasks", "show", "rar"]), &["\"rar\"", "rar-1", "rar-2"]);
-    fail(b.command(&["tasks", "show", "cot/numbers/sentence"]), &["cot/numbers/sentence", "answers: text"]);
+    fail(b.command(&["tasks", "show", "cot.numbers.sentence"]), &["cot.numbers.sentence", "answers: text"]);
     fail(b.command(&["tasks", "programs", "--answer", "numbers"]), &["--answer", "number, text, date"]);
     fail_with(
         b.command(&["tasks", "programs", "--method", "chain"]),

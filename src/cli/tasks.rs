@@ -53,7 +53,7 @@ enum TasksCommand {
     /// Print a task as JSON, defaults written out, to copy and edit.
     #[command(after_help = "Examples:
   secondnature tasks show rar-2 > my-task.json
-  secondnature tasks show cot/steps/sentence --answer number > my-task.json")]
+  secondnature tasks show cot.steps.sentence --answer number > my-task.json")]
     Show {
         /// A built-in task, a program of the library or a JSON file.
         name: String,

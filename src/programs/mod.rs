@@ -75,12 +75,11 @@ impl Default for Brief {
 /// A program of the library, for the questions of a [`Brief`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct Candidate {
-    /// The name in the library, `method/wording/style`, such as `s2a/which-question/bare`.
+    /// The name in the library and of the task, `method.wording.style`, such as `s2a.which-question.bare`.
     pub name: String,
     /// The method.
     pub method: ReasoningMethod,
-    /// The task: the first direct wording as System 1, and the program as System 2. Its own name is
-    /// `name` with `.` in place of `/`.
+    /// The task: the first direct wording as System 1, and the program as System 2.
     pub task: Task,
 }
 
@@ -161,13 +160,29 @@ pub fn find(name: &str, brief: &Brief) -> Result<Option<Candidate>> {
     }
 }
 
+/// Why nothing is loaded for a name.
+fn no_such_task() -> String {
+    format!(
+        "no such file, built-in task ({}) or program of the library (`secondnature tasks programs` lists them)",
+        Task::builtin_names().join(", ")
+    )
+}
+
 /// The task of this name or in this file: a program of the library for the questions of `brief`, or else
 /// what [`Task::load`] finds.
 ///
 /// # Errors
-/// [`Error::Input`] if the library has the program and not for these questions; those of [`Task::load`].
+/// [`Error::Input`] if there is nothing of this name, or the library has the program and not for these
+/// questions; those of [`Task::load`].
 pub fn load(name_or_path: &str, brief: &Brief) -> Result<Task> {
-    let Some((wording, style)) = split(name_or_path) else { return Task::load(name_or_path) };
+    let Some((wording, style)) = split(name_or_path) else {
+        let is_nothing =
+            !Task::builtin_names().contains(&name_or_path) && !std::path::Path::new(name_or_path).exists();
+        return match is_nothing {
+            true => Err(Error::input(format!("task {name_or_path:?}"), no_such_task())),
+            false => Task::load(name_or_path),
+        };
+    };
     let found = TaskMaker::new(brief)?.candidate(wording, style)?;
     found.map(|candidate| candidate.task).ok_or_else(|| {
         Error::input(
@@ -185,7 +200,7 @@ pub fn load(name_or_path: &str, brief: &Brief) -> Result<Task> {
 
 /// The names of all programs, whether or not they fit some questions.
 pub fn all_names() -> Vec<String> {
-    let named = |wording: &Wording| AnswerStyle::ALL.map(|style| format!("{}/{style}", wording.name));
+    let named = |wording: &Wording| AnswerStyle::ALL.map(|style| format!("{}.{style}", wording.name));
     wordings().iter().flat_map(named).collect()
 }
 
@@ -206,7 +221,7 @@ fn order(brief: &Brief) -> &'static [String] {
 
 /// The wording and the style of a program's name.
 fn split(name: &str) -> Option<(&'static Wording, AnswerStyle)> {
-    let (wording, style) = name.rsplit_once('/')?;
+    let (wording, style) = name.rsplit_once('.')?;
     Some((wordings().iter().find(|known| known.name == wording)?, style.parse().ok()?))
 }
 
@@ -268,7 +283,7 @@ impl<'b> TaskMaker<'b> {
         let direct = direct_wordings()[0].direct(&setting).expect("the first direct wording fits always");
         match wording.program(style, &setting) {
             Some(program) => {
-                self.task(&format!("{}/{style}", wording.name), wording.method(), direct, program).map(Some)
+                self.task(&format!("{}.{style}", wording.name), wording.method(), direct, program).map(Some)
             }
             None => Ok(None),
         }
@@ -283,7 +298,7 @@ impl<'b> TaskMaker<'b> {
     ) -> Result<Candidate> {
         let description = self.brief.description.as_deref().map(one_line).unwrap_or_default();
         let mut json = json!({
-            "name": name.replace('/', "."),
+            "name": name,
             "description": description,
             "method": method.as_str(),
             "system1": direct,

@@ -163,7 +163,7 @@ pub fn proposed(
 fn wording(instruction: &str, shape: ProposalShape, number: usize) -> Wording {
     let wording = match shape {
         ProposalShape::Reason => serde_json::json!({
-            "name": format!("cot/proposed-{number}"),
+            "name": format!("cot.proposed-{number}"),
             "reasons": true,
             "steps": [{
                 "name": "reason",
@@ -172,7 +172,7 @@ fn wording(instruction: &str, shape: ProposalShape, number: usize) -> Wording {
             }],
         }),
         ProposalShape::Rewrite => serde_json::json!({
-            "name": format!("s2a/proposed-{number}"),
+            "name": format!("s2a.proposed-{number}"),
             "steps": [
                 {
                     "name": "rewrite",
@@ -291,11 +291,11 @@ mod tests {
     #[test]
     fn an_instruction_becomes_programs_that_show_the_question_and_take_it_as_text() {
         for (answer, shape, first) in [
-            ("text", ProposalShape::Reason, "cot/proposed-3/conclude"),
-            ("text", ProposalShape::Rewrite, "s2a/proposed-3/bare"),
-            ("choice:yes,no", ProposalShape::Reason, "cot/proposed-3/conclude"),
-            ("choice:yes,no", ProposalShape::Rewrite, "s2a/proposed-3/choices"),
-            ("number", ProposalShape::Reason, "cot/proposed-3/conclude"),
+            ("text", ProposalShape::Reason, "cot.proposed-3.conclude"),
+            ("text", ProposalShape::Rewrite, "s2a.proposed-3.bare"),
+            ("choice:yes,no", ProposalShape::Reason, "cot.proposed-3.conclude"),
+            ("choice:yes,no", ProposalShape::Rewrite, "s2a.proposed-3.choices"),
+            ("number", ProposalShape::Reason, "cot.proposed-3.conclude"),
         ] {
             let answer = super::super::parse_answer_kind(answer).unwrap();
             let brief = Brief { answer, ..Brief::default() };

@@ -60,7 +60,7 @@ fn every_program_is_a_task_for_every_kind_of_answer_and_set_of_fields() {
             }
         }
     }
-    let wordings: BTreeSet<&str> = built.iter().map(|name| name.rsplit_once('/').unwrap().0).collect();
+    let wordings: BTreeSet<&str> = built.iter().map(|name| name.rsplit_once('.').unwrap().0).collect();
     for wording in super::wordings() {
         assert!(wordings.contains(wording.name.as_str()), "no brief has {}", wording.name);
     }
@@ -105,27 +105,27 @@ fn a_program_asks_for_the_kind_of_answer() {
         task.system2.last().unwrap().prompt.clone()
     };
     let text = Brief::default();
-    assert_eq!(ask(&text, "plain/direct/bare"), "{{ question }}\nAnswer with the name only.");
+    assert_eq!(ask(&text, "plain.direct.bare"), "{{ question }}\nAnswer with the name only.");
     let country = Brief { noun: Some("name of the country".into()), ..Brief::default() };
     assert_eq!(
-        ask(&country, "plain/direct/bare"),
+        ask(&country, "plain.direct.bare"),
         "{{ question }}\nAnswer with the name of the country only."
     );
     let number = Brief { answer: rule(json!({"kind": "number"})), ..Brief::default() };
-    assert_eq!(ask(&number, "plain/direct/bare"), "{{ question }}\nAnswer with the number only.");
+    assert_eq!(ask(&number, "plain.direct.bare"), "{{ question }}\nAnswer with the number only.");
     let judge =
         Brief { answer: rule(json!({"kind": "choice", "choices": ["A", "B", "tie"]})), ..Brief::default() };
-    assert_eq!(ask(&judge, "plain/direct/choices"), "{{ question }}\nAnswer A, B or tie.");
-    assert!(find("plain/direct/choices", &text).unwrap().is_none(), "a text has no choices");
+    assert_eq!(ask(&judge, "plain.direct.choices"), "{{ question }}\nAnswer A, B or tie.");
+    assert!(find("plain.direct.choices", &text).unwrap().is_none(), "a text has no choices");
 }
 
 #[test]
 fn a_description_is_shown_where_there_is_one_and_is_no_template() {
     let brief = Brief { description: Some(" What {{ x }} {% is %}\n this? ".into()), ..Brief::default() };
-    let told = find("plain/told/bare", &brief).unwrap().unwrap().task;
+    let told = find("plain.told.bare", &brief).unwrap().unwrap().task;
     let messages = told.system2[0].render(&Question::new("q", "Why?", vec![]), &[]).unwrap();
     assert_eq!(messages[0], ("system", "What {{ x }} {% is %} this?".into()));
-    assert!(find("plain/told/bare", &Brief::default()).unwrap().is_none());
+    assert!(find("plain.told.bare", &Brief::default()).unwrap().is_none());
 }
 
 #[test]
@@ -172,11 +172,11 @@ fn a_field_that_no_template_can_name_is_refused_and_one_named_like_a_step_is_not
 #[test]
 fn a_task_is_found_by_the_name_of_a_program_or_of_a_built_in_task() {
     let named = |name: &str| load(name, &Brief::default()).map(|task| task.name);
-    assert_eq!(named("s2a/which-question/bare").unwrap(), "s2a.which-question.bare");
+    assert_eq!(named("s2a.which-question.bare").unwrap(), "s2a.which-question.bare");
     assert_eq!(named("coin-flip").unwrap(), "coin-flip");
-    assert!(named("s2a/no-such/bare").unwrap_err().to_string().contains("no such built-in task or file"));
-    let error = named("cot/numbers/sentence").unwrap_err().to_string();
+    assert!(named("s2a.no-such.bare").unwrap_err().to_string().contains("no such file, built-in task"));
+    let error = named("cot.numbers.sentence").unwrap_err().to_string();
     assert!(error.contains("not for these questions (answers: text; fields: question;"), "{error}");
     let answer = parse_answer_kind("number").unwrap();
-    assert!(load("cot/numbers/sentence", &Brief { answer, ..Brief::default() }).is_ok());
+    assert!(load("cot.numbers.sentence", &Brief { answer, ..Brief::default() }).is_ok());
 }

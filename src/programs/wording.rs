@@ -25,7 +25,7 @@ const TEMPERATURE: f64 = 0.7;
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Wording {
-    /// `method/wording`.
+    /// `method.wording`.
     pub(super) name: String,
     /// The kinds of answer that it is for; empty for all.
     #[serde(default)]
@@ -90,7 +90,7 @@ pub(super) fn direct_wordings() -> &'static [Wording] {
 
 impl Wording {
     pub(super) fn method(&self) -> ReasoningMethod {
-        let (method, _) = self.name.split_once('/').expect("a wording's name begins with its method");
+        let (method, _) = self.name.split_once('.').expect("a wording's name begins with its method");
         method.parse().expect("a wording is of a method that there is")
     }
 

@@ -102,10 +102,10 @@ pub fn complete(
     }
     let expected = verdict::expectation(
         &winner,
+        report.vote_sizes.iter().find(|size| Some(size.samples) == report.samples),
         baseline.as_ref(),
         &report.system1,
-        race.gold,
-        race.rule,
+        race,
         report.questions,
         training,
     );

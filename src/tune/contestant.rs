@@ -271,14 +271,16 @@ impl Contestant {
         (self.time.samples > 0).then(|| SamplingSpeed(self.time.seconds / units))
     }
 
-    /// Takes the missing samples of `questions` with `samples` each. Returns whether all were taken before the
-    /// stopwatch shows `deadline`, if there is one.
+    /// Takes the missing samples of `questions` with `samples` each, and tells `taken` of every one. Returns
+    /// whether all were taken before the stopwatch shows `deadline`, if there is one; those that have begun by
+    /// then are lost.
     pub fn sample(
         &mut self,
         questions: &[Question],
         samples: usize,
         sampler: &Sampler,
         deadline: Option<f64>,
+        taken: &mut dyn FnMut(),
         engine: &mut dyn Engine,
     ) -> Result<bool> {
         let extent = Extent { questions: questions.len(), samples };
@@ -307,14 +309,15 @@ impl Contestant {
             new: Vec::new(),
             set_aside: BTreeMap::new(),
             is_late: &|| deadline.is_some_and(|deadline| sampler.stopwatch.seconds() >= deadline),
-            stopped: false,
+            taken,
         };
         let begin = sampler.stopwatch.seconds();
+        let moment = deadline.and_then(|deadline| sampler.stopwatch.moment(deadline));
+        let cancel = moment.map_or_else(|| sampler.cancel.clone(), |moment| sampler.cancel.or_at(moment));
         let result =
-            curate::curate(|| Ok(engine), &plan, earlier.into_iter().map(Ok), &mut recorder, sampler.cancel);
+            curate::curate(|| Ok(engine), &plan, earlier.into_iter().map(Ok), &mut recorder, &cancel);
         recorder.journal.sync()?;
         self.time.seconds += sampler.stopwatch.seconds() - begin;
-        let in_time = !recorder.stopped;
         self.time.samples += recorder.new.len();
         self.time.runs += 1;
         if !recorder.set_aside.is_empty() {
@@ -327,7 +330,7 @@ impl Contestant {
         }
         sampler.dir.save(&format!("{}/time.json", self.folder), &self.time)?;
         match result {
-            Err(_) if !in_time => Ok(false),
+            Err(Error::Cancelled) if !sampler.cancel.is_cancelled() => Ok(false),
             result => result.map(|_| true),
         }
     }
@@ -480,8 +483,7 @@ struct SampleRecorder<'a> {
     /// Question id → why it cannot be asked.
     set_aside: BTreeMap<String, String>,
     is_late: &'a dyn Fn() -> bool,
-    /// Whether sampling was stopped because it is late.
-    stopped: bool,
+    taken: &'a mut dyn FnMut(),
 }
 
 impl Observer for SampleRecorder<'_> {
@@ -490,8 +492,8 @@ impl Observer for SampleRecorder<'_> {
         if let Some(question) = self.asked.get(sample.question.as_str()) {
             self.new.push(SampleFacts::of(sample.clone(), self.task, question));
         }
-        self.stopped = (self.is_late)();
-        if self.stopped { Err(Error::Cancelled) } else { Ok(()) }
+        (self.taken)();
+        if (self.is_late)() { Err(Error::Cancelled) } else { Ok(()) }
     }
 
     fn verdict(&mut self, verdict: &Verdict) -> Result<()> {

@@ -28,16 +28,16 @@ impl Race<'_> {
             self.contestants[*i].rounds = self.contestants[*i].rounds.max(1);
         }
         let mut in_time = true;
-        for (place, candidate) in order.iter().copied().enumerate() {
+        for place in 0..order.len() {
             // The first one shows the speed.
             let step = if place == 0 { plan.extent } else { self.affordable(&order, &steps) };
-            in_time = in_time && self.step(candidate, place, step, base, cx)?;
+            in_time = in_time && self.step(&order, place, step, true, base, cx)?;
         }
         // Estimates change while candidates are sampled, and in the end all have the same.
         for _ in 0..steps.len() {
             let step = self.affordable(&order, &steps);
-            for candidate in order.iter().copied() {
-                in_time = in_time && self.step(candidate, order.len(), step, base, cx)?;
+            for place in 0..order.len() {
+                in_time = in_time && self.step(&order, place, step, false, base, cx)?;
             }
         }
         self.record_first_round(&order, &steps);
@@ -46,20 +46,23 @@ impl Race<'_> {
 
     fn step(
         &mut self,
-        candidate: usize,
+        order: &[usize],
         place: usize,
         step: Extent,
+        is_first: bool,
         base: &mut EngineCache,
         cx: &mut Context,
     ) -> Result<bool> {
         let turn = Turn {
             round: 0,
-            candidate,
+            candidate: order[place],
             questions: 0..step.questions,
             samples: step.samples,
             // Without a program and a direct prompt there is no choice, so these are sampled in any time.
-            is_timed: place > 1,
-            progress: [place, self.state.rounds[0].candidates.len()],
+            is_timed: place > 1 || !is_first,
+            place,
+            candidates: order.len(),
+            progress: [if is_first { place } else { order.len() }, order.len()],
         };
         self.take(turn, base, cx)
     }

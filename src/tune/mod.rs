@@ -153,6 +153,7 @@ pub(crate) fn tune_timed(
 ) -> Result<TuneReport> {
     options.check()?;
     options.engine.check()?;
+    let begin = stopwatch.seconds();
     let gold = gold_by_id(setup)?;
     let (given, questions) = (without_gold(&setup.questions), racing_order(setup));
     if given.is_empty() {
@@ -195,6 +196,7 @@ pub(crate) fn tune_timed(
         .map(|e| Contestant::open(e, &sampler, &questions))
         .collect::<Result<Vec<_>>>()?;
     let most_samples = contestants.iter().map(|c| c.entrant.task.vote.samples).max().unwrap_or(1);
+    let state = state.unwrap_or(RaceState { identity, ..RaceState::default() });
     let mut race = Race {
         contestants,
         questions: &questions,
@@ -212,9 +214,9 @@ pub(crate) fn tune_timed(
             temperatures: !options.no_temperatures,
             weights: Default::default(),
         },
-        state: state.unwrap_or(RaceState { identity, ..RaceState::default() }),
+        begin: begin - state.seconds,
+        state,
         sampler,
-        begin: 0.0,
     };
     race.run(&mut base, cx)?;
     let mut report = report(setup, &race, given.len());

@@ -109,6 +109,10 @@ pub struct Turn {
     pub samples: usize,
     /// Whether it ends when the time is up.
     pub is_timed: bool,
+    /// The place of the candidate in the round, and how many there are.
+    pub place: usize,
+    /// The same.
+    pub candidates: usize,
     /// Progress in the round, and its total.
     pub progress: [usize; 2],
 }
@@ -116,7 +120,6 @@ pub struct Turn {
 impl Race<'_> {
     /// Runs the race to its end, or until the time is up.
     pub fn run(&mut self, base: &mut EngineCache, cx: &mut Context) -> Result<()> {
-        self.begin = self.sampler.stopwatch.seconds() - self.state.seconds;
         let mut round = 0;
         loop {
             if round == PROPOSE_BEFORE && self.rules.propose > 0 {
@@ -194,6 +197,8 @@ impl Race<'_> {
                     questions: done..next,
                     samples: plan.extent.samples,
                     is_timed,
+                    place,
+                    candidates: in_round.len(),
                     progress: [done * in_round.len() + place * (next - done), end * in_round.len()],
                 };
                 if !self.take(turn, base, cx)? {
@@ -218,35 +223,44 @@ impl Race<'_> {
     pub(super) fn take(&mut self, turn: Turn, base: &mut EngineCache, cx: &mut Context) -> Result<bool> {
         let questions = &self.questions[turn.questions.clone()];
         let extent = Extent { questions: questions.len(), samples: turn.samples };
-        if self.contestants[turn.candidate].missing(questions, extent) == 0 {
+        let missing = self.contestants[turn.candidate].missing(questions, extent);
+        if missing == 0 {
             return Ok(true);
         }
         let deadline = turn.is_timed.then_some(self.begin + self.rules.seconds);
         if deadline.is_some_and(|deadline| self.sampler.stopwatch.seconds() >= deadline) {
             return Ok(false);
         }
-        let progress = cx.progress;
-        progress.update(&Update {
-            stage: Stage::Tune,
-            done: turn.progress[0] as u64,
-            total: turn.progress[1] as u64,
-            note: self.note(&turn),
-        });
+        let what = self.note(&turn);
+        let (progress, stopwatch) = (cx.progress, self.sampler.stopwatch);
+        let end = (!self.rules.keep_all).then_some(self.begin + self.rules.seconds);
+        let tell = |taken: usize| {
+            let minutes = |end: f64| (end - stopwatch.seconds()).max(0.0) / 60.0;
+            let left = end.map_or(String::new(), |end| format!(", {:.0} min left", minutes(end)));
+            progress.update(&Update {
+                stage: Stage::Tune,
+                done: turn.progress[0] as u64,
+                total: turn.progress[1] as u64,
+                note: format!("{what}, {taken} of {missing} samples{left}"),
+            });
+        };
+        tell(0);
         let engine = base.engine(cx, None, &self.sampler.engine_options)?;
         let contestant = &mut self.contestants[turn.candidate];
-        let in_time = contestant.sample(questions, turn.samples, &self.sampler, deadline, engine);
+        let mut taken = 0;
+        let mut count = || {
+            taken += 1;
+            tell(taken);
+        };
+        let in_time = contestant.sample(questions, turn.samples, &self.sampler, deadline, &mut count, engine);
         self.save()?;
         in_time
     }
 
+    /// The round and the candidate, for progress.
     fn note(&self, turn: &Turn) -> String {
         let name = self.contestants[turn.candidate].name();
-        let candidates = self.state.rounds[turn.round].candidates.len();
-        let left = match self.rules.keep_all {
-            true => String::new(),
-            false => format!(", {:.0} min left", (self.left() / 60.0).max(0.0)),
-        };
-        format!("round {}, {candidates} candidates left{left}: {name}", turn.round + 1)
+        format!("round {}, {} of {} candidates: {name}", turn.round + 1, turn.place + 1, turn.candidates)
     }
 
     /// Judges the candidates of a finished round, and drops those with faults.

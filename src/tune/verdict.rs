@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 
 use super::contestant::Origin;
+use super::race::Race;
 use super::report::{CandidateReport, Expectation, SystemOneAnswer};
 use super::terminal::{hundredths, percent};
 use super::training_time::TrainingSpeed;
-use crate::task::AnswerRule;
+use super::vote_size::VoteSize;
 
 /// Fewer accepted answers are too few to learn from.
 const MIN_KEPT: f64 = 20.0;
@@ -16,13 +17,14 @@ const SAME_AS_SYSTEM1: f64 = 0.97;
 /// From this share on, a vote says the same to everything.
 const ONE_ANSWER: f64 = 0.95;
 
-/// What to expect of distilling `winner` with all of `questions` questions.
+/// What to expect of distilling `winner` with all of `questions` questions; `vote` tells what its vote keeps,
+/// where that is not the one with which it was sampled.
 pub fn expectation(
     winner: &CandidateReport,
+    vote: Option<&VoteSize>,
     baseline: Option<&CandidateReport>,
     system1: &[SystemOneAnswer],
-    gold: &HashMap<String, Vec<String>>,
-    rule: &AnswerRule,
+    race: &Race,
     questions: usize,
     training: &TrainingSpeed,
 ) -> Expectation {
@@ -33,20 +35,19 @@ pub fn expectation(
     };
     let leader = |votes: &super::votes::QuestionVotes| votes.leader().map(|leader| leader.key.clone());
     let is_right = |question: &str, key: Option<&str>| -> Option<bool> {
-        let gold = gold.get(question)?;
-        let mut keys = gold.iter().filter_map(|gold| rule.key(gold));
+        let gold = race.gold.get(question)?;
+        let mut keys = gold.iter().filter_map(|gold| race.rule.key(gold));
         Some(key.is_some_and(|key| keys.any(|gold| gold == key)))
     };
     let kept = || winner.votes.iter().filter(|votes| votes.kept);
     let same =
         kept().filter_map(|votes| Some(*direct.get(votes.question.as_str())? == leader(votes).as_deref()));
-    let needed = winner.votes.iter().map(|votes| votes.needed).sum::<usize>() as f64
-        / winner.votes.len().max(1) as f64;
+    let needed = vote.map_or_else(|| mean_needed(winner), |size| size.needed);
     let variants = 1.0
         + winner.votes.iter().map(|votes| votes.perturbed_n).sum::<usize>() as f64
             / winner.votes.iter().map(|votes| votes.n).sum::<usize>().max(1) as f64;
     let per_sample = winner.time.seconds / winner.time.samples.max(1) as f64;
-    let kept_share = winner.features.kept;
+    let kept_share = vote.map_or(winner.features.kept, |size| size.kept_share);
     // An example is the direct prompt and an answer.
     let tokens = |c: &CandidateReport| (c.counts.prompt_tokens + c.counts.generated_tokens) as f64;
     let per_example = baseline.map_or(0.0, |b| tokens(b) / b.counts.samples.max(1) as f64);
@@ -64,6 +65,12 @@ pub fn expectation(
         curate_hours: questions as f64 * needed * variants * per_sample / 3600.0,
         train_hours: training.hours(questions as f64 * kept_share, per_example),
     }
+}
+
+/// Samples after which a vote of `winner` ends, on average.
+fn mean_needed(winner: &CandidateReport) -> f64 {
+    let sum: usize = winner.votes.iter().map(|votes| votes.needed).sum();
+    sum as f64 / winner.votes.len().max(1) as f64
 }
 
 /// Whether distilling is worthwhile, and why.
