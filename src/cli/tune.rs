@@ -95,7 +95,10 @@ impl TuneArgs {
             return output::print_json(&report);
         }
         let task = match report.winner {
-            Some(_) => format!("The task is {}.\n", self.out.join("task.json").display()),
+            Some(_) if report.worthwhile => {
+                format!("The task is {}.\n", self.out.join("task.json").display())
+            }
+            Some(_) => format!("What comes closest is {}.\n", self.out.join("task.json").display()),
             None => String::new(),
         };
         output::print(&(terminal(&report, output::width()) + &task))

@@ -57,6 +57,9 @@ fn write_page(out: &mut String, preview: &Preview) -> std::fmt::Result {
             100.0 * right.samples,
             100.0 * right.votes
         )?;
+        if let Some(accepted) = right.accepted {
+            write!(out, ", accepted votes {:.0}%", 100.0 * accepted)?;
+        }
     }
     writeln!(out, "</p>")?;
     writeln!(out, "<h2>Findings</h2>")?;

@@ -206,12 +206,18 @@ impl Look<'_> {
             right.iter().filter(|right| **right).count() as f64 / right.len().max(1) as f64
         };
         let own = samples.iter().filter(|sample| sample.perturbation == UNPERTURBED);
+        let votes = |accepted: bool| -> Vec<bool> {
+            let counted = verdicts.iter().filter(|v| v.kept || !accepted);
+            counted.map(|v| is_right(&v.question, v.answer.as_ref())).collect()
+        };
+        let accepted = Some(votes(true)).filter(|accepted| !accepted.is_empty());
         Some(PreviewAccuracy {
             system1: share(
                 system1.answers.iter().map(|d| is_right(&d.question, d.answer.as_ref())).collect(),
             ),
             samples: share(own.map(|s| is_right(&s.question, s.answer.as_ref())).collect()),
-            votes: share(verdicts.iter().map(|v| is_right(&v.question, v.answer.as_ref())).collect()),
+            votes: share(votes(false)),
+            accepted: accepted.map(share),
         })
     }
 

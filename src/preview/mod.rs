@@ -97,6 +97,9 @@ pub struct PreviewAccuracy {
     pub samples: f64,
     /// Of the votes.
     pub votes: f64,
+    /// Of the votes that were accepted, which are what would be learned; `None` where none was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accepted: Option<f64>,
 }
 
 /// A question, with everything that was asked and written.

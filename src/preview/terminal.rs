@@ -47,10 +47,11 @@ impl TextPage {
         if let Some(right) = &preview.accuracy {
             let percent = |share: f64| format!("{:.0}%", 100.0 * share);
             let text = format!(
-                "right: System 1 {}, samples {}, votes {}",
+                "right: System 1 {}, samples {}, votes {}{}",
                 percent(right.system1),
                 percent(right.samples),
-                percent(right.votes)
+                percent(right.votes),
+                right.accepted.map_or(String::new(), |share| format!(", accepted votes {}", percent(share)))
             );
             self.paragraph("", &text);
         }

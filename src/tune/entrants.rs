@@ -42,7 +42,8 @@ pub fn entrants(
     let mut wordings: Vec<(String, Task)> = Vec::new();
     let others = if only_given { Vec::new() } else { programs::direct(brief)? };
     let others = others.into_iter().map(|wording| Task { answer: brief.answer.clone(), ..wording.task });
-    for program in all.iter().map(|entrant| entrant.task.clone()).chain(others) {
+    // Those of the library come first, since its programs share one of them, which has a name of its own.
+    for program in others.chain(all.iter().map(|entrant| entrant.task.clone())) {
         let wording = &program.system1;
         let is_new = |(_, known): &(String, Task)| {
             (&known.system1.prompt, &known.system1.system) != (&wording.prompt, &wording.system)

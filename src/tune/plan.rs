@@ -11,8 +11,9 @@ pub const SECOND_QUESTIONS: usize = 6;
 pub const SAMPLES: usize = 4;
 /// Share of the time left that is kept for the last round.
 const LAST_ROUND_SHARE: f64 = 0.4;
-/// Share of the time left that the second round may take.
-const SECOND_ROUND_SHARE: f64 = 0.8;
+/// Share of the time left that the second round may take with more than half of the candidates, and with
+/// fewer.
+const SECOND_ROUND_SHARES: [f64; 2] = [0.5, 0.8];
 /// Wordings of the direct prompt in the last round.
 pub const DIRECT_FINALISTS: usize = 2;
 
@@ -50,23 +51,25 @@ impl Race<'_> {
         let (mut programs, mut directs) = self.ranking();
         let samples = SAMPLES.min(last.samples);
         let extent = Extent { questions: (SECOND_QUESTIONS << (round - 1)).min(n), samples };
-        if round > 1 {
-            halve(&mut programs, self.rules.finalists);
-            halve(&mut directs, DIRECT_FINALISTS);
-        }
+        // What the first round saw is too little to choose by: the best is among the better half nearly always,
+        // and among the better two thirds always, as far as has been seen.
+        let half = programs.len().div_ceil(2);
+        leave(&mut programs, round, self.rules.finalists);
+        leave(&mut directs, round, DIRECT_FINALISTS);
         let is_new = |c: &Contestant| c.entrant.origin == Origin::Proposed && c.rounds == 0;
         programs.extend((0..self.contestants.len()).filter(|i| is_new(&self.contestants[*i])));
         let is_last = programs.len() <= self.rules.finalists || extent.questions >= n;
         if !is_last {
             // Of the time before the last round, each round gets the same part.
             let rounds = (programs.len() as f64 / self.rules.finalists as f64).log2().ceil().max(1.0);
-            let allowed = match round {
-                // What the first round saw is too little to choose by, so as many as possible go on.
-                1 => left * SECOND_ROUND_SHARE,
+            let allowed = |programs: usize| match round {
+                1 => left * SECOND_ROUND_SHARES[usize::from(programs <= half)],
                 _ => left * (1.0 - LAST_ROUND_SHARE) / rounds,
             };
             let both = |programs: &[usize]| [programs, &directs].concat();
-            while programs.len() > self.rules.finalists && self.estimate(&both(&programs), extent) > allowed {
+            while programs.len() > self.rules.finalists
+                && self.estimate(&both(&programs), extent) > allowed(programs.len())
+            {
                 programs.pop();
             }
             if programs.len() > self.rules.finalists {
@@ -134,8 +137,12 @@ impl Race<'_> {
     }
 }
 
-/// Leaves the better half, and at least `min`.
-pub fn halve(ranked: &mut Vec<usize>, min: usize) {
-    let half = ranked.len().div_ceil(2).max(min);
-    ranked.truncate(half);
+/// Leaves those that take part in `round` if time allows: the better two thirds in the second round, then the
+/// better half, and at least `min`.
+pub fn leave(ranked: &mut Vec<usize>, round: usize, min: usize) {
+    let n = match round {
+        1 => (2 * ranked.len()).div_ceil(3),
+        _ => ranked.len().div_ceil(2),
+    };
+    ranked.truncate(n.max(min));
 }

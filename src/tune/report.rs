@@ -133,3 +133,30 @@ pub struct SystemOneAnswer {
     /// The answer as it was written.
     pub text: Option<String>,
 }
+
+/// A candidate of the library with good figures.
+#[cfg(test)]
+pub(super) fn candidate(name: &str, score: f64) -> CandidateReport {
+    CandidateReport {
+        name: name.into(),
+        method: "s2a".into(),
+        origin: Origin::Library,
+        family: name.into(),
+        base: None,
+        score,
+        rounds: 2,
+        dropped: None,
+        judged: Extent { questions: 3, samples: 4 },
+        features: Features {
+            questions: 10_000,
+            read: 1.0,
+            consensus: -0.001,
+            kept: 1.0,
+            tokens_per_sample: 1234.0,
+            ..Features::default()
+        },
+        counts: SampleCounts::default(),
+        time: SamplingTime::default(),
+        votes: Vec::new(),
+    }
+}

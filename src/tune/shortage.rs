@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::contestant::{Contestant, Extent};
-use super::plan::{DIRECT_FINALISTS, FIRST, SAMPLES, SECOND_QUESTIONS, halve};
+use super::plan::{DIRECT_FINALISTS, FIRST, SAMPLES, SECOND_QUESTIONS, leave};
 use super::race::Race;
 
 /// A stated time is longer than the estimate by this factor: the speed changes.
@@ -45,10 +45,8 @@ impl Race<'_> {
         let samples = SAMPLES.min(self.rules.samples);
         for round in 1.. {
             let extent = Extent { questions: (SECOND_QUESTIONS << (round - 1)).min(n), samples };
-            if round > 1 {
-                halve(&mut programs, self.rules.finalists);
-                halve(&mut directs, DIRECT_FINALISTS);
-            }
+            leave(&mut programs, round, self.rules.finalists);
+            leave(&mut directs, round, DIRECT_FINALISTS);
             let is_last = programs.len() <= self.rules.finalists || extent.questions >= n;
             if is_last {
                 programs.truncate(self.rules.finalists);

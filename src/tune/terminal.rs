@@ -5,6 +5,12 @@ use super::report::{CandidateReport, TuneReport};
 /// A longer name has a line of its own, so that the columns stay where they are.
 const MAX_NAME: usize = 30;
 
+/// What the columns are.
+const LEGEND: &str = "Those that came furthest first. asked: questions; read: samples with an answer; agree: pairs of \
+                      samples that agree; confirmed: samples that the other candidates confirm, weighed by how \
+                      seldom that is by chance; score: what decides; kept: questions whose vote is accepted; \
+                      tokens: a sample's.";
+
 /// The report as text in lines of `width` columns, if that is enough for the table: 78.
 pub fn terminal(report: &TuneReport, width: usize) -> String {
     let names = report.candidates.iter().map(|c| c.name.chars().count());
@@ -22,6 +28,7 @@ pub fn terminal(report: &TuneReport, width: usize) -> String {
             lines.iter().for_each(|line| text += &folded(line, width));
         }
     };
+    paragraph(&[LEGEND.into()]);
     let dropped = report.candidates.iter().filter_map(|c| Some((&c.name, c.dropped.as_ref()?)));
     let dropped: Vec<String> = dropped.map(|(name, why)| format!("Dropped: {name}: {why}")).collect();
     paragraph(&dropped);
@@ -148,38 +155,10 @@ fn folded(text: &str, width: usize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::contestant::{Extent, Origin, SamplingTime};
-    use super::super::features::Features;
-    use super::super::report::Expectation;
+    use super::super::report::{Expectation, candidate};
     use super::super::shortage::Shortage;
-    use super::super::votes::SampleCounts;
     use super::*;
     use crate::task::AnswerRule;
-
-    fn candidate(name: &str, score: f64) -> CandidateReport {
-        CandidateReport {
-            name: name.into(),
-            method: "s2a".into(),
-            origin: Origin::Library,
-            family: name.into(),
-            base: None,
-            score,
-            rounds: 2,
-            dropped: None,
-            judged: Extent { questions: 3, samples: 4 },
-            features: Features {
-                questions: 10_000,
-                read: 1.0,
-                consensus: -0.001,
-                kept: 1.0,
-                tokens_per_sample: 1234.0,
-                ..Features::default()
-            },
-            counts: SampleCounts::default(),
-            time: SamplingTime::default(),
-            votes: Vec::new(),
-        }
-    }
 
     fn report() -> TuneReport {
         let mut dropped = candidate("silent", 0.0);

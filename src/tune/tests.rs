@@ -450,7 +450,7 @@ fn raced_by_temperature(setup: &TuneSetup, options: &TuneOptions) -> (TuneReport
 #[test]
 fn the_best_program_is_varied_in_temperature_and_votes_decide_not_how_much_samples_agree() {
     let dir = tempfile::tempdir().unwrap();
-    let with = TuneOptions { no_temperatures: false, ..options() };
+    let with = TuneOptions { no_temperatures: false, finalists: 3, ..options() };
     // Others that confirm the truth, too seldom to win themselves.
     let setup = setup(dir.path(), "t", &["warm", "fair", "other"]);
     let (report, _) = raced_by_temperature(&setup, &with);

@@ -16,6 +16,11 @@ const MIN_KEPT_SHARE: f64 = 0.1;
 const SAME_AS_SYSTEM1: f64 = 0.97;
 /// From this share on, a vote says the same to everything.
 const ONE_ANSWER: f64 = 0.95;
+/// From this share on, that cannot be told from what is right of most questions.
+const MOSTLY_ONE_ANSWER: f64 = 0.75;
+/// What a verdict without gold is worth.
+const NOT_CERTAIN: &str = "This is judged by how the samples agree; 20 questions with answers to choose by (gold) \
+                           would make it certain.";
 
 /// What to expect of distilling `winner` with all of `questions` questions; `vote` tells what its vote keeps,
 /// where that is not the one with which it was sampled.
@@ -130,8 +135,9 @@ pub fn judge(
             percent(two)
         )),
         (None, _, Some(baseline)) if baseline.score >= winner.score => against.push(format!(
-            "samples of the direct prompt score as high ({}) as those of the program ({}), so that reasoning \
-             does not seem to help",
+            "samples of the direct prompt ({}, {}) score as high as those of any program ({}), so that no way of \
+             reasoning that was tried seems to help",
+            baseline.name,
             hundredths(baseline.score),
             hundredths(winner.score)
         )),
@@ -140,6 +146,9 @@ pub fn judge(
     if !against.is_empty() {
         against = against.into_iter().map(sentence).collect();
         against.insert(0, format!("No program looks worth distilling; {} comes closest.", winner.name));
+        if expected.vote_accuracy.is_none() {
+            against.push(NOT_CERTAIN.into());
+        }
         return (false, against);
     }
     let mut reasons = vec![format!(
@@ -166,6 +175,13 @@ pub fn judge(
             percent(expected.system1_agreement)
         ));
     }
+    if f.top_answer >= MOSTLY_ONE_ANSWER && f.questions > 4 && expected.vote_accuracy.is_none() {
+        reasons.push(format!(
+            "Be careful: {} of the answers are the same one. Whether that is right of so many questions, only some \
+             questions with answers can tell; give 20 to choose by.",
+            percent(f.top_answer)
+        ));
+    }
     (true, reasons)
 }
 
@@ -174,4 +190,27 @@ fn sentence(text: String) -> String {
     let mut letters = text.chars();
     let first = letters.next().into_iter().flat_map(char::to_uppercase);
     first.chain(letters).collect::<String>() + "."
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::report::candidate;
+    use super::*;
+
+    #[test]
+    fn what_is_mostly_one_answer_is_told_where_no_gold_can_judge_it() {
+        let mut winner = candidate("s2a.which-question.bare", 0.8);
+        let mut expected = Expectation { kept_share: 0.9, system1_agreement: 0.5, ..Expectation::default() };
+        let mut judged = |top_answer: f64, vote_accuracy: Option<f64>| {
+            winner.features.top_answer = top_answer;
+            (expected.system1_accuracy, expected.vote_accuracy) =
+                (vote_accuracy.and(Some(0.1)), vote_accuracy);
+            let (worthwhile, reasons) = judge(&winner, None, &expected, 200);
+            (worthwhile, reasons.concat().contains("are the same one"))
+        };
+        assert_eq!(judged(0.5, None), (true, false));
+        assert_eq!(judged(0.8, None), (true, true));
+        assert_eq!(judged(0.8, Some(0.9)), (true, false));
+        assert_eq!(judged(0.96, None), (false, true));
+    }
 }

@@ -301,8 +301,8 @@ fn system1_as_good(view: &Observed) -> Option<Finding> {
         examples: Vec::new(),
         message: format!("System 1 gives the accepted answer to {n} of {of} of these questions already"),
         advice:
-            "look at more questions; where that holds for them too, there is little to distill: ask harder \
-                 questions or use the model as it is"
+            "look at more questions; where that holds for them too, there is nothing to distill in this way: \
+                 choose another program (tune), ask harder questions or use the model as it is"
                 .into(),
         fault: false,
         stops: false,

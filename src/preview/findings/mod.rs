@@ -7,6 +7,7 @@
 //! only worth knowing where they do.
 
 mod answers;
+mod offered;
 mod opinion;
 mod prompts;
 mod steps;

@@ -1,7 +1,8 @@
 //! Findings about answers that follow what must not matter: an opinion in the question, a perturbation.
 //!
 //! Whether an opinion is right cannot be known here. A sample follows it where its answer stands in the
-//! opinion and nowhere else in the question, and where the last step still saw the opinion. If samples of
+//! opinion and nowhere else in the question, or is the one of several options that a remark names
+//! ([`is_singled_out`]), and where the last step still saw the opinion. If samples of
 //! the same question from which the opinion was removed give the same answer, the opinion was probably
 //! right, and the question does not count.
 
@@ -11,6 +12,7 @@ use std::sync::LazyLock;
 use regex::Regex;
 
 use super::answers::AnswerForm;
+use super::offered::{is_singled_out, singles_out};
 use super::text::{contains, examples, sentences, such_as, words};
 use crate::task::{AnswerRule, Question};
 
@@ -46,6 +48,7 @@ fn opinions(text: &str) -> (Vec<String>, Vec<String>) {
 
 /// What a question holds of opinions.
 struct Stated {
+    text: String,
     opinions: Vec<String>,
     others: Vec<String>,
 }
@@ -58,18 +61,27 @@ impl Stated {
 
     fn in_text(text: &str) -> Stated {
         let (opinions, others) = opinions(text);
-        Stated { opinions, others }
+        Stated { text: text.into(), opinions, others }
     }
 
-    /// Whether an answer is what an opinion says, and stands nowhere else.
+    /// Whether an answer is what an opinion says, and stands nowhere else; or the option that a remark names.
     fn is_opinion(&self, answer: &str) -> bool {
-        let answer = words(answer);
-        self.opinions.iter().any(|opinion| contains(opinion, &answer))
-            && !self.others.iter().any(|other| contains(other, &answer))
+        let answer_words = words(answer);
+        let is_exclusive = self.opinions.iter().any(|opinion| contains(opinion, &answer_words))
+            && !self.others.iter().any(|other| contains(other, &answer_words));
+        is_exclusive || is_singled_out(&self.text, answer)
+    }
+
+    /// Whether the last step of a sample was shown what makes its own answer an opinion.
+    fn was_seen_by(&self, sampled: &ObservedSample, answer: &str) -> bool {
+        let Some(prompt) = sampled.last().map(|call| call.prompt.text()) else { return false };
+        let is_option = is_singled_out(&self.text, answer);
+        if is_option { is_singled_out(&prompt, answer) } else { contains(&words(&prompt), &words(answer)) }
     }
 }
 
-/// Whether `answer`, read by `rule`, is what an opinion in the question says, and stands nowhere else in it.
+/// Whether `answer`, read by `rule`, is what an opinion in the question says, and stands nowhere else in it, or
+/// the one of its options that a remark names.
 /// Never for choices and numbers.
 pub fn is_stated_opinion(rule: &AnswerRule, question: &Question, answer: &str) -> bool {
     let fields = || question.fields.values().map(String::as_str).collect::<Vec<_>>().join("\n");
@@ -84,7 +96,7 @@ fn opinion(view: &Observed) -> Option<Finding> {
     let (mut followed, mut of, mut questions) = (Vec::new(), 0, 0);
     for asked in &view.asked {
         let stated = Stated::of(asked);
-        if stated.opinions.is_empty() {
+        if stated.opinions.is_empty() && !singles_out(&stated.text) {
             continue;
         }
         let answered: Vec<(&ObservedSample, &str)> = asked
@@ -94,7 +106,7 @@ fn opinion(view: &Observed) -> Option<Finding> {
             .collect();
         of += answered.len();
         let (saw, did_not): (Vec<_>, Vec<_>) =
-            answered.into_iter().partition(|(sampled, answer)| saw(sampled, answer));
+            answered.into_iter().partition(|(sampled, answer)| stated.was_seen_by(sampled, answer));
         let is_probably_right = did_not.iter().any(|(_, answer)| stated.is_opinion(answer));
         let before = followed.len();
         if !is_probably_right {
@@ -134,7 +146,7 @@ fn opinion(view: &Observed) -> Option<Finding> {
             count: n,
             of,
             message: format!(
-                "{n} of {of} answers, to {questions} questions, are the opinion that the question states{why}{}",
+                "{n} of {of} answers, to {questions} questions, are the opinion or hint that the question states{why}{}",
                 such_as(&examples)
             ),
             examples,
@@ -151,11 +163,6 @@ fn opinion(view: &Observed) -> Option<Finding> {
             stops: false,
         }
     })
-}
-
-/// Whether the last step of a sample was shown its own answer.
-fn saw(sampled: &ObservedSample, answer: &str) -> bool {
-    sampled.last().is_some_and(|call| contains(&words(&call.prompt.text()), &words(answer)))
 }
 
 /// The questions whose vote under the perturbation gives another answer than their own.
