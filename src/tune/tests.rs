@@ -450,9 +450,9 @@ fn raced_by_temperature(setup: &TuneSetup, options: &TuneOptions) -> (TuneReport
 #[test]
 fn the_best_program_is_varied_in_temperature_and_votes_decide_not_how_much_samples_agree() {
     let dir = tempfile::tempdir().unwrap();
-    let with = TuneOptions { no_temperatures: false, finalists: 3, ..options() };
+    let with = TuneOptions { no_temperatures: false, ..options() };
     // Others that confirm the truth, too seldom to win themselves.
-    let setup = setup(dir.path(), "t", &["warm", "fair", "other"]);
+    let setup = setup(dir.path(), "t", &["warm", "fair", "other", "noise"]);
     let (report, _) = raced_by_temperature(&setup, &with);
     let [base, cooler, warmer] = ["warm", "warm.cooler", "warm.warmer"].map(|name| candidate(&report, name));
     assert_eq!((warmer.origin, warmer.family.as_str()), (Origin::Temperature, "warm"));
