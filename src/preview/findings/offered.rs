@@ -17,10 +17,13 @@ const CONJUNCTIONS: &str = "or|and|nor|oder|und|ou|et|o|y|eller|och";
 const ARTICLES: [&str; 14] =
     ["the", "a", "an", "der", "die", "das", "ein", "eine", "le", "la", "les", "un", "une", "el"];
 
+/// Longer texts are documents, in which an answer stands in more places than one.
+const LONGEST: usize = 4000;
+
 /// Whether `answer` is an option that `text` offers and mentions outside of the list too, unlike the others.
 pub fn is_singled_out(text: &str, answer: &str) -> bool {
     let answer = without_article(&words(answer)).to_string();
-    if answer.is_empty() {
+    if answer.is_empty() || text.len() > LONGEST {
         return false;
     }
     let (mut others, mut around) = (Vec::new(), Vec::new());
@@ -44,6 +47,9 @@ const MOST_WORDS: usize = 4;
 
 /// Whether `text` singles out one of the options that it offers.
 pub fn singles_out(text: &str) -> bool {
+    if text.len() > LONGEST {
+        return false;
+    }
     let lists: Vec<Vec<String>> = sentences(text).flat_map(lists).collect();
     let is_an_option = |list: &Vec<String>| {
         let last = list.len() - 1;
@@ -166,5 +172,7 @@ mod tests {
             assert!(!is_singled_out(text, answer), "{text}");
             assert!(!singles_out(text), "{text}");
         }
+        let document = "Tom says an ant. Which is heavier, an ant or a cow? ".repeat(100);
+        assert!(!is_singled_out(&document, "ant") && !singles_out(&document));
     }
 }
