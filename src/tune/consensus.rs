@@ -80,8 +80,8 @@ impl<'a> Consensus<'a> {
                     .answers
                     .iter()
                     .enumerate()
-                    // Whoever repeats an opinion is right by chance only.
-                    .filter(|(_, answer)| !answer.opinion)
+                    // Whoever repeats an opinion is right by chance only, and so is who lost the question.
+                    .filter(|(_, answer)| !answer.is_void())
                     .filter_map(|(place, answer)| {
                         Some(share(votes, place) * others.get(answer.key.as_str())?)
                     })

@@ -397,8 +397,14 @@ impl Contestant {
         own.iter().for_each(|facts| facts.count_in(counts));
         let answers = count(own.iter().filter_map(|facts| {
             let answer = answer(facts)?;
-            let (verbatim, opinion) = (facts.verbatim, facts.opinion);
-            Some(AnswerVotes { key: key(&answer), text: answer.text, votes: 1, verbatim, opinion })
+            Some(AnswerVotes {
+                key: key(&answer),
+                text: answer.text,
+                votes: 1,
+                verbatim: facts.verbatim,
+                opinion: facts.opinion,
+                outside: false,
+            })
         }));
         let (verdict, needed) = vote(vote_rule, &question.id, own.iter().map(|facts| answer(facts)));
         let (mut perturbed, mut perturbed_n, mut kept) = (Vec::new(), 0, verdict.kept);

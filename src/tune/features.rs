@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::consensus::Consensus;
 use super::information::{AnswerCounts, adjusted_information, chance_agreement, pair_agreement};
-use super::votes::{CandidateVotes, QuestionVotes};
+use super::votes::{AnswerVotes, CandidateVotes, QuestionVotes};
 
 /// The figures of a candidate. Shares are of all samples and in `0..=1`, unless said otherwise.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -48,6 +48,8 @@ pub struct Features {
     pub verbatim: f64,
     /// Share of the samples whose answer is what an opinion in the question says.
     pub opinion: f64,
+    /// Share of the samples with an answer outside of a question from which the candidates take their answers.
+    pub outside: f64,
     /// Share of the read answers that are the most common one.
     pub top_answer: f64,
     /// Number of different leading answers over the number of questions.
@@ -97,6 +99,10 @@ fn own_figures(votes: &CandidateVotes) -> Features {
     let sizes: Vec<usize> = questions.iter().map(|q| q.n).collect();
     let (m, samples) = (questions.len().max(1) as f64, sizes.iter().sum::<usize>());
     let of_samples = |n: usize| n as f64 / samples.max(1) as f64;
+    let of_answers = |counts: &dyn Fn(&AnswerVotes) -> bool| {
+        let answers = questions.iter().flat_map(|q| &q.answers);
+        of_samples(answers.filter(|answer| counts(answer)).map(|answer| answer.votes).sum())
+    };
     let of_all = |n: usize| n as f64 / votes.counts.samples.max(1) as f64;
     let mean = |value: &dyn Fn(&QuestionVotes) -> f64| questions.iter().map(|q| value(q)).sum::<f64>() / m;
     let read = of_samples(questions.iter().map(|q| q.read()).sum());
@@ -120,12 +126,9 @@ fn own_figures(votes: &CandidateVotes) -> Features {
         information: read * adjusted_information(&counts),
         majority: mean(&|q| q.leader().map_or(0.0, |leader| leader.votes as f64 / q.n as f64)),
         kept: mean(&|q| f64::from(u8::from(q.kept))),
-        verbatim: of_samples(
-            questions.iter().flat_map(|q| &q.answers).filter(|a| a.verbatim).map(|a| a.votes).sum(),
-        ),
-        opinion: of_samples(
-            questions.iter().flat_map(|q| &q.answers).filter(|a| a.opinion).map(|a| a.votes).sum(),
-        ),
+        verbatim: of_answers(&|answer| answer.verbatim),
+        opinion: of_answers(&|answer| answer.opinion),
+        outside: of_answers(&|answer| answer.outside),
         top_answer: top as f64 / all_read.max(1) as f64,
         variety: leaders.len() as f64 / m,
         stability: (!perturbed.is_empty()).then(|| perturbed.iter().sum::<f64>() / perturbed.len() as f64),

@@ -25,6 +25,7 @@ mod features;
 mod first_round;
 mod information;
 mod options;
+mod outside;
 mod own_examples;
 mod plan;
 mod propose;

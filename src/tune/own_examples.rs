@@ -28,8 +28,8 @@ impl Race<'_> {
         if task.system2.iter().any(|step| step.for_each.is_some() || !step.examples.is_empty()) {
             return Ok(None);
         }
-        let votes = contestant.votes(self.questions, contestant.judged, self.rule);
-        let chosen = unanimous(&votes.questions);
+        let votes = self.votes().into_iter().find(|votes| votes.name == contestant.name());
+        let chosen = unanimous(votes.as_ref().map_or(&[], |votes| &votes.questions));
         if chosen.len() < 2 {
             return Ok(None);
         }
@@ -53,14 +53,17 @@ impl Race<'_> {
     }
 }
 
-/// The questions with unanimous answers that all differ: first those whose answer is the model's own and not
-/// taken from the text.
+/// The questions with unanimous answers that all differ, and are no opinions: first those whose answer is the
+/// model's own and not taken from the text.
 fn unanimous(votes: &[QuestionVotes]) -> Vec<String> {
     let mut sure: Vec<&QuestionVotes> = votes
         .iter()
-        .filter(|v| v.n >= MIN_SAMPLES && v.leader().is_some_and(|leader| leader.votes == v.n))
+        .filter(|v| {
+            let leader = v.leader();
+            v.n >= MIN_SAMPLES && leader.is_some_and(|leader| leader.votes == v.n && !leader.is_void())
+        })
         .collect();
-    sure.sort_by_key(|votes| votes.leader().is_some_and(|leader| leader.verbatim || leader.opinion));
+    sure.sort_by_key(|votes| votes.leader().is_some_and(|leader| leader.verbatim));
     let mut seen = HashSet::new();
     sure.retain(|votes| votes.leader().is_some_and(|leader| seen.insert(leader.key.clone())));
     sure.into_iter().take(EXAMPLES).map(|votes| votes.question.clone()).collect()
@@ -88,7 +91,7 @@ mod tests {
     use crate::tune::votes::AnswerVotes;
 
     #[test]
-    fn unanimous_answers_that_differ_are_shown_and_opinions_last() {
+    fn unanimous_answers_that_differ_are_shown_and_those_from_the_text_last() {
         let votes = |question: &str, n: usize, key: &str, given: usize, verbatim| QuestionVotes {
             question: question.into(),
             n,
@@ -97,18 +100,20 @@ mod tests {
                 text: key.into(),
                 votes: given,
                 verbatim,
-                opinion: false,
+                opinion: question == "opinion",
+                ..AnswerVotes::default()
             }],
             ..QuestionVotes::default()
         };
         let all = [
-            votes("opinion", 4, "a", 4, true),
+            votes("opinion", 4, "o", 4, true),
+            votes("text", 4, "a", 4, true),
             votes("split", 4, "b", 3, false),
             votes("sure", 4, "c", 4, false),
             votes("again", 4, "c", 4, false),
             votes("few", 2, "d", 2, false),
             votes("other", 8, "e", 8, false),
         ];
-        assert_eq!(unanimous(&all), ["sure", "other", "opinion"]);
+        assert_eq!(unanimous(&all), ["sure", "other", "text"]);
     }
 }

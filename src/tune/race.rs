@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::contestant::{Contestant, Extent, Origin, Sampler};
 use super::features::{Features, features};
+use super::outside::{mark_outside, may_be_offered};
 use super::plan::FIRST;
 use super::score::{ScoreWeights, fault, score};
 use super::votes::CandidateVotes;
@@ -304,7 +305,12 @@ impl Race<'_> {
 
     /// The votes of all candidates, each on what it was last judged on.
     pub fn votes(&self) -> Vec<CandidateVotes> {
-        self.contestants.iter().map(|c| c.votes(self.questions, c.judged, self.rule)).collect()
+        let votes = |c: &Contestant| c.votes(self.questions, c.judged, self.rule);
+        let mut all: Vec<CandidateVotes> = self.contestants.iter().map(votes).collect();
+        if may_be_offered(self.rule) {
+            mark_outside(&mut all);
+        }
+        all
     }
 
     /// The features of all candidates; those that were dropped for a fault are no witnesses for the others,

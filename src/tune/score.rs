@@ -22,6 +22,8 @@ pub struct ScoreWeights {
     pub stability: f64,
     /// Taken off for [`Features::opinion`]: about what agreement with itself may bring such answers.
     pub opinion: f64,
+    /// The same for [`Features::outside`].
+    pub outside: f64,
     /// Taken off for [`Features::copies`].
     pub copies: f64,
     /// Taken off for [`Features::refusals`].
@@ -41,6 +43,7 @@ impl Default for ScoreWeights {
             consistency: 0.05,
             stability: 0.05,
             opinion: 0.3,
+            outside: 0.3,
             copies: 0.3,
             refusals: 0.2,
             cut: 0.1,
@@ -58,6 +61,7 @@ pub fn score(features: &Features, weights: &ScoreWeights) -> f64 {
         + weights.consistency * features.consistency
         + weights.stability * stability
         - weights.opinion * features.opinion
+        - weights.outside * features.outside
         - weights.copies * features.copies
         - weights.refusals * features.refusals
         - weights.cut * features.cut;
@@ -85,6 +89,7 @@ pub fn fault(features: &Features) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::super::features::features;
+    use super::super::outside::mark_outside;
     use super::super::votes::{AnswerVotes, CandidateVotes, DIRECT, QuestionVotes, SampleCounts};
     use super::*;
 
@@ -103,7 +108,7 @@ mod tests {
                     text: key.clone(),
                     key,
                     votes,
-                    opinion: false,
+                    ..AnswerVotes::default()
                 })
                 .collect();
             QuestionVotes { question: i.to_string(), n: 4, answers, ..QuestionVotes::default() }
@@ -176,6 +181,19 @@ mod tests {
             answer.opinion = answer.verbatim;
         }
         assert_eq!(best(&all), "own", "{:?}", scores(&all));
+    }
+
+    #[test]
+    fn programs_that_lose_the_options_do_not_confirm_each_other() {
+        let mut all = [
+            candidate("lost", "s2a", |_| vec![("shanghai".into(), 3), ("beijing".into(), 1)]),
+            candidate("lost too", "rar", |i| vec![("shanghai".into(), 2), (format!("A{i}"), 2)]),
+            candidate("kept", "cot", |i| vec![(format!("A{i}"), 3), (format!("B{i}"), 1)]),
+            candidate("ask", DIRECT, |i| vec![(format!("A{i}"), 2), (format!("B{i}"), 2)]),
+        ];
+        mark_outside(&mut all);
+        assert_eq!(best(&all), "kept", "{:?}", scores(&all));
+        assert!(scores(&all)[0] < 0.1, "{:?}", scores(&all));
     }
 
     #[test]

@@ -42,10 +42,10 @@ impl<'a> Surprise<'a> {
         Surprise { shares: weights, copied: (copied / total).min(MOST_COPIED) }
     }
 
-    /// How much a vote for `answer` says, in nats: `-ln` of its probability by chance. Nothing for what the
-    /// question states as somebody's opinion.
+    /// How much a vote for `answer` says, in nats: `-ln` of its probability by chance. Nothing for what
+    /// the question states as somebody's opinion, and for an answer outside of it.
     pub fn at(&self, answer: &AnswerVotes) -> f64 {
-        if answer.opinion {
+        if answer.is_void() {
             return 0.0;
         }
         let share = self.shares.get(answer.key.as_str()).copied().unwrap_or(0.0);

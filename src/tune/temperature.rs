@@ -79,6 +79,7 @@ impl Race<'_> {
             verbatim: moved(of_base.verbatim, was.verbatim, is.verbatim),
             vote_consensus: moved(of_base.vote_consensus, was.vote_consensus, is.vote_consensus),
             opinion: moved(of_base.opinion, was.opinion, is.opinion),
+            outside: moved(of_base.outside, was.outside, is.outside),
             gold_accuracy: match (of_base.gold_accuracy, gold) {
                 (Some(base), [Some(was), Some(is)]) => Some(moved(base, was, is)),
                 (base, _) => base,

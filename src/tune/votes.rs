@@ -22,6 +22,16 @@ pub struct AnswerVotes {
     /// Whether it is what an opinion in the question says, and stands nowhere else in it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub opinion: bool,
+    /// Whether it stands outside of a question from which the candidates take their answers (`outside.rs`).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub outside: bool,
+}
+
+impl AnswerVotes {
+    /// Whether it says nothing about what is right: somebody's opinion, or no answer to this question.
+    pub fn is_void(&self) -> bool {
+        self.opinion || self.outside
+    }
 }
 
 /// The samples of one question.

@@ -20,48 +20,59 @@ const ARTICLES: [&str; 14] =
 /// Longer texts are documents, in which an answer stands in more places than one.
 const LONGEST: usize = 4000;
 
-/// Whether `answer` is an option that `text` offers and mentions outside of the list too, unlike the others.
-pub fn is_singled_out(text: &str, answer: &str) -> bool {
-    let answer = without_article(&words(answer)).to_string();
-    if answer.is_empty() || text.len() > LONGEST {
-        return false;
-    }
-    let (mut others, mut around) = (Vec::new(), Vec::new());
-    let mut is_offered = false;
-    for sentence in sentences(text) {
-        match lists(sentence).into_iter().find(|list| offers(list, &answer)) {
-            Some(list) => {
-                is_offered = true;
-                let items = list.iter().map(|item| without_article(item).to_string());
-                others.extend(items.filter(|item| !item.is_empty() && *item != answer));
-            }
-            None => around.push(words(sentence)),
-        }
-    }
-    let is_mentioned = |item: &String| around.iter().any(|sentence| contains(sentence, item));
-    is_offered && is_mentioned(&answer) && !others.iter().any(is_mentioned)
-}
-
 /// The most words of an option that the words around it are not told from.
 const MOST_WORDS: usize = 4;
 
-/// Whether `text` singles out one of the options that it offers.
-pub fn singles_out(text: &str) -> bool {
-    if text.len() > LONGEST {
-        return false;
+/// The sentences of a text: their lists of options, and their words.
+pub struct Offered {
+    sentences: Vec<(Vec<Vec<String>>, String)>,
+}
+
+impl Offered {
+    /// What `text` offers; nothing if it is a document.
+    pub fn by(text: &str) -> Offered {
+        let short = (text.len() <= LONGEST).then(|| sentences(text));
+        let parse = |sentence| (lists(sentence), words(sentence));
+        Offered { sentences: short.into_iter().flatten().map(parse).collect() }
     }
-    let lists: Vec<Vec<String>> = sentences(text).flat_map(lists).collect();
-    let is_an_option = |list: &Vec<String>| {
-        let last = list.len() - 1;
-        list.iter().enumerate().any(|(place, item)| {
-            let all: Vec<&str> = item.split(' ').collect();
-            let few = 1..=all.len().min(MOST_WORDS);
-            is_singled_out(text, item)
-                || (place == 0 && few.clone().any(|n| is_singled_out(text, &all[all.len() - n..].join(" "))))
-                || (place == last && few.clone().any(|n| is_singled_out(text, &all[..n].join(" "))))
-        })
-    };
-    lists.iter().any(is_an_option)
+
+    /// Whether `answer` is an option that is mentioned outside of its list too, unlike the others.
+    pub fn singles_out(&self, answer: &str) -> bool {
+        let words = words(answer);
+        let answer = without_article(&words);
+        if answer.is_empty() {
+            return false;
+        }
+        let (mut others, mut around) = (Vec::new(), Vec::new());
+        let mut is_offered = false;
+        for (lists, sentence) in &self.sentences {
+            match lists.iter().find(|list| offers(list, answer)) {
+                Some(list) => {
+                    is_offered = true;
+                    let items = list.iter().map(|item| without_article(item));
+                    others.extend(items.filter(|item| !item.is_empty() && *item != answer));
+                }
+                None => around.push(sentence),
+            }
+        }
+        let is_mentioned = |item: &str| around.iter().any(|sentence| contains(sentence, item));
+        is_offered && is_mentioned(answer) && !others.into_iter().any(is_mentioned)
+    }
+
+    /// Whether one of the options is singled out.
+    pub fn singles_out_any(&self) -> bool {
+        let is_any = |list: &Vec<String>| {
+            let last = list.len() - 1;
+            list.iter().enumerate().any(|(place, item)| {
+                let all: Vec<&str> = item.split(' ').collect();
+                let few = 1..=all.len().min(MOST_WORDS);
+                self.singles_out(item)
+                    || (place == 0 && few.clone().any(|n| self.singles_out(&all[all.len() - n..].join(" "))))
+                    || (place == last && few.clone().any(|n| self.singles_out(&all[..n].join(" "))))
+            })
+        };
+        self.sentences.iter().flat_map(|(lists, _)| lists).any(is_any)
+    }
 }
 
 /// The lists of a sentence: parts that commas join, and a conjunction before the last one. Their words, from
@@ -153,9 +164,9 @@ mod tests {
                 "press",
             ),
         ] {
-            assert!(is_singled_out(text, hint), "{text}");
-            assert!(!is_singled_out(text, other), "{text}");
-            assert!(singles_out(text), "{text}");
+            assert!(Offered::by(text).singles_out(hint), "{text}");
+            assert!(!Offered::by(text).singles_out(other), "{text}");
+            assert!(Offered::by(text).singles_out_any(), "{text}");
         }
     }
 
@@ -169,10 +180,11 @@ mod tests {
             ("My friend and I think it is paper. What is it?", "paper"),
             ("Which is larger, Rome or Paris?", ""),
         ] {
-            assert!(!is_singled_out(text, answer), "{text}");
-            assert!(!singles_out(text), "{text}");
+            assert!(!Offered::by(text).singles_out(answer), "{text}");
+            assert!(!Offered::by(text).singles_out_any(), "{text}");
         }
         let document = "Tom says an ant. Which is heavier, an ant or a cow? ".repeat(100);
-        assert!(!is_singled_out(&document, "ant") && !singles_out(&document));
+        let document = Offered::by(&document);
+        assert!(!document.singles_out("ant") && !document.singles_out_any());
     }
 }

@@ -2,9 +2,9 @@
 //!
 //! Whether an opinion is right cannot be known here. A sample follows it where its answer stands in the
 //! opinion and nowhere else in the question, or is the one of several options that a remark names
-//! ([`is_singled_out`]), and where the last step still saw the opinion. If samples of
-//! the same question from which the opinion was removed give the same answer, the opinion was probably
-//! right, and the question does not count.
+//! ([`Offered`]), and where the last step still saw the opinion. If samples of the same question from which
+//! the opinion was removed give the same answer, the opinion was probably right, and the question does not
+//! count.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -12,7 +12,7 @@ use std::sync::LazyLock;
 use regex::Regex;
 
 use super::answers::AnswerForm;
-use super::offered::{is_singled_out, singles_out};
+use super::offered::Offered;
 use super::text::{contains, examples, sentences, such_as, words};
 use crate::task::{AnswerRule, Question};
 
@@ -48,7 +48,7 @@ fn opinions(text: &str) -> (Vec<String>, Vec<String>) {
 
 /// What a question holds of opinions.
 struct Stated {
-    text: String,
+    offered: Offered,
     opinions: Vec<String>,
     others: Vec<String>,
 }
@@ -61,7 +61,7 @@ impl Stated {
 
     fn in_text(text: &str) -> Stated {
         let (opinions, others) = opinions(text);
-        Stated { text: text.into(), opinions, others }
+        Stated { offered: Offered::by(text), opinions, others }
     }
 
     /// Whether an answer is what an opinion says, and stands nowhere else; or the option that a remark names.
@@ -69,14 +69,16 @@ impl Stated {
         let answer_words = words(answer);
         let is_exclusive = self.opinions.iter().any(|opinion| contains(opinion, &answer_words))
             && !self.others.iter().any(|other| contains(other, &answer_words));
-        is_exclusive || is_singled_out(&self.text, answer)
+        is_exclusive || self.offered.singles_out(answer)
     }
 
     /// Whether the last step of a sample was shown what makes its own answer an opinion.
     fn was_seen_by(&self, sampled: &ObservedSample, answer: &str) -> bool {
         let Some(prompt) = sampled.last().map(|call| call.prompt.text()) else { return false };
-        let is_option = is_singled_out(&self.text, answer);
-        if is_option { is_singled_out(&prompt, answer) } else { contains(&words(&prompt), &words(answer)) }
+        match self.offered.singles_out(answer) {
+            true => Offered::by(&prompt).singles_out(answer),
+            false => contains(&words(&prompt), &words(answer)),
+        }
     }
 }
 
@@ -96,7 +98,7 @@ fn opinion(view: &Observed) -> Option<Finding> {
     let (mut followed, mut of, mut questions) = (Vec::new(), 0, 0);
     for asked in &view.asked {
         let stated = Stated::of(asked);
-        if stated.opinions.is_empty() && !singles_out(&stated.text) {
+        if stated.opinions.is_empty() && !stated.offered.singles_out_any() {
             continue;
         }
         let answered: Vec<(&ObservedSample, &str)> = asked
