@@ -5,6 +5,22 @@ use serde_json::{Value, json};
 use crate::task::AnswerRule;
 use crate::{Error, Result};
 
+/// What small models write before an answer, though they were asked for nothing else; an article before it is
+/// taken off too.
+const LEAD_INS: [&str; 5] = [
+    "answer is",
+    "answer to this question is",
+    "answer to the question is",
+    "final answer is",
+    "correct answer is",
+];
+
+/// The rule for short texts where nothing more is known of them.
+pub fn short_text() -> AnswerRule {
+    let rule = json!({ "kind": "text", "strip": LEAD_INS });
+    serde_json::from_value(rule).expect("the rule is valid")
+}
+
 /// The rule that `text` says: `number`, `text`, `date`, `choice:yes,no`, or a rule as a task file has it, in
 /// JSON.
 ///
@@ -20,7 +36,8 @@ pub fn parse_answer_kind(text: &str) -> Result<AnswerRule> {
             let choices: Vec<&str> = choices.split(',').map(str::trim).filter(|c| !c.is_empty()).collect();
             json!({"kind": "choice", "choices": choices})
         }
-        None if ["number", "text", "date"].contains(&text) => json!({"kind": text}),
+        None if text == "text" => return Ok(short_text()),
+        None if ["number", "date"].contains(&text) => json!({"kind": text}),
         _ => {
             let expected = "number, text, date, choice:yes,no or a rule of a task file as JSON";
             return Err(refuse(format!("{text:?} is not an answer rule; expected {expected}")));
@@ -32,6 +49,21 @@ pub fn parse_answer_kind(text: &str) -> Result<AnswerRule> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_lead_in_is_no_part_of_a_short_text() {
+        let rule = short_text();
+        let key = |text: &str| rule.read_alone(text).map(|answer| answer.key);
+        for (text, answer) in [
+            ("The answer is: Rwanda", "rwanda"),
+            ("The correct answer is \"Oyo\".", "oyo"),
+            ("answer is the Nile", "nile"),
+            ("The answer is", "answer is"),
+            ("No answer", "no answer"),
+        ] {
+            assert_eq!(key(text).as_deref(), Some(answer), "{text}");
+        }
+    }
 
     #[test]
     fn kinds_choices_and_rules_are_read() {

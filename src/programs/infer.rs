@@ -7,6 +7,7 @@ use std::sync::LazyLock;
 use regex::Regex;
 use serde_json::{Value, json};
 
+use super::answer_kind::short_text;
 use crate::task::{AnswerRule, Question};
 
 /// The share of the answers that must be of a kind.
@@ -30,7 +31,7 @@ pub fn infer_rule(answers: &[String]) -> AnswerRule {
         !answers.is_empty() && count as f64 >= SHARE * answers.len() as f64
     });
     let choices = || rule(json!({ "kind": "choice", "choices": choices(&answers)? }));
-    of_a_kind.or_else(choices).or_else(|| rule(json!({ "kind": "text" }))).expect("a text needs nothing")
+    of_a_kind.or_else(choices).unwrap_or_else(short_text)
 }
 
 /// What an answer is called, for [`Brief::noun`](super::Brief::noun): the word behind "which" or "what" in

@@ -24,7 +24,7 @@ use std::sync::LazyLock;
 
 use serde_json::{Value, json};
 
-pub use answer_kind::parse_answer_kind;
+pub use answer_kind::{parse_answer_kind, short_text};
 pub use infer::{infer_noun, infer_rule};
 pub use method::ReasoningMethod;
 pub use phrases::AnswerKind;
@@ -34,7 +34,7 @@ pub use style::AnswerStyle;
 use phrases::{Phrases, rule_as_json};
 use wording::{ProgramSteps, Setting, Wording, direct_wordings, fields_template, literal, pairs, wordings};
 
-use crate::task::{AnswerRule, Task, TextRule};
+use crate::task::{AnswerRule, Task};
 use crate::{Error, Result};
 
 /// What is known about the questions for which programs are wanted.
@@ -63,7 +63,7 @@ impl Default for Brief {
     fn default() -> Self {
         Brief {
             description: None,
-            answer: AnswerRule::Text(TextRule::default()),
+            answer: short_text(),
             noun: None,
             fields: vec!["question".into()],
             methods: Vec::new(),

@@ -111,7 +111,7 @@ impl TuneSetup {
         match name_or_path.parse() {
             Ok(method) => self.methods.push(method),
             Err(_) => {
-                let brief = self.brief(&answer_rule(self).unwrap_or(text_rule()));
+                let brief = self.brief(&answer_rule(self).unwrap_or(programs::short_text()));
                 self.tasks.push(programs::load(name_or_path, &brief)?);
             }
         }
@@ -300,10 +300,6 @@ fn answer_rule(setup: &TuneSetup) -> Option<AnswerRule> {
     setup.tasks.first().map(|task| task.answer.clone()).or(setup.answer.clone())
 }
 
-fn text_rule() -> AnswerRule {
-    AnswerRule::Text(Default::default())
-}
-
 /// Number of questions whose direct answers show what kind of answers there are.
 const ANSWERS_TO_INFER_FROM: usize = 16;
 
@@ -320,8 +316,8 @@ fn infer_rule(
     if let Some(rule) = dir.saved("answer.json")? {
         return Ok(rule);
     }
-    let wordings = programs::direct(&setup.brief(&text_rule()))?;
-    let Some(wording) = wordings.first() else { return Ok(text_rule()) };
+    let wordings = programs::direct(&setup.brief(&programs::short_text()))?;
+    let Some(wording) = wordings.first() else { return Ok(programs::short_text()) };
     let asked = &questions[..questions.len().min(ANSWERS_TO_INFER_FROM)];
     let cancel = cx.cancel.clone();
     let engine = base.engine(cx, None, &options.engine)?;
