@@ -20,7 +20,9 @@ pub(crate) use set_aside::{SetAside, fault_of_question};
 use sha2::{Digest, Sha256};
 pub use summary::{Curation, Equivalences, Stops};
 
-use crate::engine::{Engine, Finish, Message, Request, Role, Sampling};
+use driver::Driver;
+
+use crate::engine::{Engine, Finish, Message, Request, Role, Sampling, Source, Sources};
 use crate::task::{Answer, CLOSING, Output, Question, Step, Task, UNPERTURBED};
 use crate::vote::Verdict;
 use crate::{Cancel, Error, Result};
@@ -263,13 +265,52 @@ pub(crate) fn curate<'e, E: Engine + ?Sized + 'e>(
     observer: &mut dyn Observer,
     cancel: &Cancel,
 ) -> Result<Vec<Outcome>> {
-    check_questions(plan, observer)?;
-    let mut driver = driver::Driver::new(plan, observer);
-    driver.resume(earlier.into_iter().map(|item| item.map(Into::into)))?;
+    let mut driver = resumed(plan, earlier, observer)?;
     if !driver.is_done() {
         engine()?.run(&mut driver, cancel)?;
     }
     driver.outcomes()
+}
+
+/// What [`curate`] is given for one of several plans.
+pub(crate) struct CurationJob<'a> {
+    /// What to sample.
+    pub plan: &'a CurationPlan<'a>,
+    /// What an interrupted run has finished.
+    pub earlier: Vec<Sample>,
+    /// Receives what is sampled.
+    pub observer: &'a mut (dyn Observer + 'a),
+}
+
+/// [`curate`] for several plans in one run of the engine, which is fuller for it: a few samples are computed
+/// together in nearly the time of one.
+pub(crate) fn curate_together<'a>(
+    engine: &mut dyn Engine,
+    jobs: Vec<CurationJob<'a>>,
+    cancel: &Cancel,
+) -> Result<Vec<Vec<Outcome>>> {
+    let begin = |job: CurationJob<'a>| resumed(job.plan, job.earlier.into_iter().map(Ok), job.observer);
+    let mut drivers = jobs.into_iter().map(begin).collect::<Result<Vec<_>>>()?;
+    let mut open = Vec::<&mut dyn Source>::new();
+    for driver in drivers.iter_mut().filter(|driver| !driver.is_done()) {
+        open.push(driver);
+    }
+    if !open.is_empty() {
+        engine.run(&mut Sources::new(open), cancel)?;
+    }
+    drivers.into_iter().map(Driver::outcomes).collect()
+}
+
+/// The source of the requests of `plan` that are left.
+fn resumed<'a>(
+    plan: &'a CurationPlan<'a>,
+    earlier: impl IntoIterator<Item = Result<impl Into<JournalEntry>>>,
+    observer: &'a mut dyn Observer,
+) -> Result<Driver<'a>> {
+    check_questions(plan, observer)?;
+    let mut driver = Driver::new(plan, observer);
+    driver.resume(earlier.into_iter().map(|item| item.map(Into::into)))?;
+    Ok(driver)
 }
 
 /// The requests that `sample` of `question` made, in the order of its steps: their messages and seeds are

@@ -309,3 +309,33 @@ fn unfinished_thinking_has_no_answer() {
 fn no_samples() -> [Result<Sample>; 0] {
     []
 }
+
+#[test]
+fn plans_that_are_sampled_together_have_the_outcomes_that_each_has_alone() {
+    let (mut other, questions) = (task(), questions());
+    other.system2.remove(0);
+    other.system2[0].prompt = "{{ question }} after a thought".into();
+    let tasks = [task(), other];
+    let plan =
+        |task| CurationPlan { task, questions: &questions, seed: 7, stop_at_answer: true, verifier: None };
+    let plans = [plan(&tasks[0]), plan(&tasks[1])];
+    let alone = |plan: &CurationPlan| {
+        let (mut engine, mut log) = (engine(), Log::default());
+        let outcomes =
+            curate(|| Ok(&mut engine), plan, Vec::<Result<Sample>>::new(), &mut log, &Cancel::new()).unwrap();
+        (outcomes, log.0)
+    };
+    let [(first, earlier), (second, samples)] = [alone(&plans[0]), alone(&plans[1])];
+
+    let (mut engine, mut one, mut two) = (engine(), Log::default(), Log::default());
+    let jobs = vec![
+        CurationJob { plan: &plans[0], earlier: earlier[..2].to_vec(), observer: &mut one },
+        CurationJob { plan: &plans[1], earlier: vec![], observer: &mut two },
+    ];
+    let together = curate_together(&mut engine, jobs, &Cancel::new()).unwrap();
+    let verdicts = |outcomes: &[Outcome]| outcomes.iter().map(|o| o.verdict.clone()).collect::<Vec<_>>();
+    assert_eq!(verdicts(&together[0]), verdicts(&first));
+    assert_eq!(verdicts(&together[1]), verdicts(&second));
+    assert!(two.0.len() == samples.len() && two.0.iter().all(|sample| sample.steps.len() == 1));
+    assert!(one.0.iter().all(|sample| sample.steps.len() == 2));
+}

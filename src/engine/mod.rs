@@ -15,6 +15,7 @@ pub(crate) mod measure;
 mod sampler;
 mod scheduler;
 mod scripted;
+mod sources;
 mod text;
 #[cfg(test)]
 mod toy;
@@ -29,6 +30,7 @@ pub use llama::{Llama, LlamaOptions, ModelInfo, Weights};
 pub use sampler::Sampling;
 pub use scheduler::{Scheduler, Stats};
 pub use scripted::Scripted;
+pub(crate) use sources::Sources;
 
 use std::sync::Arc;
 

@@ -109,8 +109,10 @@ pub fn complete(
         report.questions,
         training,
     );
+    let is_witness = |c: &&CandidateReport| c.family != winner.family && c.dropped.is_none();
+    let witnesses = report.candidates.iter().filter(is_witness).count();
     (report.worthwhile, report.reasons) =
-        verdict::judge(&winner, baseline.as_ref(), &expected, report.questions);
+        verdict::judge(&winner, baseline.as_ref(), witnesses, &expected, report.questions);
     report.expected = Some(expected);
     report.winner = Some(winner.name);
     report.baseline = baseline.map(|baseline| baseline.name);

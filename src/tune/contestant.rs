@@ -1,20 +1,20 @@
 //! A candidate in the race: its task, its journal of samples, and what they cost.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use serde::{Deserialize, Serialize};
 
 use super::facts::SampleFacts;
+use super::sampling::{Work, every_sample};
 use super::stopwatch::Stopwatch;
 use super::vote_size::{VoteSize, with_samples};
 use super::votes::{AnswerVotes, CandidateVotes, DIRECT, QuestionVotes, SampleCounts, count};
 use crate::context::EngineOptions;
-use crate::curate::{self, CurationPlan, Observer, Sample};
-use crate::engine::Engine;
+use crate::curate::Sample;
 use crate::preview::{Evidence, Finding, findings, prompts_of};
 use crate::run::{Journal, RunDir};
-use crate::task::{AnswerRule, Equivalence, Question, Select, Task, UNPERTURBED, VoteRule, Weighing};
-use crate::vote::{NO_THRESHOLD, Tally, Verdict, decide, stop};
+use crate::task::{AnswerRule, Question, Select, Task, UNPERTURBED, VoteRule, Weighing};
+use crate::vote::{Tally, Verdict, decide, stop};
 use crate::{Cancel, Error, Result};
 
 /// Where a candidate comes from.
@@ -66,18 +66,9 @@ pub struct SamplingTime {
     pub seconds: f64,
     /// Samples that took them.
     pub samples: usize,
-    /// Runs of the engine in which they were taken.
-    #[serde(default)]
-    pub runs: usize,
     /// Tokens that they generated.
     pub tokens: usize,
 }
-
-/// A run of the engine takes as long as so many samples, beside what its samples take: a few samples are
-/// computed together in nearly the time of one.
-const RUN: f64 = 6.0;
-/// Samples of a run: a slice of questions.
-const SAMPLES_OF_RUN: usize = 24;
 
 /// Seconds of a sample beside many others.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -92,7 +83,7 @@ impl SamplingSpeed {
 
     /// Seconds that `samples` samples will take.
     pub fn seconds(self, samples: usize) -> f64 {
-        self.0 * (RUN * samples.div_ceil(SAMPLES_OF_RUN) as f64 + samples as f64)
+        self.0 * samples as f64
     }
 }
 
@@ -267,72 +258,39 @@ impl Contestant {
 
     /// Its speed, where some samples were measured.
     pub fn speed(&self) -> Option<SamplingSpeed> {
-        let units = RUN * self.time.runs.max(1) as f64 + self.time.samples as f64;
-        (self.time.samples > 0).then(|| SamplingSpeed(self.time.seconds / units))
+        (self.time.samples > 0).then(|| SamplingSpeed(self.time.seconds / self.time.samples as f64))
     }
 
-    /// Takes the missing samples of `questions` with `samples` each, and tells `taken` of every one. Returns
-    /// whether all were taken before the stopwatch shows `deadline`, if there is one; those that have begun by
-    /// then are lost.
-    pub fn sample(
-        &mut self,
-        questions: &[Question],
-        samples: usize,
-        sampler: &Sampler,
-        deadline: Option<f64>,
-        taken: &mut dyn FnMut(),
-        engine: &mut dyn Engine,
-    ) -> Result<bool> {
+    /// What is left of `questions` with `samples` each.
+    pub(super) fn work(&self, questions: &[Question], samples: usize) -> Work {
         let extent = Extent { questions: questions.len(), samples };
         let can_be_asked = |question: &&Question| !self.set_aside.reasons.contains_key(&question.id);
         let questions: Vec<Question> = questions.iter().filter(can_be_asked).cloned().collect();
-        let task = every_sample(&self.entrant.task, self.depth(extent));
-        let asked: BTreeMap<&str, &Question> = questions.iter().map(|q| (q.id.as_str(), q)).collect();
-        let earlier: Vec<Sample> = self
-            .facts
-            .values()
-            .filter(|facts| asked.contains_key(facts.sample.question.as_str()))
-            .map(|facts| facts.sample.clone())
-            .collect();
-        let plan = CurationPlan {
-            task: &task,
-            questions: &questions,
-            seed: sampler.seed,
-            stop_at_answer: true,
-            verifier: None,
-        };
-        let (journal, _) = Journal::<Sample>::open(sampler.dir.file(&self.journal()))?;
-        let mut recorder = SampleRecorder {
-            journal,
-            task: &self.entrant.task,
-            asked,
-            new: Vec::new(),
-            set_aside: BTreeMap::new(),
-            is_late: &|| deadline.is_some_and(|deadline| sampler.stopwatch.seconds() >= deadline),
-            taken,
-        };
-        let begin = sampler.stopwatch.seconds();
-        let moment = deadline.and_then(|deadline| sampler.stopwatch.moment(deadline));
-        let cancel = moment.map_or_else(|| sampler.cancel.clone(), |moment| sampler.cancel.or_at(moment));
-        let result =
-            curate::curate(|| Ok(engine), &plan, earlier.into_iter().map(Ok), &mut recorder, &cancel);
-        recorder.journal.sync()?;
-        self.time.seconds += sampler.stopwatch.seconds() - begin;
-        self.time.samples += recorder.new.len();
-        self.time.runs += 1;
-        if !recorder.set_aside.is_empty() {
-            self.set_aside.reasons.append(&mut recorder.set_aside);
-            sampler.dir.save(&format!("{}/set-aside.json", self.folder), &self.set_aside)?;
+        let asked: HashSet<&str> = questions.iter().map(|question| question.id.as_str()).collect();
+        let is_asked = |facts: &&SampleFacts| asked.contains(facts.sample.question.as_str());
+        let earlier = self.facts.values().filter(is_asked).map(|facts| facts.sample.clone()).collect();
+        Work { task: every_sample(&self.entrant.task, self.depth(extent)), questions, earlier }
+    }
+
+    /// Takes over new samples, and why questions cannot be asked; `seconds` is what they took.
+    pub(super) fn add(
+        &mut self,
+        samples: Vec<SampleFacts>,
+        mut set_aside: BTreeMap<String, String>,
+        seconds: f64,
+        dir: &RunDir,
+    ) -> Result<()> {
+        self.time.seconds += seconds;
+        self.time.samples += samples.len();
+        if !set_aside.is_empty() {
+            self.set_aside.reasons.append(&mut set_aside);
+            dir.save(&format!("{}/set-aside.json", self.folder), &self.set_aside)?;
         }
-        for facts in recorder.new {
+        for facts in samples {
             self.time.tokens += facts.sample.steps.iter().map(|step| step.generated_tokens).sum::<usize>();
             self.facts.entry(id_of(&facts.sample)).or_insert(facts);
         }
-        sampler.dir.save(&format!("{}/time.json", self.folder), &self.time)?;
-        match result {
-            Err(Error::Cancelled) if !sampler.cancel.is_cancelled() => Ok(false),
-            result => result.map(|_| true),
-        }
+        dir.save(&format!("{}/time.json", self.folder), &self.time)
     }
 
     /// Its votes within `extent`. `rule` gives the keys by which answers of different candidates are
@@ -457,17 +415,6 @@ fn vote(
     (decide(&rule, question, &tally, reason), tally.n())
 }
 
-/// `task` with votes of exactly `samples` samples, so that candidates can be compared.
-fn every_sample(task: &Task, samples: usize) -> Task {
-    let mut task = task.clone();
-    let vote = &mut task.vote;
-    (vote.samples, vote.min_samples) = (samples, samples);
-    (vote.threshold, vote.confidence, vote.early_abandon) = (NO_THRESHOLD, 1.0, false);
-    (vote.select, vote.weights) = (Select::Count, Weighing::Equal);
-    vote.equivalence = Equivalence::Exact;
-    task
-}
-
 /// Whether two tasks sample the same: all but the direct prompt and the vote is equal.
 pub(crate) fn has_same_samples(a: &Task, b: &Task) -> bool {
     a.system2 == b.system2
@@ -478,39 +425,4 @@ pub(crate) fn has_same_samples(a: &Task, b: &Task) -> bool {
 
 fn id_of(sample: &Sample) -> SampleId {
     (sample.question.clone(), sample.perturbation.clone(), sample.index)
-}
-
-/// Writes samples to the candidate's journal.
-struct SampleRecorder<'a> {
-    journal: Journal<Sample>,
-    task: &'a Task,
-    asked: BTreeMap<&'a str, &'a Question>,
-    new: Vec<SampleFacts>,
-    /// Question id → why it cannot be asked.
-    set_aside: BTreeMap<String, String>,
-    is_late: &'a dyn Fn() -> bool,
-    taken: &'a mut dyn FnMut(),
-}
-
-impl Observer for SampleRecorder<'_> {
-    fn sample(&mut self, sample: &Sample) -> Result<()> {
-        self.journal.append(sample)?;
-        if let Some(question) = self.asked.get(sample.question.as_str()) {
-            self.new.push(SampleFacts::of(sample.clone(), self.task, question));
-        }
-        (self.taken)();
-        if (self.is_late)() { Err(Error::Cancelled) } else { Ok(()) }
-    }
-
-    fn verdict(&mut self, verdict: &Verdict) -> Result<()> {
-        if let Some(why) = &verdict.set_aside {
-            self.set_aside.insert(verdict.question.clone(), why.clone());
-        }
-        Ok(())
-    }
-
-    /// Other candidates may have shorter prompts.
-    fn mostly_set_aside(&mut self, _: Error) -> Result<()> {
-        Ok(())
-    }
 }

@@ -2,7 +2,7 @@
 //!
 //! How fast the candidates are is not known before it. Where the time is too short for what the round should
 //! sample, each candidate is asked fewer questions, so that all can be compared, rather than the last ones
-//! none. Programs and one wording of the direct prompt come first, for the time may not even suffice for that.
+//! none. A program and a wording of the direct prompt come first, for the time may not even suffice for more.
 
 use super::contestant::Extent;
 use super::race::{Race, Turn};
@@ -27,18 +27,15 @@ impl Race<'_> {
         for i in &order {
             self.contestants[*i].rounds = self.contestants[*i].rounds.max(1);
         }
-        let mut in_time = true;
-        for place in 0..order.len() {
-            // The first one shows the speed.
-            let step = if place == 0 { plan.extent } else { self.affordable(&order, &steps) };
-            in_time = in_time && self.step(&order, place, step, true, base, cx)?;
-        }
+        // Without a program and a direct prompt there is no choice, so these are sampled in any time; they show
+        // the speed.
+        let begun = &order[..order.len().min(2)];
+        let mut in_time = self.step(begun, plan.extent, false, base, cx)?;
+        in_time = in_time && self.step(&order, steps[0], true, base, cx)?;
         // Estimates change while candidates are sampled, and in the end all have the same.
         for _ in 0..steps.len() {
             let step = self.affordable(&order, &steps);
-            for place in 0..order.len() {
-                in_time = in_time && self.step(&order, place, step, false, base, cx)?;
-            }
+            in_time = in_time && self.step(&order, step, true, base, cx)?;
         }
         self.record_first_round(&order, &steps);
         self.save()
@@ -46,23 +43,22 @@ impl Race<'_> {
 
     fn step(
         &mut self,
-        order: &[usize],
-        place: usize,
+        candidates: &[usize],
         step: Extent,
-        is_first: bool,
+        is_timed: bool,
         base: &mut EngineCache,
         cx: &mut Context,
     ) -> Result<bool> {
+        let plan = &self.state.rounds[0];
+        let (round, whole) = (self.in_round(plan), plan.extent);
+        let total = round.iter().map(|i| self.contestants[*i].samples_in(whole)).sum();
         let turn = Turn {
             round: 0,
-            candidate: order[place],
+            candidates,
             questions: 0..step.questions,
             samples: step.samples,
-            // Without a program and a direct prompt there is no choice, so these are sampled in any time.
-            is_timed: place > 1 || !is_first,
-            place,
-            candidates: order.len(),
-            progress: [if is_first { place } else { order.len() }, order.len()],
+            is_timed,
+            missing: [self.missing(&round, whole).min(total), total],
         };
         self.take(turn, base, cx)
     }

@@ -31,6 +31,7 @@ mod plan;
 mod propose;
 mod race;
 mod report;
+mod sampling;
 pub mod score;
 mod shortage;
 mod stopwatch;

@@ -8,12 +8,15 @@
 //! a resumed race follows what is written and comes to the same choice. Which candidates are dropped, and
 //! the choice, follow from the samples alone.
 
+use std::cell::Cell;
+
 use serde::{Deserialize, Serialize};
 
 use super::contestant::{Contestant, Extent, Origin, Sampler};
 use super::features::{Features, features};
 use super::outside::{mark_outside, may_be_offered};
 use super::plan::FIRST;
+use super::sampling::sample_together;
 use super::score::{ScoreWeights, fault, score};
 use super::votes::CandidateVotes;
 use crate::context::EngineCache;
@@ -98,24 +101,20 @@ pub struct Race<'a> {
     pub begin: f64,
 }
 
-/// Samples that a candidate is to take in a round.
-pub struct Turn {
+/// Samples that candidates are to take in a round.
+pub struct Turn<'a> {
     /// The round.
     pub round: usize,
-    /// The place of the candidate among all.
-    pub candidate: usize,
+    /// The places of the candidates among all.
+    pub candidates: &'a [usize],
     /// The questions, as places in the race's order.
     pub questions: std::ops::Range<usize>,
     /// Samples of each.
     pub samples: usize,
     /// Whether it ends when the time is up.
     pub is_timed: bool,
-    /// The place of the candidate in the round, and how many there are.
-    pub place: usize,
-    /// The same.
-    pub candidates: usize,
-    /// Progress in the round, and its total.
-    pub progress: [usize; 2],
+    /// The samples of the round that are missing, this turn's included, and how many it had at its beginning.
+    pub missing: [usize; 2],
 }
 
 impl Race<'_> {
@@ -180,36 +179,35 @@ impl Race<'_> {
         for i in &in_round {
             self.contestants[*i].rounds = self.contestants[*i].rounds.max(round + 1);
         }
+        let all = Extent { questions: end, samples: plan.extent.samples };
+        let missing = self.missing(&in_round, all);
         let mut done = 0;
         while done < end {
-            let mut next = match (self.rules.keep_all, is_timed) {
+            let next = match (self.rules.keep_all, is_timed) {
                 (true, _) => end,
                 (_, false) => (done + SLICE).min(end),
                 (_, true) => self.end_of_slice(&in_round, done, end, plan.extent.samples),
             };
-            for (place, candidate) in in_round.iter().copied().enumerate() {
-                if is_timed {
-                    // Fewer questions for the rest of them, before the time is up for the last.
-                    next = self.end_of_slice(&in_round[place..], done, next, plan.extent.samples);
-                }
-                let turn = Turn {
-                    round,
-                    candidate,
-                    questions: done..next,
-                    samples: plan.extent.samples,
-                    is_timed,
-                    place,
-                    candidates: in_round.len(),
-                    progress: [done * in_round.len() + place * (next - done), end * in_round.len()],
-                };
-                if !self.take(turn, base, cx)? {
-                    self.state.rounds[round].stopped_at = Some(done);
-                    return self.save();
-                }
+            let turn = Turn {
+                round,
+                candidates: &in_round,
+                questions: done..next,
+                samples: plan.extent.samples,
+                is_timed,
+                missing: [self.missing(&in_round, all), missing],
+            };
+            if !self.take(turn, base, cx)? {
+                self.state.rounds[round].stopped_at = Some(done);
+                return self.save();
             }
             done = next;
         }
         Ok(())
+    }
+
+    /// The samples that `chosen` lack.
+    pub(super) fn missing(&self, chosen: &[usize], extent: Extent) -> usize {
+        chosen.iter().map(|i| self.contestants[*i].missing(self.questions, extent)).sum()
     }
 
     /// Where the slice that begins at question `done` ends: small enough that all candidates may finish it.
@@ -220,48 +218,48 @@ impl Race<'_> {
         (done + 1..=(done + SLICE).min(end)).rev().find(fits).unwrap_or(done + 1)
     }
 
-    /// Takes what the candidate lacks. Returns whether it has all before the time is up.
+    /// Takes what the candidates lack. Returns whether they have all before the time is up.
     pub(super) fn take(&mut self, turn: Turn, base: &mut EngineCache, cx: &mut Context) -> Result<bool> {
         let questions = &self.questions[turn.questions.clone()];
         let extent = Extent { questions: questions.len(), samples: turn.samples };
-        let missing = self.contestants[turn.candidate].missing(questions, extent);
-        if missing == 0 {
+        let lacks = |i: &usize| self.contestants[*i].missing(questions, extent) > 0;
+        let chosen: Vec<usize> = turn.candidates.iter().copied().filter(lacks).collect();
+        if chosen.is_empty() {
             return Ok(true);
         }
         let deadline = turn.is_timed.then_some(self.begin + self.rules.seconds);
         if deadline.is_some_and(|deadline| self.sampler.stopwatch.seconds() >= deadline) {
             return Ok(false);
         }
-        let what = self.note(&turn);
+        let who = match chosen.as_slice() {
+            [one] => self.contestants[*one].name().to_string(),
+            several => format!("{} candidates", several.len()),
+        };
         let (progress, stopwatch) = (cx.progress, self.sampler.stopwatch);
         let end = (!self.rules.keep_all).then_some(self.begin + self.rules.seconds);
-        let tell = |taken: usize| {
+        let [missing, total] = turn.missing;
+        let taken = Cell::new(total - missing);
+        let tell = || {
             let minutes = |end: f64| (end - stopwatch.seconds()).max(0.0) / 60.0;
             let left = end.map_or(String::new(), |end| format!(", {:.0} min left", minutes(end)));
             progress.update(&Update {
                 stage: Stage::Tune,
-                done: turn.progress[0] as u64,
-                total: turn.progress[1] as u64,
-                note: format!("{what}, {taken} of {missing} samples{left}"),
+                done: taken.get() as u64,
+                total: total as u64,
+                note: format!("samples, round {}: {who}{left}", turn.round + 1),
             });
         };
-        tell(0);
-        let engine = base.engine(cx, None, &self.sampler.engine_options)?;
-        let contestant = &mut self.contestants[turn.candidate];
-        let mut taken = 0;
-        let mut count = || {
-            taken += 1;
-            tell(taken);
+        tell();
+        let count = || {
+            taken.set(taken.get() + 1);
+            tell();
         };
-        let in_time = contestant.sample(questions, turn.samples, &self.sampler, deadline, &mut count, engine);
+        let engine = base.engine(cx, None, &self.sampler.engine_options)?;
+        let asked = (questions, turn.samples);
+        let (contestants, sampler) = (&mut self.contestants, &self.sampler);
+        let in_time = sample_together(contestants, &chosen, asked, sampler, deadline, &count, engine);
         self.save()?;
         in_time
-    }
-
-    /// The round and the candidate, for progress.
-    fn note(&self, turn: &Turn) -> String {
-        let name = self.contestants[turn.candidate].name();
-        format!("round {}, {} of {} candidates: {name}", turn.round + 1, turn.place + 1, turn.candidates)
     }
 
     /// Judges the candidates of a finished round, and drops those with faults.

@@ -18,6 +18,10 @@ const SAME_AS_SYSTEM1: f64 = 0.97;
 const ONE_ANSWER: f64 = 0.95;
 /// From this share on, that cannot be told from what is right of most questions.
 const MOSTLY_ONE_ANSWER: f64 = 0.75;
+/// Candidates that confirm fewer answers agree no more than by chance (measured: 0.09 and 0.13 where no program
+/// was right more often than chance, 0.44 and more elsewhere), if they are not too few.
+const MIN_CONFIRMED: f64 = 0.2;
+const MIN_WITNESSES: usize = 4;
 /// What a verdict without gold is worth.
 const NOT_CERTAIN: &str = "This is judged by how the samples agree; 20 questions with answers to choose by (gold) \
                            would make it certain.";
@@ -78,10 +82,12 @@ fn mean_needed(winner: &CandidateReport) -> f64 {
     sum as f64 / winner.votes.len().max(1) as f64
 }
 
-/// Whether distilling is worthwhile, and why.
+/// Whether distilling is worthwhile, and why. `witnesses` is the number of candidates that are no relatives of
+/// the winner.
 pub fn judge(
     winner: &CandidateReport,
     baseline: Option<&CandidateReport>,
+    witnesses: usize,
     expected: &Expectation,
     questions: usize,
 ) -> (bool, Vec<String>) {
@@ -119,6 +125,13 @@ pub fn judge(
         against.push(format!(
             "{} of the answers are the same one, whatever is asked; {larger}",
             percent(f.top_answer)
+        ));
+    }
+    if f.consensus < MIN_CONFIRMED && witnesses >= MIN_WITNESSES && expected.vote_accuracy.is_none() {
+        against.push(format!(
+            "the {witnesses} other candidates confirm {} of its answers only, which is about what chance does; \
+             {larger}",
+            percent(f.consensus)
         ));
     }
     if expected.system1_agreement >= SAME_AS_SYSTEM1 {
@@ -198,6 +211,20 @@ mod tests {
     use super::*;
 
     #[test]
+    fn answers_that_nobody_confirms_are_not_worth_learning() {
+        let mut winner = candidate("cot.steps.conclude", 0.1);
+        let mut expected = Expectation { kept_share: 0.9, system1_agreement: 0.5, ..Expectation::default() };
+        let mut judged = |consensus, witnesses, vote_accuracy: Option<f64>| {
+            winner.features.consensus = consensus;
+            (expected.system1_accuracy, expected.vote_accuracy) =
+                (vote_accuracy.and(Some(0.1)), vote_accuracy);
+            judge(&winner, None, witnesses, &expected, 200).0
+        };
+        assert!(judged(0.5, 9, None) && judged(0.1, 2, None) && judged(0.1, 9, Some(0.6)));
+        assert!(!judged(0.1, 9, None));
+    }
+
+    #[test]
     fn what_is_mostly_one_answer_is_told_where_no_gold_can_judge_it() {
         let mut winner = candidate("s2a.which-question.bare", 0.8);
         let mut expected = Expectation { kept_share: 0.9, system1_agreement: 0.5, ..Expectation::default() };
@@ -205,7 +232,7 @@ mod tests {
             winner.features.top_answer = top_answer;
             (expected.system1_accuracy, expected.vote_accuracy) =
                 (vote_accuracy.and(Some(0.1)), vote_accuracy);
-            let (worthwhile, reasons) = judge(&winner, None, &expected, 200);
+            let (worthwhile, reasons) = judge(&winner, None, 0, &expected, 200);
             (worthwhile, reasons.concat().contains("are the same one"))
         };
         assert_eq!(judged(0.5, None), (true, false));
