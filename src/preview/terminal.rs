@@ -92,14 +92,15 @@ impl TextPage {
         };
         self.text(&format!("{:<name_width$}  ", "system 1"), &read);
         if is_first || self.full {
-            self.prompt("system1", &question.system1_prompt);
+            self.prompt("system1", &question.system1_prompt, is_first);
         }
         for (at, sample) in question.samples.iter().enumerate() {
-            self.sample(sample, (is_first && at == 0) || self.full);
+            self.sample(sample, is_first && at == 0);
         }
     }
 
-    fn sample(&mut self, sample: &ShownSample, with_prompts: bool) {
+    /// `is_first`: what the template makes of the prompts is shown of one sample.
+    fn sample(&mut self, sample: &ShownSample, is_first: bool) {
         let variant = match sample.perturbation.as_str() {
             UNPERTURBED => String::new(),
             name => format!(" under {name}"),
@@ -118,8 +119,8 @@ impl TextPage {
         let last = sample.steps.len().saturating_sub(1);
         for (at, step) in sample.steps.iter().enumerate() {
             let is_first_call = sample.steps[..at].iter().all(|earlier| earlier.name != step.name);
-            if with_prompts && (is_first_call || self.full) {
-                self.prompt(&step.name, &step.prompt);
+            if self.full || (is_first && is_first_call) {
+                self.prompt(&step.name, &step.prompt, is_first);
             }
             let mut output = match (&sample.answer, sample.span) {
                 (Some(answer), span) if at == last => marked(&step.output, span, &answer.text),
@@ -133,8 +134,8 @@ impl TextPage {
         }
     }
 
-    /// The messages, and what the model's template makes of them.
-    fn prompt(&mut self, step: &str, prompt: &Prompt) {
+    /// The messages, and what the model's template makes of them if `as_rendered`.
+    fn prompt(&mut self, step: &str, prompt: &Prompt, as_rendered: bool) {
         for message in &prompt.messages {
             let role = match message.role {
                 Role::System => "system",
@@ -143,7 +144,7 @@ impl TextPage {
             };
             self.text(&format!("    {step} ‹ {role}: "), &message.content);
         }
-        if let Some(rendered) = &prompt.rendered {
+        if let Some(rendered) = prompt.rendered.as_ref().filter(|_| as_rendered) {
             self.text(&format!("    {step} ‹ as rendered: "), rendered);
         }
     }

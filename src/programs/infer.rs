@@ -8,30 +8,39 @@ use regex::Regex;
 use serde_json::{Value, json};
 
 use super::answer_kind::short_text;
+use super::offered_choices::offered_choices;
 use crate::task::{AnswerRule, Question};
 
 /// The share of the answers that must be of a kind.
 const SHARE: f64 = 0.8;
+/// The share of the answers that must be among the options that questions offer: small models say other things,
+/// too.
+const SHARE_OF_OFFERED: f64 = 0.5;
 /// The smallest number of answers from which a list of choices is taken.
 const MIN_ANSWERS: usize = 12;
 /// Words of a choice.
-const MAX_WORDS: usize = 3;
+pub(super) const MAX_WORDS: usize = 3;
 /// Answers that are choices however few there are, in the order in which one says them.
 const KNOWN: [&[&str]; 4] =
     [&["yes", "no"], &["true", "false"], &["A", "B", "tie"], &["A", "B", "C", "D", "E"]];
 
-/// The rule by which answers to the user's questions are read, from System 1's answers to some of them:
-/// a number or a date if nearly all are, a choice if they are few and come again and again, or else a
-/// text.
-pub fn infer_rule(answers: &[String]) -> AnswerRule {
+/// The rule by which answers to the user's questions are read, from the questions and System 1's answers to some
+/// of them: a number or a date if nearly all are, a choice if most questions end in the same options or the
+/// answers are few and come again and again, or else a text.
+pub fn infer_rule(answers: &[String], questions: &[Question]) -> AnswerRule {
     let answers: Vec<String> = answers.iter().map(|answer| bare(answer)).filter(|a| !a.is_empty()).collect();
     let kinds = [json!({ "kind": "date" }), json!({ "kind": "number" })];
     let of_a_kind = kinds.into_iter().filter_map(rule).find(|rule| {
         let count = answers.iter().filter(|answer| is_whole(rule, answer)).count();
         !answers.is_empty() && count as f64 >= SHARE * answers.len() as f64
     });
+    let offered = || {
+        let rule = rule(json!({ "kind": "choice", "choices": offered_choices(questions, SHARE)? }))?;
+        let read = answers.iter().filter(|answer| rule.read_alone(answer).is_some()).count();
+        (read as f64 >= SHARE_OF_OFFERED * answers.len() as f64).then_some(rule)
+    };
     let choices = || rule(json!({ "kind": "choice", "choices": choices(&answers)? }));
-    of_a_kind.or_else(choices).unwrap_or_else(short_text)
+    of_a_kind.or_else(offered).or_else(choices).unwrap_or_else(short_text)
 }
 
 /// What an answer is called, for [`Brief::noun`](super::Brief::noun): the word behind "which" or "what" in
@@ -129,7 +138,7 @@ mod tests {
 
     fn inferred(answers: &[&str]) -> Value {
         let answers: Vec<String> = answers.iter().map(|answer| answer.to_string()).collect();
-        serde_json::to_value(infer_rule(&answers)).unwrap()
+        serde_json::to_value(infer_rule(&answers, &[])).unwrap()
     }
 
     fn repeated(answers: &[&str], times: usize) -> Value {
@@ -191,6 +200,20 @@ mod tests {
     }
 
     #[test]
+    fn options_that_most_questions_offer_are_choices_if_answers_are_among_them() {
+        let questions: Vec<Question> = (0..8)
+            .map(|i| Question::new("q", format!("Claim {i}. Which is it: refuse, repair or refund?"), vec![]))
+            .collect();
+        let kind = |answers: &[&str]| {
+            let answers: Vec<String> = answers.iter().map(|answer| answer.to_string()).collect();
+            serde_json::to_value(infer_rule(&answers, &questions)).unwrap()
+        };
+        assert_eq!(kind(&["refuse", "Refuse.", "Elif"])["choices"], json!(["refuse", "repair", "refund"]));
+        assert_eq!(kind(&["Elif", "camera", "refuse"])["kind"], "text");
+        assert_eq!(kind(&["3", "4", "5"])["kind"], "number");
+    }
+
+    #[test]
     fn a_few_answers_that_come_again_are_choices() {
         assert_eq!(repeated(&["refund", "repair"], 8)["choices"], json!(["refund", "repair"]));
         assert_eq!(
@@ -205,7 +228,7 @@ mod tests {
             assert_eq!(inferred(answers)["kind"], "text", "{answers:?}");
         }
         let cities: Vec<String> = (0..24).map(|i| format!("city {}", (b'a' + i) as char)).collect();
-        assert_eq!(serde_json::to_value(infer_rule(&cities)).unwrap()["kind"], "text");
+        assert_eq!(serde_json::to_value(infer_rule(&cities, &[])).unwrap()["kind"], "text");
         assert_eq!(
             repeated(&["a sentence of many words", "another sentence of many words"], 12)["kind"],
             "text"

@@ -14,6 +14,7 @@
 mod answer_kind;
 mod infer;
 mod method;
+mod offered_choices;
 mod phrases;
 mod propose;
 mod style;

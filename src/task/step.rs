@@ -307,7 +307,7 @@ impl TryFrom<String> for Marker {
             return Err("\"marker\" is empty; leave it out or give a text such as \"Answer:\"".into());
         }
         let (word, colon) = match trimmed.strip_suffix(':') {
-            Some(word) => (word.trim_end(), r"[\s*_`]*[:：]"),
+            Some(word) => (word.trim_end(), r"(?:[\s*_`]+is)?[\s*_`]*[:：]"),
             None => (trimmed, ""),
         };
         let regex =

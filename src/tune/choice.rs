@@ -100,7 +100,7 @@ pub fn complete(
         report.system1 = direct_answers(direct, race, winner.judged.questions, base, cx)?;
         task.system1 = direct.entrant.task.system1.clone();
     }
-    let expected = verdict::expectation(
+    let mut expected = verdict::expectation(
         &winner,
         report.vote_sizes.iter().find(|size| Some(size.samples) == report.samples),
         baseline.as_ref(),
@@ -109,6 +109,12 @@ pub fn complete(
         report.questions,
         training,
     );
+    // The race may have taken fewer samples than the vote takes at least.
+    let more = (task.vote.min_samples as f64 / expected.samples_per_question).max(1.0);
+    if more.is_finite() {
+        expected.samples_per_question *= more;
+        expected.curate_hours *= more;
+    }
     let is_witness = |c: &&CandidateReport| c.family != winner.family && c.dropped.is_none();
     let witnesses = report.candidates.iter().filter(is_witness).count();
     (report.worthwhile, report.reasons) =

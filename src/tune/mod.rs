@@ -324,7 +324,7 @@ fn infer_rule(
     let engine = base.engine(cx, None, &options.engine)?;
     let answers = ask_directly(engine, &wording.task, asked, setup.seed, &cancel)?;
     let texts: Vec<String> = answers.answers.into_iter().map(|answer| answer.text).collect();
-    let rule = programs::infer_rule(&texts);
+    let rule = programs::infer_rule(&texts, questions);
     dir.save("answer.json", &rule)?;
     Ok(rule)
 }

@@ -1,13 +1,16 @@
 //! A report as text: the table of candidates, who was dropped or not judged, the choice and why.
 
+use serde_json::Value;
+
 use super::report::{CandidateReport, TuneReport};
+use crate::task::AnswerRule;
 
 /// A longer name has a line of its own, so that the columns stay where they are.
 const MAX_NAME: usize = 30;
 
 /// What the columns are.
 const LEGEND: &str = "Those that came furthest first. asked: questions; read: samples with an answer; agree: pairs of \
-                      samples that agree; confirmed: samples that the other candidates confirm, weighed by how \
+                      samples that agree, beyond what one answer to everything would; confirmed: samples that the other candidates confirm, weighed by how \
                       seldom that is by chance; score: what decides; kept: questions whose vote is accepted; \
                       tokens: a sample's.";
 
@@ -28,7 +31,7 @@ pub fn terminal(report: &TuneReport, width: usize) -> String {
             lines.iter().for_each(|line| text += &folded(line, width));
         }
     };
-    paragraph(&[LEGEND.into()]);
+    paragraph(&[LEGEND.into(), format!("Answers are read as {}.", kind(&report.answer))]);
     let dropped = report.candidates.iter().filter_map(|c| Some((&c.name, c.dropped.as_ref()?)));
     let dropped: Vec<String> = dropped.map(|(name, why)| format!("Dropped: {name}: {why}")).collect();
     paragraph(&dropped);
@@ -42,6 +45,21 @@ pub fn terminal(report: &TuneReport, width: usize) -> String {
     text
 }
 
+/// What `rule` reads, in words.
+fn kind(rule: &AnswerRule) -> String {
+    let json = serde_json::to_value(rule).unwrap_or_default();
+    match (rule, &json["choices"]) {
+        (AnswerRule::Choice(_), Value::Array(choices)) => {
+            let choices: Vec<&str> = choices.iter().filter_map(Value::as_str).collect();
+            format!("one of these: {}", choices.join(", "))
+        }
+        (AnswerRule::Number(_), _) => "a number".into(),
+        (AnswerRule::Date(_), _) => "a date".into(),
+        (AnswerRule::Text(_), _) => "a short text".into(),
+        _ => format!("the task's rule says ({})", json["kind"].as_str().unwrap_or_default()),
+    }
+}
+
 fn row(candidate: &CandidateReport, width: usize) -> String {
     let f = &candidate.features;
     let (before, name) = match candidate.name.chars().count() > width {
@@ -52,7 +70,7 @@ fn row(candidate: &CandidateReport, width: usize) -> String {
         "{before}{name:<width$} {:>5} {:>5} {:>5} {:>9} {:>5} {:>5} {:>7.0}\n",
         f.questions,
         percent(f.read),
-        percent(f.agreement),
+        percent(f.consistency),
         percent(f.consensus),
         hundredths(candidate.score),
         percent(f.kept),
@@ -158,7 +176,6 @@ mod tests {
     use super::super::report::{Expectation, candidate};
     use super::super::shortage::Shortage;
     use super::*;
-    use crate::task::AnswerRule;
 
     fn report() -> TuneReport {
         let mut dropped = candidate("silent", 0.0);

@@ -24,7 +24,7 @@ const MIN_CONFIRMED: f64 = 0.2;
 const MIN_WITNESSES: usize = 4;
 /// What a verdict without gold is worth.
 const NOT_CERTAIN: &str = "This is judged by how the samples agree; 20 questions with answers to choose by (gold) \
-                           would make it certain.";
+                           would make it surer.";
 
 /// What to expect of distilling `winner` with all of `questions` questions; `vote` tells what its vote keeps,
 /// where that is not the one with which it was sampled.
@@ -148,17 +148,33 @@ pub fn judge(
             percent(two)
         )),
         (None, _, Some(baseline)) if baseline.score >= winner.score => against.push(format!(
-            "samples of the direct prompt ({}, {}) score as high as those of any program ({}), so that no way of \
-             reasoning that was tried seems to help",
+            "samples of the direct prompt ({}, {}) score as high as those of any program that came as far ({}), so \
+             that no way of reasoning that was tried seems to help",
             baseline.name,
             hundredths(baseline.score),
             hundredths(winner.score)
         )),
         _ => {}
     }
+    let careful = || {
+        let one_answer = |c: &&CandidateReport| {
+            c.features.top_answer >= MOSTLY_ONE_ANSWER
+                && c.features.questions > 4
+                && expected.vote_accuracy.is_none()
+        };
+        [Some(winner), baseline].into_iter().flatten().filter(one_answer).map(|candidate| {
+            format!(
+                "Be careful: {} of the answers of {} are the same one. Whether that is right of so many questions, \
+                 only some questions with answers can tell; give 20 to choose by.",
+                percent(candidate.features.top_answer),
+                candidate.name
+            )
+        })
+    };
     if !against.is_empty() {
         against = against.into_iter().map(sentence).collect();
         against.insert(0, format!("No program looks worth distilling; {} comes closest.", winner.name));
+        against.extend(careful());
         if expected.vote_accuracy.is_none() {
             against.push(NOT_CERTAIN.into());
         }
@@ -188,13 +204,7 @@ pub fn judge(
             percent(expected.system1_agreement)
         ));
     }
-    if f.top_answer >= MOSTLY_ONE_ANSWER && f.questions > 4 && expected.vote_accuracy.is_none() {
-        reasons.push(format!(
-            "Be careful: {} of the answers are the same one. Whether that is right of so many questions, only some \
-             questions with answers can tell; give 20 to choose by.",
-            percent(f.top_answer)
-        ));
-    }
+    reasons.extend(careful());
     (true, reasons)
 }
 
@@ -233,11 +243,21 @@ mod tests {
             (expected.system1_accuracy, expected.vote_accuracy) =
                 (vote_accuracy.and(Some(0.1)), vote_accuracy);
             let (worthwhile, reasons) = judge(&winner, None, 0, &expected, 200);
-            (worthwhile, reasons.concat().contains("are the same one"))
+            (worthwhile, reasons.concat().contains("Be careful"))
         };
         assert_eq!(judged(0.5, None), (true, false));
         assert_eq!(judged(0.8, None), (true, true));
         assert_eq!(judged(0.8, Some(0.9)), (true, false));
         assert_eq!(judged(0.96, None), (false, true));
+
+        let mut baseline = candidate("direct.form", 0.1);
+        baseline.features.top_answer = 1.0;
+        winner.features.top_answer = 0.3;
+        let expected = Expectation { kept_share: 0.9, ..Expectation::default() };
+        let (_, reasons) = judge(&winner, Some(&baseline), 0, &expected, 200);
+        assert!(
+            reasons.concat().contains("100% of the answers of direct.form are the same one"),
+            "{reasons:?}"
+        );
     }
 }

@@ -275,8 +275,14 @@ fn disagree(view: &Observed) -> Option<Finding> {
     })
 }
 
-/// Only questions whose vote was accepted say what System 1 should answer.
+const NOTHING_TO_DISTILL: &str = "look at more questions; where that holds for them too, there is nothing to distill in this way: choose another \
+     program (tune), ask harder questions or use the model as it is";
+
+/// Only questions whose vote was accepted say what System 1 should answer, unless there are gold answers.
 fn system1_as_good(view: &Observed) -> Option<Finding> {
+    if let Some(finding) = system1_right_as_often(view) {
+        return Some(finding);
+    }
     let compared: Vec<(&ObservedQuestion, bool)> = view
         .asked
         .iter()
@@ -300,10 +306,34 @@ fn system1_as_good(view: &Observed) -> Option<Finding> {
         of,
         examples: Vec::new(),
         message: format!("System 1 gives the accepted answer to {n} of {of} of these questions already"),
-        advice:
-            "look at more questions; where that holds for them too, there is nothing to distill in this way: \
-                 choose another program (tune), ask harder questions or use the model as it is"
-                .into(),
+        advice: NOTHING_TO_DISTILL.into(),
+        fault: false,
+        stops: false,
+    })
+}
+
+/// By gold answers, where all questions have them.
+fn system1_right_as_often(view: &Observed) -> Option<Finding> {
+    let of = view.asked.len();
+    if of < AS_GOOD_QUESTIONS || view.asked.iter().any(|asked| asked.question.gold.is_empty()) {
+        return None;
+    }
+    let right = |answer: &dyn Fn(&ObservedQuestion) -> Option<&Answer>| {
+        let is_right = |asked: &&ObservedQuestion| {
+            answer(asked).is_some_and(|answer| view.task.answer.is_correct(answer, &asked.question.gold))
+        };
+        view.asked.iter().filter(is_right).count()
+    };
+    let n = right(&|asked| asked.system1?.answer.as_ref());
+    let votes = right(&|asked| asked.verdict?.answer.as_ref());
+    (votes <= n).then(|| Finding {
+        kind: FindingKind::System1AsGood,
+        step: None,
+        count: n,
+        of,
+        examples: Vec::new(),
+        message: format!("System 1 is right on {n} of these {of} questions, the votes on {votes}"),
+        advice: NOTHING_TO_DISTILL.into(),
         fault: false,
         stops: false,
     })

@@ -443,6 +443,18 @@ fn system_1_that_gives_every_voted_answer_is_worth_knowing() {
     let found = kinds(&look(&task(), &questions(), direct("")));
     assert_eq!(found, [(FindingKind::System1AsGood, None, false, false)]);
     assert_eq!(kinds(&look(&task(), &questions(), direct("Doha"))), []);
+
+    // With gold, by what is right.
+    let with_gold = |gold: fn(&str) -> &str| -> Vec<Question> {
+        let gold_of = |question: Question| {
+            let country = city(&question.fields["question"]).unwrap().2;
+            Question { gold: vec![gold(country).into()], ..question }
+        };
+        questions().into_iter().map(gold_of).collect()
+    };
+    assert_eq!(kinds(&look(&task(), &with_gold(|country| country), direct("Doha"))), []);
+    let found = kinds(&look(&task(), &with_gold(|_| "Atlantis"), direct("Doha")));
+    assert_eq!(found, [(FindingKind::System1AsGood, None, false, false)]);
 }
 
 #[test]

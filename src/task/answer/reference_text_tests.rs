@@ -32,7 +32,7 @@ fn region(completion: &str, marker: Option<&str>) -> Option<(String, bool)> {
     };
     let Some(marker) = marker else { return Some((text.to_string(), false)) };
     let marker = regex::escape(marker.strip_suffix(':').unwrap());
-    let found = regex(&format!(r"(?i){marker}[\s*_`]*[:：]")).find_iter(text).last()?;
+    let found = regex(&format!(r"(?i){marker}([\s*_`]+is)?[\s*_`]*[:：]")).find_iter(text).last()?;
     Some((text[found.end()..].to_string(), true))
 }
 
