@@ -318,14 +318,14 @@ fn system1_right_as_often(view: &Observed) -> Option<Finding> {
     if of < AS_GOOD_QUESTIONS || view.asked.iter().any(|asked| asked.question.gold.is_empty()) {
         return None;
     }
-    let right = |answer: &dyn Fn(&ObservedQuestion) -> Option<&Answer>| {
-        let is_right = |asked: &&ObservedQuestion| {
-            answer(asked).is_some_and(|answer| view.task.answer.is_correct(answer, &asked.question.gold))
-        };
-        view.asked.iter().filter(is_right).count()
+    let is_right = |asked: &ObservedQuestion, answer: Option<&Answer>| {
+        answer.is_some_and(|answer| view.task.answer.is_correct(answer, &asked.question.gold))
     };
-    let n = right(&|asked| asked.system1?.answer.as_ref());
-    let votes = right(&|asked| asked.verdict?.answer.as_ref());
+    let direct =
+        |asked: &&ObservedQuestion| is_right(asked, asked.system1.and_then(|one| one.answer.as_ref()));
+    let voted = |asked: &&ObservedQuestion| is_right(asked, asked.verdict.and_then(|v| v.answer.as_ref()));
+    let n = view.asked.iter().filter(direct).count();
+    let votes = view.asked.iter().filter(voted).count();
     (votes <= n).then(|| Finding {
         kind: FindingKind::System1AsGood,
         step: None,
