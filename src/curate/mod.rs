@@ -273,7 +273,7 @@ pub(crate) fn curate<'e, E: Engine + ?Sized + 'e>(
 }
 
 /// What [`curate`] is given for one of several plans.
-pub(crate) struct CurationJob<'a> {
+pub(crate) struct PlannedRun<'a> {
     /// What to sample.
     pub plan: &'a CurationPlan<'a>,
     /// What an interrupted run has finished.
@@ -286,11 +286,11 @@ pub(crate) struct CurationJob<'a> {
 /// together in nearly the time of one.
 pub(crate) fn curate_together<'a>(
     engine: &mut dyn Engine,
-    jobs: Vec<CurationJob<'a>>,
+    runs: Vec<PlannedRun<'a>>,
     cancel: &Cancel,
 ) -> Result<Vec<Vec<Outcome>>> {
-    let begin = |job: CurationJob<'a>| resumed(job.plan, job.earlier.into_iter().map(Ok), job.observer);
-    let mut drivers = jobs.into_iter().map(begin).collect::<Result<Vec<_>>>()?;
+    let begin = |run: PlannedRun<'a>| resumed(run.plan, run.earlier.into_iter().map(Ok), run.observer);
+    let mut drivers = runs.into_iter().map(begin).collect::<Result<Vec<_>>>()?;
     let mut open = Vec::<&mut dyn Source>::new();
     for driver in drivers.iter_mut().filter(|driver| !driver.is_done()) {
         open.push(driver);

@@ -328,11 +328,11 @@ fn plans_that_are_sampled_together_have_the_outcomes_that_each_has_alone() {
     let [(first, earlier), (second, samples)] = [alone(&plans[0]), alone(&plans[1])];
 
     let (mut engine, mut one, mut two) = (engine(), Log::default(), Log::default());
-    let jobs = vec![
-        CurationJob { plan: &plans[0], earlier: earlier[..2].to_vec(), observer: &mut one },
-        CurationJob { plan: &plans[1], earlier: vec![], observer: &mut two },
+    let runs = vec![
+        PlannedRun { plan: &plans[0], earlier: earlier[..2].to_vec(), observer: &mut one },
+        PlannedRun { plan: &plans[1], earlier: vec![], observer: &mut two },
     ];
-    let together = curate_together(&mut engine, jobs, &Cancel::new()).unwrap();
+    let together = curate_together(&mut engine, runs, &Cancel::new()).unwrap();
     let verdicts = |outcomes: &[Outcome]| outcomes.iter().map(|o| o.verdict.clone()).collect::<Vec<_>>();
     assert_eq!(verdicts(&together[0]), verdicts(&first));
     assert_eq!(verdicts(&together[1]), verdicts(&second));

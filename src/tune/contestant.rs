@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use serde::{Deserialize, Serialize};
 
 use super::facts::SampleFacts;
-use super::sampling::{Work, every_sample};
+use super::sampling::{MissingSamples, every_sample};
 use super::stopwatch::Stopwatch;
 use super::vote_size::{VoteSize, with_samples};
 use super::votes::{AnswerVotes, CandidateVotes, DIRECT, QuestionVotes, SampleCounts, count};
@@ -262,14 +262,14 @@ impl Contestant {
     }
 
     /// What is left of `questions` with `samples` each.
-    pub(super) fn work(&self, questions: &[Question], samples: usize) -> Work {
+    pub(super) fn work(&self, questions: &[Question], samples: usize) -> MissingSamples {
         let extent = Extent { questions: questions.len(), samples };
         let can_be_asked = |question: &&Question| !self.set_aside.reasons.contains_key(&question.id);
         let questions: Vec<Question> = questions.iter().filter(can_be_asked).cloned().collect();
         let asked: HashSet<&str> = questions.iter().map(|question| question.id.as_str()).collect();
         let is_asked = |facts: &&SampleFacts| asked.contains(facts.sample.question.as_str());
         let earlier = self.facts.values().filter(is_asked).map(|facts| facts.sample.clone()).collect();
-        Work { task: every_sample(&self.entrant.task, self.depth(extent)), questions, earlier }
+        MissingSamples { task: every_sample(&self.entrant.task, self.depth(extent)), questions, earlier }
     }
 
     /// Takes over new samples, and why questions cannot be asked; `seconds` is what they took.

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use super::contestant::{Contestant, Sampler};
 use super::facts::SampleFacts;
-use crate::curate::{CurationJob, CurationPlan, Observer, Sample, curate_together};
+use crate::curate::{CurationPlan, Observer, PlannedRun, Sample, curate_together};
 use crate::engine::Engine;
 use crate::run::Journal;
 use crate::task::{Equivalence, Question, Select, Task, VoteRule, Weighing};
@@ -18,7 +18,7 @@ use crate::{Error, Result};
 const PROMPT_TOKEN: f64 = 0.25;
 
 /// What is to be sampled of a candidate.
-pub struct Work {
+pub struct MissingSamples {
     /// The candidate's task, with a vote that takes every sample.
     pub task: Task,
     /// The questions that it can be asked.
@@ -39,9 +39,10 @@ pub fn sample_together(
     taken: &dyn Fn(),
     engine: &mut dyn Engine,
 ) -> Result<bool> {
-    let works: Vec<Work> = chosen.iter().map(|i| contestants[*i].work(questions, samples)).collect();
+    let works: Vec<MissingSamples> =
+        chosen.iter().map(|i| contestants[*i].work(questions, samples)).collect();
     let plan = |work| {
-        let Work { task, questions, .. }: &Work = work;
+        let MissingSamples { task, questions, .. }: &MissingSamples = work;
         CurationPlan { task, questions, seed: sampler.seed, stop_at_answer: true, verifier: None }
     };
     let plans: Vec<CurationPlan> = works.iter().map(plan).collect();
@@ -58,13 +59,13 @@ pub fn sample_together(
             taken,
         });
     }
-    let jobs = plans.iter().zip(&works).zip(&mut recorders);
-    let jobs =
-        jobs.map(|((plan, work), observer)| CurationJob { plan, earlier: work.earlier.clone(), observer });
+    let runs = plans.iter().zip(&works).zip(&mut recorders);
+    let runs =
+        runs.map(|((plan, work), observer)| PlannedRun { plan, earlier: work.earlier.clone(), observer });
     let begin = sampler.stopwatch.seconds();
     let moment = deadline.and_then(|deadline| sampler.stopwatch.moment(deadline));
     let cancel = moment.map_or_else(|| sampler.cancel.clone(), |moment| sampler.cancel.or_at(moment));
-    let result = curate_together(engine, jobs.collect(), &cancel);
+    let result = curate_together(engine, runs.collect(), &cancel);
     let seconds = sampler.stopwatch.seconds() - begin;
 
     let all: f64 = recorders.iter().map(SampleRecorder::tokens).sum();
