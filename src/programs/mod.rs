@@ -264,7 +264,7 @@ impl<'b> TaskMaker<'b> {
             rule,
             phrases,
             question: fields_template(&brief.fields),
-            description: described.map(|text| literal(&one_line(text))),
+            description: described.map(|text| literal(&sentence(&one_line(text)))),
         })
     }
 
@@ -328,6 +328,12 @@ impl<'b> TaskMaker<'b> {
         let fields: BTreeMap<&str, String> = swapped.collect();
         Some(json!({ "name": "swap", "fields": fields, "answers": { "A": "B", "B": "A" }, "distill": true }))
     }
+}
+
+/// A description without a full stop would run into the sentence behind it.
+fn sentence(text: &str) -> String {
+    let ends = text.ends_with(['.', '!', '?', ':', '…', '。', '？', '！']);
+    if ends { text.to_string() } else { format!("{text}.") }
 }
 
 fn one_line(text: &str) -> String {

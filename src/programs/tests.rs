@@ -126,6 +126,10 @@ fn a_description_is_shown_where_there_is_one_and_is_no_template() {
     let messages = told.system2[0].render(&Question::new("q", "Why?", vec![]), &[]).unwrap();
     assert_eq!(messages[0], ("system", "What {{ x }} {% is %} this?".into()));
     assert!(find("plain.told.bare", &Brief::default()).unwrap().is_none());
+    let open = Brief { description: Some("Numbers of things".into()), ..Brief::default() };
+    let told = find("plain.told.bare", &open).unwrap().unwrap().task;
+    let messages = told.system2[0].render(&Question::new("q", "Why?", vec![]), &[]).unwrap();
+    assert_eq!(messages[0].1, "Numbers of things.");
 }
 
 #[test]

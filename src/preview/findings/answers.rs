@@ -312,10 +312,11 @@ fn system1_as_good(view: &Observed) -> Option<Finding> {
     })
 }
 
-/// By gold answers, where all questions have them.
+/// By gold answers, where all questions have them and were asked directly, as in a preview and not in curation.
 fn system1_right_as_often(view: &Observed) -> Option<Finding> {
     let of = view.asked.len();
-    if of < AS_GOOD_QUESTIONS || view.asked.iter().any(|asked| asked.question.gold.is_empty()) {
+    let cannot_tell = |asked: &ObservedQuestion| asked.question.gold.is_empty() || asked.system1.is_none();
+    if of < AS_GOOD_QUESTIONS || view.asked.iter().any(cannot_tell) {
         return None;
     }
     let is_right = |asked: &ObservedQuestion, answer: Option<&Answer>| {
