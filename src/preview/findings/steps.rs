@@ -194,7 +194,9 @@ impl<'a> StepRules<'a> {
             _ if !self.is_last => true,
             None => true,
             // An answer at the end of the text may lack its end.
-            Some(answer) => rule.is_text && hit.call.output.trim_end().ends_with(&answer.text),
+            Some(answer) if rule.is_text => hit.call.output.trim_end().ends_with(&answer.text),
+            // A number or choice in the middle of a text may not be what it would have come to.
+            Some(_) => !self.view.task.reasoned_is_complete(hit.call.output),
         };
         let is_cut = |hit: &StepCall| {
             hit.call.is_cut && without_thinking(hit.call.output).is_some() && is_incomplete(hit)
