@@ -321,8 +321,7 @@ fn plans_that_are_sampled_together_have_the_outcomes_that_each_has_alone() {
     let plans = [plan(&tasks[0]), plan(&tasks[1])];
     let alone = |plan: &CurationPlan| {
         let (mut engine, mut log) = (engine(), Log::default());
-        let outcomes =
-            curate(|| Ok(&mut engine), plan, Vec::<Result<Sample>>::new(), &mut log, &Cancel::new()).unwrap();
+        let outcomes = curate(|| Ok(&mut engine), plan, no_samples(), &mut log, &Cancel::new()).unwrap();
         (outcomes, log.0)
     };
     let [(first, earlier), (second, samples)] = [alone(&plans[0]), alone(&plans[1])];

@@ -13,7 +13,7 @@
 use std::collections::BTreeMap;
 
 use super::surprise::Surprise;
-use super::votes::{AnswerVotes, CandidateVotes, QuestionVotes};
+use super::votes::{AnswerVotes, CandidateVotes, QuestionVotes, shares_of_methods};
 
 /// Iterations, of which a few suffice.
 const ITERATIONS: usize = 30;
@@ -39,10 +39,7 @@ pub struct Consensus<'a> {
 impl<'a> Consensus<'a> {
     /// Iterates to the fixed point.
     pub fn of(all: &'a [CandidateVotes]) -> Consensus<'a> {
-        let mut of_method = BTreeMap::<&str, usize>::new();
-        all.iter().for_each(|votes| *of_method.entry(&votes.method).or_default() += 1);
-        let share_of_method =
-            all.iter().map(|votes| 1.0 / (of_method[votes.method.as_str()] as f64).sqrt()).collect();
+        let share_of_method = shares_of_methods(all);
         let mut asked = BTreeMap::<&str, Vec<(usize, &QuestionVotes)>>::new();
         for (place, candidate) in all.iter().enumerate() {
             for votes in candidate.questions.iter().filter(|votes| votes.n > 0) {

@@ -262,7 +262,7 @@ impl Contestant {
     }
 
     /// What is left of `questions` with `samples` each.
-    pub(super) fn work(&self, questions: &[Question], samples: usize) -> MissingSamples {
+    pub(super) fn missing_samples(&self, questions: &[Question], samples: usize) -> MissingSamples {
         let extent = Extent { questions: questions.len(), samples };
         let can_be_asked = |question: &&Question| !self.set_aside.reasons.contains_key(&question.id);
         let questions: Vec<Question> = questions.iter().filter(can_be_asked).cloned().collect();

@@ -6,9 +6,9 @@
 //! question, and in most questions not the same one. Where candidates repeat somebody's opinion, it is the
 //! same one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
-use super::votes::{AnswerVotes, CandidateVotes};
+use super::votes::{AnswerVotes, CandidateVotes, shares_of_methods};
 use crate::task::AnswerRule;
 
 /// An answer is one of several that a question offers from this share of the samples on.
@@ -21,7 +21,7 @@ pub fn may_be_offered(rule: &AnswerRule) -> bool {
     !matches!(rule.innermost(), AnswerRule::Choice(_) | AnswerRule::Number(_) | AnswerRule::Date(_))
 }
 
-/// What candidates say to a question; those of one method count as the square root of their number.
+/// What candidates say to a question.
 #[derive(Default)]
 struct Said<'a> {
     /// The answers that stand in it, opinions left out.
@@ -41,9 +41,9 @@ impl Said<'_> {
 
 /// Marks the answers of `all` that stand outside of a question that offers its answers.
 pub fn mark_outside(all: &mut [CandidateVotes]) {
-    let lost = questions_with_answers_inside(all);
-    let answers =
-        all.iter_mut().flat_map(|votes| &mut votes.questions).filter(|v| lost.contains(&v.question));
+    let offering = questions_with_answers_inside(all);
+    let questions = all.iter_mut().flat_map(|votes| &mut votes.questions);
+    let answers = questions.filter(|votes| offering.contains(&votes.question));
     for answer in answers.flat_map(|votes| &mut votes.answers) {
         answer.outside = !answer.verbatim && !is_number(answer);
     }
@@ -54,12 +54,9 @@ fn is_number(answer: &AnswerVotes) -> bool {
 }
 
 /// The questions that offer their answers; none unless most of them do.
-fn questions_with_answers_inside(all: &[CandidateVotes]) -> Vec<String> {
-    let mut of_method = BTreeMap::<&str, usize>::new();
-    all.iter().for_each(|votes| *of_method.entry(&votes.method).or_default() += 1);
+fn questions_with_answers_inside(all: &[CandidateVotes]) -> HashSet<String> {
     let mut said = BTreeMap::<&str, Said>::new();
-    for candidate in all {
-        let weight = 1.0 / (of_method[candidate.method.as_str()] as f64).sqrt();
+    for (candidate, weight) in all.iter().zip(shares_of_methods(all)) {
         for votes in &candidate.questions {
             let said = said.entry(&votes.question).or_default();
             for (answer, (key, share)) in votes.answers.iter().zip(votes.shares()) {
@@ -75,7 +72,7 @@ fn questions_with_answers_inside(all: &[CandidateVotes]) -> Vec<String> {
     }
     let several = said.values().filter(|said| said.offers_several()).count();
     if (several as f64) < LEAST_QUESTIONS * said.len() as f64 {
-        return Vec::new();
+        return HashSet::new();
     }
     said.iter()
         .filter(|(_, said)| said.is_mostly_inside())

@@ -10,7 +10,7 @@ use super::facts::SampleFacts;
 use crate::curate::{CurationPlan, Observer, PlannedRun, Sample, curate_together};
 use crate::engine::Engine;
 use crate::run::Journal;
-use crate::task::{Equivalence, Question, Select, Task, VoteRule, Weighing};
+use crate::task::{Equivalence, Question, Select, Task, Weighing};
 use crate::vote::{NO_THRESHOLD, Verdict};
 use crate::{Error, Result};
 
@@ -39,8 +39,9 @@ pub fn sample_together(
     taken: &dyn Fn(),
     engine: &mut dyn Engine,
 ) -> Result<bool> {
-    let works: Vec<MissingSamples> =
-        chosen.iter().map(|i| contestants[*i].work(questions, samples)).collect();
+    let mut works: Vec<MissingSamples> =
+        chosen.iter().map(|i| contestants[*i].missing_samples(questions, samples)).collect();
+    let earlier: Vec<Vec<Sample>> = works.iter_mut().map(|work| std::mem::take(&mut work.earlier)).collect();
     let plan = |work| {
         let MissingSamples { task, questions, .. }: &MissingSamples = work;
         CurationPlan { task, questions, seed: sampler.seed, stop_at_answer: true, verifier: None }
@@ -59,9 +60,8 @@ pub fn sample_together(
             taken,
         });
     }
-    let runs = plans.iter().zip(&works).zip(&mut recorders);
-    let runs =
-        runs.map(|((plan, work), observer)| PlannedRun { plan, earlier: work.earlier.clone(), observer });
+    let runs = plans.iter().zip(earlier).zip(&mut recorders);
+    let runs = runs.map(|((plan, earlier), observer)| PlannedRun { plan, earlier, observer });
     let begin = sampler.stopwatch.seconds();
     let moment = deadline.and_then(|deadline| sampler.stopwatch.moment(deadline));
     let cancel = moment.map_or_else(|| sampler.cancel.clone(), |moment| sampler.cancel.or_at(moment));
@@ -87,7 +87,7 @@ pub fn sample_together(
 /// `task` with votes of exactly `samples` samples, so that candidates can be compared.
 pub fn every_sample(task: &Task, samples: usize) -> Task {
     let mut task = task.clone();
-    let vote: &mut VoteRule = &mut task.vote;
+    let vote = &mut task.vote;
     (vote.samples, vote.min_samples) = (samples, samples);
     (vote.threshold, vote.confidence, vote.early_abandon) = (NO_THRESHOLD, 1.0, false);
     (vote.select, vote.weights) = (Select::Count, Weighing::Equal);

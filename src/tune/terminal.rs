@@ -1,7 +1,5 @@
 //! A report as text: the table of candidates, who was dropped or not judged, the choice and why.
 
-use serde_json::Value;
-
 use super::report::{CandidateReport, TuneReport};
 use crate::task::AnswerRule;
 
@@ -47,16 +45,14 @@ pub fn terminal(report: &TuneReport, width: usize) -> String {
 
 /// What `rule` reads, in words.
 fn kind(rule: &AnswerRule) -> String {
-    let json = serde_json::to_value(rule).unwrap_or_default();
-    match (rule, &json["choices"]) {
-        (AnswerRule::Choice(_), Value::Array(choices)) => {
-            let choices: Vec<&str> = choices.iter().filter_map(Value::as_str).collect();
-            format!("one of these: {}", choices.join(", "))
-        }
-        (AnswerRule::Number(_), _) => "a number".into(),
-        (AnswerRule::Date(_), _) => "a date".into(),
-        (AnswerRule::Text(_), _) => "a short text".into(),
-        _ => format!("the task's rule says ({})", json["kind"].as_str().unwrap_or_default()),
+    match rule {
+        AnswerRule::Choice(rule) => format!("one of these: {}", rule.choices().join(", ")),
+        AnswerRule::Number(_) => "a number".into(),
+        AnswerRule::Date(_) => "a date".into(),
+        AnswerRule::Text(_) => "a short text".into(),
+        AnswerRule::Pattern(_) => "the task's rule says (pattern)".into(),
+        AnswerRule::Json(_) => "the task's rule says (json)".into(),
+        AnswerRule::LastLine(_) => "the task's rule says (last_line)".into(),
     }
 }
 

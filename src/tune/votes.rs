@@ -129,6 +129,14 @@ pub struct CandidateVotes {
     pub questions: Vec<QuestionVotes>,
 }
 
+/// What each candidate counts: candidates of one method tend to make the same mistakes, so that `m` of them count
+/// as `√m`, each as `1/√m`.
+pub(super) fn shares_of_methods(all: &[CandidateVotes]) -> Vec<f64> {
+    let mut of_method = BTreeMap::<&str, usize>::new();
+    all.iter().for_each(|votes| *of_method.entry(&votes.method).or_default() += 1);
+    all.iter().map(|votes| 1.0 / (of_method[votes.method.as_str()] as f64).sqrt()).collect()
+}
+
 /// The method of candidates that are a wording of the direct prompt.
 pub const DIRECT: &str = "direct";
 

@@ -275,9 +275,6 @@ fn disagree(view: &Observed) -> Option<Finding> {
     })
 }
 
-const NOTHING_TO_DISTILL: &str = "look at more questions; where that holds for them too, there is nothing to distill in this way: choose another \
-     program (tune), ask harder questions or use the model as it is";
-
 /// Only questions whose vote was accepted say what System 1 should answer, unless there are gold answers.
 fn system1_as_good(view: &Observed) -> Option<Finding> {
     if let Some(finding) = system1_right_as_often(view) {
@@ -299,17 +296,30 @@ fn system1_as_good(view: &Observed) -> Option<Finding> {
     let is_as_good = of >= AS_GOOD_QUESTIONS
         && n as f64 >= AS_GOOD * of as f64
         && among_all >= AS_GOOD * compared.len() as f64;
-    is_as_good.then(|| Finding {
+    is_as_good.then(|| {
+        nothing_to_distill(
+            n,
+            of,
+            format!("System 1 gives the accepted answer to {n} of {of} of these questions already"),
+        )
+    })
+}
+
+fn nothing_to_distill(count: usize, of: usize, message: String) -> Finding {
+    Finding {
         kind: FindingKind::System1AsGood,
         step: None,
-        count: n,
+        count,
         of,
         examples: Vec::new(),
-        message: format!("System 1 gives the accepted answer to {n} of {of} of these questions already"),
-        advice: NOTHING_TO_DISTILL.into(),
+        message,
+        advice:
+            "look at more questions; where that holds for them too, there is nothing to distill in this way: \
+                 choose another program (tune), ask harder questions or use the model as it is"
+                .into(),
         fault: false,
         stops: false,
-    })
+    }
 }
 
 /// By gold answers, where all questions have them and were asked directly, as in a preview and not in curation.
@@ -327,16 +337,12 @@ fn system1_right_as_often(view: &Observed) -> Option<Finding> {
     let voted = |asked: &&ObservedQuestion| is_right(asked, asked.verdict.and_then(|v| v.answer.as_ref()));
     let n = view.asked.iter().filter(direct).count();
     let votes = view.asked.iter().filter(voted).count();
-    (votes <= n).then(|| Finding {
-        kind: FindingKind::System1AsGood,
-        step: None,
-        count: n,
-        of,
-        examples: Vec::new(),
-        message: format!("System 1 is right on {n} of these {of} questions, the votes on {votes}"),
-        advice: NOTHING_TO_DISTILL.into(),
-        fault: false,
-        stops: false,
+    (votes <= n).then(|| {
+        nothing_to_distill(
+            n,
+            of,
+            format!("System 1 is right on {n} of these {of} questions, the votes on {votes}"),
+        )
     })
 }
 
