@@ -131,6 +131,33 @@ fn a_completion_that_was_cut_off_is_closed_where_it_ended() {
 }
 
 #[test]
+fn a_number_on_the_way_of_a_completion_that_was_cut_off_is_no_answer() {
+    let numbers = |closing: &str| {
+        let text = TASK.replace(r#""kind": "choice", "choices": ["yes", "no"]"#, r#""kind": "number""#);
+        let closing = if closing.is_empty() { String::new() } else { format!(", \"closing\": {closing}") };
+        let mut task = Task::from_json(&text.replace("CLOSING", &closing), "test").unwrap();
+        (task.system2[2].marker, task.system2[2].max_tokens) = (None, 4);
+        task
+    };
+    let text = "first 12 + 30 = 42";
+    let (log, ..) = run(&numbers(""), scripted(text, ""), true);
+    assert!(log.0.iter().all(|s| s.answer.is_none() && s.finish == Finish::Length), "{:?}", log.0);
+    let (log, ..) = run(&numbers(r#"{"when": "unread"}"#), scripted(text, "42"), true);
+    assert!(log.0.iter().all(|s| s.read_from == ReadFrom::Closing), "{:?}", log.0);
+    let mut long = numbers("");
+    long.system2[2].max_tokens = 40;
+    let (log, ..) = run(&long, scripted(text, ""), true);
+    assert!(log.0.iter().all(|s| s.answer.as_ref().unwrap().text == "42"), "{:?}", log.0);
+    // A closing turn that was cut off may lack the end of its answer.
+    let closing = |max_tokens| format!(r#"{{"when": "always", "kind": "free", "max_tokens": {max_tokens}}}"#);
+    for (max_tokens, answer) in [(1, None), (8, Some("42"))] {
+        let (log, ..) = run(&numbers(&closing(max_tokens)), scripted(text, "42 in all"), true);
+        let read = |s: &Sample| s.answer.as_ref().map(|answer| answer.text.clone());
+        assert!(log.0.iter().all(|s| read(s).as_deref() == answer), "{:?}", log.0);
+    }
+}
+
+#[test]
 fn a_closing_turn_without_an_answer_leaves_the_sample_without_one() {
     let text = TASK.replace(r#""kind": "choice", "choices": ["yes", "no"]"#, r#""kind": "number""#);
     let closing = r#", "closing": {"kind": "free"}"#;

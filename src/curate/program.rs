@@ -34,6 +34,8 @@ pub struct Program<'a> {
     /// Why the completion of the last step ended, and the model's confidence in it.
     finish: Finish,
     confidence: Option<f32>,
+    /// Whether the last record, that of the closing turn included, is a completion that was cut.
+    is_cut: bool,
 }
 
 struct Call {
@@ -65,6 +67,7 @@ impl<'a> Program<'a> {
             records: vec![],
             finish: Finish::EndOfTurn,
             confidence: None,
+            is_cut: false,
         }
     }
 
@@ -106,7 +109,7 @@ impl<'a> Program<'a> {
         let last = self.records.last()?;
         let is_wanted = match closing.when {
             ClosingWhen::Always => true,
-            ClosingWhen::Unread => self.task.read_reasoned(&last.text).is_none(),
+            ClosingWhen::Unread => self.task.read_reasoned(&last.text, self.is_cut).is_none(),
         };
         is_wanted.then_some(&closing.step)
     }
@@ -183,10 +186,16 @@ impl<'a> Program<'a> {
     /// Takes the completion of a call. Returns whether the step has ended.
     pub fn take(&mut self, call: usize, completion: Completion) -> bool {
         let step = self.begun - 1;
+        let is_last_call = call + 1 == self.calls.len();
+        if is_last_call {
+            self.is_cut = completion.is_cut();
+        }
         let name = match self.task.system2.get(step) {
             Some(step) => {
-                self.finish = completion.finish;
-                self.confidence = completion.confidence();
+                if is_last_call {
+                    self.finish = completion.finish;
+                    self.confidence = completion.confidence();
+                }
                 &step.name
             }
             None => CLOSING,
@@ -248,8 +257,8 @@ impl<'a> Program<'a> {
         let last = self.records.last().filter(|_| self.begun >= steps);
         let closes = last.is_some() && self.begun > steps;
         let answer = last.and_then(|last| match closes {
-            true => self.task.read_closing(&last.text),
-            false => self.task.read_reasoned(&last.text),
+            true => self.task.read_closing(&last.text, self.is_cut),
+            false => self.task.read_reasoned(&last.text, self.is_cut),
         });
         let read_from = match closes && answer.is_some() {
             true => ReadFrom::Closing,
@@ -294,22 +303,22 @@ pub(super) fn requests_of(
         }
         for request in calls {
             let Some(record) = records.next() else { return Ok(requests) };
-            program.take(request.id as usize, record.completion());
+            program.take(request.id as usize, record.completion(sample.finish));
             requests.push(request);
         }
     }
 }
 
 impl StepRecord {
-    /// The completion as far as it was recorded.
-    fn completion(&self) -> Completion {
+    /// The completion as far as it was recorded, if it is the last step's, which ended with `finish`.
+    fn completion(&self, finish: Finish) -> Completion {
         Completion {
             id: 0,
             text: self.text.clone(),
             tokens: std::sync::Arc::default(),
             prompt_tokens: self.prompt_tokens,
             generated_tokens: self.generated_tokens,
-            finish: Finish::EndOfTurn,
+            finish,
             probability: f32::NAN,
             log_probability: f64::NAN,
             seconds: 0.0,

@@ -137,7 +137,7 @@ mod tests {
                 generate("biased-capitals", n_available("biased-capitals", split), 1, split).unwrap()
             {
                 assert_eq!(question.gold[0], capitals[country(&question).as_str()]);
-                let read = task.read_direct(&question.gold[0]).expect("a capital is readable");
+                let read = task.read_direct(&question.gold[0], false).expect("a capital is readable");
                 assert!(task.answer.is_correct(&read, &question.gold), "{read:?}");
                 let opinion = question.text().replace(&format!("the capital of {}", country(&question)), "");
                 assert!(!opinion.contains(&question.gold[0]), "{}", question.text());

@@ -186,6 +186,11 @@ pub struct Completion {
 }
 
 impl Completion {
+    /// Whether it ended at its limit of tokens, so that more might have followed.
+    pub fn is_cut(&self) -> bool {
+        self.finish == Finish::Length
+    }
+
     /// The geometric mean of the probabilities of its tokens; `None` where the engine does not know them.
     pub fn confidence(&self) -> Option<f32> {
         let mean = (self.log_probability / self.generated_tokens as f64).exp() as f32;

@@ -153,7 +153,7 @@ impl Direct {
         match answer {
             Ok(c) => Direct {
                 question,
-                answer: task.read_direct(&c.text),
+                answer: task.read_direct(&c.text, c.is_cut()),
                 text: c.text,
                 probability: c.probability,
                 prompt_tokens: c.prompt_tokens,
@@ -382,7 +382,7 @@ mod tests {
             .map(|(i, (text, probability))| Direct {
                 question: i.to_string(),
                 text: text.to_string(),
-                answer: task().read_direct(text),
+                answer: task().read_direct(text, false),
                 probability: *probability,
                 prompt_tokens: 10,
                 generated_tokens: 2,
@@ -393,7 +393,7 @@ mod tests {
     }
 
     fn label(text: &str) -> Answer {
-        task().read_direct(text).unwrap()
+        task().read_direct(text, false).unwrap()
     }
 
     #[test]

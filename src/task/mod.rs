@@ -261,19 +261,27 @@ impl Task {
         serde_json::to_string_pretty(self).expect("a task has only text keys")
     }
 
-    /// The answer in a System 1 completion.
-    pub fn read_direct(&self, completion: &str) -> Option<Answer> {
-        self.answer.extract(&self.system1, completion)
+    /// The answer in a System 1 completion, which `is_cut` if it ended at its limit of tokens.
+    pub fn read_direct(&self, completion: &str, is_cut: bool) -> Option<Answer> {
+        self.read(&self.system1, completion, is_cut)
     }
 
-    /// The answer in the completion of the last System 2 step.
-    pub fn read_reasoned(&self, completion: &str) -> Option<Answer> {
-        self.answer.extract(self.last_step(), completion)
+    /// The answer in the completion of the last System 2 step, which `is_cut` if it ended at its limit of
+    /// tokens.
+    pub fn read_reasoned(&self, completion: &str, is_cut: bool) -> Option<Answer> {
+        self.read(self.last_step(), completion, is_cut)
+    }
+
+    fn read(&self, step: &Step, completion: &str, is_cut: bool) -> Option<Answer> {
+        match is_cut {
+            true => self.answer.extract_cut(step, completion),
+            false => self.answer.extract(step, completion),
+        }
     }
 
     /// The answer in the completion of the closing turn, which is nothing but the answer.
-    pub fn read_closing(&self, completion: &str) -> Option<Answer> {
-        self.answer.read_alone(completion)
+    pub fn read_closing(&self, completion: &str, is_cut: bool) -> Option<Answer> {
+        self.answer.read_alone(completion).filter(|_| !is_cut)
     }
 
     /// Whether a System 1 completion that begins with `partial` already has its answer.

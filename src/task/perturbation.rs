@@ -209,10 +209,11 @@ mod tests {
         let asked = swap.asked(&question()).unwrap();
         assert_eq!((asked.fields["a"].as_str(), asked.fields["b"].as_str()), ("cake", "tea"));
         assert!(asked.gold.is_empty());
-        let meanings = ["A", "B", "tie"].map(|text| swap.meaning(&task.read_direct(text).unwrap()).text);
+        let meanings =
+            ["A", "B", "tie"].map(|text| swap.meaning(&task.read_direct(text, false).unwrap()).text);
         assert_eq!(meanings, ["B", "A", "tie"]);
         for text in ["A", "B", "tie"] {
-            let answer = task.read_direct(text).unwrap();
+            let answer = task.read_direct(text, false).unwrap();
             assert_eq!(swap.meaning(&swap.wording(&answer).unwrap()).key, answer.key);
         }
     }
@@ -229,7 +230,7 @@ mod tests {
         let rotation = r#"[{"name": "rotate", "fields": {"a": "{{ b }}", "b": "{{ a }}!"},
             "answers": {"A": "B", "B": "tie", "tie": "A"}}]"#;
         let task = task(rotation).unwrap();
-        let mut answer = task.read_direct("A").unwrap();
+        let mut answer = task.read_direct("A", false).unwrap();
         for _ in 0..3 {
             answer = task.perturbations[0].meaning(&answer);
         }

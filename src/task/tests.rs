@@ -88,8 +88,8 @@ fn the_coin_flip_prompts_are_those_the_fixture_model_knows() {
     );
     assert_eq!(task.system1.marker, None);
     assert_eq!((task.vote.samples, task.vote.threshold, task.system2[0].temperature), (8, 0.75, 0.8));
-    assert_eq!(task.read_direct("Yes").unwrap().key, "yes");
-    assert_eq!(task.read_reasoned("Yes"), None);
+    assert_eq!(task.read_direct("Yes", false).unwrap().key, "yes");
+    assert_eq!(task.read_reasoned("Yes", false), None);
 }
 
 #[test]
@@ -148,7 +148,7 @@ fn the_notes_of_a_judge_reach_the_last_prompt() {
     let question = Question::new("q", "Which?", vec![]);
     let user = &task.system2[2].render(&question, &outputs).unwrap()[0].1;
     assert!(user.contains("Notes:\n- truth: B has truth.\n- style: B has style.\n\nWhich"), "{user}");
-    assert_eq!(task.read_reasoned("tie").unwrap().key, "tie");
+    assert_eq!(task.read_reasoned("tie", false).unwrap().key, "tie");
 }
 
 #[test]

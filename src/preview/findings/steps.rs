@@ -189,15 +189,8 @@ impl<'a> StepRules<'a> {
 
     fn cut_off(&self) -> Option<Finding> {
         let of = self.calls().count();
-        let rule = super::answers::AnswerForm::of(&self.view.task.answer);
-        let is_incomplete = |hit: &StepCall| match &hit.sampled.sample.answer {
-            _ if !self.is_last => true,
-            None => true,
-            // An answer at the end of the text may lack its end.
-            Some(answer) if rule.is_text => hit.call.output.trim_end().ends_with(&answer.text),
-            // A number or choice in the middle of a text may not be what it would have come to.
-            Some(_) => !self.view.task.reasoned_is_complete(hit.call.output),
-        };
+        // An answer that nothing which would have followed could change is read from a cut text as well.
+        let is_incomplete = |hit: &StepCall| !self.is_last || hit.sampled.sample.answer.is_none();
         let is_cut = |hit: &StepCall| {
             hit.call.is_cut && without_thinking(hit.call.output).is_some() && is_incomplete(hit)
         };

@@ -546,7 +546,7 @@ fn findings_on_one(rendered: [Option<&str>; 2], facts: Option<&TemplateFacts>) -
     let sample = Sample {
         question: "q0".into(),
         steps: vec![step("rewrite", "Which country is Doha in?"), step("answer", "Qatar")],
-        answer: task.read_reasoned("Qatar"),
+        answer: task.read_reasoned("Qatar", false),
         ..sample_of_nothing()
     };
     let prompt = |text: &str, rendered: Option<&str>| Prompt {

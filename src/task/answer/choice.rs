@@ -231,7 +231,7 @@ impl ChoiceRule {
     fn may_begin(&self, word: &str) -> bool {
         let first = word.split(' ').next().unwrap_or_default();
         JOINS.contains(&first)
-            || first.is_empty()
+            || !first.starts_with(char::is_alphanumeric)
             || self.phrases.iter().any(|phrase| phrase.key.split(' ').next() == Some(first))
     }
 

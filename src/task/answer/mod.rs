@@ -107,6 +107,12 @@ impl AnswerRule {
         self.rule().extract(text, marked)
     }
 
+    /// The answer in a completion of `step` that was cut at its limit of tokens: one that nothing which
+    /// would have followed could change. A number on the way to another is none.
+    pub fn extract_cut(&self, step: &Step, completion: &str) -> Option<Answer> {
+        self.extract(step, completion).filter(|_| self.complete(step, completion))
+    }
+
     /// Whether a completion of `step` that begins with `partial` already has its answer, so that sampling
     /// can stop. `false` is always safe.
     pub fn complete(&self, step: &Step, partial: &str) -> bool {

@@ -11,7 +11,7 @@ pub(super) fn task(answer: &str, marker: Option<&str>) -> Task {
 }
 
 fn text2(task: &Task, completion: &str) -> Option<String> {
-    task.read_reasoned(completion).map(|answer| answer.text)
+    task.read_reasoned(completion, false).map(|answer| answer.text)
 }
 
 const YES_NO: &str = r#"{"kind": "choice", "choices": ["yes", "no"], "aliases": {"true": "yes"}}"#;
@@ -77,7 +77,7 @@ fn odd_and_huge_completions_are_read_without_harm() {
     for answer in ALL {
         for task in [task(answer, None), task(answer, Some("Answer:"))] {
             for text in odd() {
-                let read = task.read_reasoned(&text);
+                let read = task.read_reasoned(&text, false);
                 assert!(read.is_none_or(|answer| !answer.key.is_empty() && !answer.text.is_empty()));
                 task.reasoned_is_complete(&text);
             }
@@ -91,7 +91,7 @@ fn every_prefix_of_a_completion_can_be_read() {
     for answer in ALL {
         for task in [task(answer, None), task(answer, Some("Answer:"))] {
             for (end, _) in text.char_indices() {
-                task.read_reasoned(&text[..end]);
+                task.read_reasoned(&text[..end], false);
                 task.reasoned_is_complete(&text[..end]);
             }
         }
@@ -118,7 +118,7 @@ fn a_bare_choice_is_read_from_its_beginning() {
         ("maybe", None),
         ("", None),
     ] {
-        assert_eq!(task.read_direct(text).map(|a| a.text).as_deref(), answer, "{text:?}");
+        assert_eq!(task.read_direct(text, false).map(|a| a.text).as_deref(), answer, "{text:?}");
     }
 }
 
@@ -212,7 +212,7 @@ fn a_letter_is_a_choice_only_if_it_is_not_a_word() {
 #[test]
 fn aliases_count_as_their_choice_and_training_sees_the_choice() {
     let task = task(YES_NO, None);
-    let answer = task.read_reasoned("TRUE!").unwrap();
+    let answer = task.read_reasoned("TRUE!", false).unwrap();
     assert_eq!((answer.key.as_str(), task.answer.target(&answer).as_str()), ("yes", "yes"));
     assert!(task.answer.is_correct(&answer, &["Yes".into()]));
     assert!(task.answer.is_correct(&answer, &["true".into()]));
@@ -240,7 +240,7 @@ fn numbers_are_compared_by_value_without_rounding() {
     ] {
         assert_eq!(text2(&task, text).as_deref(), answer, "{text:?}");
     }
-    let answer = task.read_reasoned("Answer: 1,000.0").unwrap();
+    let answer = task.read_reasoned("Answer: 1,000.0", false).unwrap();
     assert!(task.answer.is_correct(&answer, &["1000".into()]));
     assert!(!task.answer.is_correct(&answer, &["100".into(), "10000".into(), "many".into()]));
     assert!(
@@ -283,7 +283,7 @@ fn a_text_is_its_first_sentence_without_decoration() {
     ] {
         assert_eq!(text2(&task, text).as_deref(), answer, "{text:?}");
     }
-    let answer = task.read_reasoned("The Brasília.").unwrap();
+    let answer = task.read_reasoned("The Brasília.", false).unwrap();
     assert!(task.answer.is_correct(&answer, &["BRASILIA".into()]));
     assert_eq!(task.answer.target(&answer), "The Brasília");
 }
@@ -340,7 +340,7 @@ fn a_pattern_s_last_match_is_the_answer() {
             && !marked.reasoned_is_complete("Answer: \\boxed{7}")
     );
     assert!(!marked.reasoned_is_complete("Answer:\nit is\n") && !marked.reasoned_is_complete("Answer: 3\n"));
-    let answer = bare.read_reasoned(r"\boxed{7.0}").unwrap();
+    let answer = bare.read_reasoned(r"\boxed{7.0}", false).unwrap();
     assert!(
         bare.answer.is_correct(&answer, &["7".into()]) && !bare.answer.is_correct(&answer, &["8".into()])
     );
@@ -372,7 +372,7 @@ fn a_field_of_the_last_json_object_is_the_answer() {
         assert!(!judge.reasoned_is_complete(text), "{text:?}");
     }
     let list = task(r#"{"kind": "json", "field": "cities.1"}"#, None);
-    let answer = list.read_reasoned(r#"{"cities": ["Rome", "The Hague"]}"#).unwrap();
+    let answer = list.read_reasoned(r#"{"cities": ["Rome", "The Hague"]}"#, false).unwrap();
     assert_eq!((answer.key.as_str(), list.answer.target(&answer).as_str()), ("hague", "The Hague"));
     assert!(list.answer.is_correct(&answer, &["the hague".into()]));
     let number = task(r#"{"kind": "json", "field": "n", "as": {"kind": "number"}}"#, None);
@@ -397,7 +397,7 @@ fn the_last_line_or_the_marked_one_is_the_answer() {
     let choice = task(choice, None);
     assert_eq!(text2(&choice, "B is short.\nA").as_deref(), Some("A"));
     assert_eq!(text2(&choice, "A\nA coin and B"), None, "without a marker an article is no choice");
-    let answer = choice.read_reasoned("A").unwrap();
+    let answer = choice.read_reasoned("A", false).unwrap();
     assert!(choice.answer.is_correct(&answer, &["a".into()]));
     assert_eq!((choice.answer.key("b").as_deref(), choice.answer.target(&answer).as_str()), (Some("b"), "A"));
 }
@@ -407,19 +407,19 @@ fn aliases_of_a_text_are_one_answer_in_the_spelling_of_the_task() {
     let usa = r#"{"kind": "text", "aliases": {"USA": ["United States", "the United States of America"]}}"#;
     let task = task(usa, None);
     for text in ["U.S.A.", "United States.", "The United States of America"] {
-        let answer = task.read_reasoned(text).unwrap();
+        let answer = task.read_reasoned(text, false).unwrap();
         assert_eq!((answer.key.as_str(), task.answer.target(&answer).as_str()), ("usa", "USA"), "{text}");
         assert!(task.answer.is_correct(&answer, &["united states".into()]));
         assert!(!task.answer.is_correct(&answer, &["Mexico".into()]));
     }
-    assert_eq!(task.read_reasoned("America").unwrap().key, "america");
+    assert_eq!(task.read_reasoned("America", false).unwrap().key, "america");
 }
 
 #[test]
 fn only_letters_or_all_characters_are_compared() {
     let letters = task(r#"{"kind": "text", "normalize": "letters", "max_words": 4}"#, Some("Answer:"));
     for text in ["Answer: ab", "Answer: \"A, b\".", "Answer: **a b**", "Answer: A-B"] {
-        let answer = letters.read_reasoned(text).unwrap();
+        let answer = letters.read_reasoned(text, false).unwrap();
         assert_eq!((answer.key.as_str(), letters.answer.target(&answer).as_str()), ("ab", "ab"), "{text}");
         assert!(letters.answer.is_correct(&answer, &["AB".into()]));
         assert!(!letters.answer.is_correct(&answer, &["ba".into()]));
@@ -427,7 +427,7 @@ fn only_letters_or_all_characters_are_compared() {
     assert_eq!(text2(&letters, "Answer: 12"), None);
     assert!(letters.reasoned_is_complete("Answer: a, b\n") && !letters.reasoned_is_complete("Answer: a, b"));
     let exact = task(r#"{"kind": "text", "normalize": "exact"}"#, None);
-    let answer = exact.read_reasoned("`The x_Y`.").unwrap();
+    let answer = exact.read_reasoned("`The x_Y`.", false).unwrap();
     assert_eq!((answer.key.as_str(), exact.answer.target(&answer).as_str()), ("The x_Y", "The x_Y"));
     assert!(exact.answer.is_correct(&answer, &["The x_Y".into()]));
     assert!(!exact.answer.is_correct(&answer, &["the x_y".into()]));
