@@ -29,6 +29,8 @@ pub enum Origin {
     Proposed,
     /// A variation of the best program, with its own unanimous samples as worked examples.
     OwnExamples,
+    /// A variation of a program with more room for its last step.
+    Longer,
     /// A variation of the best program at another temperature.
     Temperature,
     /// A wording of the direct prompt.
@@ -151,16 +153,6 @@ impl Contestant {
             }
         }
         dir.write(&task_file, entrant.task.to_json().as_bytes())?;
-        let by_id: BTreeMap<&str, &Question> = questions.iter().map(|q| (q.id.as_str(), q)).collect();
-        let mut facts = BTreeMap::new();
-        for sample in Journal::<Sample>::open(dir.file(&journal))?.1 {
-            let sample = sample?;
-            if let Some(question) = by_id.get(sample.question.as_str()) {
-                facts
-                    .entry(id_of(&sample))
-                    .or_insert_with(|| SampleFacts::of(sample, &entrant.task, question));
-            }
-        }
         let time = dir.saved(&format!("{folder}/time.json"))?.unwrap_or_default();
         let none = SetAsideQuestions {
             slots: options.slots,
@@ -172,7 +164,23 @@ impl Contestant {
             |found: &SetAsideQuestions| (found.slots, found.max_memory) == (none.slots, none.max_memory);
         let set_aside = earlier.filter(is_valid).unwrap_or(none);
         let judged = Extent::default();
-        Ok(Contestant { entrant, judged, rounds: 0, dropped: None, time, folder, facts, set_aside })
+        let facts = BTreeMap::new();
+        let mut contestant =
+            Contestant { entrant, judged, rounds: 0, dropped: None, time, folder, facts, set_aside };
+        let by_id: BTreeMap<&str, &Question> = questions.iter().map(|q| (q.id.as_str(), q)).collect();
+        for sample in Journal::<Sample>::open(dir.file(&journal))?.1 {
+            let sample = sample?;
+            if let Some(question) = by_id.get(sample.question.as_str()) {
+                contestant.take_over(sample, question);
+            }
+        }
+        Ok(contestant)
+    }
+
+    /// Takes a sample of `question` that is in its journal.
+    pub(super) fn take_over(&mut self, sample: Sample, question: &Question) {
+        let of_sample = |sample| SampleFacts::of(sample, &self.entrant.task, question);
+        self.facts.entry(id_of(&sample)).or_insert_with(|| of_sample(sample));
     }
 
     /// Its name.
@@ -359,6 +367,7 @@ impl Contestant {
                 key: key(&answer),
                 text: answer.text,
                 votes: 1,
+                samples: vec![facts.sample.index],
                 verbatim: facts.verbatim,
                 opinion: facts.opinion,
                 outside: false,

@@ -24,6 +24,7 @@ mod facts;
 mod features;
 mod first_round;
 mod information;
+mod longer;
 mod options;
 mod outside;
 mod own_examples;

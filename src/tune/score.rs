@@ -90,7 +90,7 @@ pub fn fault(features: &Features) -> Option<String> {
 mod tests {
     use super::super::features::features;
     use super::super::outside::mark_outside;
-    use super::super::votes::{AnswerVotes, CandidateVotes, DIRECT, QuestionVotes, SampleCounts};
+    use super::super::votes::{AnswerVotes, CandidateVotes, DIRECT, QuestionVotes, SampleCounts, count};
     use super::*;
 
     /// A candidate whose samples of question `i` are `answers(i)`, of which those in upper case stand in the
@@ -216,6 +216,35 @@ mod tests {
         let features = features(&all);
         assert!(features[0].consensus < 0.1, "{}", features[0].consensus);
         assert_eq!(features[0].plain_consensus, 0.0);
+    }
+
+    #[test]
+    fn samples_that_agree_for_the_same_random_numbers_confirm_nothing() {
+        let numbered = |name: &str, method: &str, answer: &dyn Fn(usize, usize) -> String| {
+            let mut votes = candidate(name, method, |i| (0..4).map(|k| (answer(i, k), 1)).collect());
+            for question in &mut votes.questions {
+                let of_samples = std::mem::take(&mut question.answers).into_iter().enumerate();
+                question.answers =
+                    count(of_samples.map(|(k, answer)| AnswerVotes { samples: vec![k], ..answer }));
+            }
+            votes
+        };
+        // A guess depends on the number of the sample alone.
+        let guess = |i: usize, k: usize| format!("g{}", (7 * i + 13 * k) % 40);
+        let sometimes = |i: usize, k: usize| if k == i % 4 { format!("c{i}") } else { format!("x{i}y{k}") };
+        let all = [
+            numbered("guess", "plain", &guess),
+            numbered("guess again", DIRECT, &guess),
+            numbered("and again", "rar", &guess),
+            numbered("turns", "cot", &|i, k| if k < 2 { format!("c{i}") } else { format!("v{i}z{k}") }),
+            numbered("track", "s2a", &sometimes),
+        ];
+        assert_eq!(best(&all), "turns", "{:?}", scores(&all));
+        let found = features(&all);
+        assert!(
+            found[0].plain_consensus < 0.05 && found[0].consensus < 0.2 * found[3].consensus,
+            "{found:?}"
+        );
     }
 
     #[test]

@@ -96,7 +96,8 @@ fn decided(votes: &CandidateVotes) -> CandidateVotes {
     let decide = |votes: &QuestionVotes| {
         let most = votes.leader().map_or(0, |leader| leader.votes);
         let leading = votes.answers.iter().filter(|answer| answer.votes == most);
-        let answers: Vec<AnswerVotes> = leading.map(|a| AnswerVotes { votes: 1, ..a.clone() }).collect();
+        let answers: Vec<AnswerVotes> =
+            leading.map(|a| AnswerVotes { votes: 1, samples: Vec::new(), ..a.clone() }).collect();
         QuestionVotes { n: answers.len().max(1), answers, ..votes.clone() }
     };
     CandidateVotes { questions: votes.questions.iter().map(decide).collect(), ..votes.clone() }

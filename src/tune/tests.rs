@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::path::Path;
 
 use super::*;
-use crate::engine::{Request, Scripted};
+use crate::engine::{Message, Request, Scripted};
 
 const MODEL: &[u8] = include_bytes!("../../fixtures/coin-flip-tiny-q8_0.gguf");
 const CITIES: [&str; 12] =
@@ -293,6 +293,38 @@ fn the_best_program_is_varied_by_its_own_unanimous_samples_and_a_resumed_race_ha
     }
     let again = raced(&setup, &with);
     assert_eq!((again.1, again.0.winner), (0, report.winner));
+}
+
+#[test]
+fn a_program_that_is_cut_off_gets_more_room_in_the_last_round_and_keeps_what_was_not_cut() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut setup = setup(dir.path(), "t", &["long", "fair", "noise"]);
+    setup.tasks[0].system2[0].max_tokens = 6;
+    setup.tasks[0].answer = serde_json::from_str(r#"{"kind": "text", "patterns": ["so (.*)"]}"#).unwrap();
+    let mut asked = std::collections::BTreeMap::<(String, u64), Vec<usize>>::new();
+    let ticks = Ticks::default();
+    let mut engine = Scripted::new(|request: &Request| {
+        ticks.0.set(ticks.0.get() + 1.0);
+        let prompt = &request.messages.last().unwrap().content;
+        let Some(question) = prompt.strip_prefix("long ") else { return say(request) };
+        asked.entry((question.into(), request.seed)).or_default().push(request.sampling.max_tokens);
+        let wordy = if request.seed.is_multiple_of(3) { "it is near the sea and it is far" } else { "well" };
+        let number = say(&Request {
+            messages: vec![Message::user(prompt.replace("long ", "sure "))],
+            ..request.clone()
+        });
+        format!("{wordy} so {number}\n")
+    });
+    let report = tune_timed(&setup, &options(), &ticks, &mut Context::new().engine(&mut engine)).unwrap();
+    drop(engine);
+    let [base, longer] = ["long", "long.longer"].map(|name| candidate(&report, name));
+    assert!(base.features.cut > 0.2 && base.features.questions < 24, "{:#?}", base.features);
+    assert_eq!((longer.features.cut, longer.features.read, longer.features.questions), (0.0, 1.0, 24));
+    assert_eq!(report.winner.as_deref(), Some("long.longer"), "{:#?}", report.reasons);
+    assert!(report.reasons.concat().contains("which was often cut off"), "{:#?}", report.reasons);
+    assert!(asked.values().any(|rooms| *rooms == [6, 12]), "what was cut is sampled again");
+    let again = asked.iter().filter(|(_, rooms)| rooms.len() > 1);
+    assert!({ again }.all(|((_, seed), rooms)| seed.is_multiple_of(3) && *rooms == [6, 12]), "{asked:?}");
 }
 
 #[test]

@@ -189,6 +189,11 @@ pub fn judge(
         percent(f.agreement),
         percent(f.consensus)
     )];
+    if let Some(base) = winner.base.as_ref().filter(|_| winner.origin == Origin::Longer) {
+        reasons.push(format!(
+            "It is {base} with twice the \"max_tokens\" in its last step, which was often cut off."
+        ));
+    }
     if let Some(base) = winner.base.as_ref().filter(|_| winner.origin == Origin::Temperature) {
         reasons.push(format!(
             "It is {base} at another temperature, at which other candidates confirm more of its votes; how far its \

@@ -16,6 +16,9 @@ pub struct AnswerVotes {
     pub text: String,
     /// Number of samples.
     pub votes: usize,
+    /// Their numbers, where they are known.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub samples: Vec<usize>,
     /// Whether the answer stands word for word in a field of the question.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub verbatim: bool,
@@ -88,8 +91,10 @@ impl QuestionVotes {
 pub(super) fn count(answers: impl IntoIterator<Item = AnswerVotes>) -> Vec<AnswerVotes> {
     let mut counts = BTreeMap::<String, AnswerVotes>::new();
     for answer in answers {
-        let none = AnswerVotes { votes: 0, ..answer.clone() };
-        counts.entry(answer.key).or_insert(none).votes += answer.votes;
+        let none = AnswerVotes { votes: 0, samples: Vec::new(), ..answer.clone() };
+        let counted = counts.entry(answer.key).or_insert(none);
+        counted.votes += answer.votes;
+        counted.samples.extend(answer.samples);
     }
     let mut counts: Vec<AnswerVotes> = counts.into_values().collect();
     counts.sort_by(|a, b| b.votes.cmp(&a.votes).then_with(|| a.key.cmp(&b.key)));
