@@ -27,6 +27,7 @@ pub use decision::{Acceptance, Decision};
 pub(crate) use decision::{labels_are_worth_it, was_worth_it, worth_trying};
 use set_aside::Counted;
 use statistics::mcnemar_exact;
+pub use statistics::wilson;
 pub use summary::{Constant, Evaluation, Fallback, Inconsistent, Measurement};
 
 /// One direct answer.

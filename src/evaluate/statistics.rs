@@ -1,4 +1,4 @@
-//! The one test the report quotes.
+//! The test that the report quotes, and the interval of a share.
 
 /// McNemar's exact two-sided p for two ways of answering the same questions: the chance of a split
 /// of the questions that only one of them gets right at least as uneven as this one, were both
@@ -17,6 +17,19 @@ pub fn mcnemar_exact(a: &[bool], b: &[bool]) -> f64 {
     (2.0 * tail).min(1.0)
 }
 
+/// The 95% interval of a share that was seen in `n` draws (Wilson 1927); `[0, 1]` without draws.
+pub fn wilson(share: f64, n: usize) -> [f64; 2] {
+    if n == 0 {
+        return [0.0, 1.0];
+    }
+    const Z: f64 = 1.959_963_984_540_054;
+    let n = n as f64;
+    let middle = share + Z * Z / (2.0 * n);
+    let half = Z * (share * (1.0 - share) / n + Z * Z / (4.0 * n * n)).sqrt();
+    let scale = 1.0 + Z * Z / n;
+    [((middle - half) / scale).max(0.0), ((middle + half) / scale).min(1.0)]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -33,5 +46,18 @@ mod tests {
         assert_eq!(pairs(3, 3), 1.0);
         assert_eq!(mcnemar_exact(&[true], &[true]), 1.0);
         assert!(pairs(0, 2000) < 1e-300);
+    }
+    #[test]
+    fn the_interval_of_a_share_is_that_of_scipy() {
+        // scipy.stats.binomtest(k, n).proportion_ci(method="wilson")
+        for (k, n, [low, high]) in [
+            (9, 10, [0.5958499732047616, 0.9821237869049271]),
+            (0, 20, [0.0, 0.16112515805281938]),
+            (21, 40, [0.3749736210669247, 0.670645298873211]),
+        ] {
+            let found = wilson(k as f64 / n as f64, n);
+            assert!((found[0] - low).abs() < 1e-12 && (found[1] - high).abs() < 1e-12, "{found:?}");
+        }
+        assert_eq!(wilson(0.0, 0), [0.0, 1.0]);
     }
 }

@@ -100,21 +100,16 @@ pub fn complete(
         report.system1 = direct_answers(direct, race, winner.judged.questions, base, cx)?;
         task.system1 = direct.entrant.task.system1.clone();
     }
-    let mut expected = verdict::expectation(
+    let expected = verdict::expectation(
         &winner,
         report.vote_sizes.iter().find(|size| Some(size.samples) == report.samples),
+        task.vote.min_samples,
         baseline.as_ref(),
         &report.system1,
         race,
         report.questions,
         training,
     );
-    // The race may have taken fewer samples than the vote takes at least.
-    let more = (task.vote.min_samples as f64 / expected.samples_per_question).max(1.0);
-    if more.is_finite() {
-        expected.samples_per_question *= more;
-        expected.curate_hours *= more;
-    }
     let is_witness = |c: &&CandidateReport| c.family != winner.family && c.dropped.is_none();
     let witnesses = report.candidates.iter().filter(is_witness).count();
     (report.worthwhile, report.reasons) =

@@ -4,7 +4,7 @@
 //! well but at length loses votes. What was not cut is what the longer program would have said as well, and
 //! is not sampled again.
 
-use super::contestant::Contestant;
+use super::contestant::{Contestant, SamplingTime};
 use super::features::Features;
 use super::race::Race;
 use crate::Result;
@@ -39,13 +39,19 @@ impl Race<'_> {
         if earlier.next().is_some() {
             return Ok(());
         }
+        let (mut samples, mut tokens) = (0, 0);
         for sample in Journal::<Sample>::read(self.sampler.dir.file(&base.journal()))? {
             let sample = sample?;
             let question = self.questions.iter().find(|question| question.id == sample.question);
             let Some(question) = question.filter(|_| sample.finish != Finish::Length) else { continue };
             journal.append(&sample)?;
+            samples += 1;
+            tokens += sample.steps.iter().map(|step| step.generated_tokens).sum::<usize>();
             longer.take_over(sample, question);
         }
+        // They took the part of the time that is theirs by their tokens.
+        let seconds = base.time.seconds * tokens as f64 / base.time.tokens.max(1) as f64;
+        longer.time = SamplingTime { seconds, samples, tokens };
         journal.sync()
     }
 }

@@ -59,6 +59,9 @@ pub struct TuneReport {
 pub struct Expectation {
     /// Share of the questions whose voted answer is accepted.
     pub kept_share: f64,
+    /// Its 95% interval (Wilson), by the number of questions that it was seen on.
+    #[serde(default)]
+    pub kept_interval: [f64; 2],
     /// Samples until a vote ends.
     pub samples_per_question: f64,
     /// Share of the accepted answers that System 1 gives as well.

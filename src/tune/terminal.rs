@@ -92,8 +92,9 @@ fn vote(report: &TuneReport) -> Option<String> {
 fn expected(report: &TuneReport) -> Option<String> {
     let (winner, expected) = (report.winner.as_ref()?, report.expected.as_ref()?);
     let judged = report.candidates.iter().find(|c| c.name == *winner).map_or(0, |c| c.features.questions);
+    let [low, high] = expected.kept_interval.map(percent);
     Some(format!(
-        "Expected of {winner}: {} of {} questions kept (by {judged} questions), {:.1} samples a question; {} to curate, {} to train.",
+        "Expected of {winner}: {} of {} questions kept (95% interval {low} to {high}, by {judged} questions), {:.1} samples a question; {} to curate, {} to train.",
         percent(expected.kept_share),
         report.questions,
         expected.samples_per_question,

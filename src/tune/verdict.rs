@@ -8,6 +8,7 @@ use super::report::{CandidateReport, Expectation, SystemOneAnswer};
 use super::terminal::{hundredths, percent};
 use super::training_time::TrainingSpeed;
 use super::vote_size::VoteSize;
+use crate::evaluate::wilson;
 
 /// Fewer accepted answers are too few to learn from.
 const MIN_KEPT: f64 = 20.0;
@@ -27,10 +28,11 @@ const NOT_CERTAIN: &str = "This is judged by how the samples agree; 20 questions
                            would make it surer.";
 
 /// What to expect of distilling `winner` with all of `questions` questions; `vote` tells what its vote keeps,
-/// where that is not the one with which it was sampled.
+/// where that is not the one with which it was sampled, and takes `min_samples` samples at least.
 pub fn expectation(
     winner: &CandidateReport,
     vote: Option<&VoteSize>,
+    min_samples: usize,
     baseline: Option<&CandidateReport>,
     system1: &[SystemOneAnswer],
     race: &Race,
@@ -51,7 +53,8 @@ pub fn expectation(
     let kept = || winner.votes.iter().filter(|votes| votes.kept);
     let same =
         kept().filter_map(|votes| Some(*direct.get(votes.question.as_str())? == leader(votes).as_deref()));
-    let needed = vote.map_or_else(|| mean_needed(winner), |size| size.needed);
+    // The race may have taken fewer samples than the vote takes at least.
+    let needed = vote.map_or_else(|| mean_needed(winner), |size| size.needed).max(min_samples as f64);
     let variants = 1.0
         + winner.votes.iter().map(|votes| votes.perturbed_n).sum::<usize>() as f64
             / winner.votes.iter().map(|votes| votes.n).sum::<usize>().max(1) as f64;
@@ -62,6 +65,7 @@ pub fn expectation(
     let per_example = baseline.map_or(0.0, |b| tokens(b) / b.counts.samples.max(1) as f64);
     Expectation {
         kept_share,
+        kept_interval: wilson(kept_share, winner.features.questions),
         samples_per_question: needed,
         system1_agreement: share(same.collect()).unwrap_or(0.0),
         label_precision: share(kept().filter_map(|v| is_right(&v.question, leader(v).as_deref())).collect()),
