@@ -15,9 +15,23 @@ const LEAD_INS: [&str; 5] = [
     "correct answer is",
 ];
 
+/// Sentences that a model writes where a name was asked for: "The capital of Mali is Bamako", "Oyo is located in
+/// Nigeria". A name or a number has to follow: in "The city of Oyo is larger" the answer is not "larger".
+const SENTENCES: [&str; 2] = [
+    concat!(
+        r"^\W*(?i:the|its) (?:[^\s.!?;:]+ ){1,6}?(?i:of|for|in) (?:[^\s!?;:]+ ){1,6}?(?i:is|was|are|were) ",
+        r"(?:(?i:indeed|actually|currently|called|named|known as|probably) )*",
+        r#"(["“'‘(]*(?:(?i:the|an?) )?[$€£\p{Lu}\p{N}].*)"#,
+    ),
+    concat!(
+        r"^\W*(?:[^\s!?;:]+ ){1,6}?(?i:is|was|are|were) (?:(?i:indeed|actually|currently) )*",
+        r"(?i:located|situated|found) (?i:in|on|at) ((?:(?i:the|an?) )?\p{Lu}.*)",
+    ),
+];
+
 /// The rule for short texts where nothing more is known of them.
 pub fn short_text() -> AnswerRule {
-    let rule = json!({ "kind": "text", "strip": LEAD_INS });
+    let rule = json!({ "kind": "text", "patterns": SENTENCES, "strip": LEAD_INS });
     serde_json::from_value(rule).expect("the rule is valid")
 }
 
@@ -63,6 +77,28 @@ mod tests {
         ] {
             assert_eq!(key(text).as_deref(), Some(answer), "{text}");
         }
+    }
+
+    #[test]
+    fn a_short_text_is_read_from_the_sentence_that_it_is_said_in() {
+        let rule = short_text();
+        let key = |text: &str| rule.read_alone(text).map(|answer| answer.key);
+        for (text, answer) in [
+            ("The capital of Mali is Bamako. Bamako is a city in the south.", "bamako"),
+            ("**The capital of Honduras is indeed Tegucigalpa.**", "tegucigalpa"),
+            ("The currency of Kenya is the Kenyan shilling", "kenyan shilling"),
+            ("The total cost of the order is $612.", "$612"),
+            ("Oyo is located in Nigeria.", "nigeria"),
+            ("The city of Oyo is larger", "city of oyo is larger"),
+            ("The blanket is the heaviest", "blanket is the heaviest"),
+            ("Bank of England", "bank of england"),
+            ("The Hague", "hague"),
+        ] {
+            assert_eq!(key(text).as_deref(), Some(answer), "{text}");
+        }
+        let long =
+            "The weather of the island is warm because it lies near the equator. The capital is not known.";
+        assert_eq!(key(long), None);
     }
 
     #[test]

@@ -148,8 +148,8 @@ impl Contestant {
         let journal = format!("{folder}/samples.jsonl");
         let earlier = Task::load(&dir.file(&task_file).display().to_string());
         if earlier.is_ok_and(|earlier| !has_same_samples(&earlier, &entrant.task)) {
-            for file in [&journal, &format!("{folder}/time.json"), &format!("{folder}/set-aside.json")] {
-                let _ = std::fs::remove_file(dir.file(file));
+            for file in ["samples.jsonl", "time.json", "set-aside.json", "direct.json"] {
+                let _ = std::fs::remove_file(dir.file(&format!("{folder}/{file}")));
             }
         }
         dir.write(&task_file, entrant.task.to_json().as_bytes())?;

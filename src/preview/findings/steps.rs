@@ -7,6 +7,7 @@ use regex::Regex;
 
 use super::text::{contains, count, examples, sentence_words, such_as, words};
 use super::{Finding, FindingKind, Observed, ObservedCall, ObservedQuestion, ObservedSample, is_share};
+use crate::curate::ReadFrom;
 use crate::task::{Step, without_thinking};
 
 /// Copies are a fault from this share on: below it, votes outvote them.
@@ -189,8 +190,11 @@ impl<'a> StepRules<'a> {
 
     fn cut_off(&self) -> Option<Finding> {
         let of = self.calls().count();
-        // An answer that nothing which would have followed could change is read from a cut text as well.
-        let is_incomplete = |hit: &StepCall| !self.is_last || hit.sampled.sample.answer.is_none();
+        // An answer that nothing which would have followed could change is read from a cut text as well; a
+        // closing turn asks where the reasoning had not come to its end.
+        let is_answered = |hit: &StepCall| hit.sampled.sample.answer.is_some();
+        let is_closed = |hit: &StepCall| hit.sampled.sample.read_from == ReadFrom::Closing;
+        let is_incomplete = |hit: &StepCall| !self.is_last || !is_answered(hit) || is_closed(hit);
         let is_cut = |hit: &StepCall| {
             hit.call.is_cut && without_thinking(hit.call.output).is_some() && is_incomplete(hit)
         };
@@ -203,7 +207,7 @@ impl<'a> StepRules<'a> {
             );
             let what = format!("end at \"max_tokens\" ({limit})");
             Finding {
-                fault: self.is_last || !self.view.agrees,
+                fault: (self.is_last && !hits.iter().all(is_answered)) || !self.view.agrees,
                 ..self.finding(FindingKind::CutOff, &hits, &what, advice)
             }
         })

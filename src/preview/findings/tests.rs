@@ -260,6 +260,15 @@ fn completions_cut_at_max_tokens_are_found_but_not_where_the_answer_was_complete
     };
     let found = kinds(&look(&task(), &questions(), long_rewrite));
     assert_eq!(found, [(FindingKind::CutOff, Some("rewrite"), false, false)], "worth knowing, as all agree");
+    let closing =
+        task_with(REWRITE, "{{ rewrite }}\\nThe country only.", r#", "closing": {"when": "unread"}"#);
+    let closed = |request: &Request| match (is_rewrite(request), request.messages.len()) {
+        (false, 1) if is_answer(request) => long.into(),
+        (false, 3) => city(&request.messages[0].content).map_or("", |(.., country)| country).into(),
+        _ => good(request),
+    };
+    let found = kinds(&look(&closing, &questions(), closed));
+    assert_eq!(found, [(FindingKind::CutOff, Some("answer"), false, false)], "a closing turn answers all");
     let numbers = Task { answer: serde_json::from_str(r#"{"kind": "number"}"#).unwrap(), ..task() };
     let on_the_way = "There are 12 of them and then 30 follow, which is why the city that was asked about";
     let cut = |request: &Request| if is_answer(request) { on_the_way.into() } else { good(request) };
