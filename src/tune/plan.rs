@@ -5,7 +5,7 @@ use super::race::{Race, RoundPlan};
 
 /// Questions and samples of the first round, which finds faults and the speed.
 pub const FIRST: Extent = Extent { questions: 3, samples: 2 };
-/// Questions of the second round; each round after it has twice as many.
+/// Least questions of the second round; each round after it has at least twice as many.
 pub const SECOND_QUESTIONS: usize = 6;
 /// Samples of a question before the last round.
 pub const SAMPLES: usize = 4;
@@ -49,16 +49,36 @@ impl Race<'_> {
             return None;
         }
         let (mut programs, mut directs) = self.ranking();
-        let samples = SAMPLES.min(last.samples);
-        let extent = Extent { questions: (SECOND_QUESTIONS << (round - 1)).min(n), samples };
+        let of = |questions: usize| Extent { questions, samples: SAMPLES.min(last.samples) };
+        let not_last = |chosen: &[usize], extent: Extent| RoundPlan {
+            candidates: names(chosen),
+            extent,
+            is_last: false,
+            stopped_at: None,
+        };
+        let asked = self.state.rounds.last().map_or(0, |plan| plan.extent.questions);
+        let extent = of((SECOND_QUESTIONS << (round - 1)).max(asked).min(n));
+        // Where the time allows, nobody is dropped for what a few questions say.
+        let everyone_left = [&programs[..], &directs].concat();
+        if round == 1
+            && n > extent.questions
+            && programs.len() > self.rules.finalists
+            && self.estimate(&everyone_left, of(n)) <= left * SECOND_ROUND_SHARES[0]
+        {
+            return Some(not_last(&everyone_left, of(n)));
+        }
         // What the first round saw is too little to choose by: the best is among the better half nearly always,
         // and among the better two thirds always, as far as has been seen.
         let half = programs.len().div_ceil(2);
         leave(&mut programs, round, self.rules.finalists);
         leave(&mut directs, round, DIRECT_FINALISTS);
         let is_new = |c: &Contestant| c.entrant.origin == Origin::Proposed && c.rounds == 0;
-        programs.extend((0..self.contestants.len()).filter(|i| is_new(&self.contestants[*i])));
-        let is_last = programs.len() <= self.rules.finalists || extent.questions >= n;
+        let proposed: Vec<usize> =
+            (0..self.contestants.len()).filter(|i| is_new(&self.contestants[*i])).collect();
+        // What nobody has been asked yet cannot be compared.
+        let is_enough = extent.questions >= n && proposed.is_empty();
+        programs.extend(proposed);
+        let is_last = programs.len() <= self.rules.finalists || is_enough;
         if !is_last {
             // Of the time before the last round, each round gets the same part.
             let rounds = (programs.len() as f64 / self.rules.finalists as f64).log2().ceil().max(1.0);
@@ -73,8 +93,11 @@ impl Race<'_> {
                 programs.pop();
             }
             if programs.len() > self.rules.finalists {
-                let candidates = names(&both(&programs));
-                return Some(RoundPlan { candidates, extent, is_last: false, stopped_at: None });
+                let chosen = both(&programs);
+                let fits =
+                    |questions: &usize| self.estimate(&chosen, of(*questions)) <= allowed(programs.len());
+                let questions = (extent.questions..=n).rev().find(fits).unwrap_or(extent.questions);
+                return Some(not_last(&chosen, of(questions)));
             }
         }
         programs.truncate(self.rules.finalists);
