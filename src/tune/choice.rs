@@ -100,10 +100,10 @@ pub fn complete(
         report.system1 = direct_answers(direct, race, winner.judged.questions, base, cx)?;
         task.system1 = direct.entrant.task.system1.clone();
     }
+    let size = report.vote_sizes.iter().find(|size| Some(size.samples) == report.samples);
     let expected = verdict::expectation(
         &winner,
-        report.vote_sizes.iter().find(|size| Some(size.samples) == report.samples),
-        task.vote.min_samples,
+        verdict::written_vote(&winner, size, task.vote.min_samples),
         baseline.as_ref(),
         &report.system1,
         race,

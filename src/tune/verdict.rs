@@ -27,12 +27,18 @@ const MIN_WITNESSES: usize = 4;
 const NOT_CERTAIN: &str = "This is judged by how the samples agree; 20 questions with answers to choose by (gold) \
                            would make it surer.";
 
-/// What to expect of distilling `winner` with all of `questions` questions; `vote` tells what its vote keeps,
-/// where that is not the one with which it was sampled, and takes `min_samples` samples at least.
+/// What the written vote keeps and takes: as `size` tells, or else as `winner` was sampled. The race may have
+/// taken fewer samples than the `min_samples` of the vote.
+pub fn written_vote(winner: &CandidateReport, size: Option<&VoteSize>, min_samples: usize) -> VoteSize {
+    let (kept_share, needed) = (winner.features.kept, mean_needed(winner));
+    let vote = size.copied().unwrap_or(VoteSize { kept_share, needed, ..VoteSize::default() });
+    VoteSize { needed: vote.needed.max(min_samples as f64), ..vote }
+}
+
+/// What to expect of distilling `winner` with all of `questions` questions, of which `vote` tells what is kept.
 pub fn expectation(
     winner: &CandidateReport,
-    vote: Option<&VoteSize>,
-    min_samples: usize,
+    vote: VoteSize,
     baseline: Option<&CandidateReport>,
     system1: &[SystemOneAnswer],
     race: &Race,
@@ -53,13 +59,11 @@ pub fn expectation(
     let kept = || winner.votes.iter().filter(|votes| votes.kept);
     let same =
         kept().filter_map(|votes| Some(*direct.get(votes.question.as_str())? == leader(votes).as_deref()));
-    // The race may have taken fewer samples than the vote takes at least.
-    let needed = vote.map_or_else(|| mean_needed(winner), |size| size.needed).max(min_samples as f64);
+    let VoteSize { kept_share, needed, .. } = vote;
     let variants = 1.0
         + winner.votes.iter().map(|votes| votes.perturbed_n).sum::<usize>() as f64
             / winner.votes.iter().map(|votes| votes.n).sum::<usize>().max(1) as f64;
     let per_sample = winner.time.seconds / winner.time.samples.max(1) as f64;
-    let kept_share = vote.map_or(winner.features.kept, |size| size.kept_share);
     // An example is the direct prompt and an answer.
     let tokens = |c: &CandidateReport| (c.counts.prompt_tokens + c.counts.generated_tokens) as f64;
     let per_example = baseline.map_or(0.0, |b| tokens(b) / b.counts.samples.max(1) as f64);
