@@ -16,8 +16,17 @@ const TASK: &str = r#"{"name": "t", "system1": {"prompt": "{{ question }}"},
     "vote": {"samples": 4, "threshold": 0.5, "min_samples": 2, "confidence": 1.0}CLOSING}"#;
 
 fn task(closing: &str) -> Task {
+    task_of(TASK, closing)
+}
+
+/// The task whose answers are numbers.
+fn number_task(closing: &str) -> Task {
+    task_of(&TASK.replace(r#""kind": "choice", "choices": ["yes", "no"]"#, r#""kind": "number""#), closing)
+}
+
+fn task_of(text: &str, closing: &str) -> Task {
     let closing = if closing.is_empty() { String::new() } else { format!(", \"closing\": {closing}") };
-    Task::from_json(&TASK.replace("CLOSING", &closing), "test").unwrap()
+    Task::from_json(&text.replace("CLOSING", &closing), "test").unwrap()
 }
 
 fn question() -> Vec<Question> {
@@ -133,9 +142,7 @@ fn a_completion_that_was_cut_off_is_closed_where_it_ended() {
 #[test]
 fn a_number_on_the_way_of_a_completion_that_was_cut_off_is_no_answer() {
     let numbers = |closing: &str| {
-        let text = TASK.replace(r#""kind": "choice", "choices": ["yes", "no"]"#, r#""kind": "number""#);
-        let closing = if closing.is_empty() { String::new() } else { format!(", \"closing\": {closing}") };
-        let mut task = Task::from_json(&text.replace("CLOSING", &closing), "test").unwrap();
+        let mut task = number_task(closing);
         (task.system2[2].marker, task.system2[2].max_tokens) = (None, 4);
         task
     };
@@ -159,9 +166,7 @@ fn a_number_on_the_way_of_a_completion_that_was_cut_off_is_no_answer() {
 
 #[test]
 fn a_closing_turn_without_an_answer_leaves_the_sample_without_one() {
-    let text = TASK.replace(r#""kind": "choice", "choices": ["yes", "no"]"#, r#""kind": "number""#);
-    let closing = r#", "closing": {"kind": "free"}"#;
-    let task = Task::from_json(&text.replace("CLOSING", closing), "test").unwrap();
+    let task = number_task(r#"{"kind": "free"}"#);
     let (log, outcomes, _) = run(&task, scripted("I think so", "cannot say"), true);
     assert!(log.0.iter().all(|s| s.answer.is_none() && s.read_from == ReadFrom::Completion));
     assert!(log.0.iter().all(|s| s.steps.last().unwrap().name == "closing"));

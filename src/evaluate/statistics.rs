@@ -47,6 +47,7 @@ mod tests {
         assert_eq!(mcnemar_exact(&[true], &[true]), 1.0);
         assert!(pairs(0, 2000) < 1e-300);
     }
+
     #[test]
     fn the_interval_of_a_share_is_that_of_scipy() {
         // scipy.stats.binomtest(k, n).proportion_ci(method="wilson")

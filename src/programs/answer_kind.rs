@@ -64,26 +64,28 @@ pub fn parse_answer_kind(text: &str) -> Result<AnswerRule> {
 mod tests {
     use super::*;
 
+    /// Checks the keys that short texts are read as.
+    fn check(cases: &[(&str, &str)]) {
+        for (text, key) in cases {
+            let read = short_text().read_alone(text).map(|answer| answer.key);
+            assert_eq!(read.as_deref(), Some(*key), "{text}");
+        }
+    }
+
     #[test]
     fn a_lead_in_is_no_part_of_a_short_text() {
-        let rule = short_text();
-        let key = |text: &str| rule.read_alone(text).map(|answer| answer.key);
-        for (text, answer) in [
+        check(&[
             ("The answer is: Rwanda", "rwanda"),
             ("The correct answer is \"Oyo\".", "oyo"),
             ("answer is the Nile", "nile"),
             ("The answer is", "answer is"),
             ("No answer", "no answer"),
-        ] {
-            assert_eq!(key(text).as_deref(), Some(answer), "{text}");
-        }
+        ]);
     }
 
     #[test]
     fn a_short_text_is_read_from_the_sentence_that_it_is_said_in() {
-        let rule = short_text();
-        let key = |text: &str| rule.read_alone(text).map(|answer| answer.key);
-        for (text, answer) in [
+        check(&[
             ("The capital of Mali is Bamako. Bamako is a city in the south.", "bamako"),
             ("**The capital of Honduras is indeed Tegucigalpa.**", "tegucigalpa"),
             ("The currency of Kenya is the Kenyan shilling", "kenyan shilling"),
@@ -93,12 +95,10 @@ mod tests {
             ("The blanket is the heaviest", "blanket is the heaviest"),
             ("Bank of England", "bank of england"),
             ("The Hague", "hague"),
-        ] {
-            assert_eq!(key(text).as_deref(), Some(answer), "{text}");
-        }
+        ]);
         let long =
             "The weather of the island is warm because it lies near the equator. The capital is not known.";
-        assert_eq!(key(long), None);
+        assert_eq!(short_text().read_alone(long), None);
     }
 
     #[test]

@@ -24,25 +24,21 @@ impl Race<'_> {
         let last = Extent { questions: n, samples: self.rules.samples };
         let names =
             |chosen: &[usize]| chosen.iter().map(|i| self.contestants[*i].entrant.name.clone()).collect();
+        let not_last = |chosen: &[usize], extent: Extent| RoundPlan {
+            candidates: names(chosen),
+            extent,
+            is_last: false,
+            stopped_at: None,
+        };
         let everyone: Vec<usize> = (0..self.contestants.len()).collect();
         if self.rules.keep_all {
             let extent = Extent { questions: self.questions.len(), ..last };
-            return (round == 0).then(|| RoundPlan {
-                candidates: names(&everyone),
-                extent,
-                is_last: true,
-                stopped_at: None,
-            });
+            return (round == 0).then(|| RoundPlan { is_last: true, ..not_last(&everyone, extent) });
         }
         if round == 0 {
             let extent =
                 Extent { questions: FIRST.questions.min(n), samples: FIRST.samples.min(last.samples) };
-            return Some(RoundPlan {
-                candidates: names(&everyone),
-                extent,
-                is_last: false,
-                stopped_at: None,
-            });
+            return Some(not_last(&everyone, extent));
         }
         let left = self.rules.seconds - self.state.seconds;
         if left <= 0.0 {
@@ -50,12 +46,6 @@ impl Race<'_> {
         }
         let (mut programs, mut directs) = self.ranking();
         let of = |questions: usize| Extent { questions, samples: SAMPLES.min(last.samples) };
-        let not_last = |chosen: &[usize], extent: Extent| RoundPlan {
-            candidates: names(chosen),
-            extent,
-            is_last: false,
-            stopped_at: None,
-        };
         let asked = self.state.rounds.last().map_or(0, |plan| plan.extent.questions);
         let extent = of((SECOND_QUESTIONS << (round - 1)).max(asked).min(n));
         // Where the time allows, nobody is dropped for what a few questions say.
