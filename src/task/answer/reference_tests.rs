@@ -141,8 +141,9 @@ impl Reference {
                 text.replace(char::is_whitespace, "")
             };
             let gap = if line[..all.start()].ends_with(|c: char| c.is_ascii_digit()) { " " } else { "" };
-            line =
-                format!("{}{gap}{}/{}{}", &line[..all.start()], part(1, 3), part(2, 4), &line[all.end()..]);
+            let after = &line[all.end()..];
+            let end = if after.starts_with(|c: char| c.is_ascii_digit()) { " " } else { "" };
+            line = format!("{}{gap}{}/{}{end}{after}", &line[..all.start()], part(1, 3), part(2, 4));
         }
         let line = self.latex.replace_all(&line, |found: &Captures<'_>| -> String {
             let Some(command) = found.name("name").or(found.name("sign")) else { return String::new() };

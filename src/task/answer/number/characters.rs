@@ -89,7 +89,8 @@ fn latex(line: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// `\frac{a}{b}` is `a/b`, from the innermost outwards.
+/// `\frac{a}{b}` is `a/b`, from the innermost outwards, with a space between it and digits that touch it:
+/// in front of it they make a mixed number, and behind it they are not part of its denominator.
 fn fractions(line: &str) -> String {
     static FRACTION: LazyLock<Regex> = LazyLock::new(|| {
         Regex::new(r"\\[dt]?frac\s*(?:\{([^{}]*)\}\s*\{([^{}]*)\}|([0-9])([0-9]))").expect("it is valid")
@@ -97,18 +98,27 @@ fn fractions(line: &str) -> String {
     let mut line = line.to_string();
     // Deeper fractions are no number.
     for _ in 0..MAX_NESTED {
-        let Cow::Owned(next) = FRACTION.replace_all(&line, |found: &regex::Captures<'_>| {
-            let group = |one: usize, other: usize| {
-                let text = found.get(one).or(found.get(other)).map_or("", |group| group.as_str());
-                text.split_whitespace().collect::<String>()
-            };
-            // A number before the fraction makes it a mixed number.
-            let start = found.get(0).map_or(0, |found| found.start());
-            let space = if line[..start].ends_with(|c: char| c.is_ascii_digit()) { " " } else { "" };
-            format!("{space}{}/{}", group(1, 3), group(2, 4))
-        }) else {
+        let (mut next, mut rest) = (String::with_capacity(line.len()), 0);
+        for found in FRACTION.captures_iter(&line) {
+            let (whole, parts) = (found.get(0).expect("group 0 is the match"), [(1, 3), (2, 4)]);
+            let parts = parts.map(|(one, other)| {
+                let part = found.get(one).or(found.get(other)).map_or("", |group| group.as_str());
+                part.split_whitespace().collect::<String>()
+            });
+            next.push_str(&line[rest..whole.start()]);
+            if next.ends_with(|c: char| c.is_ascii_digit()) {
+                next.push(' ');
+            }
+            next.push_str(&parts.join("/"));
+            rest = whole.end();
+            if line[rest..].starts_with(|c: char| c.is_ascii_digit()) {
+                next.push(' ');
+            }
+        }
+        if rest == 0 {
             break;
-        };
+        }
+        next.push_str(&line[rest..]);
         line = next;
     }
     line
@@ -232,6 +242,7 @@ mod tests {
             (r"\(\boxed{1{,}000}\)", "1,000"),
             (r"$\dfrac{1}{2}$", "$1/2$"),
             (r"2\frac{\frac{1}{2}}{3}", "2 1/2/3"),
+            (r"\frac{1}{2}\frac{1}{2}000", "1/2 1/2 000"),
             (r"1\,000\%", "1\u{202f}000%"),
             (r"1.5 \times 10^{3}", "1.5e3"),
             ("2·10⁻³", "2e-3"),
