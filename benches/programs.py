@@ -8,6 +8,7 @@
   python benches/programs.py features                           # all candidates' figures, to try another score
   python benches/programs.py five --model qwen2.5-coder-0.5b    # against five programs of a newcomer
   python benches/programs.py hand --task capitals --model qwen2.5-coder-0.5b
+  python benches/programs.py weak                               # where no System 2 worked so far, on the 1.5B
 
 A cell is a task and a model. `run` generates test questions with gold, strips the gold, lets `tune
 --keep-all` sample every candidate on every question, and joins the gold afterwards: gold judges the choice,
@@ -88,7 +89,7 @@ FOOLED = 0.10
 
 def arguments():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("command", choices=("plan", "sample", "run", "table", "features", "five", "hand"))
+    p.add_argument("command", choices=("plan", "sample", "run", "table", "features", "five", "hand", "weak"))
     p.add_argument("--task", default="", help="only these tasks, separated by commas")
     p.add_argument("--model", default="", help="only these models, separated by commas")
     p.add_argument("--n", type=int, default=N_QUESTIONS, help="test questions of a cell")
@@ -390,11 +391,25 @@ def table(options):
         print(f"\nRegret: {percent(regret.mean(regrets))} points on average, {percent(max(regrets))} at worst, over "
               f"{len(regrets)} cells. Rank correlation of score and accuracy: {regret.mean(correlations):.2f} on "
               "average.")
+    fooled_table(options)
+
+
+def fooled_table(options):
+    """Where the score is fooled: of each cell the program with the highest score among those that are rated above
+    the best one though they are right less often."""
+    print("\n| task | model | programs rated above the best | the highest of them: score, right | the best: score, right |"
+          " what the score saw |")
+    print("| --- | --- | --- | --- | --- | --- |")
     for cell in results(options):
-        for row in cell["fooled"]:
-            why = ", ".join(f"{k} {v:.2f}" for k, v in row.items() if k not in ("name", "score", "accuracy"))
-            print(f"\nFooled, {cell['task']}, {cell['model']}: {row['name']} has score {row['score']:.2f} and is right "
-                  f"{percent(row['accuracy'])}% of the time ({why}).")
+        if not cell["fooled"]:
+            continue
+        row = max(cell["fooled"], key=lambda row: row["score"])
+        best = next(c for c in cell["candidates"] if c["name"] == cell["best"])
+        saw = [f"{name} {row[name]:.2f} against {value:.2f}" for name, value in telling(best["features"]).items()
+               if name in row and abs(row[name] - value) >= 0.1]
+        print(f"| {cell['task']} | {cell['model']} | {len(cell['fooled'])} | {row['name']}: {row['score']:.2f}, "
+              f"{percent(row['accuracy'])}% | {best['name']}: {best['score']:.2f}, {percent(best['accuracy'])}% | "
+              f"{', '.join(saw) or 'nothing'} |")
 
 
 def print_features(options):
@@ -415,6 +430,13 @@ FIVE = [
     for name in ("by-name", "one-example", "plain", "two-examples", "which-question")
 ]
 N_TRAIN, N_TEST = 300, 200
+
+# What had no working System 2 on the small models: kind, description, answers, methods (all of them where empty).
+WEAK = {
+    "letters": ("last-letters", "The last letters of a first name and a surname, put together.", "text", ()),
+    "coins": ("coin-flip", "Is a coin still heads up after people did or did not flip it?", "choice:yes,no", ()),
+    "rephrase": (TASKS["city-countries"][0], TASKS["city-countries"][1], "text", ("rar-1", "rar-2")),
+}
 
 # Tasks whose wording was found by hand, with the methods that `tune` is told instead.
 HAND = {"capitals": ("biased-fact", "s2a"), "judging": ("pairwise-judge", "bsm")}
@@ -500,13 +522,45 @@ def hand(options):
         compared(options, task, model, {name: file}, "hand", more)
 
 
+def weak(options):
+    """Whether a race finds a System 2 that works on tasks that had none, and the figures of the best candidate."""
+    for name, (kind, description, answer, methods) in WEAK.items():
+        file, where = RESULTS / f"weak--{name}--{LARGE}.json", options.work / f"weak--{name}--{LARGE}"
+        if (file.exists() and not options.again) or (options.task and name not in options.task.split(",")):
+            continue
+        where.mkdir(parents=True, exist_ok=True)
+        questions = generate(options, kind, options.n, "test", where / "gold.jsonl")
+        more = ["--description", description, "--answer", answer]
+        more += [word for method in methods for word in ("--task", method)]
+        race = tune(options, LARGE, bare(where / "gold.jsonl"), where / "run", *more, minutes=options.minutes)
+        rows = []
+        for candidate in race["candidates"]:
+            asked = {v["question"] for v in candidate["votes"]}
+            row, = judged({"candidates": [candidate]}, [q for q in questions if q["id"] in asked])
+            rows.append({"asked": len(asked), "dropped": candidate["dropped"], **row})
+        chosen = next((row for row in rows if row["name"] == race["winner"]), None)
+        result = {
+            **circumstances(kind, LARGE), "questions": len(questions), "seed": SEED, "methods": methods,
+            "minutes": round(race["seconds"] / 60, 1), "worthwhile": race["worthwhile"], "reasons": race["reasons"],
+            "system1": system1(race, questions), "chosen": chosen, "candidates": rows,
+        }
+        file.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
+        asked_all = [row for row in rows if row["asked"] == (chosen or rows[0])["asked"] and not row["direct"]]
+        best = max(asked_all, key=lambda row: row["accuracy"])
+        print(f"{name}: chose {race['winner']}, {percent(chosen and chosen['accuracy'])}% of {chosen and chosen['asked']}, "
+              f"kept {chosen and chosen['kept']}, right {chosen and chosen['kept_right']}; System 1 "
+              f"{percent(result['system1'])}%; best {best['name']} {percent(best['accuracy'])}%; "
+              f"worthwhile: {race['worthwhile']}", flush=True)
+
+
 def main():
     options = arguments()
     if options.command in ("sample", "run"):
         for task, model in cells(options):
             run(options, task, model)
     else:
-        commands = {"plan": plan, "table": table, "features": print_features, "five": five, "hand": hand}
+        commands = {"plan": plan, "table": table, "features": print_features, "five": five, "hand": hand,
+                    "weak": weak}
         commands[options.command](options)
 
 
