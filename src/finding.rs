@@ -12,6 +12,8 @@ pub enum FindingKind {
     NoEndOfTurn,
     /// No answer is read from many samples.
     Unread,
+    /// Questions cannot be asked, and are set aside.
+    SetAside,
     /// A step repeats text that stands in its own prompt, such as the worked example.
     CopiesPrompt,
     /// The last step is asked something that has nothing of the question.
@@ -30,22 +32,29 @@ pub enum FindingKind {
     LongAnswers,
     /// Different questions get the same answer.
     ConstantAnswer,
+    /// The model says of all different answers that they mean the same.
+    AllJudgedEqual,
     /// The answer is the opinion in the question.
     OpinionMovesAnswer,
     /// The answer changes under a perturbation.
     PerturbationMovesAnswer,
+    /// A perturbation leaves the questions as they are.
+    PerturbationChangesNothing,
     /// The samples of most questions do not agree.
     SamplesDisagree,
+    /// System 1's answers are not read.
+    System1Unread,
     /// System 1 gives the voted answers already.
     System1AsGood,
 }
 
 impl FindingKind {
     /// Every kind, the most severe first.
-    pub const ALL: [FindingKind; 16] = [
+    pub const ALL: [FindingKind; 20] = [
         FindingKind::TemplateLosesText,
         FindingKind::NoEndOfTurn,
         FindingKind::Unread,
+        FindingKind::SetAside,
         FindingKind::CopiesPrompt,
         FindingKind::QuestionLost,
         FindingKind::QuestionUnchanged,
@@ -55,9 +64,12 @@ impl FindingKind {
         FindingKind::ThinkingLeftOpen,
         FindingKind::LongAnswers,
         FindingKind::ConstantAnswer,
+        FindingKind::AllJudgedEqual,
         FindingKind::OpinionMovesAnswer,
         FindingKind::PerturbationMovesAnswer,
+        FindingKind::PerturbationChangesNothing,
         FindingKind::SamplesDisagree,
+        FindingKind::System1Unread,
         FindingKind::System1AsGood,
     ];
 
@@ -67,6 +79,7 @@ impl FindingKind {
             FindingKind::TemplateLosesText => "template_loses_text",
             FindingKind::NoEndOfTurn => "no_end_of_turn",
             FindingKind::Unread => "unread",
+            FindingKind::SetAside => "set_aside",
             FindingKind::CopiesPrompt => "copies_prompt",
             FindingKind::QuestionLost => "question_lost",
             FindingKind::QuestionUnchanged => "question_unchanged",
@@ -76,9 +89,12 @@ impl FindingKind {
             FindingKind::ThinkingLeftOpen => "thinking_left_open",
             FindingKind::LongAnswers => "long_answers",
             FindingKind::ConstantAnswer => "constant_answer",
+            FindingKind::AllJudgedEqual => "all_judged_equal",
             FindingKind::OpinionMovesAnswer => "opinion_moves_answer",
             FindingKind::PerturbationMovesAnswer => "perturbation_moves_answer",
+            FindingKind::PerturbationChangesNothing => "perturbation_changes_nothing",
             FindingKind::SamplesDisagree => "samples_disagree",
+            FindingKind::System1Unread => "system1_unread",
             FindingKind::System1AsGood => "system1_as_good",
         }
     }

@@ -260,3 +260,39 @@ fn conversations_compute_no_cell_twice() {
         );
     }
 }
+
+#[test]
+fn a_template_that_loses_turns_ends_the_run_before_a_sample() {
+    let questions = question();
+    let template = "{{ messages[0].content }}";
+    let run = |task: &Task, log: &mut Log| {
+        let mut toy = crate::engine::toy_with_turns(4, 64, 16384);
+        toy.template = crate::engine::ChatTemplate::new(Some(template), "", "").unwrap();
+        let mut engine = crate::engine::Scheduler::new(toy);
+        let plan =
+            CurationPlan { task, questions: &questions, seed: 7, stop_at_answer: true, verifier: None };
+        let none: [Result<Sample>; 0] = [];
+        curate(|| Ok(&mut engine), &plan, none, log, &Cancel::new())
+    };
+    let single = r#"{"name": "t", "system1": {"prompt": "{{ question }}"},
+        "system2": [{"prompt": "{{ question }}", "system": "Be brief.", "max_tokens": 4}],
+        "answer": {"kind": "choice", "choices": ["yes", "no"]}CLOSING}"#;
+    for (task, needs) in [
+        (task(""), "\"continues\" of step \"answer\""),
+        (task_of(single, "{}"), "the \"closing\" turn"),
+        (
+            task_of(
+                &single.replace(r#""max_tokens": 4"#, r#""examples": [{"question": "a?", "output": "yes"}]"#),
+                "",
+            ),
+            "the \"examples\" of step",
+        ),
+    ] {
+        let mut log = Log::default();
+        let error = run(&task, &mut log).unwrap_err().to_string();
+        assert!(error.contains("leaves out turns") && error.contains(needs), "{error}");
+        assert!(log.0.is_empty());
+    }
+    let mut log = Log::default();
+    assert!(run(&task_of(single, ""), &mut log).is_ok() && !log.0.is_empty(), "one message is enough");
+}

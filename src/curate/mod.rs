@@ -22,7 +22,9 @@ pub use summary::{Curation, Equivalences, Stops};
 
 use driver::Driver;
 
-use crate::engine::{Engine, Finish, Message, Request, Role, Sampling, Source, Sources};
+use crate::engine::{
+    Engine, Finish, Message, Request, Role, Sampling, Source, Sources, TemplateFacts, template_facts,
+};
 use crate::task::{Answer, CLOSING, Output, Question, Step, Task, UNPERTURBED};
 use crate::vote::Verdict;
 use crate::{Cancel, Error, Result};
@@ -256,8 +258,8 @@ pub(crate) struct CurationPlan<'a> {
 /// needed.
 ///
 /// # Errors
-/// Errors of the engine, the verifier and the observer; [`Error::Cancelled`].
-/// What the observer has received stays valid.
+/// Errors of the engine, the verifier and the observer; [`Error::Unsupported`] where the model's chat template
+/// leaves out turns that the task needs; [`Error::Cancelled`]. What the observer has received stays valid.
 pub(crate) fn curate<'e, E: Engine + ?Sized + 'e>(
     engine: impl FnOnce() -> Result<&'e mut E>,
     plan: &CurationPlan,
@@ -267,7 +269,12 @@ pub(crate) fn curate<'e, E: Engine + ?Sized + 'e>(
 ) -> Result<Vec<Outcome>> {
     let mut driver = resumed(plan, earlier, observer)?;
     if !driver.is_done() {
-        engine()?.run(&mut driver, cancel)?;
+        let engine = engine()?;
+        if let Some(decoder) = engine.decoder() {
+            let lost = turns_lost(plan.task, &template_facts(decoder)?);
+            lost.map_or(Ok(()), |why| Err(Error::unsupported(why)))?;
+        }
+        engine.run(&mut driver, cancel)?;
     }
     driver.outcomes()
 }
@@ -324,6 +331,17 @@ pub(crate) fn requests_of(
     program::requests_of(task, question, sample, seed)
 }
 
+/// Why the model cannot be asked what `task` asks, where its chat template leaves turns of a conversation out.
+pub(crate) fn turns_lost(task: &Task, template: &TemplateFacts) -> Option<String> {
+    let needs = task.several_turns().filter(|_| !template.conversations)?;
+    Some(format!(
+        "the model's chat template leaves out turns of a conversation, which {needs} of task {:?} makes, so the \
+         model would not see all of them; use a model file whose tokenizer.chat_template renders every message, \
+         or a task that asks everything in one message",
+        task.name
+    ))
+}
+
 /// Renders what each question is asked first, of some thousands of the questions, before an engine is loaded.
 ///
 /// # Errors
@@ -343,13 +361,13 @@ fn check_questions(plan: &CurationPlan, observer: &mut dyn Observer) -> Result<(
     Ok(())
 }
 
-/// That `question` has what its direct prompt and the first step of the program need.
+/// That `question` has what its direct prompt, the first step of the program and the perturbations need.
 pub(crate) fn first_messages(task: &Task, question: &Question) -> Result<()> {
     messages(&task.system1, question, &[])?;
-    match task.system2.first() {
-        Some(step) if step.for_each.is_none() => messages(step, question, &[]).map(drop),
-        _ => Ok(()),
+    if let Some(step) = task.system2.first().filter(|step| step.for_each.is_none()) {
+        messages(step, question, &[])?;
     }
+    task.perturbations.iter().try_for_each(|perturbation| perturbation.asked(question).map(drop))
 }
 
 /// The seed of a step of a sample: a hash of all that identifies it. No two samples share random

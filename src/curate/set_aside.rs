@@ -8,7 +8,7 @@ use crate::{Error, Result};
 /// Counts the questions that were set aside, by their reason.
 #[derive(Debug, Default)]
 pub struct SetAside {
-    /// Reason without its numbers → how often, and the first question with its reason.
+    /// Reason without its numbers and quotations → how often, and the first question with its reason.
     reasons: HashMap<String, (usize, String, String)>,
 }
 
@@ -18,10 +18,8 @@ impl SetAside {
     /// # Errors
     /// [`Error::Input`] once more than half of the questions have the same reason.
     pub fn add(&mut self, question: &str, why: &str, total: usize) -> Result<()> {
-        // The lengths of two prompts that are too long differ.
-        let kind: String = why.chars().filter(|c| !c.is_ascii_digit()).collect();
         let (count, first, reason) =
-            self.reasons.entry(kind).or_insert_with(|| (0, question.to_string(), why.to_string()));
+            self.reasons.entry(kind_of(why)).or_insert_with(|| (0, question.to_string(), why.to_string()));
         *count += 1;
         if *count * 2 <= total {
             return Ok(());
@@ -39,10 +37,42 @@ impl SetAside {
     }
 }
 
+/// What two questions with the same fault have in common: the lengths of prompts that are too long differ, and
+/// so do the texts that a template leaves out.
+fn kind_of(why: &str) -> String {
+    let (mut kind, mut is_quoted, mut is_escaped) = (String::new(), false, false);
+    for c in why.chars() {
+        match c {
+            _ if is_escaped => is_escaped = false,
+            '\\' if is_quoted => is_escaped = true,
+            '"' => is_quoted = !is_quoted,
+            _ if is_quoted || c.is_ascii_digit() => {}
+            _ => kind.push(c),
+        }
+    }
+    kind
+}
+
 /// The reason in `error` if it is the question's fault, such as a missing field; otherwise the error.
 pub fn fault_of_question(error: Error) -> Result<String> {
     match error {
         Error::Input { reason, .. } | Error::Unsupported(reason) => Ok(reason.text),
         error => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_that_quote_different_texts_are_one_reason() {
+        let mut set_aside = SetAside::default();
+        let why = |text: &str| format!("the template leaves out the user message {text:?}, of 3 words");
+        assert!(set_aside.add("a", &why("Is it \"up\"?"), 4).is_ok());
+        assert!(set_aside.add("b", "its prompt has 40 tokens", 4).is_ok());
+        assert!(set_aside.add("c", &why("Is 2 > 1?"), 4).is_ok());
+        let error = set_aside.add("d", &why("\\"), 4).unwrap_err().to_string();
+        assert!(error.contains("of question \"a\": the template leaves out"), "{error}");
     }
 }

@@ -186,7 +186,9 @@ impl CurationJob<'_> {
         let earlier = samples
             .map(|item| item.inspect(|sample| look.borrow_mut().sample(sample)).map(JournalEntry::Sample))
             .chain(selected.into_iter().flatten().map(|item| item.map(JournalEntry::Selection)))
-            .chain(judged.into_iter().flatten().map(|item| item.map(JournalEntry::Equivalence)));
+            .chain(judged.into_iter().flatten().map(|item| {
+                item.inspect(|judgement| look.borrow_mut().equivalence(judgement)).map(JournalEntry::Equivalence)
+            }));
         let before: f64 = dir.saved(self.seconds)?.unwrap_or(0.0);
         let plan = CurationPlan {
             task: self.task,
@@ -342,6 +344,9 @@ impl Observer for CurationObserver<'_> {
     fn equivalence(&mut self, judgement: &EquivalenceRecord) -> Result<()> {
         if let Some(equivalences) = &mut self.equivalences {
             equivalences.append(judgement)?;
+        }
+        if let Some(look) = self.look {
+            look.borrow_mut().equivalence(judgement);
         }
         self.tokens += judgement.generated_tokens;
         Ok(())

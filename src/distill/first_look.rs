@@ -1,6 +1,6 @@
 //! Findings on the first questions of a run: a task that cannot work is told in the first minutes of hours.
 
-use crate::curate::Sample;
+use crate::curate::{EquivalenceRecord, Sample};
 use crate::preview::{Evidence, Finding, findings, prompts_of};
 use crate::task::{Question, Task};
 use crate::vote::Verdict;
@@ -15,6 +15,7 @@ pub(super) struct FirstLook<'a> {
     questions: &'a [Question],
     seed: u64,
     samples: Vec<Sample>,
+    equivalences: Vec<EquivalenceRecord>,
     verdicts: Vec<Verdict>,
     /// What was found, once all verdicts are there.
     found: Option<Vec<Finding>>,
@@ -23,7 +24,15 @@ pub(super) struct FirstLook<'a> {
 impl<'a> FirstLook<'a> {
     pub fn new(task: &'a Task, questions: &'a [Question], seed: u64) -> FirstLook<'a> {
         let questions = &questions[..questions.len().min(FIRST_QUESTIONS)];
-        FirstLook { task, questions, seed, samples: Vec::new(), verdicts: Vec::new(), found: None }
+        FirstLook {
+            task,
+            questions,
+            seed,
+            samples: Vec::new(),
+            equivalences: Vec::new(),
+            verdicts: Vec::new(),
+            found: None,
+        }
     }
 
     fn is_of(&self, id: &str) -> bool {
@@ -37,6 +46,13 @@ impl<'a> FirstLook<'a> {
         }
     }
 
+    /// Takes a judgement whether two answers mean the same, of this invocation or of an earlier one.
+    pub fn equivalence(&mut self, judgement: &EquivalenceRecord) {
+        if self.is_of(&judgement.question) {
+            self.equivalences.push(judgement.clone());
+        }
+    }
+
     /// Takes a verdict. Returns the findings when it is the last of the first questions.
     pub fn verdict(&mut self, verdict: &Verdict) -> Result<Option<&[Finding]>> {
         if !self.is_of(&verdict.question) {
@@ -47,7 +63,7 @@ impl<'a> FirstLook<'a> {
             return Ok(None);
         }
         let found = self.findings()?;
-        (self.samples, self.verdicts) = (Vec::new(), Vec::new());
+        (self.samples, self.equivalences, self.verdicts) = (Vec::new(), Vec::new(), Vec::new());
         Ok(Some(self.found.insert(found)))
     }
 
@@ -65,6 +81,7 @@ impl<'a> FirstLook<'a> {
             samples: &self.samples,
             prompts: &prompts,
             verdicts: &self.verdicts,
+            equivalences: &self.equivalences,
             system1: &[],
             template: None,
         }))

@@ -8,7 +8,7 @@ use super::cost::SeenVariant;
 use super::findings::{Evidence, Prompt, findings};
 use super::{Cost, Expected, Preview, PreviewAccuracy, PreviewOptions};
 use super::{ShownQuestion, ShownSample, ShownStep, StepCost};
-use crate::curate::{self, CurationPlan, Observer, Sample};
+use crate::curate::{self, CurationPlan, EquivalenceRecord, Observer, Sample};
 use crate::engine::{
     Completion, Decoder, Engine, Finish, Message, Request, Source, TemplateFacts, template_facts,
 };
@@ -62,13 +62,20 @@ impl Look<'_> {
             .collect();
         let task = self.exhaustive_task();
         let facts = engine.decoder().map(template_facts).transpose()?;
-        if let Some(facts) = facts.as_ref().filter(|facts| facts.check().is_err()) {
+        let cannot_ask =
+            |facts: &&TemplateFacts| facts.check().is_err() || curate::turns_lost(&task, facts).is_some();
+        if let Some(facts) = facts.as_ref().filter(cannot_ask) {
             return Ok(self.nothing_asked(facts));
         }
         let begin = Instant::now();
         let system1 = evaluate::ask_directly(engine, &task, &chosen, self.seed, cancel)?;
-        let mut seen =
-            PreviewObserver { progress, total: chosen.len(), samples: Vec::new(), verdicts: Vec::new() };
+        let mut seen = PreviewObserver {
+            progress,
+            total: chosen.len(),
+            samples: Vec::new(),
+            equivalences: Vec::new(),
+            verdicts: Vec::new(),
+        };
         let mut timed = Timed { engine, calls: BTreeMap::new() };
         let plan = CurationPlan {
             task: &task,
@@ -94,6 +101,7 @@ impl Look<'_> {
             samples: &[],
             prompts: &[],
             verdicts: &[],
+            equivalences: &[],
             system1: &[],
             template: Some(facts),
         });
@@ -125,7 +133,7 @@ impl Look<'_> {
     ) -> Result<Preview> {
         let decoder = engine.decoder();
         let Replies { system1, seen, calls, seconds } = replies;
-        let PreviewObserver { mut samples, mut verdicts, .. } = seen;
+        let PreviewObserver { mut samples, mut verdicts, equivalences, .. } = seen;
         let place: BTreeMap<&str, usize> =
             chosen.iter().enumerate().map(|(i, q)| (q.id.as_str(), i)).collect();
         let variants: Vec<&str> = std::iter::once(UNPERTURBED)
@@ -148,6 +156,7 @@ impl Look<'_> {
             samples: &samples,
             prompts: &prompts,
             verdicts: &verdicts,
+            equivalences: &equivalences,
             system1: &system1.answers,
             template: facts,
         };
@@ -195,9 +204,15 @@ impl Look<'_> {
         samples: &[Sample],
         verdicts: &[Verdict],
     ) -> Option<PreviewAccuracy> {
-        if chosen.iter().any(|question| question.gold.is_empty()) {
+        let set_aside = |id: &str| {
+            verdicts.iter().any(|v| v.question == id && v.set_aside.is_some())
+                || system1.answers.iter().any(|d| d.question == id && d.set_aside.is_some())
+        };
+        let chosen: Vec<&Question> = chosen.iter().filter(|question| !set_aside(&question.id)).collect();
+        if chosen.is_empty() || chosen.iter().any(|question| question.gold.is_empty()) {
             return None;
         }
+        let is_asked = |id: &str| chosen.iter().any(|question| question.id == id);
         let is_right = |id: &str, answer: Option<&Answer>| {
             let question = chosen.iter().find(|question| question.id == id);
             question.zip(answer).is_some_and(|(q, answer)| self.task.answer.is_correct(answer, &q.gold))
@@ -205,16 +220,16 @@ impl Look<'_> {
         let share = |right: Vec<bool>| {
             right.iter().filter(|right| **right).count() as f64 / right.len().max(1) as f64
         };
-        let own = samples.iter().filter(|sample| sample.perturbation == UNPERTURBED);
+        let own = samples.iter().filter(|s| s.perturbation == UNPERTURBED && is_asked(&s.question));
+        let direct = system1.answers.iter().filter(|direct| is_asked(&direct.question));
         let votes = |accepted: bool| -> Vec<bool> {
-            let counted = verdicts.iter().filter(|v| v.kept || !accepted);
+            let asked = verdicts.iter().filter(|v| is_asked(&v.question));
+            let counted = asked.filter(|v| v.kept || !accepted);
             counted.map(|v| is_right(&v.question, v.answer.as_ref())).collect()
         };
         let accepted = Some(votes(true)).filter(|accepted| !accepted.is_empty());
         Some(PreviewAccuracy {
-            system1: share(
-                system1.answers.iter().map(|d| is_right(&d.question, d.answer.as_ref())).collect(),
-            ),
+            system1: share(direct.map(|d| is_right(&d.question, d.answer.as_ref())).collect()),
             samples: share(own.map(|s| is_right(&s.question, s.answer.as_ref())).collect()),
             votes: share(votes(false)),
             accepted: accepted.map(share),
@@ -355,6 +370,7 @@ struct PreviewObserver<'a> {
     progress: &'a dyn Progress,
     total: usize,
     samples: Vec<Sample>,
+    equivalences: Vec<EquivalenceRecord>,
     verdicts: Vec<Verdict>,
 }
 
@@ -367,6 +383,11 @@ impl Observer for PreviewObserver<'_> {
             total: self.total as u64,
             note: format!("{} samples", self.samples.len()),
         });
+        Ok(())
+    }
+
+    fn equivalence(&mut self, judgement: &EquivalenceRecord) -> Result<()> {
+        self.equivalences.push(judgement.clone());
         Ok(())
     }
 

@@ -77,7 +77,7 @@ pub struct Preview {
     pub samples: usize,
     /// Number of the shown questions whose vote was accepted.
     pub kept: usize,
-    /// Shares of right answers, where all shown questions have gold answers.
+    /// Shares of right answers, where all shown questions that were asked have gold answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub accuracy: Option<PreviewAccuracy>,
     /// What the look cost.
@@ -88,7 +88,7 @@ pub struct Preview {
     pub shown: Vec<ShownQuestion>,
 }
 
-/// Shares of right answers to the shown questions, in `0..=1`.
+/// Shares of right answers to the shown questions that were not set aside, in `0..=1`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct PreviewAccuracy {
     /// Of System 1.

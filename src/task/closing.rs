@@ -132,8 +132,48 @@ impl RawClosing {
     }
 }
 
+/// Refuses a kind of which no answer could be read by `rule`.
+fn check_kind(kind: ClosingKind, rule: &AnswerRule) -> Result<(), String> {
+    let contradicts = |found: &str, wanted: &str| {
+        Err(format!(
+            "\"kind\" is {found:?}, but the answer rule reads {wanted}, so no closing turn would have an answer; \
+             leave \"kind\" out"
+        ))
+    };
+    let is_choice_like = |example: fn(&str) -> bool, rule: &super::ChoiceRule| {
+        let written = serde_json::to_value(rule).unwrap_or_default();
+        let aliases = written["aliases"].as_object().into_iter().flat_map(serde_json::Map::keys);
+        rule.choices().iter().chain(aliases).any(|choice| example(choice.trim()))
+    };
+    match (kind, rule) {
+        (ClosingKind::Date, AnswerRule::Number(_)) => contradicts("date", "numbers"),
+        (ClosingKind::Number, AnswerRule::Date(_)) => contradicts("number", "dates"),
+        (ClosingKind::Number, AnswerRule::Choice(choice)) if !is_choice_like(is_number, choice) => {
+            contradicts("number", "one of its choices, and none is a number")
+        }
+        (ClosingKind::Date, AnswerRule::Choice(choice)) if !is_choice_like(is_date, choice) => {
+            contradicts("date", "one of its choices, and none is a date as 2024-02-29")
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether `text` is what [`ClosingKind::Number`] allows.
+fn is_number(text: &str) -> bool {
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    let text = text.strip_prefix('-').unwrap_or(text);
+    text.split_once('.').map_or(digits(text), |(whole, part)| digits(whole) && digits(part))
+}
+
+/// Whether `text` is what [`ClosingKind::Date`] allows.
+fn is_date(text: &str) -> bool {
+    let is_like = |(index, b): (usize, u8)| if matches!(index, 4 | 7) { b == b'-' } else { b.is_ascii_digit() };
+    text.len() == 10 && text.bytes().enumerate().all(is_like)
+}
+
 fn constraint(kind: ClosingKind, rule: &AnswerRule) -> Result<Option<AnswerConstraint>, String> {
     let grammar = |text: &str| Some(AnswerConstraint::Grammar(text.into()));
+    check_kind(kind, rule.innermost())?;
     Ok(match (kind, rule.constraint()) {
         (ClosingKind::Answer, own) | (ClosingKind::Choice, own @ AnswerConstraint::Choices(_)) => Some(own),
         (ClosingKind::Choice, _) => {

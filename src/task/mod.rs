@@ -294,6 +294,24 @@ impl Task {
         self.answer.complete(self.last_step(), partial)
     }
 
+    /// Which part of the task makes a call a conversation of several turns; `None` where every call is one
+    /// message, with or without a system message.
+    pub(crate) fn several_turns(&self) -> Option<String> {
+        if !self.system1.examples.is_empty() {
+            return Some("the \"examples\" of \"system1\"".into());
+        }
+        let of_step = |step: &Step| {
+            let name = &step.name;
+            match (&step.continues, step.examples.is_empty()) {
+                (Some(_), _) => Some(format!("\"continues\" of step {name:?}")),
+                (None, false) => Some(format!("the \"examples\" of step {name:?}")),
+                (None, true) => None,
+            }
+        };
+        let closing = || self.closing.as_ref().map(|_| "the \"closing\" turn".to_string());
+        self.system2.iter().find_map(of_step).or_else(closing)
+    }
+
     fn last_step(&self) -> &Step {
         self.system2.last().unwrap_or(&self.system1)
     }

@@ -111,11 +111,22 @@ impl Perturbation {
     /// The perturbed question. It has the same id and no gold answers, which are for the question itself.
     ///
     /// # Errors
-    /// [`Error::Input`] with the question's id if a template uses a field that the question does not
-    /// have.
+    /// [`Error::Input`] with the question's id if a field or a template is of a field that the question does
+    /// not have.
     pub fn asked(&self, question: &Question) -> Result<Question> {
         let environment = environment();
         let mut fields = question.fields.clone();
+        if let Some(unknown) = self.fields.keys().find(|field| !fields.contains_key(*field)) {
+            let has: Vec<&str> = fields.keys().map(String::as_str).collect();
+            return Err(Error::input(
+                format!("question {:?}", question.id),
+                format!(
+                    "perturbation {:?} changes the field {unknown:?}, which the question does not have; it has: {}",
+                    self.name,
+                    has.join(", ")
+                ),
+            ));
+        }
         for (field, template) in &self.fields {
             let text = environment.render_str(template, &question.fields).map_err(|error| {
                 let has: Vec<&str> = question.fields.keys().map(String::as_str).collect();
@@ -184,7 +195,7 @@ mod tests {
     use super::super::Task;
     use super::*;
 
-    fn task(perturbations: &str) -> Result<Task> {
+    fn task_of(perturbations: &str) -> Result<Task> {
         let text = format!(
             r#"{{"name": "t", "system1": {{"prompt": "{{{{ a }}}} or {{{{ b }}}}?"}},
                 "system2": [{{"prompt": "{{{{ a }}}} or {{{{ b }}}}?"}}],
@@ -204,7 +215,7 @@ mod tests {
 
     #[test]
     fn a_swap_exchanges_the_fields_and_maps_the_verdict_back() {
-        let task = task(SWAP).unwrap();
+        let task = task_of(SWAP).unwrap();
         let swap = &task.perturbations[0];
         let asked = swap.asked(&question()).unwrap();
         assert_eq!((asked.fields["a"].as_str(), asked.fields["b"].as_str()), ("cake", "tea"));
@@ -220,16 +231,16 @@ mod tests {
 
     #[test]
     fn a_task_with_perturbations_reads_back_unchanged_and_one_without_is_written_as_before() {
-        let perturbed = task(SWAP).unwrap();
+        let perturbed = task_of(SWAP).unwrap();
         assert_eq!(Task::from_json(&perturbed.to_json(), "copy").unwrap(), perturbed);
-        assert!(!task("[]").unwrap().to_json().contains("perturbations"));
+        assert!(!task_of("[]").unwrap().to_json().contains("perturbations"));
     }
 
     #[test]
     fn a_rotation_of_three_choices_returns_after_three_steps() {
         let rotation = r#"[{"name": "rotate", "fields": {"a": "{{ b }}", "b": "{{ a }}!"},
             "answers": {"A": "B", "B": "tie", "tie": "A"}}]"#;
-        let task = task(rotation).unwrap();
+        let task = task_of(rotation).unwrap();
         let mut answer = task.read_direct("A", false).unwrap();
         for _ in 0..3 {
             answer = task.perturbations[0].meaning(&answer);
@@ -257,16 +268,20 @@ mod tests {
             (one(r#", "answers": {"A": "B", "a": "tie"}"#), "twice with different meanings"),
             (one(r#", "answer": {}"#), "unknown field \"answer\"; did you mean \"answers\"?"),
         ] {
-            let message = task(&text).unwrap_err().to_string();
+            let message = task_of(&text).unwrap_err().to_string();
             assert!(message.contains(part) && !message.contains('\n'), "{message}\nshould say\n{part}");
         }
     }
 
     #[test]
     fn a_missing_field_is_named_with_the_fields_there_are() {
-        let task = task(r#"[{"name": "p", "fields": {"a": "{{ c }}"}}]"#).unwrap();
+        let task = task_of(r#"[{"name": "p", "fields": {"a": "{{ c }}"}}]"#).unwrap();
         let message = task.perturbations[0].asked(&question()).unwrap_err().to_string();
         assert!(message.starts_with("question \"q\": perturbation \"p\" cannot fill in \"a\""), "{message}");
         assert!(message.ends_with("the question has: a, b"), "{message}");
+
+        let task = task_of(r#"[{"name": "p", "fields": {"aa": "{{ a }}!"}}]"#).unwrap();
+        let message = task.perturbations[0].asked(&question()).unwrap_err().to_string();
+        assert!(message.contains("changes the field \"aa\"") && message.ends_with("it has: a, b"), "{message}");
     }
 }

@@ -66,8 +66,8 @@ impl Question {
 ///
 /// The file is JSON Lines, `{"id"?, "question" | "fields": {…}, "answer"?: text | [text, …]}`; other
 /// keys are ignored, and numbers count as text, with the digits that the file has. If the first line that is
-/// not blank does not start with `{`, the file is plain text with one question per line. Blank lines are
-/// skipped. A question without an id gets the id `L<line number>`.
+/// not blank does not start with `{`, the file is plain text with one question per line, none of which is a JSON
+/// object. Blank lines are skipped. A question without an id gets the id `L<line number>`.
 ///
 /// The file is UTF-8 or UTF-16, with or without a byte order mark. Lines end with a line feed, a carriage
 /// return, or both.
@@ -94,7 +94,7 @@ fn parse(reader: impl BufRead, origin: &str, path: &Path) -> Result<Vec<Question
     };
     let mut lines = Lines::new(reader).map_err(|error| unreadable(1, error))?;
     let mut questions = UniqueQuestions::default();
-    let mut is_json = None;
+    let mut first_line = None;
     loop {
         let number = lines.number() + 1;
         let refuse = |why: String| Error::input(format!("{origin}:{number}"), why);
@@ -104,7 +104,15 @@ fn parse(reader: impl BufRead, origin: &str, path: &Path) -> Result<Vec<Question
             continue;
         }
         let default_id = format!("L{number}");
-        let question = if *is_json.get_or_insert_with(|| line.starts_with('{')) {
+        let (first, is_json) = *first_line.get_or_insert((number, line.starts_with('{')));
+        let plain = |id, line: &str| match is_json_object(line) {
+            true => Err(format!(
+                "found a JSON object in a file that is read as plain text, since line {first}, its first, is none; \
+                 expected one JSON object on every line, or plain questions"
+            )),
+            false => Ok(Question::new(id, line, Vec::new())),
+        };
+        let question = if is_json {
             parse_line(line, default_id).map_err(refuse)?
         } else if questions.all.is_empty() && line.starts_with('[') {
             let first = line.to_string();
@@ -118,13 +126,14 @@ fn parse(reader: impl BufRead, origin: &str, path: &Path) -> Result<Vec<Question
             for (index, line) in rest.split(|byte| *byte == b'\n').enumerate() {
                 let (number, line) = (number + 1 + index, String::from_utf8_lossy(line));
                 if !line.trim().is_empty() {
-                    let question = Question::new(format!("L{number}"), line.trim(), Vec::new());
+                    let refuse = |why: String| Error::input(format!("{origin}:{number}"), why);
+                    let question = plain(format!("L{number}"), line.trim()).map_err(refuse)?;
                     questions.add(question, number).map_err(refuse)?;
                 }
             }
             break;
         } else {
-            Question::new(default_id, line, Vec::new())
+            plain(default_id, line).map_err(refuse)?
         };
         questions.add(question, number).map_err(refuse)?;
     }
@@ -165,6 +174,10 @@ impl UniqueQuestions {
         self.lines.push(u32::try_from(line).unwrap_or(u32::MAX));
         Ok(())
     }
+}
+
+fn is_json_object(line: &str) -> bool {
+    line.starts_with('{') && serde_json::from_str::<Entries>(line).is_ok()
 }
 
 fn is_json_array(first: &str, rest: &[u8]) -> bool {

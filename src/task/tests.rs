@@ -486,6 +486,21 @@ fn a_closing_turn_is_held_to_the_kind_of_the_answer() {
         let error = closing(json, text).unwrap_err().to_string();
         assert_eq!(error, format!("t.json: \"closing\": {message}"));
     }
+    let date = r#""answer": {"kind": "pattern", "pattern": "on (.*)", "as": {"kind": "date"}}"#;
+    let digits = r#""answer": {"kind": "choice", "choices": ["1", "2"]}"#;
+    let years = r#""answer": {"kind": "choice", "choices": ["yes", "no"], "aliases": {"2024-02-29": "yes"}}"#;
+    for (kind, answer, reads) in [
+        ("date", number, "\"kind\" is \"date\", but the answer rule reads numbers"),
+        ("number", date, "\"kind\" is \"number\", but the answer rule reads dates"),
+        ("number", choice, "reads one of its choices, and none is a number"),
+        ("date", digits, "reads one of its choices, and none is a date"),
+    ] {
+        let error = closing(&format!(r#"{{"kind": "{kind}"}}"#), answer).unwrap_err().to_string();
+        assert!(error.starts_with("t.json: \"closing\": ") && error.contains(reads), "{error}");
+    }
+    for (kind, answer) in [("number", digits), ("date", years), ("date", date), ("number", number)] {
+        assert!(closing(&format!(r#"{{"kind": "{kind}"}}"#), answer).is_ok(), "{kind} {answer}");
+    }
     let slip = closing(r#"{"when": "allways"}"#, choice).unwrap_err().to_string();
     assert_eq!(slip, "t.json: \"closing\", \"when\": unknown value \"allways\"; did you mean \"always\"?");
     let taken = MINIMAL.replace("\"a\"", "\"closing\"").replace("{{ a }}", "x");

@@ -259,6 +259,7 @@ impl Contestant {
             samples: &samples,
             prompts: &prompts,
             verdicts: &[],
+            equivalences: &[],
             system1: &[],
             template: None,
         }))

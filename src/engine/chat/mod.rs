@@ -157,8 +157,8 @@ impl ChatTemplate {
     /// DeepSeek). The content of a message is a string, or a list with one part of the type `text` where
     /// the template asks for that.
     ///
-    /// If a template refuses or drops system messages, the system text is put at the beginning of the
-    /// first user message.
+    /// If a template refuses or drops system messages, or what follows them, the system text is put at the
+    /// beginning of the first user message.
     ///
     /// # Errors
     /// [`Error::Unsupported`] if the template fails for these messages, or leaves out the text of one.
@@ -168,20 +168,16 @@ impl ChatTemplate {
         }
         let render =
             |messages: &[Message]| self.render_as(messages, self.probed.typed, generation_prompt, thinking);
+        let system = || messages.iter().filter(|m| m.role == Role::System);
         let rendered = render(messages);
-        let system = messages.iter().filter(|m| m.role == Role::System);
-        let kept = match &rendered {
-            Ok(text) => system.clone().all(|m| text.contains(m.content.trim())),
-            Err(_) => system.clone().next().is_none(),
-        };
-        if kept {
-            return complete(rendered?, messages);
+        let holds_system = |text: &String| system().all(|m| text.contains(m.content.trim()));
+        let is_kept = rendered.as_ref().is_ok_and(holds_system);
+        let as_given = rendered.and_then(|text| complete(text, messages));
+        if system().next().is_none() || is_kept && as_given.is_ok() {
+            return as_given;
         }
         let folded = fold_system(messages);
-        match render(&folded) {
-            Ok(text) => complete(text, &folded),
-            Err(_) => complete(rendered?, messages),
-        }
+        render(&folded).and_then(|text| complete(text, &folded)).or(as_given)
     }
 
     /// One rendering, with the content of each message as a string or as typed parts.

@@ -143,6 +143,7 @@ pub fn probe(template: &ChatTemplate) -> Probed {
     let user = Message::user("Which comet returns?");
     let assistant = Message::assistant("Halley does.");
     let more = Message::user("Name another.");
+    let chat = [user.clone(), assistant, more, Message::assistant("Encke."), Message::user("Since when?")];
 
     let question = [user.clone()];
     let mut typed = TypedRoles::default();
@@ -150,8 +151,8 @@ pub fn probe(template: &ChatTemplate) -> Probed {
     if loses.is_some() && try_rendering(template, &question, TypedRoles { user: true, ..typed }).is_ok() {
         (typed.user, loses) = (true, None);
     }
-    let system_role = renders(template, &[system, user.clone()], Role::System, &mut typed);
-    let conversations = renders(template, &[user, assistant, more], Role::Assistant, &mut typed);
+    let system_role = renders(template, &[system, user], Role::System, &mut typed);
+    let conversations = renders(template, &chat, Role::Assistant, &mut typed);
 
     let turn = |thinking| template.render_as(&question, typed, true, thinking).unwrap_or_default();
     let (thinks, answers) = (turn(true), turn(false));

@@ -352,3 +352,19 @@ fn a_template_that_changes_earlier_turns_gets_their_text() {
     assert_eq!(continued(opens, b"<think>hm \xc3", true).1, None);
     assert!(continued(opens, b"hm \xc3", true).1.is_some());
 }
+
+#[test]
+fn a_template_that_shows_one_message_loses_conversations_but_no_system_message() {
+    for shown in ["messages[0]", "messages[-1]"] {
+        let template = template(&format!("<user>{{{{ {shown}.content }}}}<model>"));
+        assert_eq!(template.probed.loses, None, "{shown}");
+        assert!(!template.probed.conversations && !template.probed.system_role, "{shown}");
+        let asked = [Message::system("Be brief."), Message::user("Hello?")];
+        assert_eq!(template.render(&asked, true, false).unwrap(), "<user>Be brief.\n\nHello?<model>");
+        let chat = [Message::user("One?"), Message::assistant("Two."), Message::user("Three?")];
+        let error = template.render(&chat, true, false).unwrap_err().to_string();
+        assert!(error.contains("leaves out the text of the"), "{error}");
+    }
+    let few = template("{% for m in messages[-3:] %}{{ m.content }}{% endfor %}");
+    assert!(!few.probed.conversations, "the first of five turns is lost");
+}

@@ -1,4 +1,4 @@
-//! Findings about the answers that are read, and about their votes.
+//! Findings about the answers that are read from samples, and about their votes.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::text::{contains, count, examples, such_as, words};
 use super::{Finding, FindingKind, Observed, ObservedQuestion, is_share};
+use crate::curate::EquivalenceRecord;
 use crate::task::{Answer, AnswerRule};
 
 /// From this share on, samples without an answer cost more than disagreement; the decision after curation
@@ -34,16 +35,15 @@ const CONSTANT_IN_PROMPT: f64 = 0.7;
 const DISAGREE: f64 = 2.0 / 3.0;
 /// Samples of a question that must be read before they can disagree.
 const DISAGREE_SAMPLES: usize = 3;
-/// Share of the voted answers that System 1 gives, and how many there must be.
-const AS_GOOD: f64 = 0.9;
-const AS_GOOD_QUESTIONS: usize = 6;
+/// Pairs of answers that the model must have judged before "the same" to all of them says something of it.
+const JUDGED_PAIRS: usize = 4;
 
 pub fn find(view: &Observed, found: &mut Vec<Finding>) {
     found.extend(unread(view));
     found.extend(long_answers(view));
     found.extend(constant(view));
     found.extend(disagree(view));
-    found.extend(system1_as_good(view));
+    found.extend(all_judged_equal(view));
 }
 
 /// What kind of answers a rule reads.
@@ -84,8 +84,14 @@ fn unread(view: &Observed) -> Option<Finding> {
         let ended = unread.len() - last().count();
         let marker = view.task.system2.last().and_then(|step| step.marker.as_ref());
         let without = last().filter(|call| marker.is_some_and(|m| m.after(call.output).is_none())).count();
-        let advice = if ended * 2 > n {
+        let has_items = view.task.system2.iter().any(|step| step.for_each.is_some());
+        let advice = if ended * 2 > n && has_items {
             "a step had no item to run on: ask the step before for a list, one item a line".into()
+        } else if ended * 2 > n {
+            format!(
+                "the last step of {ended} of them was not asked: with the texts of the steps before it, its prompt \
+                 is too long or cannot be rendered; give those steps fewer \"max_tokens\", or ask in one step"
+            )
         } else if cut * 2 > n {
             format!("{cut} of them end at \"max_tokens\": give the last step more, or ask for less text")
         } else if without * 2 > n {
@@ -275,74 +281,40 @@ fn disagree(view: &Observed) -> Option<Finding> {
     })
 }
 
-/// Only questions whose vote was accepted say what System 1 should answer, unless there are gold answers.
-fn system1_as_good(view: &Observed) -> Option<Finding> {
-    if let Some(finding) = system1_right_as_often(view) {
-        return Some(finding);
-    }
-    let compared: Vec<(&ObservedQuestion, bool)> = view
-        .asked
-        .iter()
-        .filter_map(|asked| {
-            let vote = asked.verdict?.answer.as_ref()?;
-            let direct = asked.system1?.answer.as_ref();
-            Some((asked, direct.is_some_and(|direct| direct.key == vote.key)))
-        })
-        .collect();
-    let accepted = |asked: &ObservedQuestion| asked.verdict.is_some_and(|verdict| verdict.kept);
-    let kept: Vec<bool> = compared.iter().filter(|(a, _)| accepted(a)).map(|(_, same)| *same).collect();
-    let (n, of) = (kept.iter().filter(|same| **same).count(), kept.len());
-    let among_all = compared.iter().filter(|(_, same)| *same).count() as f64;
-    let is_as_good = of >= AS_GOOD_QUESTIONS
-        && n as f64 >= AS_GOOD * of as f64
-        && among_all >= AS_GOOD * compared.len() as f64;
-    is_as_good.then(|| {
-        nothing_to_distill(
-            n,
-            of,
-            format!("System 1 gives the accepted answer to {n} of {of} of these questions already"),
-        )
-    })
-}
-
-fn nothing_to_distill(count: usize, of: usize, message: String) -> Finding {
-    Finding {
-        kind: FindingKind::System1AsGood,
-        step: None,
-        count,
-        of,
-        examples: Vec::new(),
-        message,
-        advice:
-            "look at more questions; where that holds for them too, there is nothing to distill in this way: \
-                 choose another program (tune), ask harder questions or use the model as it is"
-                .into(),
-        fault: false,
-        stops: false,
-    }
-}
-
-/// By gold answers, where all questions have them and were asked directly, as in a preview and not in curation.
-fn system1_right_as_often(view: &Observed) -> Option<Finding> {
-    let of = view.asked.len();
-    let cannot_tell = |asked: &ObservedQuestion| asked.question.gold.is_empty() || asked.system1.is_none();
-    if of < AS_GOOD_QUESTIONS || view.asked.iter().any(cannot_tell) {
+/// The model called all of several pairs of different answers the same. Wordings of one answer may really be;
+/// it is a fault where most pairs have no word in common.
+fn all_judged_equal(view: &Observed) -> Option<Finding> {
+    let judged: Vec<&EquivalenceRecord> =
+        view.equivalences.iter().filter(|judgement| !judgement.text.is_empty()).collect();
+    let of = judged.len();
+    if of < JUDGED_PAIRS || judged.iter().any(|judgement| !judgement.equal) {
         return None;
     }
-    let is_right = |asked: &ObservedQuestion, answer: Option<&Answer>| {
-        answer.is_some_and(|answer| view.task.answer.is_correct(answer, &asked.question.gold))
+    let is_unlike = |judgement: &&&EquivalenceRecord| {
+        let (a, b) = (words(&judgement.a.text), words(&judgement.b.text));
+        !a.split_whitespace().any(|word| b.split_whitespace().any(|other| other == word))
     };
-    let direct =
-        |asked: &&ObservedQuestion| is_right(asked, asked.system1.and_then(|one| one.answer.as_ref()));
-    let voted = |asked: &&ObservedQuestion| is_right(asked, asked.verdict.and_then(|v| v.answer.as_ref()));
-    let n = view.asked.iter().filter(direct).count();
-    let votes = view.asked.iter().filter(voted).count();
-    (votes <= n).then(|| {
-        nothing_to_distill(
-            n,
-            of,
-            format!("System 1 is right on {n} of these {of} questions, the votes on {votes}"),
-        )
+    let unlike = judged.iter().filter(is_unlike).count();
+    // Those without a common word show it best.
+    let (first, rest): (Vec<_>, Vec<_>) = judged.iter().copied().partition(|judgement| is_unlike(&judgement));
+    let pairs: Vec<String> =
+        first.into_iter().chain(rest).map(|j| format!("{} = {}", j.a.text, j.b.text)).collect();
+    let examples = examples(pairs.iter().map(String::as_str));
+    Some(Finding {
+        kind: FindingKind::AllJudgedEqual,
+        step: None,
+        count: of,
+        of,
+        message: format!(
+            "the model says of all {of} pairs of different answers that they mean the same{}",
+            such_as(&examples)
+        ),
+        examples,
+        advice: "where they do not, the votes agree on nothing: leave out \"equivalence\": \"model\", or use a \
+                 larger model"
+            .into(),
+        fault: unlike * 2 >= of,
+        stops: false,
     })
 }
 

@@ -11,13 +11,14 @@ mod offered;
 mod opinion;
 mod prompts;
 mod steps;
+mod system1;
 mod text;
 
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use crate::curate::Sample;
+use crate::curate::{EquivalenceRecord, Sample};
 use crate::engine::{Finish, Message, TemplateFacts};
 use crate::evaluate::Direct;
 pub use crate::finding::{Finding, FindingKind};
@@ -55,6 +56,8 @@ pub struct Evidence<'a> {
     pub prompts: &'a [Vec<Prompt>],
     /// The verdicts on the questions, in any order.
     pub verdicts: &'a [Verdict],
+    /// The judgements whether answers mean the same, in any order; empty where the task asks for none.
+    pub equivalences: &'a [EquivalenceRecord],
     /// The direct answers to the questions, in any order; empty where they were not asked.
     pub system1: &'a [Direct],
     /// The facts of the model's chat template; `None` for an engine that has none.
@@ -72,6 +75,7 @@ pub fn findings(evidence: &Evidence) -> Vec<Finding> {
     prompts::find(&view, &mut found);
     steps::find(&view, &mut found);
     answers::find(&view, &mut found);
+    system1::find(&view, &mut found);
     opinion::find(&view, &mut found);
     found.sort_by_key(|finding| (!finding.stops, !finding.fault, finding.kind));
     found
@@ -82,6 +86,7 @@ struct Observed<'a> {
     task: &'a Task,
     asked: Vec<ObservedQuestion<'a>>,
     verdicts: &'a [Verdict],
+    equivalences: &'a [EquivalenceRecord],
     template: Option<&'a TemplateFacts>,
     /// Whether the votes accept the answers to at least half of the questions.
     agrees: bool,
@@ -122,7 +127,7 @@ struct ObservedCall<'a> {
 
 impl<'a> Observed<'a> {
     fn of(evidence: &Evidence<'a>) -> Observed<'a> {
-        let Evidence { task, questions, samples, prompts, verdicts, system1, template } = *evidence;
+        let Evidence { task, questions, samples, prompts, verdicts, equivalences, system1, template } = *evidence;
         let texts: Vec<String> = questions.iter().map(fields_of).collect();
         let distinctive = text::distinctive(&texts);
         let asked = questions.iter().zip(texts).zip(distinctive).map(|((question, words), distinctive)| {
@@ -147,6 +152,7 @@ impl<'a> Observed<'a> {
             task,
             asked: asked.collect(),
             verdicts,
+            equivalences,
             template,
             agrees: kept * 2 >= sampled && kept > 0,
             all: samples.iter().zip(prompts).flat_map(|(s, p)| calls_of(task, s, p)).collect(),
@@ -161,6 +167,14 @@ impl<'a> Observed<'a> {
     /// The name of the last step, whose completion holds the answer.
     fn last_step(&self) -> Option<String> {
         self.task.system2.last().map(|step| step.name.clone())
+    }
+}
+
+impl ObservedQuestion<'_> {
+    /// Why it was not asked, if it was set aside.
+    fn set_aside(&self) -> Option<&str> {
+        let voted = self.verdict.and_then(|verdict| verdict.set_aside.as_deref());
+        voted.or_else(|| self.system1.and_then(|direct| direct.set_aside.as_deref()))
     }
 }
 

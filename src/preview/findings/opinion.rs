@@ -14,7 +14,8 @@ use regex::Regex;
 use super::answers::AnswerForm;
 use super::offered::Offered;
 use super::text::{contains, examples, sentences, such_as, words};
-use crate::task::{AnswerRule, Question};
+use super::prompts::uses;
+use crate::task::{AnswerRule, Perturbation, Question};
 
 use super::{Finding, FindingKind, Observed, ObservedQuestion, ObservedSample, is_share};
 
@@ -22,6 +23,8 @@ use super::{Finding, FindingKind, Observed, ObservedQuestion, ObservedSample, is
 /// from the second on a fault.
 const MOVED: f64 = 0.25;
 const MOVED_IS_FAULT: f64 = 0.5;
+/// From this share of the questions on, a perturbation that leaves them as they are is none.
+const UNCHANGED: f64 = 0.5;
 /// Share of the answers that follow an opinion. Where a step should have removed it, fewer are enough than
 /// where no step could: opinions are sometimes right.
 const FOLLOWED: f64 = 0.2;
@@ -31,6 +34,7 @@ pub fn find(view: &Observed, found: &mut Vec<Finding>) {
     found.extend(opinion(view));
     for perturbation in &view.task.perturbations {
         found.extend(moved_by(view, &perturbation.name));
+        found.extend(changes_nothing(view, perturbation));
     }
 }
 
@@ -207,6 +211,39 @@ fn moved_by(view: &Observed, perturbation: &str) -> Option<Finding> {
             fault: n as f64 >= MOVED_IS_FAULT * of as f64,
             stops: false,
         }
+    })
+}
+
+/// Whether a perturbation leaves most questions as they are, in the fields that prompts show, so that it is no
+/// check.
+fn changes_nothing(view: &Observed, perturbation: &Perturbation) -> Option<Finding> {
+    let task = view.task;
+    let closing = task.closing.as_ref().map(|closing| &closing.step);
+    let steps = || task.system2.iter().chain(closing).chain([&task.system1]);
+    let shown: Vec<&String> =
+        perturbation.fields.keys().filter(|field| steps().any(|step| uses(step, field))).collect();
+    let asked: Vec<(&ObservedQuestion, Question)> =
+        view.asked.iter().filter_map(|asked| Some((asked, perturbation.asked(asked.question).ok()?))).collect();
+    let is_same = |(asked, perturbed): &&(&ObservedQuestion, Question)| {
+        shown.iter().all(|field| asked.question.fields.get(*field) == perturbed.fields.get(*field))
+    };
+    let (n, of) = (asked.iter().filter(is_same).count(), asked.len());
+    let name = &perturbation.name;
+    is_share(n, of, UNCHANGED).then(|| Finding {
+        kind: FindingKind::PerturbationChangesNothing,
+        step: None,
+        count: n,
+        of,
+        message: match shown.is_empty() {
+            true => format!("no prompt shows a field that {name:?} changes"),
+            false => format!("{name:?} leaves {n} of {of} questions as they are"),
+        },
+        examples: examples(asked.iter().filter(is_same).map(|(asked, _)| asked.question.text())),
+        advice: "such a vote says the same as that of the question and checks nothing: change what the prompts \
+                 show, or take the perturbation out"
+            .into(),
+        fault: true,
+        stops: false,
     })
 }
 

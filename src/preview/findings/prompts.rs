@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::text::{examples, such_as, words};
 use super::{Finding, FindingKind, Observed, is_share};
+use crate::curate::turns_lost;
 use crate::engine::TurnEnd;
 use crate::task::Step;
 
@@ -16,11 +17,13 @@ pub fn find(view: &Observed, found: &mut Vec<Finding>) {
     found.extend(never_shown(view));
     found.extend(no_end_of_turn(view));
     found.extend(question_lost(view));
+    found.extend(set_aside(view));
 }
 
 /// What a trial of the template has shown, before anything was asked.
 fn template_cannot_show(view: &Observed) -> Option<Finding> {
-    let why = view.template?.loses.clone()?;
+    let facts = view.template?;
+    let why = facts.loses.clone().or_else(|| turns_lost(view.task, facts))?;
     Some(Finding {
         kind: FindingKind::TemplateLosesText,
         step: None,
@@ -162,5 +165,29 @@ fn question_lost(view: &Observed) -> Option<Finding> {
             fault: true,
             stops: true,
         }
+    })
+}
+
+/// Questions that could not be asked, which count for no way of answering.
+fn set_aside(view: &Observed) -> Option<Finding> {
+    let reasons: Vec<(&str, &str)> =
+        view.asked.iter().filter_map(|asked| Some((asked.question.id.as_str(), asked.set_aside()?))).collect();
+    let (count, of) = (reasons.len(), view.asked.len());
+    let (id, why) = *reasons.first()?;
+    Some(Finding {
+        kind: FindingKind::SetAside,
+        step: None,
+        count,
+        of,
+        examples: examples(reasons.iter().map(|(id, _)| *id)),
+        message: format!(
+            "{count} of {of} questions cannot be asked and are set aside; of question {:?}: {why}",
+            super::text::example(id)
+        ),
+        advice: "they count for no way of answering and nothing is learned from them: shorten or mend these \
+                 questions, leave them out, or change the prompts"
+            .into(),
+        fault: true,
+        stops: false,
     })
 }

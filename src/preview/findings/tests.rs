@@ -573,6 +573,7 @@ fn findings_on_one(rendered: [Option<&str>; 2], facts: Option<&TemplateFacts>) -
         samples: &[sample],
         prompts: &prompts,
         verdicts: &[],
+        equivalences: &[],
         system1: &[],
         template: facts,
     };
@@ -625,4 +626,141 @@ fn a_template_that_loses_the_question_and_a_model_without_an_end_of_turn_are_fou
     assert_eq!(findings_on_one([None, None], Some(&endless)), [FindingKind::NoEndOfTurn]);
     let lossy = facts(Some("the template leaves the question out"), TurnEnd::Template(1));
     assert_eq!(findings_on_one([None, None], Some(&lossy)), [FindingKind::TemplateLosesText]);
+}
+
+#[test]
+fn a_template_that_loses_turns_is_found_before_a_conversation_is_asked() {
+    let asked = |task: &Task| {
+        let mut toy = crate::engine::toy_with_turns(2, 64, 4096);
+        toy.template = crate::engine::ChatTemplate::new(Some("{{ messages[-1].content }}"), "", "").unwrap();
+        let questions = questions();
+        let options = PreviewOptions { n_questions: 2, samples: 2, ..PreviewOptions::default() };
+        let look = Look { task, questions: &questions, seed: 3, options: &options };
+        look.through(&mut crate::engine::Scheduler::new(toy), &Silent, &Cancel::new()).unwrap()
+    };
+    let conversation = asked(&task_with(REWRITE, "{{ rewrite }}", r#", "closing": {}"#));
+    assert_eq!(kinds(&conversation), [(FindingKind::TemplateLosesText, None, true, true)]);
+    let message = &conversation.findings[0].message;
+    assert!(message.contains("leaves out turns") && message.contains("\"closing\""), "{message}");
+    assert!(conversation.shown.is_empty());
+    let single = asked(&task());
+    assert_eq!(single.shown.len(), 2);
+    assert!(!kinds(&single).iter().any(|found| found.0 == FindingKind::TemplateLosesText), "{:?}", kinds(&single));
+}
+
+#[test]
+fn a_last_step_that_was_not_asked_is_not_told_as_a_list_without_items() {
+    let long = |request: &Request| match is_rewrite(request) {
+        true => "much ".repeat(20),
+        false => good(request),
+    };
+    let (task, questions) = (task_with("{{ question }} Rewritten:", "{{ rewrite }}\\n{{ rewrite }}", ""), questions());
+    let options = PreviewOptions { n_questions: 8, ..PreviewOptions::default() };
+    let look = Look { task: &task, questions: &questions, seed: 3, options: &options };
+    let preview = look.through(&mut Scripted::new(long).with_limit(30), &Silent, &Cancel::new()).unwrap();
+    let unread = preview.findings.iter().find(|f| f.kind == FindingKind::Unread).unwrap();
+    assert!(unread.advice.starts_with("the last step of 32 of them was not asked"), "{}", unread.advice);
+}
+
+/// The questions with the countries as gold.
+fn with_gold() -> Vec<Question> {
+    let gold_of = |question: Question| {
+        let country = city(&question.fields["question"]).unwrap().2;
+        Question { gold: vec![country.into()], ..question }
+    };
+    questions().into_iter().map(gold_of).collect()
+}
+
+#[test]
+fn questions_that_are_set_aside_are_told_and_count_for_no_way_of_answering() {
+    let look = |questions: &[Question], limit| {
+        let (task, options) = (task(), PreviewOptions { n_questions: 8, ..PreviewOptions::default() });
+        let look = Look { task: &task, questions, seed: 3, options: &options };
+        look.through(&mut Scripted::new(good).with_limit(limit), &Silent, &Cancel::new()).unwrap()
+    };
+    let whole = look(&with_gold(), 60);
+    assert_eq!(kinds(&whole), []);
+    let mut questions = with_gold();
+    for (at, question) in questions[..3].iter_mut().enumerate() {
+        let text = format!("{} {}", question.text(), "and so on ".repeat(20 + at));
+        question.fields.insert("question".into(), text);
+    }
+    let preview = look(&questions, 60);
+    let found = preview.findings.iter().find(|f| f.kind == FindingKind::SetAside).unwrap();
+    assert_eq!((found.count, found.of, found.fault, found.stops), (3, 8, true, false));
+    assert!(found.message.contains("of question \"q0\": its prompt has"), "{}", found.message);
+    let right = preview.accuracy.unwrap();
+    let of_five = CITIES[3..].iter().filter(|(.., country)| country.len() <= 5).count() as f64 / 5.0;
+    assert_eq!((right.system1, right.samples, right.votes, right.accepted), (of_five, 1.0, 1.0, Some(1.0)));
+}
+
+#[test]
+fn system_1_that_is_not_read_is_found() {
+    let silent = |unread: usize| {
+        move |request: &Request| {
+            let prompt = &request.messages[0].content;
+            let at = CITIES.iter().position(|(city, ..)| prompt.contains(city)).unwrap_or(0);
+            match prompt.ends_with("The name only.") && at < unread {
+                true => "I would rather not say, as I was told that it is impolite to name any country.".into(),
+                false => good(request),
+            }
+        }
+    };
+    let preview = look(&task(), &questions(), silent(5));
+    assert_eq!(kinds(&preview), [(FindingKind::System1Unread, None, true, false)], "{:?}", preview.findings);
+    assert_eq!((preview.findings[0].count, preview.findings[0].of), (5, 8));
+    assert_eq!(kinds(&look(&task(), &questions(), silent(4))), []);
+}
+
+#[test]
+fn a_perturbation_that_changes_nothing_that_is_shown_is_found() {
+    let perturbed = |fields: &str| {
+        let rest = format!(r#", "perturbations": [{{"name": "other", "fields": {fields}}}]"#);
+        task_with(REWRITE, "{{ rewrite }}\\nThe country only.", &rest)
+    };
+    let mut questions = questions();
+    for question in &mut questions {
+        question.fields.insert("source".into(), "a book".into());
+    }
+    let found = kinds(&look(&perturbed(r#"{"question": "{{ question }}"}"#), &questions, good));
+    assert_eq!(found, [(FindingKind::PerturbationChangesNothing, None, true, false)]);
+    let unseen = look(&perturbed(r#"{"source": "{{ source }}!"}"#), &questions, good);
+    assert_eq!(kinds(&unseen), [(FindingKind::PerturbationChangesNothing, None, true, false)]);
+    assert!(unseen.findings[0].message.contains("no prompt shows a field"), "{}", unseen.findings[0].message);
+    let few = r#"{"question": "{{ question | replace('Doha lies', 'it lies') }}"}"#;
+    let found = kinds(&look(&perturbed(few), &questions, good));
+    assert_eq!(found[0].0, FindingKind::PerturbationChangesNothing, "it changes one question of eight");
+    let all = r#"{"question": "{{ question }} Well?"}"#;
+    assert_eq!(kinds(&look(&perturbed(all), &questions, good)), []);
+}
+
+#[test]
+fn a_judge_that_says_yes_to_everything_is_found() {
+    let task = task_with(REWRITE, "{{ rewrite }}\\nThe country only.", r#", "vote": {"equivalence": "model"}"#);
+    let judge = |verdict: fn(&str) -> &'static str, other: &'static str| {
+        move |request: &Request| {
+            let prompt = &request.messages[0].content;
+            match request.sampling.choices.is_empty() {
+                false => verdict(prompt).into(),
+                true if is_answer(request) && request.seed.is_multiple_of(2) => match other {
+                    "" => format!("the {}", good(request)),
+                    other => other.to_string(),
+                },
+                true => good(request),
+            }
+        }
+    };
+    let find = |preview: Preview| {
+        preview.findings.into_iter().find(|found| found.kind == FindingKind::AllJudgedEqual)
+    };
+    let all = find(look(&task, &questions(), judge(|_| "yes", "Spain"))).unwrap();
+    assert!(all.count >= 4 && all.count == all.of && all.fault, "{all:?}");
+    assert!(all.examples.iter().all(|pair| pair.contains("Spain")), "{all:?}");
+    let some = |prompt: &str| if prompt.contains("Qatar") { "no" } else { "yes" };
+    assert_eq!(find(look(&task, &questions(), judge(some, "Spain"))), None);
+    assert_eq!(find(look(&task, &questions()[..3], judge(|_| "yes", "Spain"))), None, "three pairs are few");
+    // Rules that leave articles in see two answers, and the judge is right.
+    if let Some(wordings) = find(look(&task, &questions(), judge(|_| "yes", ""))) {
+        assert!(!wordings.fault, "{wordings:?}");
+    }
 }

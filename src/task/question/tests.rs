@@ -34,6 +34,20 @@ fn plain_text_gives_one_question_a_line() {
 }
 
 #[test]
+fn a_json_object_in_a_plain_text_file_is_refused_with_the_line_that_made_it_plain() {
+    for (text, at) in [
+        ("// my data\n{\"id\": 1, \"question\": \"Why?\", \"answer\": \"no\"}", "q.jsonl:2: "),
+        ("\n[train]\n\nWhy?\n  {\"question\": \"How?\"}  \n", "q.jsonl:5: "),
+    ] {
+        let message = refusal(text.as_bytes());
+        assert!(message.starts_with(at) && message.contains("found a JSON object in a file"), "{message}");
+        assert!(message.contains(if at.contains('5') { "since line 2" } else { "since line 1" }), "{message}");
+    }
+    let kept = parse("Which set is it?\n{1, 2} or {3}?\n{x | x > 0}").unwrap();
+    assert_eq!(kept.iter().map(|q| q.text()).collect::<Vec<_>>()[1..], ["{1, 2} or {3}?", "{x | x > 0}"]);
+}
+
+#[test]
 fn a_written_line_reads_back_unchanged() {
     let fields = Fields::from([("a".to_string(), "1\n2".to_string()), ("question".into(), "\"ü\"?".into())]);
     for question in [

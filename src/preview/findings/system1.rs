@@ -1,0 +1,115 @@
+//! Findings about the direct answers.
+
+use super::text::{examples, such_as};
+use super::{Finding, FindingKind, Observed, ObservedQuestion};
+use crate::evaluate::Direct;
+use crate::task::Answer;
+
+/// From more than this share on, what System 2 gains over System 1 is mostly that its answers are read.
+const UNREAD: f64 = 0.5;
+/// Share of the voted answers that System 1 gives, and how many there must be.
+const AS_GOOD: f64 = 0.9;
+const AS_GOOD_QUESTIONS: usize = 6;
+
+pub fn find(view: &Observed, found: &mut Vec<Finding>) {
+    found.extend(system1_unread(view));
+    found.extend(system1_as_good(view));
+}
+
+fn system1_unread(view: &Observed) -> Option<Finding> {
+    let asked = view.asked.iter().filter(|asked| asked.set_aside().is_none());
+    let direct: Vec<&Direct> = asked.filter_map(|asked| asked.system1).collect();
+    let unread: Vec<&&Direct> = direct.iter().filter(|direct| direct.answer.is_none()).collect();
+    let (n, of) = (unread.len(), direct.len());
+    let cut = unread.iter().filter(|direct| direct.generated_tokens >= view.task.system1.max_tokens).count();
+    (n >= 2 && n as f64 > UNREAD * of as f64).then(|| {
+        let examples = examples(unread.iter().map(|direct| direct.text.as_str()));
+        let what = "until they are, System 1 looks worse than it is, and the gain over it larger";
+        Finding {
+            kind: FindingKind::System1Unread,
+            step: None,
+            count: n,
+            of,
+            message: format!("no answer was read from {n} of {of} direct answers{}", such_as(&examples)),
+            examples,
+            advice: match cut * 2 > n {
+                true => format!("{cut} of them end at \"max_tokens\": give \"system1\" more; {what}"),
+                false => format!("ask in the prompt of \"system1\" for the answer alone, as the rule reads it; {what}"),
+            },
+            fault: true,
+            stops: false,
+        }
+    })
+}
+
+/// Only questions whose vote was accepted say what System 1 should answer, unless there are gold answers.
+fn system1_as_good(view: &Observed) -> Option<Finding> {
+    if let Some(finding) = system1_right_as_often(view) {
+        return Some(finding);
+    }
+    let compared: Vec<(&ObservedQuestion, bool)> = view
+        .asked
+        .iter()
+        .filter_map(|asked| {
+            let vote = asked.verdict?.answer.as_ref()?;
+            let direct = asked.system1?.answer.as_ref();
+            Some((asked, direct.is_some_and(|direct| direct.key == vote.key)))
+        })
+        .collect();
+    let accepted = |asked: &ObservedQuestion| asked.verdict.is_some_and(|verdict| verdict.kept);
+    let kept: Vec<bool> = compared.iter().filter(|(a, _)| accepted(a)).map(|(_, same)| *same).collect();
+    let (n, of) = (kept.iter().filter(|same| **same).count(), kept.len());
+    let among_all = compared.iter().filter(|(_, same)| *same).count() as f64;
+    let is_as_good = of >= AS_GOOD_QUESTIONS
+        && n as f64 >= AS_GOOD * of as f64
+        && among_all >= AS_GOOD * compared.len() as f64;
+    is_as_good.then(|| {
+        nothing_to_distill(
+            n,
+            of,
+            format!("System 1 gives the accepted answer to {n} of {of} of these questions already"),
+        )
+    })
+}
+
+fn nothing_to_distill(count: usize, of: usize, message: String) -> Finding {
+    Finding {
+        kind: FindingKind::System1AsGood,
+        step: None,
+        count,
+        of,
+        examples: Vec::new(),
+        message,
+        advice:
+            "look at more questions; where that holds for them too, there is nothing to distill in this way: \
+                 choose another program (tune), ask harder questions or use the model as it is"
+                .into(),
+        fault: false,
+        stops: false,
+    }
+}
+
+/// By gold answers, where all questions have them and were asked directly, as in a preview and not in curation.
+fn system1_right_as_often(view: &Observed) -> Option<Finding> {
+    let asked: Vec<&ObservedQuestion> = view.asked.iter().filter(|asked| asked.set_aside().is_none()).collect();
+    let of = asked.len();
+    let cannot_tell = |asked: &&ObservedQuestion| asked.question.gold.is_empty() || asked.system1.is_none();
+    if of < AS_GOOD_QUESTIONS || asked.iter().any(cannot_tell) {
+        return None;
+    }
+    let is_right = |asked: &ObservedQuestion, answer: Option<&Answer>| {
+        answer.is_some_and(|answer| view.task.answer.is_correct(answer, &asked.question.gold))
+    };
+    let direct =
+        |asked: &&&ObservedQuestion| is_right(asked, asked.system1.and_then(|one| one.answer.as_ref()));
+    let voted = |asked: &&&ObservedQuestion| is_right(asked, asked.verdict.and_then(|v| v.answer.as_ref()));
+    let n = asked.iter().filter(direct).count();
+    let votes = asked.iter().filter(voted).count();
+    (votes <= n).then(|| {
+        nothing_to_distill(
+            n,
+            of,
+            format!("System 1 is right on {n} of these {of} questions, the votes on {votes}"),
+        )
+    })
+}
