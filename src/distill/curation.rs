@@ -187,7 +187,8 @@ impl CurationJob<'_> {
             .map(|item| item.inspect(|sample| look.borrow_mut().sample(sample)).map(JournalEntry::Sample))
             .chain(selected.into_iter().flatten().map(|item| item.map(JournalEntry::Selection)))
             .chain(judged.into_iter().flatten().map(|item| {
-                item.inspect(|judgement| look.borrow_mut().equivalence(judgement)).map(JournalEntry::Equivalence)
+                item.inspect(|judgement| look.borrow_mut().equivalence(judgement))
+                    .map(JournalEntry::Equivalence)
             }));
         let before: f64 = dir.saved(self.seconds)?.unwrap_or(0.0);
         let plan = CurationPlan {

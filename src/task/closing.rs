@@ -167,7 +167,8 @@ fn is_number(text: &str) -> bool {
 
 /// Whether `text` is what [`ClosingKind::Date`] allows.
 fn is_date(text: &str) -> bool {
-    let is_like = |(index, b): (usize, u8)| if matches!(index, 4 | 7) { b == b'-' } else { b.is_ascii_digit() };
+    let is_like =
+        |(index, b): (usize, u8)| if matches!(index, 4 | 7) { b == b'-' } else { b.is_ascii_digit() };
     text.len() == 10 && text.bytes().enumerate().all(is_like)
 }
 

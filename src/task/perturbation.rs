@@ -282,6 +282,9 @@ mod tests {
 
         let task = task_of(r#"[{"name": "p", "fields": {"aa": "{{ a }}!"}}]"#).unwrap();
         let message = task.perturbations[0].asked(&question()).unwrap_err().to_string();
-        assert!(message.contains("changes the field \"aa\"") && message.ends_with("it has: a, b"), "{message}");
+        assert!(
+            message.contains("changes the field \"aa\"") && message.ends_with("it has: a, b"),
+            "{message}"
+        );
     }
 }

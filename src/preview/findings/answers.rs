@@ -310,9 +310,10 @@ fn all_judged_equal(view: &Observed) -> Option<Finding> {
             such_as(&examples)
         ),
         examples,
-        advice: "where they do not, the votes agree on nothing: leave out \"equivalence\": \"model\", or use a \
+        advice:
+            "where they do not, the votes agree on nothing: leave out \"equivalence\": \"model\", or use a \
                  larger model"
-            .into(),
+                .into(),
         fault: unlike * 2 >= of,
         stops: false,
     })

@@ -127,7 +127,8 @@ struct ObservedCall<'a> {
 
 impl<'a> Observed<'a> {
     fn of(evidence: &Evidence<'a>) -> Observed<'a> {
-        let Evidence { task, questions, samples, prompts, verdicts, equivalences, system1, template } = *evidence;
+        let Evidence { task, questions, samples, prompts, verdicts, equivalences, system1, template } =
+            *evidence;
         let texts: Vec<String> = questions.iter().map(fields_of).collect();
         let distinctive = text::distinctive(&texts);
         let asked = questions.iter().zip(texts).zip(distinctive).map(|((question, words), distinctive)| {

@@ -13,8 +13,8 @@ use regex::Regex;
 
 use super::answers::AnswerForm;
 use super::offered::Offered;
-use super::text::{contains, examples, sentences, such_as, words};
 use super::prompts::uses;
+use super::text::{contains, examples, sentences, such_as, words};
 use crate::task::{AnswerRule, Perturbation, Question};
 
 use super::{Finding, FindingKind, Observed, ObservedQuestion, ObservedSample, is_share};
@@ -222,8 +222,11 @@ fn changes_nothing(view: &Observed, perturbation: &Perturbation) -> Option<Findi
     let steps = || task.system2.iter().chain(closing).chain([&task.system1]);
     let shown: Vec<&String> =
         perturbation.fields.keys().filter(|field| steps().any(|step| uses(step, field))).collect();
-    let asked: Vec<(&ObservedQuestion, Question)> =
-        view.asked.iter().filter_map(|asked| Some((asked, perturbation.asked(asked.question).ok()?))).collect();
+    let asked: Vec<(&ObservedQuestion, Question)> = view
+        .asked
+        .iter()
+        .filter_map(|asked| Some((asked, perturbation.asked(asked.question).ok()?)))
+        .collect();
     let is_same = |(asked, perturbed): &&(&ObservedQuestion, Question)| {
         shown.iter().all(|field| asked.question.fields.get(*field) == perturbed.fields.get(*field))
     };
@@ -239,9 +242,10 @@ fn changes_nothing(view: &Observed, perturbation: &Perturbation) -> Option<Findi
             false => format!("{name:?} leaves {n} of {of} questions as they are"),
         },
         examples: examples(asked.iter().filter(is_same).map(|(asked, _)| asked.question.text())),
-        advice: "such a vote says the same as that of the question and checks nothing: change what the prompts \
+        advice:
+            "such a vote says the same as that of the question and checks nothing: change what the prompts \
                  show, or take the perturbation out"
-            .into(),
+                .into(),
         fault: true,
         stops: false,
     })

@@ -170,8 +170,11 @@ fn question_lost(view: &Observed) -> Option<Finding> {
 
 /// Questions that could not be asked, which count for no way of answering.
 fn set_aside(view: &Observed) -> Option<Finding> {
-    let reasons: Vec<(&str, &str)> =
-        view.asked.iter().filter_map(|asked| Some((asked.question.id.as_str(), asked.set_aside()?))).collect();
+    let reasons: Vec<(&str, &str)> = view
+        .asked
+        .iter()
+        .filter_map(|asked| Some((asked.question.id.as_str(), asked.set_aside()?)))
+        .collect();
     let (count, of) = (reasons.len(), view.asked.len());
     let (id, why) = *reasons.first()?;
     Some(Finding {

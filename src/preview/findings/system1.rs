@@ -34,7 +34,9 @@ fn system1_unread(view: &Observed) -> Option<Finding> {
             examples,
             advice: match cut * 2 > n {
                 true => format!("{cut} of them end at \"max_tokens\": give \"system1\" more; {what}"),
-                false => format!("ask in the prompt of \"system1\" for the answer alone, as the rule reads it; {what}"),
+                false => format!(
+                    "ask in the prompt of \"system1\" for the answer alone, as the rule reads it; {what}"
+                ),
             },
             fault: true,
             stops: false,
@@ -91,7 +93,8 @@ fn nothing_to_distill(count: usize, of: usize, message: String) -> Finding {
 
 /// By gold answers, where all questions have them and were asked directly, as in a preview and not in curation.
 fn system1_right_as_often(view: &Observed) -> Option<Finding> {
-    let asked: Vec<&ObservedQuestion> = view.asked.iter().filter(|asked| asked.set_aside().is_none()).collect();
+    let asked: Vec<&ObservedQuestion> =
+        view.asked.iter().filter(|asked| asked.set_aside().is_none()).collect();
     let of = asked.len();
     let cannot_tell = |asked: &&ObservedQuestion| asked.question.gold.is_empty() || asked.system1.is_none();
     if of < AS_GOOD_QUESTIONS || asked.iter().any(cannot_tell) {

@@ -645,7 +645,11 @@ fn a_template_that_loses_turns_is_found_before_a_conversation_is_asked() {
     assert!(conversation.shown.is_empty());
     let single = asked(&task());
     assert_eq!(single.shown.len(), 2);
-    assert!(!kinds(&single).iter().any(|found| found.0 == FindingKind::TemplateLosesText), "{:?}", kinds(&single));
+    assert!(
+        !kinds(&single).iter().any(|found| found.0 == FindingKind::TemplateLosesText),
+        "{:?}",
+        kinds(&single)
+    );
 }
 
 #[test]
@@ -654,7 +658,8 @@ fn a_last_step_that_was_not_asked_is_not_told_as_a_list_without_items() {
         true => "much ".repeat(20),
         false => good(request),
     };
-    let (task, questions) = (task_with("{{ question }} Rewritten:", "{{ rewrite }}\\n{{ rewrite }}", ""), questions());
+    let (task, questions) =
+        (task_with("{{ question }} Rewritten:", "{{ rewrite }}\\n{{ rewrite }}", ""), questions());
     let options = PreviewOptions { n_questions: 8, ..PreviewOptions::default() };
     let look = Look { task: &task, questions: &questions, seed: 3, options: &options };
     let preview = look.through(&mut Scripted::new(long).with_limit(30), &Silent, &Cancel::new()).unwrap();
@@ -701,7 +706,9 @@ fn system_1_that_is_not_read_is_found() {
             let prompt = &request.messages[0].content;
             let at = CITIES.iter().position(|(city, ..)| prompt.contains(city)).unwrap_or(0);
             match prompt.ends_with("The name only.") && at < unread {
-                true => "I would rather not say, as I was told that it is impolite to name any country.".into(),
+                true => {
+                    "I would rather not say, as I was told that it is impolite to name any country.".into()
+                }
                 false => good(request),
             }
         }
@@ -736,7 +743,8 @@ fn a_perturbation_that_changes_nothing_that_is_shown_is_found() {
 
 #[test]
 fn a_judge_that_says_yes_to_everything_is_found() {
-    let task = task_with(REWRITE, "{{ rewrite }}\\nThe country only.", r#", "vote": {"equivalence": "model"}"#);
+    let task =
+        task_with(REWRITE, "{{ rewrite }}\\nThe country only.", r#", "vote": {"equivalence": "model"}"#);
     let judge = |verdict: fn(&str) -> &'static str, other: &'static str| {
         move |request: &Request| {
             let prompt = &request.messages[0].content;

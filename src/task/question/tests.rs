@@ -41,7 +41,10 @@ fn a_json_object_in_a_plain_text_file_is_refused_with_the_line_that_made_it_plai
     ] {
         let message = refusal(text.as_bytes());
         assert!(message.starts_with(at) && message.contains("found a JSON object in a file"), "{message}");
-        assert!(message.contains(if at.contains('5') { "since line 2" } else { "since line 1" }), "{message}");
+        assert!(
+            message.contains(if at.contains('5') { "since line 2" } else { "since line 1" }),
+            "{message}"
+        );
     }
     let kept = parse("Which set is it?\n{1, 2} or {3}?\n{x | x > 0}").unwrap();
     assert_eq!(kept.iter().map(|q| q.text()).collect::<Vec<_>>()[1..], ["{1, 2} or {3}?", "{x | x > 0}"]);
