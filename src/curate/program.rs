@@ -188,7 +188,8 @@ impl<'a> Program<'a> {
         let step = self.begun - 1;
         let is_last_call = call + 1 == self.calls.len();
         if is_last_call {
-            self.is_cut = completion.is_cut();
+            let stop = self.task.system2.get(step);
+            self.is_cut = completion.is_cut_for(|text| stop.is_some_and(|step| step.stops_in_number(text)));
         }
         let name = match self.task.system2.get(step) {
             Some(step) => {

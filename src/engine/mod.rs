@@ -191,6 +191,11 @@ impl Completion {
         self.finish == Finish::Length
     }
 
+    /// The same, also where a stop string ended a text that may be cut there, as `is_open` says.
+    pub fn is_cut_for(&self, is_open: impl Fn(&str) -> bool) -> bool {
+        self.is_cut() || (self.finish == Finish::StopString && is_open(&self.text))
+    }
+
     /// The geometric mean of the probabilities of its tokens; `None` where the engine does not know them.
     pub fn confidence(&self) -> Option<f32> {
         let mean = (self.log_probability / self.generated_tokens as f64).exp() as f32;

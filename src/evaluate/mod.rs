@@ -154,7 +154,7 @@ impl Direct {
         match answer {
             Ok(c) => Direct {
                 question,
-                answer: task.read_direct(&c.text, c.is_cut()),
+                answer: task.read_direct(&c.text, c.is_cut_for(|text| task.system1.stops_in_number(text))),
                 text: c.text,
                 probability: c.probability,
                 prompt_tokens: c.prompt_tokens,

@@ -128,6 +128,13 @@ pub(super) fn is_repeat_last(n: &usize) -> bool {
 }
 
 impl Step {
+    /// Whether a completion that one of the `stop` texts ended may have ended in the middle of a number: `3`
+    /// of "3.5", where `.` is such a text.
+    pub(crate) fn stops_in_number(&self, completion: &str) -> bool {
+        let goes_on = |stop: &String| stop.starts_with(|c: char| c.is_alphanumeric() || ".,:/-'".contains(c));
+        completion.ends_with(char::is_numeric) && self.stop.iter().any(goes_on)
+    }
+
     /// The messages to send, as (role, text): `system` if the step has a system template, `user` and
     /// `assistant` for each worked example, then `user`. For a step that continues a conversation, only
     /// the last.
@@ -404,6 +411,16 @@ mod tests {
             "question \"q7\": the prompt of step \"answer\" uses a field that the question does not have (a); \
              it has: question"
         );
+    }
+
+    #[test]
+    fn a_stop_text_that_could_go_on_with_a_number_cuts_it() {
+        let stopped = |stop: &str, text: &str| {
+            let step = Step { stop: vec![stop.into()], ..step("{{ question }}") };
+            step.stops_in_number(text)
+        };
+        assert!(stopped(".", "It is 3") && stopped(",", "It costs 1"));
+        assert!(!stopped("\n", "It is 3") && !stopped(".", "It is in Rome") && !stopped("Question", "3\n"));
     }
 
     #[test]

@@ -162,6 +162,9 @@ impl ChoiceRule {
             c if is_break(c) => leading(self.behind_break(&rest[c.len_utf8()..], choice)),
             _ => {
                 let (line, _) = split_line(rest);
+                if phrase.key == "no" && next.is_whitespace() && self.is_noun(line) {
+                    return None;
+                }
                 let prose = next.is_whitespace() && line.contains(|c: char| !c.is_whitespace());
                 if is_letter && prose && !(marked && (own_case || !is_article(&phrase.key))) {
                     return None;
@@ -215,7 +218,8 @@ impl ChoiceRule {
 
     /// Whether `word` is a negation and not itself a phrase.
     fn negates(&self, word: &str) -> bool {
-        NEGATIONS.contains(word) && !self.phrases.iter().any(|phrase| phrase.key == word)
+        (NEGATIONS.contains(word) || REJECTIONS.contains(word))
+            && !self.phrases.iter().any(|phrase| phrase.key == word)
     }
 
     /// The end of another choice with which the text begins.
@@ -240,14 +244,48 @@ impl ChoiceRule {
         let in_own_case =
             |letter: &str| text.split(|c: char| !c.is_alphanumeric()).any(|word| word == letter);
         let named = |phrase: &&Phrase| {
-            (is_letter(&phrase.key) && in_own_case(&phrase.text))
-                || (!phrase.needs_case(marked) && contains_words(key, &phrase.key))
+            let is_named = (is_letter(&phrase.key) && in_own_case(&phrase.text))
+                || (!phrase.needs_case(marked) && contains_words(key, &phrase.key));
+            is_named && !self.is_prose(phrase, text)
         };
         let named: Vec<&Phrase> = self.phrases.iter().filter(named).collect();
         let choice = named.first()?.choice;
         let one = named.iter().all(|phrase| phrase.choice == choice);
         (one && !text.split(is_clause_end).any(|clause| self.is_denied(clause, &named, marked)))
             .then_some(choice)
+    }
+
+    /// Whether all that looks like a mention of the phrase is prose: "no" before a noun, as in "there is no
+    /// way to tell", and the article that begins a sentence.
+    fn is_prose(&self, phrase: &Phrase, text: &str) -> bool {
+        let (is_no, is_article) = (phrase.key == "no", is_article(&phrase.key));
+        if !is_no && !is_article {
+            return false;
+        }
+        let is_mention = |word: &str| if is_no { normalize(word) == "no" } else { word == phrase.text };
+        let is_word = |(start, end): (usize, usize)| {
+            let before = text[..start].trim_end_matches(|c: char| " \t*_`\"'“‘([".contains(c));
+            let begins = before.chars().next_back().is_none_or(|c| ".!?;:\n…。".contains(c));
+            let rest = text[end..].trim_start_matches(CLOSING);
+            (is_no || begins) && rest.starts_with([' ', '\t']) && self.is_noun(split_line(rest).0)
+        };
+        let mut mentions =
+            alphanumeric(text).filter(|(start, end)| is_mention(&text[*start..*end])).peekable();
+        mentions.peek().is_some() && mentions.all(is_word)
+    }
+
+    /// Whether the text begins with a word in lower case that is probably a noun or what stands before one, and
+    /// no verb, pronoun, preposition or choice.
+    fn is_noun(&self, text: &str) -> bool {
+        let text = text.trim_start();
+        let end = text.find(|c: char| !c.is_alphanumeric() && !"'’".contains(c)).unwrap_or(text.len());
+        let word = normalize(&text[..end]);
+        let is_verb = word.ends_with('s') && !word.ends_with("ss") && !word.ends_with("us");
+        text.starts_with(char::is_lowercase)
+            && !(is_verb
+                || NO_NOUNS.contains(word.as_str())
+                || VERBS.contains(word.as_str())
+                || self.may_begin(&word))
     }
 
     /// Whether a clause denies one of the phrases.
@@ -265,10 +303,18 @@ impl ChoiceRule {
                 let pair = |pair: &[ChoiceWord]| {
                     matches!(
                         (pair[0].key.as_str(), pair[1].key.as_str()),
-                        ("rather" | "other", "than") | ("instead", "of")
+                        ("rather" | "other", "than")
+                            | ("instead", "of")
+                            | ("far", "from")
+                            | ("anything", "but")
+                            | ("wrong" | "incorrect", "to")
                     )
                 };
+                let is_none = |i: usize| {
+                    words[i].key == "no" && words.get(i + 1).is_some_and(|next| self.is_noun(&next.raw))
+                };
                 if words[..at].iter().any(|word| self.negates(&word.key))
+                    || (0..at).any(is_none)
                     || words[..at].windows(2).any(pair)
                     || self.denies(&words[end..])
                 {
@@ -302,11 +348,23 @@ fn words(text: &str) -> impl Iterator<Item = ChoiceWord> {
     })
 }
 
+/// The runs of letters and digits of the text.
+fn alphanumeric(text: &str) -> impl Iterator<Item = (usize, usize)> {
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        let start = at + text[at..].find(char::is_alphanumeric)?;
+        at = text[start..].find(|c: char| !c.is_alphanumeric()).map_or(text.len(), |length| start + length);
+        Some((start, at))
+    })
+}
+
 /// Decoration that may stand behind a phrase.
 const CLOSING: [char; 12] = ['*', '_', '`', '"', '”', '»', ')', ']', '}', '’', '\'', '“'];
 const JOINS: [&str; 6] = ["or", "and", "nor", "vs", "versus", "but"];
 
 static VERBS: List = LazyLock::new(|| list("verbs"));
+static NO_NOUNS: List = LazyLock::new(|| list("no-nouns"));
+static REJECTIONS: List = LazyLock::new(|| list("rejections"));
 static DENIALS: List = LazyLock::new(|| list("denials"));
 static NEGATIONS: LazyLock<HashSet<String>> =
     LazyLock::new(|| lists::words("negations").map(normalize).collect());

@@ -64,6 +64,7 @@ impl Token {
     }
 }
 
+const UNITS: [&str; 5] = ["durations", "distances", "weights", "volumes", "money"];
 const DECORATION: &str = r#""'“”‘„«»‹›¿¡*_`~#|()\[\]{}"#;
 
 impl Reference {
@@ -104,12 +105,12 @@ impl Reference {
         Reference {
             fraction: regex(r"\\[dt]?frac\s*(?:\{([^{}]*)\}\s*\{([^{}]*)\}|([0-9])([0-9]))"),
             latex: regex(r"\\(?P<name>[A-Za-z]+)|\\(?P<sign>.)|[{}]"),
-            tag: regex(r"</?[A-Za-z][A-Za-z0-9_-]*/?>"),
+            tag: regex(r"</?(?P<name>[A-Za-z][A-Za-z0-9_-]*)/?>"),
             signs: regex(r"(?P<eq>==>|-->|=>|->|==|:=)|(?P<lt><=|>=|!=)|(?P<one>.)"),
             power: regex(r"([0-9]) *[×xX*] *10(?:\^ *([+-]?[0-9]+)|([⁺⁻]?[⁰¹²³⁴⁵⁶⁷⁸⁹]+))"),
             decimal_digit: regex(r"^\p{Nd}$"),
             strip: regex(&format!(r"^[{DECORATION}]*(?P<core>.*?)(?P<tail>[{DECORATION}.,;:?…]*)$")),
-            item: regex(r"^\d+[.)][*_]*$"),
+            item: regex(r"^(?:\d+[.)]|[^\d]*\[[^\d]*\d+\])[*_]*$"),
             numbers: [number(r"\.", ","), number(",", r"\.")],
             dates: dates.iter().map(|form| regex(&format!("(?i){form}"))).collect(),
         }
@@ -146,10 +147,10 @@ impl Reference {
             line = format!("{}{gap}{}/{}{end}{after}", &line[..all.start()], part(1, 3), part(2, 4));
         }
         let line = self.latex.replace_all(&line, |found: &Captures<'_>| -> String {
-            let Some(command) = found.name("name").or(found.name("sign")) else { return String::new() };
+            let Some(command) = found.name("name").or(found.name("sign")) else { return "\u{2}".into() };
             match command.as_str() {
                 "(" | ")" | "[" | "]" | "left" | "right" | "boxed" | "fbox" | "text" | "mathrm"
-                | "mathbf" | "mathit" | "textbf" | "textit" | "emph" | "displaystyle" => "".into(),
+                | "mathbf" | "mathit" | "textbf" | "textit" | "emph" | "displaystyle" => "\u{2}".into(),
                 "," | ";" | ":" | "!" | " " => "\u{2009}".into(),
                 "times" | "cdot" => "×".into(),
                 "div" => "÷".into(),
@@ -161,8 +162,26 @@ impl Reference {
                 other => format!("\\{other}"),
             }
         });
-        let line = line.replace("^\u{1}", "°").replace('\u{1}', "°");
-        let line = self.tag.replace_all(&line, "");
+        let line = regex("\\^(\u{2}*)\u{1}").replace_all(&line, "$1\u{1}").replace('\u{1}', "°");
+        // Between two digits, what is left out leaves a space.
+        let left_out = |mut line: String| {
+            let gap = regex("(\\p{Nd})\u{2}+(\\p{Nd})");
+            while gap.is_match(&line) {
+                line = gap.replace(&line, "$1 $2").into_owned();
+            }
+            line.replace('\u{2}', "")
+        };
+        let line = left_out(line);
+        let line = self.tag.replace_all(&line, |found: &Captures<'_>| {
+            let name = found["name"].to_lowercase();
+            match name.as_str() {
+                "sup" if !found[0].starts_with("</") => "^".to_string(),
+                "sub" if !found[0].starts_with("</") => "_".to_string(),
+                name if in_list("blocks", name) => " ".to_string(),
+                _ => "\u{2}".to_string(),
+            }
+        });
+        let line = left_out(line.into_owned());
         let narrow: String = line
             .chars()
             .filter(|c| !matches!(*c as u32, 0xad | 0x61c | 0xfeff | 0x200b..=0x200f | 0x202a..=0x202e | 0x2060..=0x206f))
@@ -311,9 +330,13 @@ impl Reference {
             return page.answer();
         }
         let all: Vec<Line> = lines.iter().map(|line| Line::of(self, line, comma, fractions)).collect();
-        let last = all.iter().rfind(|line| !line.opened && !line.values.is_empty());
-        let last = last.or_else(|| all.iter().rfind(|line| !line.values.is_empty()))?;
-        last.values.last()?.2.clone()
+        let counted = |line: &Line| -> Vec<Option<String>> {
+            let values = line.values.iter().filter(|value| Some(value.0) != line.numbered(self));
+            values.map(|value| value.2.clone()).collect()
+        };
+        let last = all.iter().rfind(|line| !line.opened && !counted(line).is_empty());
+        let last = last.or_else(|| all.iter().rfind(|line| !counted(line).is_empty()))?;
+        counted(last).last()?.clone()
     }
 }
 
@@ -480,7 +503,6 @@ impl Line {
             }
             let cased = |token: &Token| match token.low.as_str() {
                 "may" | "march" => token.core.starts_with(char::is_uppercase),
-                "m" => token.core == "m",
                 _ => true,
             };
             let operator = |at: usize| {
@@ -502,6 +524,11 @@ impl Line {
                 bad |= operator(last + 1)
                     || (in_list("behind", &next.low) && cased(next))
                     || scale(last + 1).is_some()
+                    || is_numeral(&next.low)
+                    || (UNITS.iter().any(|list| in_list(list, &next.low))
+                        && !next.breaks()
+                        && then(last + 2) == "and"
+                        && numeral(last + 3))
                     || (in_list("joins", &next.low) && numeral(last + 2))
                     || (in_list("joins", &two) && numeral(last + 3));
             }
@@ -520,6 +547,7 @@ impl Line {
                     .take(3)
                     .collect();
                 words.resize(3, "");
+                bad |= words[0] == "of" && in_list("functions", words[1]);
                 bad |= (is_numeral(words[0]) && !opened)
                     || (in_list("joins", words[0]) && is_numeral(words[1]))
                     || (in_list("joins", &format!("{}-{}", words[1], words[0])) && is_numeral(words[2]));
@@ -544,12 +572,28 @@ impl Line {
                     in_list("joins", between[0])
                         || (["+", "*", "/", "×", "÷", "^", "±", "√", "x", "X", "-"].contains(&raw) && !dash)
                         || between[0] == "%"
+                        || raw == ":"
                 }
                 2 => in_list("joins", &between.join("-")),
                 _ => false,
             };
             if joins {
                 joined.extend([second - 1, second]);
+            }
+        }
+        // Parts of one amount: a unit, perhaps "and", the number, a unit of the same list.
+        for at in 0..values.len() {
+            let (first, last, _) = values[at];
+            if last + 1 >= tokens.len() || tokens[last].breaks() {
+                continue;
+            }
+            let and = first > 0 && tokens[first - 1].low == "and" && !tokens[first - 1].breaks();
+            let Some(unit) = first.checked_sub(1 + usize::from(and)) else { continue };
+            let apart = tokens[unit].breaks() && !tokens[unit].raw.ends_with(',');
+            let same = |list: &&str| in_list(list, &tokens[unit].low) && in_list(list, &tokens[last + 1].low);
+            if !apart && UNITS.iter().any(same) {
+                joined.insert(at);
+                joined.extend((0..at).filter(|before| values[*before].1 + 1 == unit));
             }
         }
         joined.into_iter().for_each(|at| values[at].2 = None);
@@ -559,8 +603,18 @@ impl Line {
     fn begins(&self, reference: &Reference) -> bool {
         let tokens: Vec<&Token> = self.tokens.iter().skip_while(|token| token.core.is_empty()).collect();
         let Some(first) = tokens.first() else { return false };
-        let bare = first.raw.trim_start_matches(|c| DECORATION.contains(c));
+        let bare = first.raw.trim_start_matches(|c| DECORATION.contains(c) && c != '[');
         first.number && !(tokens.len() > 1 && reference.item.is_match(bare))
+    }
+
+    /// The token of the number that numbers the line.
+    fn numbered(&self, reference: &Reference) -> Option<usize> {
+        let at = self.tokens.iter().position(|token| !token.core.is_empty())?;
+        let first = &self.tokens[at];
+        if in_list("labels", &first.low) && !first.breaks() {
+            return Some(at + 1).filter(|at| self.tokens.get(*at).is_some_and(|token| token.number));
+        }
+        (first.number && !self.begins(reference)).then_some(at)
     }
 
     fn answer(&self) -> Option<String> {
@@ -640,8 +694,8 @@ impl Reference {
                 });
                 let place = found.get(0).unwrap();
                 let (before, after) = (&text[..place.start()], &text[place.end()..]);
-                let alone = !regex(r"(?i)(?:[\p{Alphabetic}\p{N}/.-]|[0-9](?:st|nd|rd|th)? *(?:,|&|or|and|to|through|until) *|(?:or|and|to|-|/) *|[0-9](?:st|nd|rd|th)? *[-/] *)$").is_match(before)
-                    && !regex(r"(?i)^(?:[\p{Alphabetic}\p{N}]|\.[\p{Alphabetic}\p{N}]| *[-/&] *[0-9a-z]|,? *(?:or|and|to|through|until) +\S*[0-9])").is_match(after);
+                let alone = !regex(r"(?i)(?:[\p{Alphabetic}\p{N}/.-]|[0-9](?:st|nd|rd|th)? *(?:,|&|or|and|to|through|until) *|(?:or|and|to|after|before|than|-|/) *|[0-9](?:st|nd|rd|th)? *[-/] *)$").is_match(before)
+                    && !regex(r"(?i)^(?:[\p{Alphabetic}\p{N}]|\.[\p{Alphabetic}\p{N}]| *[-/&+] *[0-9a-z]| +(?:plus|minus)\b|,? *(?:or|and|to|through|until) +\S*[0-9])").is_match(after);
                 let clause = regex("[,;:.!?—]").split(before).last().unwrap_or_default().to_lowercase();
                 let negated = clause
                     .split_whitespace()
@@ -712,7 +766,7 @@ impl Reference {
                 .collect()
         };
         let negation = |word: &str| {
-            words("negations").any(|known| normalize(known) == word)
+            words("negations").chain(words("rejections")).any(|known| normalize(known) == word)
                 && !phrases.iter().any(|(key, ..)| key == word)
         };
         let denied = |words: &[(String, String)]| {
@@ -736,6 +790,19 @@ impl Reference {
                 any = true;
             }
             (rest.to_string(), any)
+        };
+        let noun = |behind: &str| {
+            let Some(found) = regex(r"^\s*(?P<word>\p{Ll}[\p{Alphabetic}\p{N}'’]*)").captures(behind)
+            else {
+                return false;
+            };
+            let word = normalize(&found["word"]);
+            let first_of = |phrase: &str| phrase.split(' ').next() == Some(word.as_str());
+            !(regex("(^|[^su])s$").is_match(&word)
+                || in_list("no-nouns", &word)
+                || in_list("verbs", &word)
+                || ["or", "and", "nor", "vs", "versus", "but"].contains(&word.as_str())
+                || phrases.iter().any(|(phrase, ..)| first_of(phrase)))
         };
         let key = normalize(text);
         let leading = phrases.iter().find_map(|phrase| {
@@ -769,6 +836,9 @@ impl Reference {
             }
             let line = rest.split('\n').next().unwrap();
             let first = line.chars().next().unwrap();
+            if phrase == "no" && first.is_whitespace() && noun(line) {
+                break 'prose;
+            }
             if letter
                 && first.is_whitespace()
                 && !line.trim().is_empty()
@@ -799,8 +869,28 @@ impl Reference {
             .iter()
             .filter(|(phrase, spelling, _)| {
                 let own_case = text.split(|c: char| !c.is_alphanumeric()).any(|word| word == *spelling);
-                (one_letter(phrase) && own_case)
-                    || (!cased(phrase) && format!(" {key} ").contains(&format!(" {phrase} ")))
+                let named = (one_letter(phrase) && own_case)
+                    || (!cased(phrase) && format!(" {key} ").contains(&format!(" {phrase} ")));
+                let mut prose = Vec::new();
+                if phrase == "no" || english(phrase) {
+                    for found in regex(r"[\p{Alphabetic}\p{N}]+").find_iter(text) {
+                        let is = if phrase == "no" {
+                            normalize(found.as_str()) == "no"
+                        } else {
+                            found.as_str() == *spelling
+                        };
+                        if !is {
+                            continue;
+                        }
+                        let before = &text[..found.start()];
+                        let begins = regex(r#"(?:^|[.!?;:\n…。])[ \t*_`"'“‘(\[]*$"#).is_match(before);
+                        let rest = closed(&text[found.end()..]);
+                        let line = rest.split('\n').next().unwrap();
+                        prose
+                            .push((begins || phrase == "no") && regex("^[ \t]").is_match(line) && noun(line));
+                    }
+                }
+                named && (prose.is_empty() || prose.contains(&false))
             })
             .collect();
         let choices: BTreeSet<usize> = named.iter().map(|(.., choice)| *choice).collect();
@@ -826,10 +916,21 @@ impl Reference {
                     let before = &all[..at];
                     let text = before.iter().map(|(key, _)| key.as_str()).collect::<Vec<_>>().join(" ");
                     let phrase = format!(" {text} ");
+                    let none =
+                        |i: usize| before[i].0 == "no" && all.get(i + 1).is_some_and(|(_, raw)| noun(raw));
                     if before.iter().any(|(key, _)| negation(key))
-                        || ["rather than", "other than", "instead of"]
-                            .iter()
-                            .any(|no| phrase.contains(&format!(" {no} ")))
+                        || (0..before.len()).any(none)
+                        || [
+                            "rather than",
+                            "other than",
+                            "instead of",
+                            "far from",
+                            "anything but",
+                            "wrong to",
+                            "incorrect to",
+                        ]
+                        .iter()
+                        .any(|no| phrase.contains(&format!(" {no} ")))
                         || denied(&all[at + head.len()..])
                     {
                         return None;

@@ -298,8 +298,14 @@ impl Text<'_> {
             let closed = behind.trim_start_matches(|c| QUOTES.contains(c) || "*_)]}".contains(c));
             let part = match line[at] {
                 '。' => return true,
-                '.' => regex(r"(^|\.|(^|[^\p{Alphabetic}\p{N}])\p{Alphabetic}{1,2}|^\p{N}{1,2})$")
-                    .is_match(&before),
+                '.' => {
+                    let word = regex(r"(?:^|[^\p{Alphabetic}\p{N}])(\p{Alphabetic}+)$").captures(&before);
+                    regex(r"(^|\.|(^|[^\p{Alphabetic}\p{N}])\p{Alphabetic}{1,2}|^\p{N}{1,2})$")
+                        .is_match(&before)
+                        || word.is_some_and(|word| {
+                            words("abbreviations").any(|known| known == word[1].to_lowercase())
+                        })
+                }
                 '!' => factorial(&before),
                 '?' => false,
                 _ => return false,

@@ -2,9 +2,11 @@
 //! full stop.
 
 use std::collections::HashMap;
+use std::sync::LazyLock;
 
 use super::super::normalize::{is_currency, takes_factorial};
 use super::is_invisible;
+use super::lists::{List, list};
 
 /// The first sentence, without what surrounds an answer: quotes, markdown, brackets behind it, the
 /// full stop.
@@ -173,16 +175,14 @@ fn sentence_end(text: &str) -> usize {
     stops.find(|(at, stop)| is_end(*at, *stop)).map_or(text.len(), |(at, _)| at)
 }
 
-/// Whether the text ends with one or two letters, which a full stop shortens.
+/// Whether the text ends with one or two letters or a word of the list, which a full stop shortens.
 fn is_abbreviation(text: &str) -> bool {
-    let mut before = text.chars().rev().skip_while({
-        let mut n_letters = 0;
-        move |c| {
-            n_letters += usize::from(c.is_alphabetic());
-            c.is_alphabetic() && n_letters <= 2
-        }
-    });
-    text.ends_with(char::is_alphabetic) && !before.next().is_some_and(char::is_alphanumeric)
+    static ABBREVIATIONS: List = LazyLock::new(|| list("abbreviations"));
+    let start = text.trim_end_matches(char::is_alphabetic).len();
+    let (before, word) = text.split_at(start);
+    let is_short =
+        matches!(word.chars().count(), 1 | 2) || ABBREVIATIONS.contains(word.to_lowercase().as_str());
+    is_short && !before.ends_with(char::is_alphanumeric)
 }
 
 /// Whether the text is one or two digits, which number a list item.

@@ -396,7 +396,11 @@ fn the_last_line_or_the_marked_one_is_the_answer() {
     let choice = r#"{"kind": "last_line", "as": {"kind": "choice", "choices": ["A", "B"]}}"#;
     let choice = task(choice, None);
     assert_eq!(text2(&choice, "B is short.\nA").as_deref(), Some("A"));
-    assert_eq!(text2(&choice, "A\nA coin and B"), None, "without a marker an article is no choice");
+    assert_eq!(
+        text2(&choice, "A\nA coin and B").as_deref(),
+        Some("B"),
+        "without a marker an article is no choice"
+    );
     let answer = choice.read_reasoned("A", false).unwrap();
     assert!(choice.answer.is_correct(&answer, &["a".into()]));
     assert_eq!((choice.answer.key("b").as_deref(), choice.answer.target(&answer).as_str()), (Some("b"), "A"));

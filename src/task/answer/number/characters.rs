@@ -5,6 +5,8 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
+use super::super::lists::{List, list};
+
 /// A thin or no-break space between digits.
 pub(super) const THIN: char = '\u{202f}';
 /// The decimal mark of Arabic script; never a mark of groups.
@@ -49,12 +51,12 @@ fn latex(line: &str) -> Cow<'_, str> {
         return Cow::Borrowed(line);
     }
     let line = fractions(line);
-    let mut out = String::with_capacity(line.len());
+    let mut out = Shown::with_capacity(line.len());
     let mut rest = line.as_str();
     while let Some(c) = rest.chars().next() {
         rest = &rest[c.len_utf8()..];
         match c {
-            '{' | '}' => {}
+            '{' | '}' => out.leave_out(),
             '\\' => {
                 let letters = rest.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(rest.len());
                 let length =
@@ -63,7 +65,7 @@ fn latex(line: &str) -> Cow<'_, str> {
                 rest = &rest[length..];
                 match command {
                     "(" | ")" | "[" | "]" | "left" | "right" | "boxed" | "fbox" | "text" | "mathrm"
-                    | "mathbf" | "mathit" | "textbf" | "textit" | "emph" | "displaystyle" => {}
+                    | "mathbf" | "mathit" | "textbf" | "textit" | "emph" | "displaystyle" => out.leave_out(),
                     "," | ";" | ":" | "!" | " " => out.push('\u{2009}'),
                     "%" | "$" | "#" | "&" | "_" => out.push_str(command),
                     "times" | "cdot" => out.push('×'),
@@ -72,8 +74,8 @@ fn latex(line: &str) -> Cow<'_, str> {
                     "approx" | "to" | "rightarrow" | "Rightarrow" | "implies" | "equiv" => out.push('='),
                     "neq" | "ne" | "le" | "leq" | "ge" | "geq" => out.push('≤'),
                     "circ" => {
-                        if out.ends_with('^') {
-                            out.pop();
+                        if out.text.ends_with('^') {
+                            out.text.pop();
                         }
                         out.push('°');
                     }
@@ -86,7 +88,37 @@ fn latex(line: &str) -> Cow<'_, str> {
             c => out.push(c),
         }
     }
-    Cow::Owned(out)
+    Cow::Owned(out.text)
+}
+
+/// A line that is written without some of its signs. Digits on both sides of what is left out stay apart.
+struct Shown {
+    text: String,
+    /// Whether the last thing was left out.
+    has_left_out: bool,
+}
+
+impl Shown {
+    fn with_capacity(n: usize) -> Shown {
+        Shown { text: String::with_capacity(n + 8), has_left_out: false }
+    }
+
+    fn leave_out(&mut self) {
+        self.has_left_out = true;
+    }
+
+    fn push(&mut self, c: char) {
+        self.push_str(c.encode_utf8(&mut [0; 4]));
+    }
+
+    fn push_str(&mut self, text: &str) {
+        let is_digit = |c: Option<char>| c.is_some_and(|c| digit(c).is_some());
+        if self.has_left_out && is_digit(self.text.chars().next_back()) && is_digit(text.chars().next()) {
+            self.text.push(' ');
+        }
+        self.has_left_out &= text.is_empty();
+        self.text.push_str(text);
+    }
 }
 
 /// `\frac{a}{b}` is `a/b`, from the innermost outwards, with a space between it and digits that touch it:
@@ -124,11 +156,29 @@ fn fractions(line: &str) -> String {
     line
 }
 
-/// The line without tags such as `<b>` and `</answer>`.
+/// The line without tags such as `<b>` and `</answer>`: `<sup>` is `^`, `<sub>` is `_`, and tags of lines,
+/// paragraphs and cells are white space.
 fn tags(line: &str) -> Cow<'_, str> {
     static TAG: LazyLock<Regex> =
-        LazyLock::new(|| Regex::new("</?[A-Za-z][A-Za-z0-9_-]*/?>").expect("it is valid"));
-    if line.contains('<') { TAG.replace_all(line, "") } else { Cow::Borrowed(line) }
+        LazyLock::new(|| Regex::new("<(/?)([A-Za-z][A-Za-z0-9_-]*)/?>").expect("it is valid"));
+    static BLOCKS: List = LazyLock::new(|| list("blocks"));
+    if !line.contains('<') {
+        return Cow::Borrowed(line);
+    }
+    let (mut out, mut rest) = (Shown::with_capacity(line.len()), 0);
+    for found in TAG.captures_iter(line) {
+        let whole = found.get(0).expect("group 0 is the match");
+        out.push_str(&line[rest..whole.start()]);
+        match (found[1].is_empty(), found[2].to_lowercase().as_str()) {
+            (true, "sup") => out.push('^'),
+            (true, "sub") => out.push('_'),
+            (_, name) if BLOCKS.contains(name) => out.push(' '),
+            _ => out.leave_out(),
+        }
+        rest = whole.end();
+    }
+    out.push_str(&line[rest..]);
+    Cow::Owned(out.text)
 }
 
 /// Every sign in its one form. `=` and `<` get white space around them.
@@ -251,6 +301,10 @@ mod tests {
             ("x>=5", "x < 5"),
             ("> 5", "  5"),
             ("<b>5</b>", "5"),
+            ("10<sup>3</sup>", "10^3"),
+            ("<li>7.</li><li>8</li>", " 7.  8 "),
+            ("7<think>8", "7 8"),
+            (r"\boxed{3}\boxed{4}", "3 4"),
             ("1\u{a0}000 1\u{a0}a", "1\u{202f}000 1 a"),
             (r"90^\circ", "90°"),
             (r"\sqrt{4}", r"\sqrt4"),

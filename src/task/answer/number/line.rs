@@ -1,5 +1,6 @@
 //! The numbers of a line: its words, what their neighbours make of them, and which one is the answer.
 
+use std::collections::HashSet;
 use std::sync::LazyLock;
 
 use super::super::lists::{List, list};
@@ -11,6 +12,11 @@ static JOINS: List = LazyLock::new(|| list("joins"));
 static BEFORE: List = LazyLock::new(|| list("before"));
 static REASONS: List = LazyLock::new(|| list("reasons"));
 static NEGATIONS: List = LazyLock::new(|| list("negations"));
+static FUNCTIONS: List = LazyLock::new(|| list("functions"));
+static LABELS: List = LazyLock::new(|| list("labels"));
+/// Units in which one amount is given together: "2 hours 30 minutes".
+static PARTS: LazyLock<[HashSet<&'static str>; 5]> =
+    LazyLock::new(|| ["durations", "distances", "weights", "volumes", "money"].map(list));
 
 /// What stands for a bracket that is left out.
 const BRACKET: char = '⊗';
@@ -71,23 +77,44 @@ impl Line {
         Line { words, numbers, opened }
     }
 
+    /// Whether the line has a number word that does not number the line itself.
     pub fn has_numbers(&self) -> bool {
-        !self.numbers.is_empty()
+        self.counted().next().is_some()
     }
 
     /// Whether the line begins with a number word that does not number a list item.
     pub fn begins_with_number(&self) -> bool {
-        let Some(first) = self.words.iter().position(|word| !word.core.is_empty()) else { return false };
-        let word = &self.words[first];
-        let digits = word.core.bytes().all(|byte| byte.is_ascii_digit());
-        let raw = word.raw.trim_end_matches(['*', '_']).strip_suffix(['.', ')']);
-        let item = digits && raw.is_some_and(|raw| raw.ends_with(&word.core));
-        word.is_number && !(item && first + 1 < self.words.len())
+        let Some(first) = self.first() else { return false };
+        self.words[first].is_number && self.item() != Some(first)
     }
 
     /// The last number word of the line.
     pub fn last(&self) -> Option<Quantity> {
-        self.numbers.last()?.value.clone()
+        self.counted().last()?.value.clone()
+    }
+
+    fn first(&self) -> Option<usize> {
+        self.words.iter().position(|word| !word.core.is_empty())
+    }
+
+    fn counted(&self) -> impl Iterator<Item = &Number> {
+        let item = self.item();
+        self.numbers.iter().filter(move |number| Some(number.first) != item)
+    }
+
+    /// The number word that numbers the line: `1.`, `1)` or `[1]` with a word behind it, or the one behind a
+    /// label, such as "Step 2".
+    fn item(&self) -> Option<usize> {
+        let first = self.first()?;
+        if LABELS.contains(self.words[first].lower.as_str()) && !self.words[first].ends_clause {
+            return Some(first + 1).filter(|at| self.words.get(*at).is_some_and(|word| word.is_number));
+        }
+        let word = &self.words[first];
+        let digits = word.core.bytes().all(|byte| byte.is_ascii_digit());
+        let raw = word.raw.trim_end_matches(['*', '_']);
+        let ends = |ends: [char; 2]| raw.strip_suffix(ends).is_some_and(|raw| raw.ends_with(&word.core));
+        let is_item = ends(['.', ')']) || (ends([']', ']']) && raw.contains('['));
+        (digits && is_item && first + 1 < self.words.len()).then_some(first)
     }
 
     /// The answer of a line that holds the answer.
@@ -280,6 +307,13 @@ fn numbers(words: &[NumberWord], format: Format, opened: bool) -> Vec<Number> {
         numbers.push(with_neighbours(words, Number { first: at, last: end - 1, value }, opened));
         at = numbers[numbers.len() - 1].last + 1;
     }
+    for at in 0..numbers.len() {
+        let Some(unit) = larger_part(words, &numbers[at]) else { continue };
+        numbers[at].value = None;
+        if at > 0 && numbers[at - 1].last + 1 == unit {
+            numbers[at - 1].value = None;
+        }
+    }
     for second in 1..numbers.len() {
         if are_joined(words, numbers[second - 1].last, numbers[second].first) {
             numbers[second - 1].value = None;
@@ -309,7 +343,9 @@ fn with_neighbours(words: &[NumberWord], mut number: Number, opened: bool) -> Nu
         is_operator(words, number.last + 1)
             || (BEHIND.contains(word.lower.as_str()) && has_its_case(word))
             || scale(&word.lower).is_some()
+            || is_numeral(&word.lower)
             || numeral_is_joined(words, number.last + 1)
+            || part_follows(words, number.last + 1)
     });
     let before = before(words, number.first).is_some_and(|at| {
         let word = &words[at];
@@ -319,12 +355,38 @@ fn with_neighbours(words: &[NumberWord], mut number: Number, opened: bool) -> Nu
             || (word.lower == "to" && at > 0 && words[at - 1].lower == "up")
             || (!opened && is_numeral(&word.lower))
             || joins_numeral(words, at)
+            || (word.lower == "of"
+                && self::before(words, at).is_some_and(|at| FUNCTIONS.contains(words[at].lower.as_str())))
     });
     let negated = words[number.first].negated;
     if behind || before || negated {
         number.value = None;
     }
     number
+}
+
+/// The unit before a number that is the smaller part of one amount, as in "2 hours and 30 minutes".
+fn larger_part(words: &[NumberWord], number: &Number) -> Option<usize> {
+    let unit = words.get(number.last + 1).filter(|_| !words[number.last].ends_clause)?;
+    let mut at = number.first.checked_sub(1)?;
+    if words[at].lower == "and" && !words[at].ends_clause {
+        at = at.checked_sub(1)?;
+    }
+    let larger = &words[at];
+    let is_separate = larger.ends_clause && !larger.raw.ends_with(',');
+    let of_one_kind =
+        |units: &HashSet<&str>| units.contains(unit.lower.as_str()) && units.contains(larger.lower.as_str());
+    (!is_separate && PARTS.iter().any(of_one_kind)).then_some(at)
+}
+
+/// Whether a unit is at `at`, and "and" and a numeral behind it: "1 hour and a half".
+fn part_follows(words: &[NumberWord], at: usize) -> bool {
+    let lower = |at: usize| words.get(at).map_or("", |word| word.lower.as_str());
+    let article = usize::from(matches!(lower(at + 2), "a" | "an"));
+    PARTS.iter().any(|units| units.contains(lower(at)))
+        && !words[at].ends_clause
+        && lower(at + 1) == "and"
+        && is_numeral(lower(at + 2 + article))
 }
 
 /// The word before word `at`, if it is in the same clause.
@@ -343,11 +405,10 @@ fn is_operator(words: &[NumberWord], at: usize) -> bool {
     }
 }
 
-/// `may` and `march` are months only with a capital letter; `m` is million only without.
+/// `may` and `march` are months only with a capital letter.
 fn has_its_case(word: &NumberWord) -> bool {
     match word.lower.as_str() {
         "may" | "march" => word.core.starts_with(char::is_uppercase),
-        "m" => word.core == "m",
         _ => true,
     }
 }
@@ -386,7 +447,9 @@ fn are_joined(words: &[NumberWord], left: usize, right: usize) -> bool {
     let between: Vec<&str> = words[left + 1..right].iter().map(|word| word.lower.as_str()).collect();
     match between[..] {
         [] => true,
-        [word] => JOINS.contains(word) || is_operator(words, left + 1) || word == "%",
+        [word] => {
+            JOINS.contains(word) || is_operator(words, left + 1) || word == "%" || words[left + 1].raw == ":"
+        }
         [first, second] => is_join(first, second),
         _ => false,
     }
