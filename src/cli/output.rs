@@ -1,6 +1,7 @@
 //! Standard output and standard error, neither of which may be there.
 
 use std::io::{ErrorKind, IsTerminal, Write};
+use std::path::Path;
 
 use anyhow::{Context, Result};
 use serde::Serialize;
@@ -15,6 +16,17 @@ pub fn print(text: &str) -> Result<()> {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
         written => written.context("cannot write to standard output"),
     }
+}
+
+/// That a file can be written at `path`, found before the work that it is for; a file there stays as it is.
+pub fn check_writable(path: &Path) -> Result<()> {
+    let is_new = !path.exists();
+    let opened = std::fs::OpenOptions::new().append(true).create(true).open(path);
+    opened.with_context(|| format!("cannot write {}", path.display()))?;
+    if is_new {
+        let _ = std::fs::remove_file(path);
+    }
+    Ok(())
 }
 
 /// Prints a result for machines.
@@ -36,4 +48,21 @@ pub fn eprint_line(line: &str) {
 pub fn width() -> usize {
     let size = std::io::stdout().is_terminal().then(terminal_size::terminal_size).flatten();
     size.map_or(100, |(width, _)| usize::from(width.0).max(40))
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_file_is_found_writable_or_not_and_stays_as_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let (new, old) = (dir.path().join("new.html"), dir.path().join("old.html"));
+        std::fs::write(&old, "page").unwrap();
+        assert!(super::check_writable(&new).is_ok() && !new.exists());
+        assert!(super::check_writable(&old).is_ok());
+        assert_eq!(std::fs::read_to_string(&old).unwrap(), "page");
+        for bad in [dir.path().join("none/x.html"), dir.path().to_path_buf()] {
+            let error = super::check_writable(&bad).unwrap_err().to_string();
+            assert!(error.starts_with("cannot write "), "{error}");
+        }
+    }
 }

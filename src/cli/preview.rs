@@ -54,16 +54,19 @@ impl PreviewArgs {
             seed: self.seed,
         };
         let options = PreviewOptions { engine: self.sampling.read()?, ..self.preview.read()? };
+        self.html.as_deref().map_or(Ok(()), output::check_writable).context("--html")?;
         let progress = progress::new(context.quiet);
         let preview = preview(&setup, &options, &mut context.work(&*progress))?;
         drop(progress);
-        if let Some(path) = &self.html {
-            let cannot = || format!("--html: cannot write {}", path.display());
-            std::fs::write(path, html(&preview)).with_context(cannot)?;
+        // What was seen took minutes: a page that cannot be written loses nothing else.
+        let page = self.html.as_ref().map_or(Ok(()), |path| {
+            std::fs::write(path, html(&preview))
+                .with_context(|| format!("--html: cannot write {}", path.display()))
+        });
+        match self.json {
+            true => output::print_json(&preview)?,
+            false => output::print(&terminal(&preview, output::width(), self.full))?,
         }
-        if self.json {
-            return output::print_json(&preview);
-        }
-        output::print(&terminal(&preview, output::width(), self.full))
+        page
     }
 }

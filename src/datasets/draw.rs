@@ -22,12 +22,15 @@ impl Asked {
     }
 }
 
-/// The questions; the error is the number of questions that there are.
+/// The questions; the error is the number of questions that can be drawn.
 pub(super) type Drawn = std::result::Result<Vec<Asked>, usize>;
 
 /// The maximal number of questions of a kind with many more: towards its end, most draws would repeat a
 /// question that is there.
 pub(super) const MAX_QUESTIONS: usize = 20_000;
+
+/// The maximal number of questions that are drawn at once, which stand in memory.
+const MAX_AT_ONCE: usize = 1_000_000;
 
 /// Draws until there are `n` different questions.
 ///
@@ -42,6 +45,7 @@ pub(super) fn distinct(
     rng: &mut ChaCha8Rng,
     mut draw: impl FnMut(&mut ChaCha8Rng, usize) -> Option<Asked>,
 ) -> Drawn {
+    let max = max.min(MAX_AT_ONCE);
     if n > max {
         return Err(max);
     }

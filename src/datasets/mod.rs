@@ -262,8 +262,8 @@ pub fn kinds() -> &'static [Kind] {
 /// Generates `n` different questions of a kind, with gold answers. `n` may be 0.
 ///
 /// # Errors
-/// [`Error::Input`] if the kind is unknown, with the names of all kinds, or if the split has fewer than
-/// `n` questions, with their number.
+/// [`Error::Input`] if the kind is unknown, with the names of all kinds, or if the split gives fewer than
+/// `n` questions, a million or less, with their number.
 pub fn generate(kind: &str, n: usize, seed: u64, split: Split) -> Result<Vec<Question>> {
     let Some(Kind { draw, .. }) = KINDS.iter().find(|known| known.name == kind) else {
         let names: Vec<&str> = kinds().iter().map(|kind| kind.name).collect();
@@ -273,9 +273,8 @@ pub fn generate(kind: &str, n: usize, seed: u64, split: Split) -> Result<Vec<Que
     let drawn = draw(n, split, &mut ChaCha8Rng::seed_from_u64(seed));
     let split = split.as_str();
     let drawn = drawn.map_err(|max| {
-        let why = format!(
-            "{n} questions asked for, but the {split} split has only {max}; ask for at most that many"
-        );
+        let why =
+            format!("{n} questions asked for, but the {split} split gives at most {max}; ask for no more");
         Error::input(format!("kind {kind:?}"), why)
     })?;
     let name = |index| format!("{kind}-{split}-{:04}", index + 1);

@@ -16,7 +16,7 @@ use crate::evaluate::Decision;
 use crate::evaluate::{self, Acceptance};
 use crate::preview::Finding;
 use crate::run::{Journal, RunDir};
-use crate::task::{Equivalence, Question, Select, Task};
+use crate::task::{Equivalence, Question, Select, Task, check_gold};
 use crate::vote::{StopReason, Verdict};
 use crate::{Progress, Result, Stage, Update};
 
@@ -32,10 +32,12 @@ impl Run {
     ///
     /// # Errors
     /// [`Error::Refused`](crate::Error::Refused) where the first questions show that the task cannot work
-    /// and `options.force` is not set; what was sampled is kept.
+    /// and `options.force` is not set; what was sampled is kept. [`Error::Input`](crate::Error::Input) where the
+    /// answer rule cannot read a gold answer.
     pub fn curate(&mut self, options: &CurateOptions, cx: &mut Context) -> Result<Curation> {
         self.check_callers_engine(cx)?;
         let task = self.task_with(options)?;
+        check_gold(&task.answer, &self.questions, "questions")?;
         self.agree_on_verifier()?;
         if options.early_stopping.answer {
             self.adopt_samples()?;

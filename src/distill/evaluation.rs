@@ -11,7 +11,7 @@ use crate::evaluate::{self, Acceptance, DirectAnswers, Reasoned};
 use crate::evaluate::{Decision, Evaluation};
 use crate::fs::{sha256_files, sha256_of};
 use crate::gguf::Gguf;
-use crate::task::{Question, Task};
+use crate::task::{Question, Task, check_gold};
 use crate::vote::NO_THRESHOLD;
 use crate::{Error, Hint, Result, Stage, Update};
 
@@ -46,6 +46,7 @@ impl Run {
             return Err(Error::field("questions", "there is no question; expected at least one"));
         }
         refuse_shared_questions(&self.questions, eval)?;
+        check_gold(&self.task.answer, eval, "eval")?;
         let task = self.task_with(options)?;
         let measured = self.adapter_to_measure(adapter, cx)?;
         let threshold = crate::model::fallback_threshold(&Gguf::open(&measured.path)?);

@@ -45,7 +45,7 @@ use crate::gguf::Gguf;
 use crate::model::spec::Spec;
 use crate::report::Report;
 use crate::run::{Journal, Manifest, RunDir, read_manifest, today};
-use crate::task::{Question, Task, read_questions};
+use crate::task::{Question, Task, check_gold, read_questions, shared_question};
 use crate::train::TrainOptions;
 use crate::vote::Verdict;
 use crate::{Error, Hint, Result, Stage};
@@ -191,7 +191,7 @@ impl Run {
     ///
     /// # Errors
     /// [`Error::Run`] before curation is finished; [`Error::Input`] where a question of `eval` is a
-    /// training question.
+    /// training question, or has a gold answer that the answer rule cannot read.
     pub fn decide(
         &mut self,
         eval: &[Question],
@@ -201,6 +201,7 @@ impl Run {
     ) -> Result<Decision> {
         self.check_callers_engine(cx)?;
         refuse_shared_questions(&self.questions, eval)?;
+        check_gold(&self.task.answer, eval, "eval")?;
         let mut decision = self.decide_by_labels(acceptance)?;
         if !eval.is_empty() && self.verdicts()?.iter().any(|verdict| verdict.kept) {
             decision = decision.and(self.compare_systems(eval, acceptance, options, cx)?);
@@ -278,6 +279,8 @@ pub fn distill(setup: &Setup, eval: &[Question], options: &Options, cx: &mut Con
     options.data.check()?;
     options.acceptance.check()?;
     refuse_shared_questions(&setup.questions, eval)?;
+    check_gold(&setup.task.answer, &setup.questions, "questions")?;
+    check_gold(&setup.task.answer, eval, "eval")?;
     let mut run = Run::create(setup, cx)?;
     run.check_data(&options.data, &options.train)?;
     run.verifier = options.verifier.clone();
@@ -344,11 +347,7 @@ fn json_lines(questions: &[Question]) -> impl Iterator<Item = String> {
 
 /// Held-out questions must not be training questions.
 fn refuse_shared_questions(train: &[Question], eval: &[Question]) -> Result<()> {
-    if eval.is_empty() {
-        return Ok(());
-    }
-    let known: std::collections::HashSet<_> = train.iter().map(|q| &q.fields).collect();
-    match eval.iter().find(|q| known.contains(&q.fields)) {
+    match shared_question(train, eval) {
         None => Ok(()),
         Some(q) => Err(Error::field(
             "eval",

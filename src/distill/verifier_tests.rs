@@ -87,3 +87,34 @@ fn a_directory_without_a_sample_takes_any_verifier() {
     let json = std::fs::read_to_string(dir.path().join("run.json")).unwrap();
     assert!(!json.contains("verifier"), "written as before where there is none: {json}");
 }
+
+#[test]
+fn gold_that_the_answer_rule_cannot_read_is_refused_before_anything_is_asked() {
+    let dir = tempfile::tempdir().unwrap();
+    let question = |id: &str, gold: &str| Question::new(id, format!("is {id} up?"), vec![gold.into()]);
+    let refusal = |result: Result<()>| result.unwrap_err().to_string();
+    let mut run = create(&dir.path().join("run"));
+    run.questions.push(question("bad", "perhaps"));
+    let mut engine = Scripted::new(|_: &Request| panic!("nothing is asked"));
+    let mut cx = Context::new().engine(&mut engine);
+    let options = CurateOptions::default();
+    let error = refusal(run.curate(&options, &mut cx).map(drop));
+    assert!(error.starts_with("questions: the answer of question \"bad\" is \"perhaps\""), "{error}");
+    let eval = [question("held", "yes"), question("out", "7")];
+    let error = refusal(run.evaluate(&eval, None, &options, &mut cx).map(drop));
+    assert!(error.starts_with("eval: the answer of question \"out\" is \"7\""), "{error}");
+    let error = refusal(run.decide(&eval, &Default::default(), &options, &mut cx).map(drop));
+    assert!(error.starts_with("eval: the answer of question \"out\""), "{error}");
+    let setup = Setup {
+        model: run.model().into(),
+        task: run.task.clone(),
+        questions: vec![question("a", "no")],
+        out: dir.path().join("new"),
+        seed: 1,
+    };
+    let error = refusal(distill(&setup, &eval, &Options::default(), &mut cx).map(drop));
+    assert!(error.starts_with("eval: the answer of question \"out\"") && !setup.out.exists(), "{error}");
+    let shared = [question("A", "yes")];
+    let error = refusal(distill(&setup, &shared, &Options::default(), &mut cx).map(drop));
+    assert!(error.contains("\"A\" is also among the training questions"), "{error}");
+}

@@ -202,6 +202,9 @@ impl Range {
     fn objection(&self, number: f64) -> Option<String> {
         (!self.holds(number)).then(|| match self.text() {
             text if text.is_empty() => "is not a finite number".into(),
+            text if number == f64::INFINITY && self.max == f64::INFINITY => {
+                format!("is not a finite number {text}")
+            }
             text => format!("is not {text}"),
         })
     }
@@ -472,6 +475,9 @@ mod tests {
         assert_eq!(of(Range::above(0.0).up_to(1.0)), "above 0 and at most 1");
         assert_eq!(of(Range::at_least(1.0)), "at least 1");
         assert_eq!(of(Range::ANY), "");
+        let infinite = Range::above(0.0).objection(f64::INFINITY);
+        assert_eq!(infinite.as_deref(), Some("is not a finite number above 0"));
+        assert_eq!(Range::ANY.objection(f64::NAN).as_deref(), Some("is not a finite number"));
         assert!(!Range::ANY.holds(f64::NAN) && !Range::at_least(0.0).holds(f64::INFINITY));
     }
 }

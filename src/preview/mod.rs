@@ -30,7 +30,7 @@ use crate::evaluate::Direct;
 use crate::gguf::Gguf;
 use crate::model::spec::Spec;
 use crate::options::{Range, options};
-use crate::task::{Answer, Question, Task};
+use crate::task::{Answer, Question, Task, check_gold};
 use crate::vote::Verdict;
 use crate::{Error, Result};
 
@@ -164,8 +164,8 @@ pub struct ShownStep {
 /// chat template loses the question, or whose turns have no end, nothing is asked, and that is the finding.
 ///
 /// # Errors
-/// For an unusable model, invalid options, or a question that a prompt cannot be made of;
-/// [`Error::Cancelled`].
+/// For an unusable model, invalid options, a fault that most questions have, or a gold answer that the answer
+/// rule cannot read; [`Error::Cancelled`].
 ///
 /// # Example
 /// ```no_run
@@ -193,6 +193,7 @@ pub fn preview(setup: &PreviewSetup, options: &PreviewOptions, cx: &mut Context)
     if setup.questions.is_empty() {
         return Err(Error::field("questions", "there is no question; expected at least one"));
     }
+    check_gold(&setup.task.answer, &setup.questions, "questions")?;
     let gguf = Gguf::open(&setup.model)?;
     // A model that cannot be trained is told now and not after curation.
     Spec::of(&gguf)?;

@@ -182,6 +182,7 @@ impl TextPage {
     }
 
     fn heading(&mut self, text: &str) {
+        let text = printable(text);
         let rule = "─".repeat(self.width.saturating_sub(text.chars().count() + 4).min(100));
         let _ = writeln!(self.out, "\n── {text} {rule}");
     }
@@ -305,6 +306,7 @@ mod tests {
             let mut page = page(width);
             page.text("label  ", &"words and more words ".repeat(30));
             page.text("label  ", &"x".repeat(500));
+            page.heading("question a\u{1b}[31m\u{7}\r");
             page.text("    a very long label ‹ as rendered: ", "a\u{1b}[31m\tb\nc");
             for line in page.out.lines() {
                 assert!(line.chars().count() <= width.max(37), "{width}: {line}");

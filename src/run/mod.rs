@@ -84,6 +84,10 @@ impl RunDir {
             return Err(Error::field("out", "is empty; expected a directory"));
         }
         let file = path.join(MANIFEST);
+        if path.exists() && !path.is_dir() {
+            return Err(Error::run(&path, "is a file; expected a directory")
+                .hint(Hint::set("out", "an empty or new directory")));
+        }
         if path.exists() && !file.exists() && !is_unused(&path)? {
             return Err(Error::run(&path, "exists and is not a run directory (no run.json in it)")
                 .hint(Hint::set("out", "an empty or new directory")));
@@ -318,5 +322,7 @@ mod tests {
         std::fs::create_dir(&other).unwrap();
         std::fs::write(other.join("diary.txt"), "dear").unwrap();
         assert!(RunDir::open(&other, &manifest()).unwrap_err().to_string().contains("not a run directory"));
+        let file = RunDir::open(other.join("diary.txt"), &manifest()).unwrap_err().to_string();
+        assert!(file.contains("is a file; expected a directory"), "{file}");
     }
 }

@@ -14,6 +14,7 @@ mod closing;
 mod equivalence;
 mod example;
 mod fields;
+mod gold;
 mod items;
 mod lines;
 mod name;
@@ -38,6 +39,7 @@ pub use closing::{CLOSING, Closing, ClosingKind, ClosingWhen};
 pub use equivalence::EquivalencePrompt;
 pub use example::WorkedExample;
 pub use fields::{FieldIter, Fields};
+pub(crate) use gold::{check_gold, shared_question};
 pub use items::ItemRule;
 #[cfg(test)]
 pub(crate) use normalize::normalize;

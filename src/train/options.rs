@@ -170,7 +170,7 @@ mod tests {
         let d = TrainOptions::default;
         for (options, message) in [
             (TrainOptions { rank: 0, ..d() }, "rank: 0 is not from 1 to 256"),
-            (TrainOptions { alpha: f32::INFINITY, ..d() }, "alpha: inf is not above 0"),
+            (TrainOptions { alpha: f32::INFINITY, ..d() }, "alpha: inf is not a finite number above 0"),
             (TrainOptions { dropout: 1.0, ..d() }, "dropout: 1 is not at least 0 and below 1; 0.05 is usual"),
             (TrainOptions { lora_plus: 0.0, ..d() }, "lora_plus: 0 is not above 0; 16 is usual"),
             (TrainOptions { warmup: f32::NAN, ..d() }, "warmup: NaN is not from 0 to 1; 0.05 is usual"),

@@ -54,6 +54,7 @@ pub fn report(setup: &TuneSetup, race: &Race, questions: usize) -> TuneReport {
         seconds: race.state.seconds,
         rounds: race.state.rounds.clone(),
         shortage: race.shortage(),
+        not_proposed: race.not_proposed.clone(),
         vote_sizes: Vec::new(),
         samples: None,
         candidates,
@@ -101,7 +102,7 @@ pub fn complete(
         task.system1 = direct.entrant.task.system1.clone();
     }
     let size = report.vote_sizes.iter().find(|size| Some(size.samples) == report.samples);
-    let expected = verdict::expectation(
+    let mut expected = verdict::expectation(
         &winner,
         verdict::written_vote(&winner, size, task.vote.min_samples),
         baseline.as_ref(),
@@ -110,10 +111,21 @@ pub fn complete(
         report.questions,
         training,
     );
+    let not_asked = chosen.not_asked(race.questions);
+    if let Some((n, _)) = not_asked {
+        expected.leave_out(n, winner.judged.questions);
+    }
     let is_witness = |c: &&CandidateReport| c.family != winner.family && c.dropped.is_none();
     let witnesses = report.candidates.iter().filter(is_witness).count();
     (report.worthwhile, report.reasons) =
         verdict::judge(&winner, baseline.as_ref(), witnesses, &expected, report.questions);
+    report.reasons.extend(not_asked.map(|(n, why)| {
+        format!(
+            "It cannot be asked {n} of {} questions, which curation will set aside as well; of the first of them, \
+             {why}.",
+            winner.judged.questions
+        )
+    }));
     report.expected = Some(expected);
     report.winner = Some(winner.name);
     report.baseline = baseline.map(|baseline| baseline.name);

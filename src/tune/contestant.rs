@@ -237,6 +237,14 @@ impl Contestant {
         judged.all(|question| self.set_aside.reasons.contains_key(&question.id)).then_some(reasons)
     }
 
+    /// Number of the questions that it was judged on which it cannot be asked, and why the first of them.
+    pub fn not_asked(&self, questions: &[Question]) -> Option<(usize, &str)> {
+        let judged = questions.iter().take(self.judged.questions);
+        let reasons: Vec<&String> =
+            judged.filter_map(|question| self.set_aside.reasons.get(&question.id)).collect();
+        reasons.first().map(|why| (reasons.len(), why.as_str()))
+    }
+
     /// What `preview` finds in the samples that it was judged on.
     pub fn findings(&self, questions: &[Question], sampler: &Sampler) -> Result<Vec<Finding>> {
         let judged = &questions[..self.judged.questions.min(questions.len())];

@@ -21,7 +21,8 @@ pub fn entrants(
     brief: &Brief,
     questions: &[Question],
 ) -> Result<Vec<Entrant>> {
-    let library = if only_given { Vec::new() } else { library(brief)? };
+    // A method that was named is given, with its programs.
+    let library = if only_given && setup.methods.is_empty() { Vec::new() } else { library(brief)? };
     let mut names = BTreeSet::new();
     let mut all: Vec<Entrant> = Vec::new();
     for task in &setup.tasks {
@@ -37,7 +38,12 @@ pub fn entrants(
         }
     }
     if all.is_empty() {
-        return Err(Error::field("task", "no program fits these questions; give a task file"));
+        return Err(match only_given && setup.methods.is_empty() {
+            true => {
+                Error::field("only_given", "leaves the library out, and no task is given to race; give one")
+            }
+            false => Error::field("task", "no program fits these questions; give a task file"),
+        });
     }
     let mut wordings: Vec<(String, Task)> = Vec::new();
     let others = if only_given { Vec::new() } else { programs::direct(brief)? };

@@ -45,7 +45,7 @@ mod verdict;
 mod vote_size;
 mod votes;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use rand::SeedableRng;
@@ -76,7 +76,7 @@ use crate::gguf::Gguf;
 use crate::model::spec::Spec;
 use crate::programs::{self, Brief, ReasoningMethod};
 use crate::run::{Manifest, RunDir, read_manifest, today};
-use crate::task::{AnswerRule, Question, Task};
+use crate::task::{AnswerRule, Question, Task, check_gold, shared_question};
 use crate::{Context, Error, Result};
 
 /// What programs are wanted for.
@@ -89,13 +89,14 @@ pub struct TuneSetup {
     /// The caller's own tasks, which are candidates. The answer rule of the first is that of the library's
     /// programs.
     pub tasks: Vec<Task>,
-    /// Methods of the library's programs; empty for all.
+    /// Methods of the library's programs; empty for all, or for none with [`TuneOptions::only_given`].
     pub methods: Vec<ReasoningMethod>,
     /// What the questions are about, in one line.
     pub description: Option<String>,
     /// How answers are read, where no task says it; `None` to find out from direct answers.
     pub answer: Option<AnswerRule>,
-    /// Questions with gold answers, which help to choose. None of them may be among `questions`.
+    /// Questions with gold answers, which help to choose; none, or 20 or more. None of them may be among
+    /// `questions`.
     pub gold: Vec<Question>,
     /// The directory; made if it does not exist, resumed if it is of the same race.
     pub out: PathBuf,
@@ -140,8 +141,8 @@ impl TuneSetup {
 /// Repeating the call resumes an interrupted race, and comes to the same choice.
 ///
 /// # Errors
-/// [`Error::Input`] for questions or tasks that do not fit together, and where a question with gold is among
-/// the others; [`Error::Run`] where the directory is of another model, seed or set of questions;
+/// [`Error::Input`] for questions or tasks that do not fit together, where a question with gold is among the
+/// others, and where the answer rule cannot read a gold answer, which is known only once the rule is; [`Error::Run`] where the directory is of another model, seed or set of questions;
 /// [`Error::Cancelled`]; those of the engine. What was sampled is kept.
 pub fn tune(setup: &TuneSetup, options: &TuneOptions, cx: &mut Context) -> Result<TuneReport> {
     tune_timed(setup, options, &WallTime::new(), cx)
@@ -158,6 +159,7 @@ pub(crate) fn tune_timed(
     options.engine.check()?;
     let begin = stopwatch.seconds();
     let gold = gold_by_id(setup)?;
+    answer_rule(setup).map_or(Ok(()), |rule| check_gold(&rule, &setup.gold, "gold"))?;
     let (given, questions) = (without_gold(&setup.questions), racing_order(setup));
     if given.is_empty() {
         return Err(Error::field("questions", "there is no question; expected at least one"));
@@ -187,6 +189,7 @@ pub(crate) fn tune_timed(
         Some(rule) => rule,
         None => infer_rule(setup, &questions, &dir, &mut base, options, cx)?,
     };
+    check_gold(&rule, &setup.gold, "gold")?;
     let brief = setup.brief(&rule);
     let entrants = entrants::entrants(setup, options.only_given, &brief, &questions)?;
     let identity = identity(setup, options, &entrants);
@@ -220,7 +223,13 @@ pub(crate) fn tune_timed(
         begin: begin - state.seconds,
         state,
         sampler,
+        not_proposed: None,
     };
+    if options.propose > 0 {
+        let why = "The model was not asked for wordings, since the race ended before the round in which they \
+                   take part: more minutes, questions or candidates make it longer.";
+        race.not_proposed = Some(why.into());
+    }
     race.run(&mut base, cx)?;
     let mut report = report(setup, &race, given.len());
     let training = TrainingSpeed::measured(&spec, options.engine.threads);
@@ -256,22 +265,28 @@ fn gold_id(question: &Question) -> String {
     format!("gold:{}", question.id)
 }
 
+/// The least number of questions with gold: on fewer, chance decides which program is right more often.
+const MIN_GOLD: usize = 20;
+
 /// The gold answers, by the ids of their questions in the race.
 fn gold_by_id(setup: &TuneSetup) -> Result<HashMap<String, Vec<String>>> {
-    let known: HashSet<_> = setup.questions.iter().map(|question| &question.fields).collect();
-    for question in &setup.gold {
-        if question.gold.is_empty() {
-            let why = format!("question {:?} has no answer; each needs \"answer\"", question.id);
-            return Err(Error::field("gold", why));
-        }
-        if known.contains(&question.fields) {
-            let why = format!(
-                "question {:?} is also among the questions to learn from; gold answers may choose the program \
-                 only if nothing is learned from their questions",
-                question.id
-            );
-            return Err(Error::field("gold", why));
-        }
+    if let Some(question) = setup.gold.iter().find(|question| question.gold.is_empty()) {
+        let why = format!("question {:?} has no answer; each needs \"answer\"", question.id);
+        return Err(Error::field("gold", why));
+    }
+    if (1..MIN_GOLD).contains(&setup.gold.len()) {
+        let n = setup.gold.len();
+        let why =
+            format!("holds {n} questions, on which chance decides; expected {MIN_GOLD} or more, or none");
+        return Err(Error::field("gold", why));
+    }
+    if let Some(question) = shared_question(&setup.questions, &setup.gold) {
+        let why = format!(
+            "question {:?} is also among the questions to learn from; gold answers may choose the program only if \
+             nothing is learned from their questions",
+            question.id
+        );
+        return Err(Error::field("gold", why));
     }
     Ok(setup.gold.iter().map(|question| (gold_id(question), question.gold.clone())).collect())
 }

@@ -21,7 +21,8 @@ options! {
         no_own_examples: bool = false, {};
         /// Leave out the variations of the best program at other temperatures.
         no_temperatures: bool = false, {};
-        /// Race the given tasks alone, without the programs of the library.
+        /// Race the given tasks, and the programs of the given methods, alone, without the rest of the
+        /// library.
         only_given: bool = false, {};
         /// Sample every candidate on all questions, whatever that takes: to measure candidates and scores.
         keep_all: bool = false, {};

@@ -28,13 +28,14 @@ impl Race<'_> {
         let proposals = match saved {
             Some(proposals) => proposals,
             None => {
-                let tasks = self.propose(base, cx)?;
+                let (tasks, refused) = self.propose(base, cx)?;
                 let tasks = tasks.iter().map(Task::to_json).collect();
-                let proposals = Proposals { identity: self.state.identity.clone(), tasks };
+                let proposals = Proposals { identity: self.state.identity.clone(), tasks, refused };
                 self.sampler.dir.save(FILE, &proposals)?;
                 proposals
             }
         };
+        self.not_proposed = proposals.too_few(self.rules.propose);
         for text in proposals.tasks {
             let task = Task::from_json(&text, FILE)?;
             let name = task.name.clone();
@@ -47,7 +48,8 @@ impl Race<'_> {
         Ok(())
     }
 
-    fn propose(&self, base: &mut EngineCache, cx: &mut Context) -> Result<Vec<Task>> {
+    /// The tasks, and why the others are not used.
+    fn propose(&self, base: &mut EngineCache, cx: &mut Context) -> Result<(Vec<Task>, Vec<String>)> {
         let shown = self.disagreements();
         let shape = |at: usize| [ProposalShape::Reason, ProposalShape::Rewrite][at % 2];
         let cases = |at: usize| -> Vec<Disagreement> {
@@ -66,10 +68,13 @@ impl Race<'_> {
             .collect();
         let engine = base.engine(cx, None, &self.sampler.engine_options)?;
         let completions = complete(engine, requests, self.sampler.cancel)?;
-        let (mut known, mut tasks) = (Vec::new(), Vec::new());
+        let (mut known, mut tasks, mut refused) = (Vec::new(), Vec::new(), Vec::new());
         for (at, completion) in completions.iter().enumerate() {
             match read_proposal(&completion.text, self.brief, &cases(at), &known) {
-                Err(why) => log::debug!("proposal {at} is not used: {why}"),
+                Err(why) => {
+                    log::debug!("proposal {at} is not used: {why}");
+                    refused.push(why.to_string());
+                }
                 Ok(instruction) => {
                     let programs = proposed(&instruction, shape(at), known.len() + 1, self.brief)?;
                     tasks.extend(programs.into_iter().next().map(|program| program.task));
@@ -81,7 +86,7 @@ impl Race<'_> {
             }
         }
         let rule = &self.brief.answer;
-        Ok(tasks.into_iter().map(|task| Task { answer: rule.clone(), ..task }).collect())
+        Ok((tasks.into_iter().map(|task| Task { answer: rule.clone(), ..task }).collect(), refused))
     }
 
     /// The questions on which the candidates' samples disagree most, with the answers.
@@ -116,4 +121,24 @@ struct Proposals {
     identity: String,
     /// Tasks as JSON.
     tasks: Vec<String>,
+    /// Why the other completions are not used.
+    #[serde(default)]
+    refused: Vec<String>,
+}
+
+impl Proposals {
+    /// That there are fewer than `wanted`, and the most common reason.
+    fn too_few(&self, wanted: usize) -> Option<String> {
+        let mut counts = BTreeMap::<&str, usize>::new();
+        for why in &self.refused {
+            *counts.entry(why).or_default() += 1;
+        }
+        let most = counts.into_iter().max_by_key(|(_, n)| *n);
+        let why = most.map_or(String::new(), |(why, n)| {
+            format!(": of {n} of {} that are not used, {why}", self.refused.len())
+        });
+        let n = self.tasks.len();
+        (n < wanted)
+            .then(|| format!("The model wrote {n} of the {wanted} wordings that it was asked for{why}."))
+    }
 }

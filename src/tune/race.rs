@@ -95,6 +95,8 @@ pub struct Race<'a> {
     pub rules: RaceRules,
     /// What was planned.
     pub state: RaceState,
+    /// Why fewer wordings take part than were asked of the model.
+    pub not_proposed: Option<String>,
     /// What is sampled with.
     pub sampler: Sampler<'a>,
     /// What the stopwatch would have shown at the beginning, had all invocations been one.

@@ -8,6 +8,7 @@ use super::race::RoundPlan;
 use super::shortage::Shortage;
 use super::vote_size::VoteSize;
 use super::votes::{QuestionVotes, SampleCounts};
+use crate::evaluate::wilson;
 use crate::task::AnswerRule;
 
 /// What a race found.
@@ -38,6 +39,9 @@ pub struct TuneReport {
     /// What there was too little time for, if there was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shortage: Option<Shortage>,
+    /// Why fewer wordings than were asked for are the model's own, in one sentence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_proposed: Option<String>,
     /// What votes of 4, 8, 12 … samples of the winner would keep, as far as it had so many.
     #[serde(default)]
     pub vote_sizes: Vec<VoteSize>,
@@ -57,7 +61,7 @@ pub struct TuneReport {
 /// What to expect of a distillation of the winner.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Expectation {
-    /// Share of the questions whose voted answer is accepted.
+    /// Share of the questions whose voted answer is accepted; those that cannot be asked are among the others.
     pub kept_share: f64,
     /// Its 95% interval (Wilson), by the number of questions that it was seen on.
     #[serde(default)]
@@ -82,6 +86,22 @@ pub struct Expectation {
     /// the matmul kernel, measured when the race ended, of which training reaches about half. Examples that begin
     /// alike are trained faster, long ones slower.
     pub train_hours: f64,
+}
+
+impl Expectation {
+    /// Takes into account that `n` of `judged` questions cannot be asked, which the figures leave out.
+    pub(super) fn leave_out(&mut self, n: usize, judged: usize) {
+        let asked = 1.0 - n as f64 / judged.max(1) as f64;
+        for figure in [
+            &mut self.kept_share,
+            &mut self.samples_per_question,
+            &mut self.curate_hours,
+            &mut self.train_hours,
+        ] {
+            *figure *= asked;
+        }
+        self.kept_interval = wilson(self.kept_share, judged);
+    }
 }
 
 /// A candidate in the report.

@@ -39,7 +39,7 @@ pub fn terminal(report: &TuneReport, width: usize) -> String {
     paragraph(&report.reasons);
     let expected = [vote(report), expected(report), gold(report)];
     paragraph(&expected.into_iter().flatten().collect::<Vec<_>>());
-    paragraph(&shortage(report).into_iter().collect::<Vec<_>>());
+    paragraph(&[shortage(report), report.not_proposed.clone()].into_iter().flatten().collect::<Vec<_>>());
     text
 }
 
@@ -120,11 +120,14 @@ fn shortage(report: &TuneReport) -> Option<String> {
     };
     Some(format!(
         "The time sufficed to ask every candidate {} and to compare the last ones on {} of {} questions{unjudged}. \
-         About {:.0} minutes would suffice for the whole race.",
+         About {} would suffice for the whole race.",
         questions(short.first_questions),
         short.last_questions,
         short.questions,
-        short.minutes_needed
+        match short.minutes_needed.round() {
+            n if n <= 1.0 => "a minute".to_string(),
+            n => format!("{n} minutes"),
+        }
     ))
 }
 
@@ -198,6 +201,7 @@ mod tests {
                 questions: 24,
                 minutes_needed: 9.0,
             }),
+            not_proposed: Some("The model wrote 0 of the 3 wordings that it was asked for.".into()),
             vote_sizes: Vec::new(),
             samples: None,
             candidates: vec![
@@ -228,6 +232,10 @@ mod tests {
         assert!(text.contains("\nNot judged, because the time was up: late.\n"), "{text}");
         assert!(text.contains("Dropped: silent: no answer was read from 6 of 6 samples\n"), "{text}");
         assert!(text.contains("not to judge 1 of 4 candidates. About 9 minutes would suffice"), "{text}");
+        assert!(text.contains("\nThe model wrote 0 of the 3 wordings that it was asked for.\n"), "{text}");
+        let mut short = report();
+        short.shortage.as_mut().unwrap().minutes_needed = 1.0;
+        assert!(terminal(&short, 200).contains("About a minute would suffice"));
     }
 
     #[test]

@@ -173,7 +173,7 @@ fn a_race_ends_when_its_time_is_up_and_compares_on_the_same_questions() {
         assert!(calls as f64 - after <= seconds.max(12.0) + 1.0, "{calls} calls in {seconds} s");
         assert!(report.winner.is_some());
         let last = report.rounds.last().unwrap();
-        let judged: HashSet<_> = report
+        let judged: std::collections::HashSet<_> = report
             .candidates
             .iter()
             .filter(|c| last.candidates.contains(&c.name) && c.dropped.is_none())
@@ -430,6 +430,12 @@ fn a_question_that_cannot_be_asked_is_set_aside_and_a_finished_race_stays_finish
     let good = candidate(&report, "good");
     assert_eq!((good.judged.questions, good.features.questions), (24, 23));
     assert!(good.votes.iter().all(|votes| votes.question != "q4"));
+    let expected = report.expected.as_ref().unwrap();
+    let kept = report.vote_sizes.iter().find(|size| Some(size.samples) == report.samples);
+    let kept = kept.map_or(good.features.kept, |size| size.kept_share);
+    assert!((expected.kept_share - kept * 23.0 / 24.0).abs() < 1e-9, "{expected:?}");
+    let told = report.reasons.last().unwrap();
+    assert!(told.starts_with("It cannot be asked 1 of 24 questions") && told.contains("tokens"), "{told}");
     let why = candidate(&report, "long").dropped.clone().unwrap();
     assert!(why.starts_with("no question can be asked: ") && why.contains("tokens"), "{why}");
     assert_eq!(race().1, 0, "nothing is asked again");
@@ -557,4 +563,106 @@ fn the_written_vote_is_as_large_as_is_worth_it() {
     assert_eq!((report.vote_sizes.len(), report.samples), (2, None));
     let chosen = Task::load(setup.out.join("task.json").to_str().unwrap()).unwrap();
     assert_eq!(chosen.vote.samples, 16);
+}
+
+/// Questions with gold that are none of [`questions`].
+fn gold(n: usize) -> Vec<Question> {
+    (100..100 + n)
+        .map(|i| Question::new(format!("g{i}"), format!("Where is Rome{i}?"), vec![format!("land{i}")]))
+        .collect()
+}
+
+#[test]
+fn gold_that_cannot_judge_is_refused_before_anything_is_sampled() {
+    let dir = tempfile::tempdir().unwrap();
+    let setup = setup(dir.path(), "t", &["good"]);
+    let refusal = |gold: Vec<Question>, change: &dyn Fn(&mut TuneSetup)| {
+        let mut setup = TuneSetup { gold, ..setup.clone() };
+        change(&mut setup);
+        let mut engine = Scripted::new(|request: &Request| {
+            assert!(
+                request.messages[0].content.contains("Where is"),
+                "only what finds the rule out is asked"
+            );
+            "7".into()
+        });
+        let mut cx = Context::new().engine(&mut engine);
+        let error = tune(&setup, &options(), &mut cx).unwrap_err().to_string();
+        drop(cx);
+        (error, engine.calls())
+    };
+    let (few, calls) = refusal(gold(19), &|_| {});
+    assert!(few.starts_with("gold: holds 19 questions") && few.contains("expected 20 or more"), "{few}");
+    assert_eq!(calls, 0);
+    let (unread, calls) = refusal(gold(20), &|setup| {
+        setup.tasks[0].answer = serde_json::from_str(r#"{"kind": "date"}"#).unwrap();
+    });
+    assert!(unread.contains("question \"g100\" (and of 19 more) is \"land100\""), "{unread}");
+    assert!(unread.contains(r#""kind":"date""#) && calls == 0, "{unread}");
+    let (shared, _) = refusal(gold(20), &|setup| {
+        setup.questions[3] = Question::new("q3", "where  is ROME105?", vec![]);
+    });
+    assert!(shared.contains("question \"g105\" is also among"), "{shared}");
+
+    // A rule that is found out from direct answers is known a little later.
+    let found_out = TuneSetup {
+        tasks: vec![],
+        methods: vec!["cot".parse().unwrap()],
+        gold: gold(20),
+        out: dir.path().join("found"),
+        ..setup.clone()
+    };
+    let mut engine = Scripted::new(|_: &Request| "7".into());
+    let mut cx = Context::new().engine(&mut engine);
+    let error = tune(&found_out, &options(), &mut cx).unwrap_err().to_string();
+    drop(cx);
+    assert!(error.contains("is \"land100\"") && error.contains(r#""kind":"number""#), "{error}");
+    assert!(engine.calls() <= 16, "{}", engine.calls());
+}
+
+#[test]
+fn a_named_method_is_given_and_nothing_given_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut setup = setup(dir.path(), "t", &[]);
+    let entrants = |setup: &TuneSetup, only_given| {
+        let brief = setup.brief(&programs::short_text());
+        entrants::entrants(setup, only_given, &brief, &setup.questions)
+    };
+    let error = entrants(&setup, true).unwrap_err().to_string();
+    assert!(error.starts_with("only_given: leaves the library out"), "{error}");
+    setup.add("cot").unwrap();
+    let of_cot = entrants(&setup, true).unwrap();
+    assert!(of_cot.iter().any(|e| e.name.starts_with("cot.")), "{:?}", of_cot[0].name);
+    assert!(of_cot.iter().all(|e| e.name.starts_with("cot.") || e.origin == Origin::Direct));
+    assert!(entrants(&setup, false).unwrap().len() > of_cot.len(), "with more wordings of the direct prompt");
+}
+
+#[test]
+fn wordings_that_the_model_does_not_propose_are_told_with_the_reason() {
+    let dir = tempfile::tempdir().unwrap();
+    let setup = setup(dir.path(), "t", &["fair", "opinion", "noise", "paris", "silent"]);
+    let raced = |options: &TuneOptions| {
+        let ticks = Ticks::default();
+        let mut engine = Scripted::new(|request: &Request| {
+            match request.messages[0].content.starts_with("Here are questions of one kind") {
+                true => "No.".into(),
+                false => say(request),
+            }
+        });
+        tune_timed(&setup, options, &ticks, &mut Context::new().engine(&mut engine)).unwrap()
+    };
+    let options = TuneOptions { propose: 3, n_questions: 24, ..options() };
+    for _ in 0..2 {
+        let why = raced(&options).not_proposed.unwrap();
+        assert!(why.starts_with("The model wrote 0 of the 3 wordings"), "{why}");
+        assert!(why.contains(": of 9 of 9 that are not used, "), "{why}");
+    }
+    assert_eq!(raced(&TuneOptions { propose: 0, ..options }).not_proposed, None);
+    let short =
+        TuneSetup { tasks: vec![task("good")], questions: questions()[..2].to_vec(), ..setup.clone() };
+    let short = TuneSetup { out: dir.path().join("short"), ..short };
+    let mut engine = Scripted::new(say);
+    let mut cx = Context::new().engine(&mut engine);
+    let report = tune_timed(&short, &options, &Ticks::default(), &mut cx).unwrap();
+    assert!(report.not_proposed.unwrap().contains("the race ended before the round"));
 }
