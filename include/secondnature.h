@@ -934,7 +934,10 @@ typedef struct sn_tune_params {
     int32_t no_own_examples;
     /** Not 0: leave out the variations of the best program at other temperatures. */
     int32_t no_temperatures;
-    /** Not 0: race the given tasks alone, without the programs of the library. */
+    /**
+     * Not 0: race the given tasks, and the programs of the given methods, alone, without the rest
+     * of the library.
+     */
     int32_t only_given;
     /**
      * Not 0: sample every candidate on all questions, whatever that takes: to measure candidates

@@ -405,8 +405,8 @@ pub struct sn_tune_params {
     /// in JSON. NULL: found out from direct answers.
     pub answer: *const c_char,
     pub answer_len: usize,
-    /// Path of questions with answers that help to choose, 20 or more, none of them among the others.
-    /// NULL: none.
+    /// Path of questions with answers that help to choose, none of them among the others. NULL:
+    /// none.
     pub gold: *const c_char,
     pub gold_len: usize,
     /// Seed of all sampling. Default 0.
@@ -440,7 +440,8 @@ pub struct sn_tune_params {
     pub no_own_examples: i32,
     /// Not 0: leave out the variations of the best program at other temperatures.
     pub no_temperatures: i32,
-    /// Not 0: race the given tasks alone, without the programs of the library.
+    /// Not 0: race the given tasks, and the programs of the given methods, alone, without the rest
+    /// of the library.
     pub only_given: i32,
     /// Not 0: sample every candidate on all questions, whatever that takes: to measure candidates
     /// and scores.

@@ -301,7 +301,10 @@ struct TuneParams {
     bool no_own_examples = false;
     /** Leave out the variations of the best program at other temperatures. */
     bool no_temperatures = false;
-    /** Race the given tasks alone, without the programs of the library. */
+    /**
+     * Race the given tasks, and the programs of the given methods, alone, without the rest of the
+     * library.
+     */
     bool only_given = false;
     /**
      * Sample every candidate on all questions, whatever that takes: to measure candidates and
