@@ -888,8 +888,8 @@ typedef struct sn_tune_params {
     const char *answer;
     size_t answer_len;
     /**
-     * Path of questions with answers that help to choose, none of them among the others. NULL:
-     * none.
+     * Path of questions with answers that help to choose, 20 or more, none of them among the
+     * others. NULL: none.
      */
     const char *gold;
     size_t gold_len;

@@ -405,8 +405,8 @@ pub struct sn_tune_params {
     /// in JSON. NULL: found out from direct answers.
     pub answer: *const c_char,
     pub answer_len: usize,
-    /// Path of questions with answers that help to choose, none of them among the others. NULL:
-    /// none.
+    /// Path of questions with answers that help to choose, 20 or more, none of them among the
+    /// others. NULL: none.
     pub gold: *const c_char,
     pub gold_len: usize,
     /// Seed of all sampling. Default 0.

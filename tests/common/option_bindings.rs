@@ -147,7 +147,7 @@ fn structs() -> Vec<ParamsStruct> {
                 input(
                     "gold",
                     OptionKind::Path,
-                    "Path of questions with answers that help to choose, none of them among the others. NULL: \
+                    "Path of questions with answers that help to choose, 20 or more, none of them among the others. NULL: \
                      none.",
                 ),
                 input("seed", OptionKind::Count(64), "Seed of all sampling. Default 0."),

@@ -257,8 +257,8 @@ struct TuneParams {
      */
     std::string answer;
     /**
-     * Path of questions with answers that help to choose, none of them among the others. Empty:
-     * none.
+     * Path of questions with answers that help to choose, 20 or more, none of them among the
+     * others. Empty: none.
      */
     std::string gold;
     /** Seed of all sampling. Default 0. */
