@@ -119,6 +119,7 @@ pub fn complete(
     let witnesses = report.candidates.iter().filter(is_witness).count();
     (report.worthwhile, report.reasons) =
         verdict::judge(&winner, baseline.as_ref(), witnesses, &expected, report.questions);
+    report.reasons.extend(verdict::system1_unread(&report.system1));
     report.reasons.extend(not_asked.map(|(n, why)| {
         format!(
             "It cannot be asked {n} of {} questions, which curation will set aside as well; of the first of them, \

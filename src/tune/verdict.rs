@@ -221,6 +221,17 @@ pub fn judge(
     (true, reasons)
 }
 
+/// That most answers of System 1 are not read, which makes all that is compared with them look better.
+pub fn system1_unread(answers: &[SystemOneAnswer]) -> Option<String> {
+    let (n, of) = (answers.iter().filter(|answer| answer.key.is_none()).count(), answers.len());
+    (n > 1 && n * 2 > of).then(|| {
+        format!(
+            "Be careful: no answer is read from {n} of {of} direct answers, so System 1 is better than it looks; see \
+             with preview what it writes."
+        )
+    })
+}
+
 /// `text` with a large first letter and a full stop.
 fn sentence(text: String) -> String {
     let mut letters = text.chars();
@@ -245,6 +256,18 @@ mod tests {
         };
         assert!(judged(0.5, 9, None) && judged(0.1, 2, None) && judged(0.1, 9, Some(0.6)));
         assert!(!judged(0.1, 9, None));
+    }
+
+    #[test]
+    fn direct_answers_that_are_not_read_are_told() {
+        let answers = |unread: usize| -> Vec<SystemOneAnswer> {
+            let key = |i: usize| (i >= unread).then(|| "7".to_string());
+            let answer = |i| SystemOneAnswer { question: format!("q{i}"), key: key(i), text: key(i) };
+            (0..8).map(answer).collect()
+        };
+        assert_eq!(system1_unread(&answers(4)), None);
+        assert!(system1_unread(&answers(5)).unwrap().contains("from 5 of 8 direct answers"));
+        assert_eq!(system1_unread(&[]), None);
     }
 
     #[test]

@@ -12,8 +12,8 @@ const AS_GOOD: f64 = 0.9;
 const AS_GOOD_QUESTIONS: usize = 6;
 
 pub fn find(view: &Observed, found: &mut Vec<Finding>) {
-    found.extend(system1_unread(view));
-    found.extend(system1_as_good(view));
+    // Of answers that are not read it cannot be said how good they are.
+    found.extend(system1_unread(view).or_else(|| system1_as_good(view)));
 }
 
 fn system1_unread(view: &Observed) -> Option<Finding> {

@@ -716,6 +716,12 @@ fn system_1_that_is_not_read_is_found() {
     let preview = look(&task(), &questions(), silent(5));
     assert_eq!(kinds(&preview), [(FindingKind::System1Unread, None, true, false)], "{:?}", preview.findings);
     assert_eq!((preview.findings[0].count, preview.findings[0].of), (5, 8));
+    let gold: Vec<Question> = questions()
+        .into_iter()
+        .map(|question| Question { gold: vec!["Atlantis".into()], ..question })
+        .collect();
+    let found = kinds(&look(&task(), &gold, silent(8)));
+    assert_eq!(found, [(FindingKind::System1Unread, None, true, false)], "nothing is said of how good it is");
     assert_eq!(kinds(&look(&task(), &questions(), silent(4))), []);
 }
 
