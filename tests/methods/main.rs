@@ -321,19 +321,19 @@ fn the_unchanged_task_of_coin_flips_on_the_fixture() {
 }
 
 /// Curates and trains on `train.jsonl` with its gold answers, without gold answers, and with wrong ones.
-fn gold_changes_nothing(bench: &Workbench, wrong: &str) {
+fn gold_changes_nothing(bench: &Workbench) {
     let with_gold = bench.read("train.jsonl");
-    let change = |new: Option<&str>| {
+    let change = |new: fn(&Value) -> Option<&'static str>| {
         let line = |line: &str| {
             let mut asked: Value = serde_json::from_str(line).unwrap();
-            assert!(asked.as_object_mut().unwrap().remove("answer").is_some(), "{line}");
-            new.into_iter().for_each(|new| asked["answer"] = new.into());
+            let gold = asked.as_object_mut().unwrap().remove("answer").unwrap();
+            new(&gold).into_iter().for_each(|new| asked["answer"] = new.into());
             asked.to_string() + "\n"
         };
         with_gold.lines().map(line).collect::<String>()
     };
-    bench.write("none.jsonl", &change(None));
-    bench.write("wrong.jsonl", &change(Some(wrong)));
+    bench.write("none.jsonl", &change(|_| None));
+    bench.write("wrong.jsonl", &change(|gold| Some(if gold == "yes" { "no" } else { "yes" })));
     for (questions, out) in [("train.jsonl", "gold"), ("none.jsonl", "none"), ("wrong.jsonl", "wrong")] {
         bench.curate(questions, out);
         bench.train(out);
@@ -349,8 +349,9 @@ fn gold_changes_nothing(bench: &Workbench, wrong: &str) {
         let curation: Value = serde_json::from_str(&bench.read(&format!("{out}/curation.json"))).unwrap();
         curation["precision"].as_f64()
     };
-    assert!(precision("gold").is_some() && precision("none").is_none());
-    assert_eq!(precision("wrong"), Some(0.0), "gold answers measure precision");
+    assert!(precision("none").is_none());
+    let both = precision("gold").zip(precision("wrong")).map(|(right, wrong)| right + wrong);
+    assert!(both.is_some_and(|both| (both - 1.0).abs() < 1e-9), "gold answers measure precision: {both:?}");
 }
 
 #[test]
@@ -359,7 +360,7 @@ fn gold_answers_change_no_label_of_a_real_model() {
     let bench = Workbench::new(model);
     bench.ask("coin-flip");
     bench.shorten("coin-flip", |json| constrain(json, MARKER, YES_OR_NO));
-    gold_changes_nothing(&bench, "perhaps");
+    gold_changes_nothing(&bench);
 }
 
 #[test]
@@ -367,5 +368,5 @@ fn gold_answers_change_no_label_of_the_fixture() {
     let bench = Workbench::new(fixture());
     bench.ask("coin-flip");
     bench.write("task.json", &bench.run(&["tasks", "show", "coin-flip"]));
-    gold_changes_nothing(&bench, "perhaps");
+    gold_changes_nothing(&bench);
 }
