@@ -65,7 +65,8 @@ impl Question {
 /// Reads a question file, as a stream.
 ///
 /// The file is JSON Lines, `{"id"?, "question" | "fields": {…}, "answer"?: text | [text, …]}`; other
-/// keys are ignored, and numbers count as text, with the digits that the file has. If the first line that is
+/// keys are ignored, and numbers count as text, with the digits that the file has. Of an answer that ends with a
+/// line `#### 72`, as those of GSM8K do, only what stands there counts. If the first line that is
 /// not blank does not start with `{`, the file is plain text with one question per line, none of which is a JSON
 /// object. Blank lines are skipped. A question without an id gets the id `L<line number>`.
 ///
@@ -350,16 +351,22 @@ fn parse_gold(answer: LineValue) -> Parsed<Vec<String>> {
     let expected =
         |found: &str| format!("\"answer\" must be text or a list of accepted texts, found {found}");
     if !answer.raw.starts_with('[') {
-        return Ok(vec![answer.text()?.ok_or_else(|| expected(answer.kind()))?]);
+        return Ok(vec![without_solution(answer.text()?.ok_or_else(|| expected(answer.kind()))?)]);
     }
     let answers: Vec<&RawValue> = answer.parse()?;
     answers
         .into_iter()
         .map(|raw| {
             let one = answer.of(raw);
-            one.text()?.ok_or_else(|| expected(&format!("{} in the list", one.kind())))
+            one.text()?.ok_or_else(|| expected(&format!("{} in the list", one.kind()))).map(without_solution)
         })
         .collect()
+}
+
+/// Of a worked solution whose last line is `#### 72`, as in GSM8K, the answer in that line.
+fn without_solution(gold: String) -> String {
+    let last = gold.trim_end().rsplit('\n').next().and_then(|line| line.trim_start().strip_prefix("####"));
+    last.map(|answer| answer.trim().to_string()).unwrap_or(gold)
 }
 
 #[cfg(test)]

@@ -11,6 +11,17 @@ fn refusal(bytes: &[u8]) -> String {
 }
 
 #[test]
+fn the_answer_of_a_worked_solution_is_its_last_line() {
+    let questions = parse(
+        r#####"{"question": "How many?", "answer": "48 / 2 = <<48/2=24>>24 clips.\n48 + 24 = 72\n#### 72\n"}
+{"question": "Which heading?", "answer": ["#### of", "a\n#### b\nc"]}"#####,
+    )
+    .unwrap();
+    assert_eq!(questions[0].gold, ["72"]);
+    assert_eq!(questions[1].gold, ["of", "a\n#### b\nc"]);
+}
+
+#[test]
 fn json_lines_give_ids_fields_and_gold() {
     let questions = parse(concat!(
         "\u{feff}{\"id\": \"a\", \"question\": \"Why?\", \"answer\": \"because\"}\r\n",
