@@ -116,7 +116,7 @@ impl Perturbation {
     pub fn asked(&self, question: &Question) -> Result<Question> {
         let environment = environment();
         let mut fields = question.fields.clone();
-        if let Some(unknown) = self.fields.keys().find(|field| !fields.contains_key(*field)) {
+        if let Some(unknown) = self.fields.keys().find(|field| !fields.contains_key(field)) {
             let has: Vec<&str> = fields.keys().map(String::as_str).collect();
             return Err(Error::input(
                 format!("question {:?}", question.id),

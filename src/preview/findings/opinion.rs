@@ -228,7 +228,7 @@ fn changes_nothing(view: &Observed, perturbation: &Perturbation) -> Option<Findi
         .filter_map(|asked| Some((asked, perturbation.asked(asked.question).ok()?)))
         .collect();
     let is_same = |(asked, perturbed): &&(&ObservedQuestion, Question)| {
-        shown.iter().all(|field| asked.question.fields.get(*field) == perturbed.fields.get(*field))
+        shown.iter().all(|field| asked.question.fields.get(field) == perturbed.fields.get(field))
     };
     let (n, of) = (asked.iter().filter(is_same).count(), asked.len());
     let name = &perturbation.name;
