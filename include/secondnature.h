@@ -1645,7 +1645,7 @@ SN_NODISCARD SN_API sn_status sn_distill(const struct sn_model *model,
  * Chooses the System 2 program for questions without labels: candidates race on some of the questions,
  * and the one whose samples agree best, with themselves and with other candidates, is written to
  * `out_dir`/task.json, ready for sn_distill() and sn_task_load(). Blocks until done, minutes; the same
- * call resumes after an interruption and comes to the same choice.
+ * call resumes after an interruption, and comes to the same choice where the time suffices for all questions.
  *
  *     sn_tune_params params;
  *     sn_choice choice;

@@ -133,7 +133,7 @@ impl sn_tune_params {
 /// Chooses the System 2 program for questions without labels: candidates race on some of the questions,
 /// and the one whose samples agree best, with themselves and with other candidates, is written to
 /// `out_dir`/task.json, ready for sn_distill() and sn_task_load(). Blocks until done, minutes; the same
-/// call resumes after an interruption and comes to the same choice.
+/// call resumes after an interruption, and comes to the same choice where the time suffices for all questions.
 ///
 /// ```c
 /// sn_tune_params params;

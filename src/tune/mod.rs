@@ -138,12 +138,14 @@ impl TuneSetup {
 }
 
 /// Chooses the program for the questions of `setup`: writes `task.json` and `tune.json` in `setup.out`.
-/// Repeating the call resumes an interrupted race, and comes to the same choice.
+/// Repeating the call resumes an interrupted race, and comes to the same choice where the time suffices for all
+/// questions; where it does not, the rounds that follow are planned by the time that is left.
 ///
 /// # Errors
 /// [`Error::Input`] for questions or tasks that do not fit together, where a question with gold is among the
-/// others, and where the answer rule cannot read a gold answer, which is known only once the rule is; [`Error::Run`] where the directory is of another model, seed or set of questions;
-/// [`Error::Cancelled`]; those of the engine. What was sampled is kept.
+/// others, and where the answer rule cannot read a gold answer, which is known only once the rule is;
+/// [`Error::Run`] where the directory is of another model, seed or set of questions; [`Error::Cancelled`]; those
+/// of the engine. What was sampled is kept.
 pub fn tune(setup: &TuneSetup, options: &TuneOptions, cx: &mut Context) -> Result<TuneReport> {
     tune_timed(setup, options, &WallTime::new(), cx)
 }

@@ -5,8 +5,8 @@
 //! slice before the next, so that a race whose time is up ends with candidates that can be compared.
 //!
 //! What a round shall sample depends on the measured speed, so it is written down before the round begins;
-//! a resumed race follows what is written and comes to the same choice. Which candidates are dropped, and
-//! the choice, follow from the samples alone.
+//! a resumed race follows what is written. Which candidates are dropped, and the choice, follow from the samples
+//! alone. A race that is interrupted where time is short may plan the rounds that follow otherwise.
 
 use std::cell::Cell;
 
