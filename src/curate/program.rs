@@ -187,11 +187,11 @@ impl<'a> Program<'a> {
     pub fn take(&mut self, call: usize, completion: Completion) -> bool {
         let step = self.begun - 1;
         let is_last_call = call + 1 == self.calls.len();
+        let asked = self.task.system2.get(step);
         if is_last_call {
-            let stop = self.task.system2.get(step);
-            self.is_cut = completion.is_cut_for(|text| stop.is_some_and(|step| step.stops_in_number(text)));
+            self.is_cut = completion.is_cut_for(|text| asked.is_some_and(|step| step.stops_in_number(text)));
         }
-        let name = match self.task.system2.get(step) {
+        let name = match asked {
             Some(step) => {
                 if is_last_call {
                     self.finish = completion.finish;

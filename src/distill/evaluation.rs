@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::curation::{CurationJob, Sampled};
-use super::{CurateOptions, Run, json_lines, refuse_shared_questions};
+use super::{CurateOptions, Run, check_eval, json_lines};
 use crate::context::Context;
 use crate::evaluate::{self, Acceptance, DirectAnswers, Reasoned};
 use crate::evaluate::{Decision, Evaluation};
 use crate::fs::{sha256_files, sha256_of};
 use crate::gguf::Gguf;
-use crate::task::{Question, Task, check_gold};
+use crate::task::{Question, Task};
 use crate::vote::NO_THRESHOLD;
 use crate::{Error, Hint, Result, Stage, Update};
 
@@ -45,8 +45,7 @@ impl Run {
         if eval.is_empty() {
             return Err(Error::field("questions", "there is no question; expected at least one"));
         }
-        refuse_shared_questions(&self.questions, eval)?;
-        check_gold(&self.task.answer, eval, "eval")?;
+        check_eval(&self.questions, eval, &self.task)?;
         let task = self.task_with(options)?;
         let measured = self.adapter_to_measure(adapter, cx)?;
         let threshold = crate::model::fallback_threshold(&Gguf::open(&measured.path)?);

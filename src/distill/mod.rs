@@ -200,8 +200,7 @@ impl Run {
         cx: &mut Context,
     ) -> Result<Decision> {
         self.check_callers_engine(cx)?;
-        refuse_shared_questions(&self.questions, eval)?;
-        check_gold(&self.task.answer, eval, "eval")?;
+        check_eval(&self.questions, eval, &self.task)?;
         let mut decision = self.decide_by_labels(acceptance)?;
         if !eval.is_empty() && self.verdicts()?.iter().any(|verdict| verdict.kept) {
             decision = decision.and(self.compare_systems(eval, acceptance, options, cx)?);
@@ -278,9 +277,8 @@ pub fn distill(setup: &Setup, eval: &[Question], options: &Options, cx: &mut Con
     options.train.check()?;
     options.data.check()?;
     options.acceptance.check()?;
-    refuse_shared_questions(&setup.questions, eval)?;
+    check_eval(&setup.questions, eval, &setup.task)?;
     check_gold(&setup.task.answer, &setup.questions, "questions")?;
-    check_gold(&setup.task.answer, eval, "eval")?;
     let mut run = Run::create(setup, cx)?;
     run.check_data(&options.data, &options.train)?;
     run.verifier = options.verifier.clone();
@@ -343,6 +341,12 @@ fn read_verdicts(out: &Path, questions: usize) -> Result<Vec<Verdict>> {
 /// The lines of `questions.jsonl`.
 fn json_lines(questions: &[Question]) -> impl Iterator<Item = String> {
     questions.iter().map(|question| question.to_json_line() + "\n")
+}
+
+/// Held-out questions must not be training questions, and their gold answers are such that `task` reads them.
+fn check_eval(train: &[Question], eval: &[Question], task: &Task) -> Result<()> {
+    refuse_shared_questions(train, eval)?;
+    check_gold(&task.answer, eval, "eval")
 }
 
 /// Held-out questions must not be training questions.

@@ -111,6 +111,12 @@ impl Grammar {
         self.expand(stacks)
     }
 
+    /// Whether `text` is one of the grammar.
+    pub fn accepts(&self, text: &str) -> Result<bool, TooAmbiguous> {
+        let end = text.bytes().try_fold(self.start()?, |state, byte| self.after(&state, byte))?;
+        Ok(end.may_end())
+    }
+
     /// The byte with which every text continues; `None` if there are several, or if the text can end.
     pub fn forced_byte(&self, state: &State) -> Option<u8> {
         let byte = |stack: &Vec<u32>| match self.symbols[*stack.last()? as usize] {

@@ -208,29 +208,29 @@ impl Look<'_> {
             verdicts.iter().any(|v| v.question == id && v.set_aside.is_some())
                 || system1.answers.iter().any(|d| d.question == id && d.set_aside.is_some())
         };
-        let chosen: Vec<&Question> = chosen.iter().filter(|question| !set_aside(&question.id)).collect();
-        if chosen.is_empty() || chosen.iter().any(|question| question.gold.is_empty()) {
+        let asked = chosen.iter().filter(|question| !set_aside(&question.id));
+        let gold: BTreeMap<&str, &[String]> = asked.map(|q| (q.id.as_str(), q.gold.as_slice())).collect();
+        if gold.is_empty() || gold.values().any(|gold| gold.is_empty()) {
             return None;
         }
-        let is_asked = |id: &str| chosen.iter().any(|question| question.id == id);
-        let is_right = |id: &str, answer: Option<&Answer>| {
-            let question = chosen.iter().find(|question| question.id == id);
-            question.zip(answer).is_some_and(|(q, answer)| self.task.answer.is_correct(answer, &q.gold))
+        // `None` for a question that was not asked.
+        let is_right = |id: &str, answer: Option<&Answer>| -> Option<bool> {
+            let gold = gold.get(id)?;
+            Some(answer.is_some_and(|answer| self.task.answer.is_correct(answer, gold)))
         };
         let share = |right: Vec<bool>| {
             right.iter().filter(|right| **right).count() as f64 / right.len().max(1) as f64
         };
-        let own = samples.iter().filter(|s| s.perturbation == UNPERTURBED && is_asked(&s.question));
-        let direct = system1.answers.iter().filter(|direct| is_asked(&direct.question));
+        let own = samples.iter().filter(|sample| sample.perturbation == UNPERTURBED);
+        let direct = system1.answers.iter();
         let votes = |accepted: bool| -> Vec<bool> {
-            let asked = verdicts.iter().filter(|v| is_asked(&v.question));
-            let counted = asked.filter(|v| v.kept || !accepted);
-            counted.map(|v| is_right(&v.question, v.answer.as_ref())).collect()
+            let counted = verdicts.iter().filter(|v| v.kept || !accepted);
+            counted.filter_map(|v| is_right(&v.question, v.answer.as_ref())).collect()
         };
         let accepted = Some(votes(true)).filter(|accepted| !accepted.is_empty());
         Some(PreviewAccuracy {
-            system1: share(direct.map(|d| is_right(&d.question, d.answer.as_ref())).collect()),
-            samples: share(own.map(|s| is_right(&s.question, s.answer.as_ref())).collect()),
+            system1: share(direct.filter_map(|d| is_right(&d.question, d.answer.as_ref())).collect()),
+            samples: share(own.filter_map(|s| is_right(&s.question, s.answer.as_ref())).collect()),
             votes: share(votes(false)),
             accepted: accepted.map(share),
         })

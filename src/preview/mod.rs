@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 pub use cost::{Cost, Expected, StepCost};
 pub use findings::{Evidence, Finding, FindingKind, Prompt, findings};
-pub(crate) use findings::{is_refusal, is_stated_opinion};
+pub(crate) use findings::{is_mostly_unread, is_refusal, is_stated_opinion};
 pub use html::html;
 pub(crate) use look::prompts_of;
 pub use look::shown_evenly;

@@ -10,8 +10,9 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::answer::AnswerConstraint;
+use super::answer::{AnswerConstraint, DATE_GRAMMAR};
 use super::{AnswerRule, ItemRule, Step, step::REPEAT_LAST};
+use crate::grammar::Grammar;
 
 /// The name of the closing turn among the records of a sample.
 pub const CLOSING: &str = "closing";
@@ -140,37 +141,25 @@ fn check_kind(kind: ClosingKind, rule: &AnswerRule) -> Result<(), String> {
              leave \"kind\" out"
         ))
     };
-    let is_choice_like = |example: fn(&str) -> bool, rule: &super::ChoiceRule| {
-        let written = serde_json::to_value(rule).unwrap_or_default();
-        let aliases = written["aliases"].as_object().into_iter().flat_map(serde_json::Map::keys);
-        rule.choices().iter().chain(aliases).any(|choice| example(choice.trim()))
+    let can_be = |grammar: &str, rule: &super::ChoiceRule| {
+        let grammar = Grammar::parse(grammar).expect("it is valid");
+        rule.texts().iter().any(|text| grammar.accepts(text.trim()) == Ok(true))
     };
     match (kind, rule) {
         (ClosingKind::Date, AnswerRule::Number(_)) => contradicts("date", "numbers"),
         (ClosingKind::Number, AnswerRule::Date(_)) => contradicts("number", "dates"),
-        (ClosingKind::Number, AnswerRule::Choice(choice)) if !is_choice_like(is_number, choice) => {
+        (ClosingKind::Number, AnswerRule::Choice(choice)) if !can_be(NUMBER, choice) => {
             contradicts("number", "one of its choices, and none is a number")
         }
-        (ClosingKind::Date, AnswerRule::Choice(choice)) if !is_choice_like(is_date, choice) => {
+        (ClosingKind::Date, AnswerRule::Choice(choice)) if !can_be(DATE_GRAMMAR, choice) => {
             contradicts("date", "one of its choices, and none is a date as 2024-02-29")
         }
         _ => Ok(()),
     }
 }
 
-/// Whether `text` is what [`ClosingKind::Number`] allows.
-fn is_number(text: &str) -> bool {
-    let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-    let text = text.strip_prefix('-').unwrap_or(text);
-    text.split_once('.').map_or(digits(text), |(whole, part)| digits(whole) && digits(part))
-}
-
-/// Whether `text` is what [`ClosingKind::Date`] allows.
-fn is_date(text: &str) -> bool {
-    let is_like =
-        |(index, b): (usize, u8)| if matches!(index, 4 | 7) { b == b'-' } else { b.is_ascii_digit() };
-    text.len() == 10 && text.bytes().enumerate().all(is_like)
-}
+/// What [`ClosingKind::Number`] allows.
+const NUMBER: &str = r#"root ::= "-"? [0-9]+ ("." [0-9]+)?"#;
 
 fn constraint(kind: ClosingKind, rule: &AnswerRule) -> Result<Option<AnswerConstraint>, String> {
     let grammar = |text: &str| Some(AnswerConstraint::Grammar(text.into()));
@@ -180,10 +169,8 @@ fn constraint(kind: ClosingKind, rule: &AnswerRule) -> Result<Option<AnswerConst
         (ClosingKind::Choice, _) => {
             return Err("\"kind\" is \"choice\", but the answer rule has no choices".into());
         }
-        (ClosingKind::Number, _) => grammar(r#"root ::= "-"? [0-9]+ ("." [0-9]+)?"#),
-        (ClosingKind::Date, _) => grammar(
-            r#"root ::= [0-9]{4} "-" ("0" [1-9] | "1" [0-2]) "-" ("0" [1-9] | [12] [0-9] | "3" [01])"#,
-        ),
+        (ClosingKind::Number, _) => grammar(NUMBER),
+        (ClosingKind::Date, _) => grammar(DATE_GRAMMAR),
         (ClosingKind::Line, _) => grammar(r"root ::= [^\x00-\x20\x7f] [^\x00-\x1f\x7f]{0,119}"),
         (ClosingKind::Free, _) => None,
     })

@@ -39,12 +39,15 @@ pub(crate) fn check_gold(rule: &AnswerRule, questions: &[Question], field: &'sta
 
 /// The first of `others` that is also among `questions`, however its spaces, letters and accents are written.
 pub(crate) fn shared_question<'a>(questions: &[Question], others: &'a [Question]) -> Option<&'a Question> {
+    if others.is_empty() {
+        return None;
+    }
     // `questions` may be millions, `others` are few.
     let mut places = HashMap::new();
     for (place, other) in others.iter().enumerate() {
         places.entry(plain(other)).or_insert(place);
     }
-    let shared = questions.iter().filter(|_| !places.is_empty()).filter_map(|q| places.get(&plain(q)));
+    let shared = questions.iter().filter_map(|question| places.get(&plain(question)));
     shared.min().map(|place| &others[*place])
 }
 

@@ -189,9 +189,12 @@ pub(crate) fn tune_timed(
 
     let rule = match answer_rule(setup) {
         Some(rule) => rule,
-        None => infer_rule(setup, &questions, &dir, &mut base, options, cx)?,
+        None => {
+            let found = infer_rule(setup, &questions, &dir, &mut base, options, cx)?;
+            check_gold(&found, &setup.gold, "gold")?;
+            found
+        }
     };
-    check_gold(&rule, &setup.gold, "gold")?;
     let brief = setup.brief(&rule);
     let entrants = entrants::entrants(setup, options.only_given, &brief, &questions)?;
     let identity = identity(setup, options, &entrants);
@@ -225,13 +228,8 @@ pub(crate) fn tune_timed(
         begin: begin - state.seconds,
         state,
         sampler,
-        not_proposed: None,
+        not_proposed: (options.propose > 0).then(|| NOT_ASKED_TO_PROPOSE.into()),
     };
-    if options.propose > 0 {
-        let why = "The model was not asked for wordings, since the race ended before the round in which they \
-                   take part: more minutes, questions or candidates make it longer.";
-        race.not_proposed = Some(why.into());
-    }
     race.run(&mut base, cx)?;
     let mut report = report(setup, &race, given.len());
     let training = TrainingSpeed::measured(&spec, options.engine.threads);
@@ -266,6 +264,10 @@ pub(crate) fn identity_of_questions(questions: &[Question]) -> String {
 fn gold_id(question: &Question) -> String {
     format!("gold:{}", question.id)
 }
+
+/// Why no wording is the model's own, until it is asked for some.
+const NOT_ASKED_TO_PROPOSE: &str = "The model was not asked for wordings, since the race ended before the round \
+    in which they take part: more minutes, questions or candidates make it longer.";
 
 /// The least number of questions with gold: on fewer, chance decides which program is right more often.
 const MIN_GOLD: usize = 20;

@@ -9,6 +9,7 @@ use super::terminal::{hundredths, percent};
 use super::training_time::TrainingSpeed;
 use super::vote_size::VoteSize;
 use crate::evaluate::wilson;
+use crate::preview::is_mostly_unread;
 
 /// Fewer accepted answers are too few to learn from.
 const MIN_KEPT: f64 = 20.0;
@@ -224,7 +225,7 @@ pub fn judge(
 /// That most answers of System 1 are not read, which makes all that is compared with them look better.
 pub fn system1_unread(answers: &[SystemOneAnswer]) -> Option<String> {
     let (n, of) = (answers.iter().filter(|answer| answer.key.is_none()).count(), answers.len());
-    (n > 1 && n * 2 > of).then(|| {
+    is_mostly_unread(n, of).then(|| {
         format!(
             "Be careful: no answer is read from {n} of {of} direct answers, so System 1 is better than it looks; see \
              with preview what it writes."

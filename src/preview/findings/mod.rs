@@ -26,6 +26,7 @@ use crate::task::{Question, Step, Task, UNPERTURBED};
 use crate::vote::Verdict;
 pub use opinion::is_stated_opinion;
 pub use steps::is_refusal;
+pub use system1::is_mostly_unread;
 
 /// The prompt of a call.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -5,8 +5,6 @@ use super::{Finding, FindingKind, Observed, ObservedQuestion};
 use crate::evaluate::Direct;
 use crate::task::Answer;
 
-/// From more than this share on, what System 2 gains over System 1 is mostly that its answers are read.
-const UNREAD: f64 = 0.5;
 /// Share of the voted answers that System 1 gives, and how many there must be.
 const AS_GOOD: f64 = 0.9;
 const AS_GOOD_QUESTIONS: usize = 6;
@@ -16,13 +14,19 @@ pub fn find(view: &Observed, found: &mut Vec<Finding>) {
     found.extend(system1_unread(view).or_else(|| system1_as_good(view)));
 }
 
+/// Whether so many of System 1's answers are not read that what System 2 gains over it is mostly that its own
+/// are.
+pub fn is_mostly_unread(unread: usize, of: usize) -> bool {
+    unread > 1 && unread * 2 > of
+}
+
 fn system1_unread(view: &Observed) -> Option<Finding> {
     let asked = view.asked.iter().filter(|asked| asked.set_aside().is_none());
     let direct: Vec<&Direct> = asked.filter_map(|asked| asked.system1).collect();
     let unread: Vec<&&Direct> = direct.iter().filter(|direct| direct.answer.is_none()).collect();
     let (n, of) = (unread.len(), direct.len());
     let cut = unread.iter().filter(|direct| direct.generated_tokens >= view.task.system1.max_tokens).count();
-    (n >= 2 && n as f64 > UNREAD * of as f64).then(|| {
+    is_mostly_unread(n, of).then(|| {
         let examples = examples(unread.iter().map(|direct| direct.text.as_str()));
         let what = "until they are, System 1 looks worse than it is, and the gain over it larger";
         Finding {

@@ -46,7 +46,7 @@ impl ChoiceRule {
     }
 
     /// The choices and their aliases.
-    pub(super) fn texts(&self) -> Vec<String> {
+    pub(in crate::task) fn texts(&self) -> Vec<String> {
         self.choices.iter().chain(self.aliases.keys()).cloned().collect()
     }
 }

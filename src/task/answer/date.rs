@@ -37,6 +37,10 @@ pub enum DateOrder {
     MonthDay,
 }
 
+/// The GBNF grammar of a day as 2026-09-20.
+pub(in crate::task) const DATE_GRAMMAR: &str =
+    r#"root ::= [0-9]{4} "-" ("0" [1-9] | "1" [0-2]) "-" ("0" [1-9] | [12] [0-9] | "3" [01])"#;
+
 static NEGATIONS: List = LazyLock::new(|| list("negations"));
 
 /// Year first, numbers, day before month, month before day.
@@ -95,7 +99,7 @@ enum Found {
 impl DateRule {
     /// The GBNF grammar of dates.
     pub(super) fn grammar(&self) -> String {
-        r#"root ::= [0-9]{4} "-" ("0" [1-9] | "1" [0-2]) "-" ("0" [1-9] | [12] [0-9] | "3" [01])"#.into()
+        DATE_GRAMMAR.into()
     }
 
     fn in_line(&self, line: &str) -> Found {

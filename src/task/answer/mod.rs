@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 
 pub use choice::ChoiceRule;
 pub use constraint::AnswerConstraint;
+pub(in crate::task) use date::DATE_GRAMMAR;
 pub use date::{DateOrder, DateRule};
 pub use json::JsonRule;
 pub use last_line::LastLineRule;

@@ -381,12 +381,10 @@ fn larger_part(words: &[NumberWord], number: &Number) -> Option<usize> {
 
 /// Whether a unit is at `at`, and "and" and a numeral behind it: "1 hour and a half".
 fn part_follows(words: &[NumberWord], at: usize) -> bool {
-    let lower = |at: usize| words.get(at).map_or("", |word| word.lower.as_str());
-    let article = usize::from(matches!(lower(at + 2), "a" | "an"));
-    PARTS.iter().any(|units| units.contains(lower(at)))
+    PARTS.iter().any(|units| units.contains(lower(words, at)))
         && !words[at].ends_clause
-        && lower(at + 1) == "and"
-        && is_numeral(lower(at + 2 + article))
+        && lower(words, at + 1) == "and"
+        && is_numeral_at(words, at + 2)
 }
 
 /// The word before word `at`, if it is in the same clause.
@@ -420,10 +418,20 @@ fn is_numeral(word: &str) -> bool {
 
 /// Whether words that join begin at `at`, and a numeral follows, perhaps behind an article.
 fn numeral_is_joined(words: &[NumberWord], at: usize) -> bool {
-    let lower = |at: usize| words.get(at).map_or("", |word| word.lower.as_str());
-    let follows =
-        |at: usize| is_numeral(if matches!(lower(at), "a" | "an") { lower(at + 1) } else { lower(at) });
-    (JOINS.contains(lower(at)) && follows(at + 1)) || (is_join(lower(at), lower(at + 1)) && follows(at + 2))
+    let (first, second) = (lower(words, at), lower(words, at + 1));
+    (JOINS.contains(first) && is_numeral_at(words, at + 1))
+        || (is_join(first, second) && is_numeral_at(words, at + 2))
+}
+
+/// Whether a numeral is at `at`, perhaps behind an article.
+fn is_numeral_at(words: &[NumberWord], at: usize) -> bool {
+    let article = usize::from(matches!(lower(words, at), "a" | "an"));
+    is_numeral(lower(words, at + article))
+}
+
+/// The word in lower case; empty behind the last one.
+fn lower(words: &[NumberWord], at: usize) -> &str {
+    words.get(at).map_or("", |word| word.lower.as_str())
 }
 
 /// Whether words that join end at `at`, and a numeral is before them.
