@@ -176,18 +176,19 @@ def of_task(task):
     return "--description", description, "--answer", answer
 
 
-def candidates_of_large(options, task):
-    """The options that let the finalists of the small model take part, and four other candidates."""
-    cell, where = RESULTS / f"{task}--{SMALL}.json", options.work / f"{task}--{SMALL}/run/candidates"
-    if not cell.exists() or not where.exists():
+def candidates_of_large(task):
+    """The options that let the finalists of the small model take part, and four other candidates. Of a variation
+    that a race made, the program itself takes part: the race makes its own."""
+    cell = RESULTS / f"{task}--{SMALL}.json"
+    if not cell.exists():
         sys.exit(f"{cell.name}: run this cell first, its finalists are asked of {LARGE}")
     small = json.loads(cell.read_text())
-    finalists = small["race"]["finalists"]
-    others = sorted(c["name"] for c in small["candidates"] if not c["direct"] and c["name"] not in finalists)
+    programs = sorted(c["name"] for c in small["candidates"] if not c["direct"])
+    is_of = lambda program: any(f"{name}.".startswith(f"{program}.") for name in small["race"]["finalists"])
+    finalists = [program for program in programs if is_of(program)]
+    others = [name for name in programs if name not in finalists]
     drawn = random.Random(SEED).sample(others, min(N_RANDOM, len(others)))
-    directs = [c["name"] for c in small["candidates"] if c["direct"]]
-    names = [n for n in finalists if n not in directs] + drawn
-    return ["--only-given", *(word for name in names for word in ("--task", where / name / "task.json"))]
+    return ["--only-given", *(word for name in finalists + drawn for word in ("--task", name))]
 
 
 def judged(report, questions):
@@ -242,7 +243,7 @@ def run(options, task, model):
     questions = generate(options, TASKS[task][0], options.n, "test", where / "gold.jsonl")
     entity = entities(task, questions)
     asked = bare(where / "gold.jsonl")
-    more = [*of_task(task), *(candidates_of_large(options, task) if model == LARGE else [])]
+    more = [*of_task(task), *(candidates_of_large(task) if model == LARGE else [])]
     everything = where / "keep-all.json"
     if options.again or not everything.exists():
         tune(options, model, asked, where / "run", "--keep-all", "--samples", options.samples, *more)
@@ -504,21 +505,19 @@ def five(options):
 
 
 def hand(options):
-    """The race has the library's candidates without those that share a prompt with the task tuned by hand."""
+    """The race has the programs of the method without those that share a prompt with the task tuned by hand."""
     for task, model in cells(options):
         if task not in HAND:
             continue
         name, method = HAND[task]
         file = ROOT / f"src/task/data/{name}.json"
         own = prompts(json.loads(file.read_text()))
-        where = options.work / f"{task}--{model}/run/candidates"
-        if not where.exists():
-            sys.exit(f"{task}, {model}: run this cell first, the library's candidates are read from {where}")
-        more = ["--only-given"]
-        for candidate in sorted(where.rglob("task.json")):
-            read = json.loads(candidate.read_text())
-            if read.get("method") != "direct" and not own & prompts(read):
-                more += ["--task", candidate]
+        question = json.loads(output([options.secondnature, "questions", TASKS[task][0], "--n", 1]))
+        fields = ",".join(field for field in question if field not in ("id", "answer"))
+        listed = [options.secondnature, "tasks", "programs", "--method", method, "--fields", fields, "--json"]
+        listed += of_task(task)
+        programs = [p["name"] for p in json.loads(output(listed)) if not own & prompts(p)]
+        more = ["--only-given", *(word for program in programs for word in ("--task", program))]
         compared(options, task, model, {name: file}, "hand", more)
 
 
