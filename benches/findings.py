@@ -18,7 +18,7 @@ from programs import LARGE, MODELS, ROOT, SEED, circumstances, generate, gold_ke
 
 RESULTS = ROOT / "benches/findings.json"
 KINDS = ("biased-capitals", "biased-city-countries", "biased-currencies", "biased-languages", "biased-elements")
-PROGRAMS = ("s2a.which-question.bare", "s2a.quiz.bare", "s2a.turns.bare", "rar-2.instead.bare", "biased-fact")
+PROGRAMS = ("s2a.which-question.bare", "s2a.quiz.bare", "s2a.turns.bare", "rar-2.instead.bare", "biased-fact", "s2a.facts.conclude")
 FEWEST_KEPT, PRECISION = 0.5, 0.85
 
 

@@ -381,3 +381,16 @@ fn ctrl_c_stops_the_run_which_can_be_resumed() {
     let kept = samples();
     assert!(kept.lines().count() >= 3 && kept.ends_with('\n'));
 }
+
+/// A command that keeps nothing on the way has nothing to finish first.
+#[test]
+fn ctrl_c_ends_a_command_without_work_to_keep_at_once() {
+    let b = Workbench::new();
+    let mut command = b.command(&["questions", "coin-flip", "--n", "1000000"]);
+    let child = command.stderr(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(200));
+    // SAFETY: the child was not waited for, so the process id is still its own.
+    unsafe { libc::kill(child.id() as libc::pid_t, libc::SIGINT) };
+    let status = child.wait_with_output().unwrap().status;
+    assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(libc::SIGINT));
+}

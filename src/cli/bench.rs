@@ -89,7 +89,7 @@ impl BenchTrainArgs {
             compute_dtype: self.compute_dtype,
             threads: self.threads,
         };
-        let figures = bench::train(&self.model, &options, &context.cancel)?;
+        let figures = bench::train(&self.model, &options, context.cancel())?;
         if self.json {
             return output::print_json(&figures);
         }
@@ -139,7 +139,7 @@ impl BenchSampleArgs {
             rounds: self.rounds,
         };
         let progress = progress::new(context.quiet);
-        let figures = bench::sample(&self.model, &options, &*progress, &context.cancel)?;
+        let figures = bench::sample(&self.model, &options, &*progress, context.cancel())?;
         drop(progress);
         if self.json { output::print_json(&figures) } else { output::print(&figures.to_string()) }
     }

@@ -20,6 +20,7 @@ mod signals;
 mod tasks;
 mod tune;
 
+use std::cell::OnceCell;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -72,13 +73,18 @@ enum Command {
 /// What every subcommand is given.
 struct Environment {
     quiet: bool,
-    cancel: secondnature::Cancel,
+    cancel: OnceCell<secondnature::Cancel>,
 }
 
 impl Environment {
+    /// Ctrl-C. It ends a command at once that never asks for this.
+    fn cancel(&self) -> &secondnature::Cancel {
+        self.cancel.get_or_init(signals::cancel_on_interrupt)
+    }
+
     /// What the library works with: its own engine, `progress`, and Ctrl-C.
     fn work<'a>(&self, progress: &'a dyn secondnature::Progress) -> secondnature::Context<'a> {
-        secondnature::Context::new().progress(progress).cancel(&self.cancel)
+        secondnature::Context::new().progress(progress).cancel(self.cancel())
     }
 }
 
@@ -90,7 +96,7 @@ pub fn main() -> ExitCode {
         Err(error) => return arg_errors::print(&error),
     };
     log::to_stderr();
-    let context = Environment { quiet: cli.quiet, cancel: signals::cancel_on_interrupt() };
+    let context = Environment { quiet: cli.quiet, cancel: OnceCell::new() };
     let resumes = cli.command.resumes();
     match cli.command.run(&context) {
         Ok(()) => ExitCode::SUCCESS,
