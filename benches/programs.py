@@ -29,6 +29,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 import unicodedata
 
 import regret
@@ -164,10 +165,9 @@ def tune(options, model, questions, out, *more, minutes=None):
     if minutes:
         command += ["--minutes", minutes]
     done = subprocess.run([str(c) for c in command], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    report = out / "tune.json"
-    if done.returncode and not report.exists():
+    if done.returncode:
         sys.exit(done.stderr.strip())
-    return json.loads(report.read_text())
+    return json.loads((out / "tune.json").read_text())
 
 
 def of_task(task):
@@ -443,37 +443,52 @@ WEAK = {
 HAND = {"capitals": ("biased-fact", "s2a"), "judging": ("pairwise-judge", "bsm")}
 
 
-def curated(options, model, task, questions, gold, out):
-    """For each question, whether the vote of `task` is right; a vote that has not converged counts by its leader."""
-    if not (out / "curation.json").exists():
+def curated(options, model, task, questions, gold, where):
+    """For each question, whether the vote of `task` is right (a vote that has not converged counts by its leader)
+    and whether it is kept; the seconds that it took. Each task file has a directory of its own in `where`."""
+    out = where / files_hash([task])[:16]
+    if not (out / "seconds").exists():
+        begin = time.monotonic()
         command = [options.secondnature, "curate", "--model", options.models / MODELS[model], "--task", task]
-        command += ["--questions", questions, "--out", out, "--seed", SEED, "--quiet", *options.options.split()]
+        command += ["--questions", questions, "--out", out, "--seed", SEED, "--quiet", "--force", *options.options.split()]
         done = subprocess.run([str(c) for c in command], capture_output=True, text=True)
         # Where nothing is kept the program says so and fails; the samples are there all the same.
         if not (out / "curation.json").exists():
             sys.exit(done.stderr.strip())
+        (out / "seconds").write_text(f"{time.monotonic() - begin:.1f}")
     verdicts = {v["question"]: v for v in lines(out / "verdicts.jsonl")}
     answers = [(verdicts.get(q["id"]) or {}).get("answer") or {} for q in gold]
     kept = [bool((verdicts.get(q["id"]) or {}).get("kept")) for q in gold]
     right = [int(bool({key(a.get("key", "")), key(a.get("text", ""))} & gold_keys(q))) for a, q in zip(answers, gold)]
-    return right, kept
+    return right, kept, float((out / "seconds").read_text())
 
 
-def compared(options, task, model, others, name, more):
-    """The choice of a race on training questions against `others` (by name: task), on test questions."""
+def compared(options, task, model, others, name, more, is_timed):
+    """The choice of a race on training questions against `others` (by name: task), on test questions. A race that
+    `is_timed` has the time that curating the training questions would take."""
     where = options.work / f"{name}--{task}--{model}"
     where.mkdir(parents=True, exist_ok=True)
     kind = TASKS[task][0]
     generate(options, kind, N_TRAIN, "train", where / "train.jsonl")
     gold = generate(options, kind, N_TEST, "test", where / "test.jsonl")
     entity = entities(task, gold)
-    race = tune(options, model, bare(where / "train.jsonl"), where / "tuned", *of_task(task), *more, minutes=options.minutes)
-    tasks = {"tune": where / "tuned/task.json", **others}
     right, figures = {}, {}
-    for label, file in tasks.items():
-        right[label], kept = curated(options, model, file, bare(where / "test.jsonl"), gold, where / label)
+
+    def curate(label, file):
+        right[label], kept, seconds = curated(options, model, file, bare(where / "test.jsonl"), gold, where)
         n_right = sum(r for r, k in zip(right[label], kept) if k)
-        figures[label] = {"accuracy": regret.mean(right[label]), "kept": sum(kept), "kept_right": n_right}
+        figures[label] = {"accuracy": regret.mean(right[label]), "kept": sum(kept), "kept_right": n_right,
+                          "seconds": seconds}
+
+    for label, file in others.items():
+        curate(label, file)
+    minutes = options.minutes
+    if is_timed and not minutes:
+        per_question = regret.mean(figure["seconds"] for figure in figures.values()) / len(gold)
+        minutes = round(per_question * N_TRAIN / 60, 1)
+    race = tune(options, model, bare(where / "train.jsonl"), where / "tuned", *of_task(task), *more, minutes=minutes)
+    tasks = {"tune": where / "tuned/task.json", **others}
+    curate("tune", tasks["tune"])
     best = max(others, key=lambda label: figures[label]["accuracy"])
     result = {
         **circumstances(task, model),
@@ -483,6 +498,7 @@ def compared(options, task, model, others, name, more):
         "seed": SEED,
         "chosen": race["winner"],
         "race_minutes": round(race["seconds"] / 60, 1),
+        "allowed_minutes": minutes,
         "programs": figures,
         "best_of_others": best,
         "tune_minus_best": regret.difference(right["tune"], right[best], entity),
@@ -501,7 +517,7 @@ def prompts(task):
 def five(options):
     more = [word for file in FIVE for word in ("--task", file)]
     for model in [model for task, model in cells(options) if task == "city-countries"]:
-        compared(options, "city-countries", model, {file.stem: file for file in FIVE}, "five", more)
+        compared(options, "city-countries", model, {file.stem: file for file in FIVE}, "five", more, is_timed=True)
 
 
 def hand(options):
@@ -518,7 +534,7 @@ def hand(options):
         listed += of_task(task)
         programs = [p["name"] for p in json.loads(output(listed)) if not own & prompts(p)]
         more = ["--only-given", *(word for program in programs for word in ("--task", program))]
-        compared(options, task, model, {name: file}, "hand", more)
+        compared(options, task, model, {name: file}, "hand", more, is_timed=False)
 
 
 def weak(options):

@@ -132,6 +132,11 @@ mod tests {
         for kind in FindingKind::ALL {
             assert_eq!(serde_json::to_value(kind).unwrap(), kind.name());
         }
+        let header = include_str!("../include/secondnature.h");
+        assert!(
+            FindingKind::ALL.iter().all(|kind| header.contains(kind.name())),
+            "the header names every kind"
+        );
         let mut sorted = FindingKind::ALL;
         sorted.sort();
         assert_eq!(sorted, FindingKind::ALL, "the order of the list is that of the type");

@@ -236,6 +236,12 @@ fn options_that_cannot_work_are_named_before_any_work() {
         fail(command, &[option]);
         assert!(!b.path("run/samples.jsonl").exists(), "{option}");
     }
+    for (option, value) in [("--answer", "number"), ("--minutes", "3")] {
+        let mut command = b.distill("model.gguf", "quick.json", "train.jsonl");
+        command.args([option, value]);
+        fail(command, &[option, "--tune"]);
+        assert!(!b.path("run").exists(), "{option}");
+    }
 }
 
 #[test]

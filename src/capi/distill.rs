@@ -68,7 +68,8 @@ impl sn_distill_params {
 /// may be NULL. On failure all are untouched.
 ///
 /// Errors: SN_STATUS_INVALID_ARGUMENT; SN_STATUS_INPUT for a task or a question file;
-/// SN_STATUS_RUN when `out_dir` holds another run; SN_STATUS_REFUSED when distilling is not
+/// SN_STATUS_RUN when `out_dir` holds another run; SN_STATUS_MODEL and SN_STATUS_UNSUPPORTED for the model
+/// file; SN_STATUS_REFUSED when distilling is not
 /// worthwhile and `force` is 0; SN_STATUS_CANCELLED; SN_STATUS_IO; SN_STATUS_ENGINE; SN_STATUS_TRAINING;
 /// SN_STATUS_PARITY; SN_STATUS_INTERNAL.
 ///

@@ -392,8 +392,9 @@ pub struct sn_tune_params {
     /// Required: the directory. Gets task.json and tune.json; an interrupted race in it is resumed.
     pub out_dir: *const c_char,
     pub out_dir_len: usize,
-    /// Who takes part: methods of the library (cot, rar-1, rar-2, s2a, bsm, thinking), of which
-    /// none means all, and tasks: names of built-in ones or paths of JSON files. `tasks_count`
+    /// Who takes part: methods of the library (plain, cot, rar-1, rar-2, s2a, bsm, thinking), of
+    /// which none means all, thinking where the model can; programs of the library, such as
+    /// s2a.which-question.bare; tasks: names of built-in ones or paths of JSON files. `tasks_count`
     /// texts, each as long as `tasks_len` has it, or ending in NUL where `tasks_len` is NULL.
     pub tasks: *const *const c_char,
     pub tasks_len: *const usize,

@@ -71,9 +71,15 @@ impl FindingTexts {
 ///
 /// `*out` is the preview on success and untouched on failure.
 ///
-/// Errors: SN_STATUS_INPUT where there is no question, or a prompt cannot be made of one;
-/// SN_STATUS_CANCELLED; SN_STATUS_IO; SN_STATUS_MODEL; SN_STATUS_ENGINE; SN_STATUS_INVALID_ARGUMENT;
-/// SN_STATUS_INTERNAL.
+/// A question of which no prompt can be made is set aside, which is a finding.
+///
+/// Errors: SN_STATUS_INPUT where there is no question, where more than half of them cannot be asked for the
+/// same reason, for a gold answer that the task's rule cannot read, and for an option out of its range;
+/// SN_STATUS_CANCELLED; SN_STATUS_IO; SN_STATUS_MODEL and SN_STATUS_UNSUPPORTED for the model file;
+/// SN_STATUS_ENGINE; SN_STATUS_INVALID_ARGUMENT; SN_STATUS_INTERNAL.
+///
+/// Ownership: the caller's; free it with sn_preview_free(). `task` and `questions` may be freed as soon as the
+/// call returns. Threads: several calls may run at once on one model.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sn_preview_new(
     model: *const sn_model,
@@ -136,7 +142,16 @@ pub unsafe extern "C" fn sn_preview_findings(preview: *const sn_preview) -> usiz
     catch!(or 0 => unsafe { preview.as_ref() }.map_or(0, |preview| preview.findings.len()))
 }
 
-/// What finding number `index` is about, such as "copies_prompt". The names are stable.
+/// What finding number `index` is about. The names are stable:
+///
+/// - of the model or its template: template_loses_text, no_end_of_turn, thinking_left_open
+/// - of the questions: set_aside, question_lost
+/// - of a step: copies_prompt, question_unchanged, same_output, cut_off, refusal
+/// - of the answers: unread, long_answers, constant_answer, all_judged_equal, opinion_moves_answer,
+///   perturbation_moves_answer, perturbation_changes_nothing, samples_disagree
+/// - of System 1: system1_unread, system1_as_good
+///
+/// Later versions may find more.
 ///
 /// Returns UTF-8 of `*len` bytes, followed by a NUL; `len` may be NULL. NULL past the last finding and
 /// for NULL. Ownership: the preview's; valid until it is freed.

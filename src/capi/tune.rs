@@ -46,9 +46,9 @@ pub struct sn_choice {
     pub kept_share: f64,
     /// Expected samples of a question.
     pub samples_per_question: f64,
-    /// Share of the accepted answers that the best direct prompt gives as well.
+    /// Share of the accepted answers that the best direct prompt gives as well; 0 where none is accepted.
     pub system1_agreement: f64,
-    /// Share of the accepted answers that are right; NaN without gold questions.
+    /// Share of the accepted answers that are right; NaN where no accepted answer has gold.
     pub label_precision: f64,
     /// Share of the direct answers that are right; NaN without gold questions.
     pub system1_accuracy: f64,
@@ -153,9 +153,12 @@ impl sn_tune_params {
 /// the text of tune.json: all candidates with their figures, the choice and why. `*json_len` is its length
 /// in bytes without the NUL that follows it; each of the three may be NULL. On failure all are untouched.
 ///
-/// Errors: SN_STATUS_INVALID_ARGUMENT; SN_STATUS_INPUT for a task or a question file, and where a question
-/// with gold is among the others; SN_STATUS_RUN when `out_dir` holds the race of other questions;
-/// SN_STATUS_CANCELLED; SN_STATUS_IO; SN_STATUS_ENGINE; SN_STATUS_INTERNAL.
+/// Errors: SN_STATUS_INVALID_ARGUMENT; SN_STATUS_INPUT for a task, a question file or an option, for gold
+/// questions that are fewer than 20, have an answer that cannot be read, or are among the others;
+/// SN_STATUS_RUN when `out_dir` holds the race of another model, seed or set of questions, or another
+/// process works there; SN_STATUS_CANCELLED; SN_STATUS_IO; SN_STATUS_MODEL and SN_STATUS_UNSUPPORTED for the
+/// model file; SN_STATUS_ENGINE; SN_STATUS_INTERNAL. Messages call `params->out_dir` "out_dir" and
+/// `params->tasks` "task".
 ///
 /// Ownership: free `*json` with sn_string_free(). Threads: several calls may run at once on one model, each
 /// in its own `out_dir`.

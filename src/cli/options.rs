@@ -19,6 +19,11 @@ pub struct Flags<G> {
 }
 
 impl<G: OptionGroup> Flags<G> {
+    /// The names of the options that were given.
+    pub fn given(&self) -> impl Iterator<Item = &'static str> {
+        self.given.iter().map(|(name, _)| *name)
+    }
+
     /// The options, with defaults where no flag was given.
     pub fn read(&self) -> Result<G> {
         let mut group = G::default();

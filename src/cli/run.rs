@@ -8,6 +8,7 @@ use secondnature::EngineOptions;
 use secondnature::Silent;
 use secondnature::distill::{CurateOptions, DataMix, Options, Run, Setup, distill, tune_and_distill};
 use secondnature::evaluate::Acceptance;
+use secondnature::options::OptionGroup;
 use secondnature::programs::{Brief, load};
 use secondnature::task::read_questions;
 use secondnature::train::TrainOptions;
@@ -126,6 +127,19 @@ impl DistillArgs {
         })
     }
 
+    /// The name of an argument that has no effect without `--tune`.
+    fn only_for_tune(&self) -> Option<&'static str> {
+        let others = [
+            EngineOptions::OPTIONS,
+            CurateOptions::OPTIONS,
+            Acceptance::OPTIONS,
+            TrainOptions::OPTIONS,
+            DataMix::OPTIONS,
+        ];
+        let serves_others = |name: &&str| others.iter().any(|group| group.iter().any(|o| o.name == *name));
+        self.wanted.given().chain(self.choosing.given().filter(|name| !serves_others(name))).next()
+    }
+
     pub fn run(&self, context: &Environment) -> Result<()> {
         let eval = self.eval.as_deref().map_or(Ok(Vec::new()), read_questions).context("--eval")?;
         let options = self.options()?;
@@ -148,6 +162,12 @@ impl DistillArgs {
         let [task] = self.task.as_slice() else {
             bail!("--task: several tasks are given; one is distilled, or --tune chooses among them");
         };
+        if let Some(name) = self.only_for_tune() {
+            bail!(
+                "--{}: says how --tune chooses, which is not given; give it, or leave this out",
+                name.replace('_', "-")
+            );
+        }
         let setup = self.setup.setup(task)?;
         let report = distill(&setup, &eval, &options, &mut context.work(&*progress))?;
         drop(progress);

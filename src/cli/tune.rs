@@ -33,8 +33,8 @@ pub struct TuneArgs {
     out: PathBuf,
     #[command(flatten)]
     wanted: WantedArgs,
-    /// A method of the library (cot, rar-1, rar-2, s2a, bsm, thinking), or a task that takes part; may be
-    /// repeated [default: all methods].
+    /// A method of the library (plain, cot, rar-1, rar-2, s2a, bsm, thinking), one of its programs or a task
+    /// that takes part; may be repeated [default: all methods, thinking where the model can].
     #[arg(long, value_name = "TASK")]
     task: Vec<String>,
     /// Where all randomness comes from.
@@ -65,6 +65,16 @@ pub struct WantedArgs {
 }
 
 impl WantedArgs {
+    /// The names of the arguments that were given.
+    pub fn given(&self) -> impl Iterator<Item = &'static str> {
+        let given = [
+            ("description", self.description.is_some()),
+            ("answer", self.answer.is_some()),
+            ("gold", self.gold.is_some()),
+        ];
+        given.into_iter().filter_map(|(name, is_given)| is_given.then_some(name))
+    }
+
     /// `setup` with what these arguments say.
     pub fn complete(&self, mut setup: TuneSetup, tasks: &[String]) -> Result<TuneSetup> {
         setup.description = self.description.clone();

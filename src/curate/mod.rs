@@ -25,7 +25,7 @@ use driver::Driver;
 use crate::engine::{
     Engine, Finish, Message, Request, Role, Sampling, Source, Sources, TemplateFacts, template_facts,
 };
-use crate::task::{Answer, CLOSING, Output, Question, Step, Task, UNPERTURBED};
+use crate::task::{Answer, CLOSING, Equivalence, Output, Question, Select, Step, Task, UNPERTURBED};
 use crate::vote::Verdict;
 use crate::{Cancel, Error, Result};
 
@@ -361,9 +361,16 @@ fn check_questions(plan: &CurationPlan, observer: &mut dyn Observer) -> Result<(
     Ok(())
 }
 
-/// That `question` has what its direct prompt, the first step of the program and the perturbations need.
+/// That `question` has what its direct prompt, the first step of the program, the perturbations and the vote need.
 pub(crate) fn first_messages(task: &Task, question: &Question) -> Result<()> {
     messages(&task.system1, question, &[])?;
+    if task.vote.equivalence == Equivalence::Model {
+        let blank = Answer { key: String::new(), text: String::new() };
+        task.vote.equivalence_prompt.render(question, &blank, &blank)?;
+    }
+    if task.vote.select == Select::Universal {
+        task.vote.select_prompt.render(question, &vec![""; task.vote.samples])?;
+    }
     if let Some(step) = task.system2.first().filter(|step| step.for_each.is_none()) {
         messages(step, question, &[])?;
     }

@@ -297,10 +297,11 @@ pub(super) fn requests_of(
     let mut program = Program::new(task, asked, &sample.perturbation, seed, sample.index);
     let mut records = sample.steps.iter();
     let mut requests = Vec::new();
-    loop {
+    // A step whose prompt could not be made has no record.
+    while records.len() > 0 {
         let calls = program.next_calls()?;
         if calls.is_empty() {
-            return Ok(requests);
+            break;
         }
         for request in calls {
             let Some(record) = records.next() else { return Ok(requests) };
@@ -308,6 +309,7 @@ pub(super) fn requests_of(
             requests.push(request);
         }
     }
+    Ok(requests)
 }
 
 impl StepRecord {

@@ -379,6 +379,72 @@ fn a_question_without_a_field_is_set_aside_with_the_field() {
 }
 
 #[test]
+fn what_the_vote_asks_about_a_question_needs_its_fields_too() {
+    let mut questions: Vec<Question> =
+        ["tea", "same", "bare"].iter().map(|id| Question::new(*id, *id, vec![])).collect();
+    for question in &mut questions[..2] {
+        question.fields.insert("hint".into(), "".into());
+    }
+    let selecting = FREE.replace("{{ question }}:{% for", "{{ question }}{{ hint }}:{% for");
+    let (counting, _) = FREE.split_once(r#""select""#).unwrap();
+    let judging = format!(
+        r#"{counting}"equivalence": "model", "equivalence_prompt": "{{{{ hint }}}}{{{{ a }}}} or {{{{ b }}}}?"}}}}"#
+    );
+    for text in [selecting, judging] {
+        assert!(text.contains("hint"));
+        let mut log = Log::default();
+        let say = |r: &Request| match r.sampling.choices.is_empty() {
+            true => writer(r),
+            false => r.sampling.choices[0].clone(),
+        };
+        let outcomes =
+            run_on(&mut Scripted::new(say), &task(&text), &questions, None, vec![], &mut log).unwrap();
+        let why = said(&outcomes, "bare").set_aside.unwrap();
+        assert!(why.contains("_prompt\" cannot be filled in"), "{why}");
+        assert!(said(&outcomes, "tea").n > 0);
+    }
+}
+
+#[test]
+fn the_requests_of_a_sample_that_ended_early_are_those_that_it_made() {
+    let task = Task::from_json(
+        r#"{"name": "t", "system1": {"prompt": "{{ question }}"},
+            "system2": [{"name": "plan", "prompt": "Plan: {{ question }}"},
+                        {"name": "answer", "prompt": "{{ (plan|split('Question:'))[1] }}"}],
+            "answer": {"kind": "text"}}"#,
+        "t",
+    )
+    .unwrap();
+    let question = Question::new("q", "tea", vec![]);
+    let ended = Sample { steps: Vec::new(), ..sample_that_ended() };
+    assert!(requests_of(&task, &question, &ended, 1).unwrap().is_empty());
+    let step = StepRecord {
+        name: "plan".into(),
+        item: None,
+        text: "no label".into(),
+        prompt_tokens: 2,
+        generated_tokens: 2,
+    };
+    let ended = Sample { steps: vec![step], ..sample_that_ended() };
+    assert_eq!(requests_of(&task, &question, &ended, 1).unwrap().len(), 1);
+}
+
+fn sample_that_ended() -> Sample {
+    Sample {
+        question: "q".into(),
+        index: 1,
+        perturbation: UNPERTURBED.into(),
+        seed: 0,
+        steps: vec![],
+        answer: None,
+        read_from: Default::default(),
+        rejected: false,
+        confidence: None,
+        finish: Finish::EndOfTurn,
+    }
+}
+
+#[test]
 fn a_fault_of_most_questions_ends_the_run_before_an_engine_is_asked_for() {
     let task = task(&FREE.replace("{{ question }}", "{{ question }}{{ hint }}"));
     let questions: Vec<Question> = (0..9000).map(|i| Question::new(format!("q{i}"), "tea", vec![])).collect();

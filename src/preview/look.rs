@@ -1,6 +1,6 @@
 //! Samples a few questions and arranges what came back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Instant;
 
@@ -163,7 +163,7 @@ impl Look<'_> {
         let found = findings(&evidence);
         let accuracy = self.accuracy(chosen, &system1, &samples, &verdicts);
         let cost = self.cost(&system1, &samples, &seeds, &calls, seconds);
-        let expected = self.expected(chosen, &samples, &cost);
+        let expected = self.expected(chosen, &samples, &equivalences, &cost);
 
         let mut shown: Vec<ShownQuestion> = Vec::new();
         for ((question, direct), verdict) in chosen.iter().zip(system1.answers).zip(verdicts) {
@@ -280,15 +280,26 @@ impl Look<'_> {
         }
     }
 
-    fn expected(&self, chosen: &[Question], samples: &[Sample], cost: &Cost) -> Expected {
+    fn expected(
+        &self,
+        chosen: &[Question],
+        samples: &[Sample],
+        equivalences: &[EquivalenceRecord],
+        cost: &Cost,
+    ) -> Expected {
         let perturbations = || std::iter::once(None).chain(self.task.perturbations.iter().map(Some));
         let seen = |question: &Question| {
+            let equal = equal_keys(equivalences.iter().filter(|judged| judged.question == question.id));
+            let one_key = |answer: Answer| Answer {
+                key: equal.get(&answer.key).cloned().unwrap_or(answer.key),
+                ..answer
+            };
             let variants = perturbations().map(|perturbation| {
                 let name = perturbation.map_or(UNPERTURBED, |p| &p.name);
                 let of = || samples.iter().filter(|s| s.question == question.id && s.perturbation == name);
                 let meant = |answer: &Answer| perturbation.map_or(answer.clone(), |p| p.meaning(answer));
                 SeenVariant {
-                    answers: of().map(|s| s.answer.as_ref().map(meant)).collect(),
+                    answers: of().map(|s| s.answer.as_ref().map(meant).map(one_key)).collect(),
                     tokens: of().map(|s| self.tokens_until_answer(s)).sum::<f64>()
                         / of().count().max(1) as f64,
                 }
@@ -315,6 +326,23 @@ impl Look<'_> {
         let share = end.map_or(1.0, |end| end as f64 / last.text.len() as f64);
         tokens as f64 - last.generated_tokens as f64 * (1.0 - share)
     }
+}
+
+/// Of the answers that were judged equal, the key of each → the one that stands for all.
+fn equal_keys<'a>(judged: impl Iterator<Item = &'a EquivalenceRecord>) -> BTreeMap<String, String> {
+    let mut class: Vec<BTreeSet<&str>> = Vec::new();
+    for record in judged.filter(|record| record.equal) {
+        let pair = BTreeSet::from([record.a.key.as_str(), record.b.key.as_str()]);
+        let (touched, mut others): (Vec<_>, Vec<_>) =
+            class.into_iter().partition(|keys| keys.intersection(&pair).next().is_some());
+        others.push(touched.into_iter().fold(pair, |all, keys| &all | &keys));
+        class = others;
+    }
+    let named = |keys: BTreeSet<&str>| {
+        let first = keys.first().map_or(String::new(), |key| key.to_string());
+        keys.into_iter().map(|key| (key.to_string(), first.clone())).collect::<Vec<_>>()
+    };
+    class.into_iter().flat_map(named).collect()
 }
 
 fn shown_sample(
@@ -462,5 +490,35 @@ impl Source for TimedSource<'_> {
     }
     fn cannot_render(&mut self, id: u64, error: Error) -> Result<()> {
         self.source.cannot_render(id, error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_that_were_judged_equal_have_one_key() {
+        let answer = |key: &str| Answer { key: key.into(), text: key.into() };
+        let judged = |a: &str, b: &str, equal| EquivalenceRecord {
+            question: "q".into(),
+            a: answer(a),
+            b: answer(b),
+            text: String::new(),
+            equal,
+            prompt_tokens: 0,
+            generated_tokens: 0,
+        };
+        let all = [
+            judged("c", "d", true),
+            judged("a", "b", true),
+            judged("b", "c", true),
+            judged("a", "e", false),
+            judged("f", "g", true),
+        ];
+        let keys = equal_keys(all.iter());
+        let of = |key: &str| keys.get(key).map(String::as_str);
+        assert_eq!(["a", "b", "c", "d"].map(of), [Some("a"); 4]);
+        assert_eq!(["e", "f", "g"].map(of), [None, Some("f"), Some("f")]);
     }
 }

@@ -161,6 +161,11 @@ pub fn find(name: &str, brief: &Brief) -> Result<Option<Candidate>> {
     }
 }
 
+/// Whether this is the name of a program of the library, for whatever questions.
+pub fn is_program(name: &str) -> bool {
+    split(name).is_some()
+}
+
 /// Why nothing is loaded for a name.
 fn no_such_task() -> String {
     format!(
@@ -189,8 +194,9 @@ pub fn load(name_or_path: &str, brief: &Brief) -> Result<Task> {
         Error::input(
             format!("program {name_or_path:?}"),
             format!(
-                "it is not for these questions (answers: {}; fields: {}; {}); choose another program or say \
-                 what the questions are",
+                "it is not for these questions (answers: {}; fields: {}; {}); take another, or write this one \
+                 for yours into a file: `secondnature tasks show {name_or_path} --answer KIND > my-task.json`, \
+                 with --fields and --description where they apply",
                 AnswerKind::of(&brief.answer).as_str(),
                 brief.fields.join(", "),
                 if brief.description.is_some() { "described" } else { "no description" }

@@ -39,6 +39,9 @@ fn list(text: &str) -> Option<Vec<String>> {
     let found = LIST.captures_iter(text).last()?;
     let before: Vec<&str> = found[1].split(',').map(str::trim).filter(|item| !item.is_empty()).collect();
     let mut items: Vec<&str> = before.into_iter().chain([found[2].trim(), found[3].trim()]).collect();
+    if items.iter().any(|item| item.is_empty()) {
+        return None;
+    }
     let follows_colon = text[..found.get(0)?.start()].ends_with(':');
     if items.len() > 2 && ASKS.is_match(items[0]) {
         items.remove(0);
@@ -80,9 +83,16 @@ mod tests {
         ] {
             assert_eq!(list(text).unwrap().join("|"), options, "{text}");
         }
-        for none in
-            ["Is it broken?", "It is lost or broken.", "How many apples or pears does he have now?", ""]
-        {
+        for none in [
+            "Is it broken?",
+            "It is lost or broken.",
+            "How many apples or pears does he have now?",
+            "",
+            "Is it hot?  Or cold?",
+            "It is broken.  Or is it fine?",
+            "Pick A or  ?",
+            "Is it a, or?",
+        ] {
             assert_eq!(list(none), None, "{none}");
         }
     }

@@ -184,3 +184,9 @@ fn a_task_is_found_by_the_name_of_a_program_or_of_a_built_in_task() {
     let answer = parse_answer_kind("number").unwrap();
     assert!(load("cot.numbers.sentence", &Brief { answer, ..Brief::default() }).is_ok());
 }
+
+#[test]
+fn a_field_of_any_script_has_a_label() {
+    assert_eq!(wording::label("response_a"), "Response A");
+    assert_eq!(wording::label("état"), "État");
+}

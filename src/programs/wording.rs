@@ -231,11 +231,16 @@ pub(super) fn label(field: &str) -> String {
     let words = field.split('_').filter(|word| !word.is_empty()).enumerate();
     words
         .map(|(index, word)| match (index, word.len()) {
-            (0, _) | (_, 1) => word[..1].to_uppercase() + &word[1..],
+            (0, _) | (_, 1) => capitalized(word),
             _ => word.to_string(),
         })
         .collect::<Vec<_>>()
         .join(" ")
+}
+
+fn capitalized(word: &str) -> String {
+    let mut letters = word.chars();
+    letters.next().into_iter().flat_map(char::to_uppercase).chain(letters).collect()
 }
 
 /// The names of fields that end in `_a` and `_b` and are otherwise equal.

@@ -81,10 +81,10 @@ pub fn complete(
     // Those that came furthest, if all of the last round have faults.
     let best = |direct: bool| {
         let of_kind = || report.candidates.iter().filter(move |c| c.is_direct() == direct);
-        let best = of_kind()
+        let finished: Vec<&CandidateReport> = of_kind()
             .filter(|c| finalists.contains(&c.name.as_str()) && replaces_its_base(c, report))
-            .max_by(|a, b| cheaper_or_better(a, b));
-        best.or_else(|| of_kind().next()).cloned()
+            .collect();
+        best_or_cheaper(&finished).or_else(|| of_kind().next()).cloned()
     };
     let (Some(winner), baseline) = (best(false), best(true)) else { return Ok(None) };
     let contestant = |name: &str| race.contestants.iter().find(|c| c.name() == name);
@@ -140,13 +140,14 @@ fn replaces_its_base(candidate: &CandidateReport, report: &TuneReport) -> bool {
         || base.is_some_and(|base| is_clearly_better(candidate.score, base.score))
 }
 
-/// By score; scores that differ by less than the race can tell count as equal, and fewer tokens win.
-fn cheaper_or_better(a: &CandidateReport, b: &CandidateReport) -> std::cmp::Ordering {
+/// The one with the best score, or of those that are behind it by less than the race can tell the one with the
+/// fewest tokens.
+fn best_or_cheaper<'a>(candidates: &[&'a CandidateReport]) -> Option<&'a CandidateReport> {
     const EQUAL: f64 = 0.005;
-    match (a.score - b.score).abs() < EQUAL {
-        true => b.features.tokens_per_sample.total_cmp(&a.features.tokens_per_sample),
-        false => a.score.total_cmp(&b.score),
-    }
+    let best = candidates.iter().map(|c| c.score).max_by(f64::total_cmp)?;
+    let equal = candidates.iter().filter(|c| best - c.score < EQUAL);
+    let cost = |c: &CandidateReport| c.features.tokens_per_sample;
+    equal.copied().min_by(|a, b| cost(a).total_cmp(&cost(b)).then(b.score.total_cmp(&a.score)))
 }
 
 /// The answers to the direct prompt of `contestant` at temperature 0; asked only where they are not there.
@@ -182,4 +183,30 @@ fn direct_answers(
             text: answer.answer.map(|a| a.text),
         })
         .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::report::candidate;
+    use super::*;
+
+    #[test]
+    fn the_cheapest_of_those_that_are_as_good_as_the_best_wins() {
+        let with_tokens = |name: &str, score, tokens| {
+            let mut made = candidate(name, score);
+            made.features.tokens_per_sample = tokens;
+            made
+        };
+        let all = [
+            with_tokens("best", 0.508, 100.0),
+            with_tokens("as good", 0.504, 60.0),
+            with_tokens("as good as that", 0.500, 20.0),
+        ];
+        // As good as the second is not as good as the best, in whatever order they come.
+        for order in [[0, 1, 2], [2, 1, 0], [1, 2, 0], [2, 0, 1]] {
+            let chosen = best_or_cheaper(&order.map(|i| &all[i])).unwrap();
+            assert_eq!(chosen.name, "as good");
+        }
+        assert_eq!(best_or_cheaper(&[]), None);
+    }
 }

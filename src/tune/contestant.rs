@@ -147,9 +147,16 @@ impl Contestant {
         let task_file = format!("{folder}/task.json");
         let journal = format!("{folder}/samples.jsonl");
         let earlier = Task::load(&dir.file(&task_file).display().to_string());
-        if earlier.is_ok_and(|earlier| !has_same_samples(&earlier, &entrant.task)) {
+        // Samples of another program, or of one that nobody knows, are none of this one.
+        if !earlier.is_ok_and(|earlier| has_same_samples(&earlier, &entrant.task)) {
             for file in ["samples.jsonl", "time.json", "set-aside.json", "direct.json"] {
-                let _ = std::fs::remove_file(dir.file(&format!("{folder}/{file}")));
+                let path = dir.file(&format!("{folder}/{file}"));
+                match std::fs::remove_file(&path) {
+                    Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                        return Err(Error::io("remove", path)(error));
+                    }
+                    _ => {}
+                }
             }
         }
         dir.write(&task_file, entrant.task.to_json().as_bytes())?;

@@ -23,11 +23,16 @@ pub fn entrants(
 ) -> Result<Vec<Entrant>> {
     // A method that was named is given, with its programs.
     let library = if only_given && setup.methods.is_empty() { Vec::new() } else { library(brief)? };
+    if !library.is_empty() {
+        check_fields_of_gold(&setup.gold, brief)?;
+    }
     let mut names = BTreeSet::new();
     let mut all: Vec<Entrant> = Vec::new();
-    for task in &setup.tasks {
-        check_prompts(task, questions)?;
-        all.push(entrant(task.clone(), Origin::Given, &mut names));
+    let by_name = setup.programs.iter().map(|name| programs::load(name, brief));
+    for task in setup.tasks.iter().cloned().map(Ok).chain(by_name) {
+        let task = task?;
+        check_prompts(&task, questions)?;
+        all.push(entrant(task, Origin::Given, &mut names));
     }
     for task in library.into_iter().map(|program| program.task) {
         let task = Task { answer: brief.answer.clone(), ..task };
@@ -65,6 +70,18 @@ pub fn entrants(
     Ok(all)
 }
 
+/// The library's programs show every field that the questions have, and have to be asked about gold questions too.
+fn check_fields_of_gold(gold: &[Question], brief: &Brief) -> Result<()> {
+    let lacks = |question: &Question| brief.fields.iter().find(|field| !question.fields.contains_key(*field));
+    match gold.iter().find_map(|question| Some((question, lacks(question)?))) {
+        Some((question, field)) => Err(Error::field(
+            "gold",
+            format!("question {:?} has no {field:?}, which all questions to learn from have", question.id),
+        )),
+        None => Ok(()),
+    }
+}
+
 /// A task that samples the direct prompt of `task` as its program.
 fn direct(task: &Task) -> Task {
     let sampled = Step { name: "answer".into(), temperature: DIRECT_TEMPERATURE, ..task.system1.clone() };
@@ -85,6 +102,8 @@ fn entrant(task: Task, origin: Origin, names: &mut BTreeSet<String>) -> Entrant 
         }
         name = format!("{}-{number}", task.name);
     }
+    // Variations are named by the task.
+    let task = Task { name: name.clone(), ..task };
     Entrant { family: name.clone(), base: None, name, origin, task }
 }
 

@@ -70,6 +70,7 @@ use stopwatch::WallTime;
 use training_time::TrainingSpeed;
 
 use crate::context::{EngineCache, check_callers_engine};
+use crate::engine::template_facts;
 use crate::evaluate::ask_directly;
 use crate::fs::{sha256, sha256_files};
 use crate::gguf::Gguf;
@@ -89,7 +90,10 @@ pub struct TuneSetup {
     /// The caller's own tasks, which are candidates. The answer rule of the first is that of the library's
     /// programs.
     pub tasks: Vec<Task>,
+    /// Programs of the library that take part in any case, by name, such as `s2a.which-question.bare`.
+    pub programs: Vec<String>,
     /// Methods of the library's programs; empty for all, or for none with [`TuneOptions::only_given`].
+    /// Thinking is among all where the model has a mode for it.
     pub methods: Vec<ReasoningMethod>,
     /// What the questions are about, in one line.
     pub description: Option<String>,
@@ -106,17 +110,16 @@ pub struct TuneSetup {
 
 impl TuneSetup {
     /// Adds what a user names: a method of the library, such as `s2a`, one of its programs, or a task to race.
-    /// Call it when the other members are set.
     ///
     /// # Errors
     /// Those of [`programs::load`].
     pub fn add(&mut self, name_or_path: &str) -> Result<()> {
-        match name_or_path.parse() {
-            Ok(method) => self.methods.push(method),
-            Err(_) => {
-                let brief = self.brief(&answer_rule(self).unwrap_or(programs::short_text()));
-                self.tasks.push(programs::load(name_or_path, &brief)?);
-            }
+        if let Ok(method) = name_or_path.parse() {
+            self.methods.push(method);
+        } else if programs::is_program(name_or_path) {
+            self.programs.push(name_or_path.into());
+        } else {
+            self.tasks.push(programs::load(name_or_path, &Brief::default())?);
         }
         Ok(())
     }
@@ -195,8 +198,11 @@ pub(crate) fn tune_timed(
             found
         }
     };
-    let brief = setup.brief(&rule);
-    let entrants = entrants::entrants(setup, options.only_given, &brief, &questions)?;
+    let template = base.engine(cx, None, &options.engine)?.decoder().map(template_facts).transpose()?;
+    let thinking = template.is_some_and(|facts| facts.thinking_mode);
+    let brief = Brief { thinking, ..setup.brief(&rule) };
+    let n_asked = if options.keep_all { questions.len() } else { options.n_questions.min(questions.len()) };
+    let entrants = entrants::entrants(setup, options.only_given, &brief, &questions[..n_asked])?;
     let identity = identity(setup, options, &entrants);
     let state = dir.saved::<RaceState>(STATE)?.filter(|state| state.identity == identity);
     let cancel = cx.cancel.clone();

@@ -11,7 +11,7 @@ options! {
         minutes: f64 = 20.0, { range: Range::above(0.0), placeholder: "M" };
         /// Number of questions on which the finalists are compared.
         n_questions: usize = 48, { range: Range::closed(2.0, 100000.0) };
-        /// Maximum number of samples of a question.
+        /// Maximum number of samples of a question in the race, which takes no more than a task's vote has.
         samples: Option<usize> = None, { range: Range::closed(1.0, 1000.0), unset: "the task's" };
         /// Number of programs in the last round.
         finalists: usize = 3, { range: Range::closed(1.0, 64.0) };

@@ -20,43 +20,44 @@ pub const DIRECT_FINALISTS: usize = 2;
 impl Race<'_> {
     /// Plans the next round; `None` when the race is over.
     pub(super) fn next_round(&self, round: usize) -> Option<RoundPlan> {
-        let n = self.rules.n_questions.min(self.questions.len());
-        let last = Extent { questions: n, samples: self.rules.samples };
-        let names =
-            |chosen: &[usize]| chosen.iter().map(|i| self.contestants[*i].entrant.name.clone()).collect();
-        let not_last = |chosen: &[usize], extent: Extent| RoundPlan {
-            candidates: names(chosen),
-            extent,
-            is_last: false,
-            stopped_at: None,
-        };
+        let n = self.n_asked();
         let everyone: Vec<usize> = (0..self.contestants.len()).collect();
         if self.rules.keep_all {
-            let extent = Extent { questions: self.questions.len(), ..last };
-            return (round == 0).then(|| RoundPlan { is_last: true, ..not_last(&everyone, extent) });
+            let extent = Extent { questions: self.questions.len(), samples: self.rules.samples };
+            return (round == 0).then(|| RoundPlan { is_last: true, ..self.plan(&everyone, extent) });
         }
         if round == 0 {
-            let extent =
-                Extent { questions: FIRST.questions.min(n), samples: FIRST.samples.min(last.samples) };
-            return Some(not_last(&everyone, extent));
+            let samples = FIRST.samples.min(self.rules.samples);
+            return Some(self.plan(&everyone, Extent { questions: FIRST.questions.min(n), samples }));
         }
         let left = self.rules.seconds - self.state.seconds;
         if left <= 0.0 {
             return None;
         }
-        let (mut programs, mut directs) = self.ranking();
-        let of = |questions: usize| Extent { questions, samples: SAMPLES.min(last.samples) };
         let asked = self.state.rounds.last().map_or(0, |plan| plan.extent.questions);
-        let extent = of((SECOND_QUESTIONS << (round - 1)).max(asked).min(n));
+        let questions = (SECOND_QUESTIONS << (round - 1)).max(asked).min(n);
+        let (programs, directs) = self.ranking();
         // Where the time allows, nobody is dropped for what a few questions say.
-        let everyone_left = [&programs[..], &directs].concat();
-        if round == 1
-            && n > extent.questions
-            && programs.len() > self.rules.finalists
-            && self.estimate(&everyone_left, of(n)) <= left * SECOND_ROUND_SHARES[0]
-        {
-            return Some(not_last(&everyone_left, of(n)));
+        if round == 1 && n > questions && programs.len() > self.rules.finalists {
+            let everyone_left = [&programs[..], &directs].concat();
+            if self.estimate(&everyone_left, self.before_last(n)) <= left * SECOND_ROUND_SHARES[0] {
+                return Some(self.plan(&everyone_left, self.before_last(n)));
+            }
         }
+        self.smaller_round(round, questions, (programs, directs), left)
+    }
+
+    /// The next round among the better of those that are `ranked`, on `questions` or more: the last one where few
+    /// are left or all questions were asked, or where the seconds that are `left` allow no other.
+    fn smaller_round(
+        &self,
+        round: usize,
+        questions: usize,
+        ranked: (Vec<usize>, Vec<usize>),
+        left: f64,
+    ) -> Option<RoundPlan> {
+        let n = self.n_asked();
+        let (mut programs, mut directs) = ranked;
         // What the first round saw is too little to choose by: the best is among the better half nearly always,
         // and among the better two thirds always, as far as has been seen.
         let half = programs.len().div_ceil(2);
@@ -66,28 +67,25 @@ impl Race<'_> {
         let proposed: Vec<usize> =
             (0..self.contestants.len()).filter(|i| is_new(&self.contestants[*i])).collect();
         // What nobody has been asked yet cannot be compared.
-        let is_enough = extent.questions >= n && proposed.is_empty();
+        let is_enough = questions >= n && proposed.is_empty();
         programs.extend(proposed);
-        let is_last = programs.len() <= self.rules.finalists || is_enough;
-        if !is_last {
+        if programs.len() > self.rules.finalists && !is_enough {
             // Of the time before the last round, each round gets the same part.
             let rounds = (programs.len() as f64 / self.rules.finalists as f64).log2().ceil().max(1.0);
             let allowed = |programs: usize| match round {
                 1 => left * SECOND_ROUND_SHARES[usize::from(programs <= half)],
                 _ => left * (1.0 - LAST_ROUND_SHARE) / rounds,
             };
-            let both = |programs: &[usize]| [programs, &directs].concat();
-            while programs.len() > self.rules.finalists
-                && self.estimate(&both(&programs), extent) > allowed(programs.len())
-            {
+            let fits = |programs: &[usize], questions: usize| {
+                let chosen = [programs, &directs].concat();
+                self.estimate(&chosen, self.before_last(questions)) <= allowed(programs.len())
+            };
+            while programs.len() > self.rules.finalists && !fits(&programs, questions) {
                 programs.pop();
             }
             if programs.len() > self.rules.finalists {
-                let chosen = both(&programs);
-                let fits =
-                    |questions: &usize| self.estimate(&chosen, of(*questions)) <= allowed(programs.len());
-                let questions = (extent.questions..=n).rev().find(fits).unwrap_or(extent.questions);
-                return Some(not_last(&chosen, of(questions)));
+                let most = (questions..=n).rev().find(|more| fits(&programs, *more)).unwrap_or(questions);
+                return Some(self.plan(&[programs, directs].concat(), self.before_last(most)));
             }
         }
         programs.truncate(self.rules.finalists);
@@ -96,10 +94,26 @@ impl Race<'_> {
         (!chosen.is_empty()).then(|| self.last_round(&chosen, left))
     }
 
+    /// Questions of the last round, where the time allows.
+    fn n_asked(&self) -> usize {
+        self.rules.n_questions.min(self.questions.len())
+    }
+
+    /// What a round before the last one samples of `questions`.
+    fn before_last(&self, questions: usize) -> Extent {
+        Extent { questions, samples: SAMPLES.min(self.rules.samples) }
+    }
+
+    /// A round that is not the last.
+    fn plan(&self, chosen: &[usize], extent: Extent) -> RoundPlan {
+        let candidates = chosen.iter().map(|i| self.contestants[*i].entrant.name.clone()).collect();
+        RoundPlan { candidates, extent, is_last: false, stopped_at: None }
+    }
+
     /// The last round among `chosen`, with what fits into the seconds that are `left`: fewer questions, then
     /// fewer samples of them, and at least what the first round had.
     pub(super) fn last_round(&self, chosen: &[usize], left: f64) -> RoundPlan {
-        let n = self.rules.n_questions.min(self.questions.len());
+        let n = self.n_asked();
         let samples = SAMPLES.min(self.rules.samples);
         let of = |samples: usize, min: usize| {
             (min.min(n)..=n).rev().map(move |questions| Extent { questions, samples })
@@ -107,12 +121,8 @@ impl Race<'_> {
         let smaller = of(self.rules.samples, 2 * SECOND_QUESTIONS).chain(of(samples, FIRST.questions));
         let fits = |extent: &Extent| self.estimate(chosen, *extent) <= left;
         let smallest = Extent { questions: FIRST.questions.min(n), samples };
-        RoundPlan {
-            candidates: chosen.iter().map(|i| self.contestants[*i].entrant.name.clone()).collect(),
-            extent: { smaller }.find(fits).unwrap_or(smallest),
-            is_last: true,
-            stopped_at: None,
-        }
+        let extent = { smaller }.find(fits).unwrap_or(smallest);
+        RoundPlan { is_last: true, ..self.plan(chosen, extent) }
     }
 
     /// The candidates that are in the race, best first: programs, and wordings of the direct prompt.

@@ -28,7 +28,9 @@ impl Race<'_> {
         let n = self.rules.n_questions.min(self.questions.len());
         let judged = |c: &Contestant| c.judged.questions;
         let last = self.finalists().iter().map(|i| judged(&self.contestants[*i])).max().unwrap_or(0);
-        let is_short = last < n || self.contestants.iter().any(|c| judged(c) == 0);
+        // Where all have faults, no time would have helped.
+        let is_over = self.contestants.iter().all(|c| c.dropped.is_some());
+        let is_short = !is_over && (last < n || self.contestants.iter().any(|c| judged(c) == 0));
         (is_short && !self.rules.keep_all).then(|| Shortage {
             first_questions: self.contestants.iter().map(judged).filter(|n| *n > 0).min().unwrap_or(0),
             last_questions: last,

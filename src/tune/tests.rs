@@ -666,3 +666,76 @@ fn wordings_that_the_model_does_not_propose_are_told_with_the_reason() {
     let report = tune_timed(&short, &options, &Ticks::default(), &mut cx).unwrap();
     assert!(report.not_proposed.unwrap().contains("the race ended before the round"));
 }
+
+#[test]
+fn tasks_of_one_name_are_two_candidates_with_names_and_samples_of_their_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut setup = setup(dir.path(), "t", &["good", "fair"]);
+    setup.tasks.iter_mut().for_each(|task| task.name = "mine".into());
+    let found =
+        entrants::entrants(&setup, true, &setup.brief(&programs::short_text()), &setup.questions).unwrap();
+    let names: Vec<(&str, &str)> =
+        found.iter().map(|entrant| (entrant.name.as_str(), entrant.task.name.as_str())).collect();
+    assert_eq!(names[..2], [("mine", "mine"), ("mine-2", "mine-2")]);
+    // Variations are named by the task.
+    let longer: Vec<Task> = found[..2].iter().filter_map(|e| longer::with_more_room(&e.task)).collect();
+    assert_ne!(longer[0].name, longer[1].name);
+    assert_eq!(raced(&setup, &options()).0.winner.as_deref(), Some("mine"));
+}
+
+#[test]
+fn a_program_of_the_library_leaves_the_kind_of_answers_to_be_found_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut setup = TuneSetup { tasks: vec![], ..setup(dir.path(), "t", &[]) };
+    setup.add("cot.steps.sentence").unwrap();
+    assert!(setup.tasks.is_empty() && setup.programs == ["cot.steps.sentence"]);
+    let mut engine = Scripted::new(|_: &Request| "7".into());
+    let report = tune(&setup, &options(), &mut Context::new().engine(&mut engine)).unwrap();
+    assert!(matches!(&report.answer, AnswerRule::Number { .. }), "{:?}", report.answer);
+    assert!(report.candidates.iter().any(|c| c.name == "cot.steps.sentence"));
+    let unfit = TuneSetup { answer: Some(programs::parse_answer_kind("number").unwrap()), ..setup.clone() };
+    let unfit = TuneSetup { programs: vec!["cot.steps.choices".into()], out: dir.path().join("u"), ..unfit };
+    let error = tune(&unfit, &options(), &mut Context::new().engine(&mut engine)).unwrap_err().to_string();
+    assert!(error.contains("secondnature tasks show cot.steps.choices --answer KIND"), "{error}");
+}
+
+#[test]
+fn gold_questions_need_the_fields_that_programs_of_the_library_show() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut setup = setup(dir.path(), "t", &["good"]);
+    setup.gold = (0..20)
+        .map(|i| Question::new(format!("g{i}"), format!("Where is G{i}?"), vec!["x".into()]))
+        .collect();
+    for question in &mut setup.questions {
+        question.fields.insert("context".into(), "some".into());
+    }
+    let found = |only_given| {
+        entrants::entrants(&setup, only_given, &setup.brief(&programs::short_text()), &racing_order(&setup))
+    };
+    let error = found(false).unwrap_err().to_string();
+    assert!(error.starts_with("gold: question \"g0\" has no \"context\""), "{error}");
+    assert!(found(true).is_ok(), "the given task shows the question alone");
+}
+
+#[test]
+fn samples_of_a_task_that_nobody_knows_are_taken_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let setup = setup(dir.path(), "t", &["good", "paris"]);
+    let (whole, calls) = raced(&setup, &options());
+    let file = setup.out.join("candidates/good/task.json");
+    std::fs::write(&file, "{}").unwrap();
+    let (again, of_good) = raced(&setup, &options());
+    assert!(of_good > 0 && of_good < calls, "{of_good} of {calls}");
+    assert_eq!(again.winner, whole.winner);
+}
+
+#[test]
+fn where_all_programs_have_faults_no_time_is_asked_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut setup = setup(dir.path(), "t", &["silent"]);
+    setup.tasks[0].system1.prompt = "silent {{ question }}".into();
+    let (report, _) = raced(&setup, &options());
+    assert!(!report.worthwhile && report.candidates.iter().all(|c| c.dropped.is_some()), "{report:#?}");
+    assert_eq!(report.shortage, None);
+    assert!(report.reasons[0].contains("The answer rule may be of the wrong kind"), "{:?}", report.reasons);
+}

@@ -24,6 +24,8 @@ const MOSTLY_ONE_ANSWER: f64 = 0.75;
 /// was right more often than chance, 0.44 and more elsewhere), if they are not too few.
 const MIN_CONFIRMED: f64 = 0.2;
 const MIN_WITNESSES: usize = 4;
+/// What may help where no wording does.
+const LARGER: &str = "a larger model may do better than any wording";
 /// What a verdict without gold is worth.
 const NOT_CERTAIN: &str = "This is judged by how the samples agree; 20 questions with answers to choose by (gold) \
                            would make it surer.";
@@ -100,28 +102,53 @@ pub fn judge(
     expected: &Expectation,
     questions: usize,
 ) -> (bool, Vec<String>) {
-    let f = &winner.features;
-    let mut against = Vec::new();
-    let larger = "a larger model may do better than any wording";
     if let Some(fault) = &winner.dropped {
-        against.push(format!(
+        let remedy = match winner.features.read < 0.5 {
+            true => format!("the answer rule may be of the wrong kind, or {LARGER}"),
+            false => LARGER.into(),
+        };
+        let why = format!(
             "No program looks worth distilling; {} comes closest, but: {fault}. {}",
             winner.name,
-            sentence(larger.into())
-        ));
-        return (false, against);
+            sentence(remedy)
+        );
+        return (false, vec![why]);
     }
+    let against = objections(winner, baseline, witnesses, expected, questions);
+    let is_worthwhile = against.is_empty();
+    let mut reasons = match is_worthwhile {
+        true => figures(winner, baseline, expected),
+        false => vec![format!("No program looks worth distilling; {} comes closest.", winner.name)],
+    };
+    reasons.extend(against.into_iter().map(sentence));
+    if expected.vote_accuracy.is_none() {
+        reasons.extend([Some(winner), baseline].into_iter().flatten().filter_map(mostly_one_answer));
+        reasons.extend((!is_worthwhile).then(|| NOT_CERTAIN.into()));
+    }
+    (is_worthwhile, reasons)
+}
+
+/// What speaks against distilling `winner`.
+fn objections(
+    winner: &CandidateReport,
+    baseline: Option<&CandidateReport>,
+    witnesses: usize,
+    expected: &Expectation,
+    questions: usize,
+) -> Vec<String> {
+    let f = &winner.features;
+    let mut against = Vec::new();
     if f.read < 0.5 {
         against.push(format!(
             "only {} of the samples hold an answer that can be read: the answer rule may be of the wrong kind, \
-             or {larger}",
+             or {LARGER}",
             percent(f.read)
         ));
     }
     let kept = expected.kept_share * questions as f64;
     if expected.kept_share < MIN_KEPT_SHARE {
         against.push(format!(
-            "the samples agree on {} of the questions only, so there is next to nothing to learn; {larger}",
+            "the samples agree on {} of the questions only, so there is next to nothing to learn; {LARGER}",
             percent(expected.kept_share)
         ));
     } else if kept < MIN_KEPT {
@@ -132,14 +159,14 @@ pub fn judge(
     }
     if f.top_answer >= ONE_ANSWER && f.questions > 4 {
         against.push(format!(
-            "{} of the answers are the same one, whatever is asked; {larger}",
+            "{} of the answers are the same one, whatever is asked; {LARGER}",
             percent(f.top_answer)
         ));
     }
     if f.consensus < MIN_CONFIRMED && witnesses >= MIN_WITNESSES && expected.vote_accuracy.is_none() {
         against.push(format!(
             "the {witnesses} other candidates confirm {} of its answers only, which is about what chance does; \
-             {larger}",
+             {LARGER}",
             percent(f.consensus)
         ));
     }
@@ -165,30 +192,16 @@ pub fn judge(
         )),
         _ => {}
     }
-    let careful = || {
-        let one_answer = |c: &&CandidateReport| {
-            c.features.top_answer >= MOSTLY_ONE_ANSWER
-                && c.features.questions > 4
-                && expected.vote_accuracy.is_none()
-        };
-        [Some(winner), baseline].into_iter().flatten().filter(one_answer).map(|candidate| {
-            format!(
-                "Be careful: {} of the answers of {} are the same one. Whether that is right of so many questions, \
-                 only some questions with answers can tell; give 20 to choose by.",
-                percent(candidate.features.top_answer),
-                candidate.name
-            )
-        })
-    };
-    if !against.is_empty() {
-        against = against.into_iter().map(sentence).collect();
-        against.insert(0, format!("No program looks worth distilling; {} comes closest.", winner.name));
-        against.extend(careful());
-        if expected.vote_accuracy.is_none() {
-            against.push(NOT_CERTAIN.into());
-        }
-        return (false, against);
-    }
+    against
+}
+
+/// The figures that speak for `winner`.
+fn figures(
+    winner: &CandidateReport,
+    baseline: Option<&CandidateReport>,
+    expected: &Expectation,
+) -> Vec<String> {
+    let f = &winner.features;
     let mut reasons = vec![format!(
         "{} scores {}: {} of its samples are read, two samples agree on {} of the questions, and other \
          candidates confirm {} of its answers.",
@@ -218,8 +231,20 @@ pub fn judge(
             percent(expected.system1_agreement)
         ));
     }
-    reasons.extend(careful());
-    (true, reasons)
+    reasons
+}
+
+/// That most answers of a candidate are one and the same, which only gold answers can tell from what is right.
+fn mostly_one_answer(candidate: &CandidateReport) -> Option<String> {
+    let f = &candidate.features;
+    (f.top_answer >= MOSTLY_ONE_ANSWER && f.questions > 4).then(|| {
+        format!(
+            "Be careful: {} of the answers of {} are the same one. Whether that is right of so many questions, \
+             only some questions with answers can tell; give 20 to choose by.",
+            percent(f.top_answer),
+            candidate.name
+        )
+    })
 }
 
 /// That most answers of System 1 are not read, which makes all that is compared with them look better.

@@ -238,7 +238,7 @@ struct TextPart<'a> {
 
 /// `text` if it holds what `messages` say.
 fn complete(text: String, messages: &[Message]) -> Result<String> {
-    match messages.iter().find(|message| !holds(&text, message)) {
+    match messages.iter().find(|message| !message.is_shown_in(&text)) {
         None => Ok(text),
         Some(message) => Err(Error::unsupported(format!(
             "the model's chat template leaves out the text of the {} message {:?}, so the model would not see it",
@@ -248,20 +248,22 @@ fn complete(text: String, messages: &[Message]) -> Result<String> {
     }
 }
 
-/// Whether the rendered `text` holds the text of `message`. Templates may trim it, write it in capitals,
-/// escape single words, and leave out the thinking block of a model's turn.
-fn holds(text: &str, message: &Message) -> bool {
-    let content = match message.role {
-        Role::Assistant => message.content.rsplit("</think>").next().unwrap_or_default(),
-        Role::System | Role::User => message.content.as_str(),
-    };
-    if text.contains(content.trim()) {
-        return true;
+impl Message {
+    /// Whether the rendered `text` holds its text. Templates may trim it, write it in capitals, escape single
+    /// words, and leave out the thinking block of a model's turn.
+    pub(crate) fn is_shown_in(&self, text: &str) -> bool {
+        let content = match self.role {
+            Role::Assistant => self.content.rsplit("</think>").next().unwrap_or_default(),
+            Role::System | Role::User => self.content.as_str(),
+        };
+        if text.contains(content.trim()) {
+            return true;
+        }
+        let text = text.to_lowercase();
+        let words: Vec<String> = content.split_whitespace().map(str::to_lowercase).collect();
+        let lost = words.iter().filter(|word| !text.contains(word.as_str())).count();
+        lost * 10 <= words.len()
     }
-    let text = text.to_lowercase();
-    let words: Vec<String> = content.split_whitespace().map(str::to_lowercase).collect();
-    let lost = words.iter().filter(|word| !text.contains(word.as_str())).count();
-    lost * 10 <= words.len()
 }
 
 fn shortened(text: &str) -> Cow<'_, str> {

@@ -3,7 +3,7 @@
 
 use std::sync::atomic::Ordering;
 
-use super::{ChatTemplate, Message, Role, THINKING_BEGINS, end_of_turn, holds};
+use super::{ChatTemplate, Message, Role, THINKING_BEGINS, end_of_turn};
 use crate::engine::{Decoder, Token};
 use crate::{Error, Result};
 
@@ -194,7 +194,7 @@ fn try_rendering(
     let text = template.render_as(messages, typed, true, false).map_err(|error| error.to_string())?;
     // A template that prints a list prints the words in it too.
     let printed_as_a_list = ["\"type\": \"text\"", "'type': 'text'"].iter().any(|part| text.contains(part));
-    match messages.iter().all(|message| holds(&text, message)) && !printed_as_a_list {
+    match messages.iter().all(|message| message.is_shown_in(&text)) && !printed_as_a_list {
         true => Ok(()),
         false => Err("the model's chat template leaves out the text of the user's message, given as a \
                       string or as typed parts, so the model would not see the question; use a model file \

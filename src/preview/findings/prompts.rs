@@ -37,18 +37,17 @@ fn template_cannot_show(view: &Observed) -> Option<Finding> {
     })
 }
 
-/// The rendered prompt must have every line of the messages. Templates may trim and join lines.
+/// The rendered prompt must show every message.
 fn lost_by_the_model_s_template(view: &Observed) -> Option<Finding> {
     let rendered = || view.all.iter().filter_map(|call| Some((call, call.prompt.rendered.as_ref()?)));
     let lost = rendered().filter_map(|(call, rendered)| {
-        let contents = call.prompt.messages.iter().flat_map(|message| message.content.lines());
-        let line = contents.map(str::trim).find(|line| !rendered.contains(*line))?;
-        Some((call, line))
+        let message = call.prompt.messages.iter().find(|message| !message.is_shown_in(rendered))?;
+        Some((call, message.content.trim()))
     });
     let lost: Vec<_> = lost.collect();
     let (count, of) = (lost.len(), rendered().count());
     (count > 0).then(|| {
-        let examples = examples(lost.iter().map(|(_, line)| *line));
+        let examples = examples(lost.iter().map(|(_, text)| *text));
         Finding {
             kind: FindingKind::TemplateLosesText,
             step: lost[0].0.step.map(|step| step.name.clone()),

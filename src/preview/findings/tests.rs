@@ -2,7 +2,7 @@
 
 use super::{Evidence, Prompt, findings};
 use crate::curate::{ReadFrom, Sample};
-use crate::engine::{Finish, Message, Request, Scripted, TemplateFacts, TurnEnd};
+use crate::engine::{Finish, Message, Request, Role, Scripted, TemplateFacts, TurnEnd};
 use crate::preview::look::Look;
 use crate::preview::{FindingKind, Preview, PreviewOptions};
 use crate::task::{Question, Task, UNPERTURBED};
@@ -604,6 +604,11 @@ fn text_that_the_model_s_template_leaves_out_is_found() {
     assert_eq!(findings_on_one([None, None], None), []);
     let lost = "<user><model>";
     assert_eq!(findings_on_one([Some(lost), Some(last)], None), [FindingKind::TemplateLosesText]);
+    // Templates of models that think leave out what was thought in earlier turns.
+    let turn =
+        Message { role: Role::Assistant, ..Message::user("<think>Doha is\nin Qatar.</think>\n\nQatar") };
+    assert!(turn.is_shown_in("<user>Where is Doha?<model>Qatar<user>Sure?<model>"));
+    assert!(!turn.is_shown_in("<user>Where is Doha?<model><user>Sure?<model>"));
 }
 
 #[test]
