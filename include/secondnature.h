@@ -918,7 +918,10 @@ typedef struct sn_tune_params {
      * default, 48.
      */
     uint32_t n_questions;
-    /** Maximum number of samples of a question. From 1 to 1000; 0 for the task's. */
+    /**
+     * Maximum number of samples of a question in the race, which takes no more than a task's vote
+     * has. From 1 to 1000; 0 for the task's.
+     */
     uint32_t samples;
     /** Number of programs in the last round. From 1 to 64; 0 for the default, 3. */
     uint32_t finalists;
@@ -1338,9 +1341,11 @@ typedef struct sn_choice {
     double kept_share;
     /** Expected samples of a question. */
     double samples_per_question;
-    /** Share of the accepted answers that the best direct prompt gives as well. */
+    /**
+     * Share of the accepted answers that the best direct prompt gives as well; 0 where none is accepted.
+     */
     double system1_agreement;
-    /** Share of the accepted answers that are right; NaN without gold questions. */
+    /** Share of the accepted answers that are right; NaN where no accepted answer has gold. */
     double label_precision;
     /** Share of the direct answers that are right; NaN without gold questions. */
     double system1_accuracy;
@@ -1627,7 +1632,8 @@ SN_API void sn_preview_params_init(struct sn_preview_params *params, size_t stru
  * may be NULL. On failure all are untouched.
  *
  * Errors: SN_STATUS_INVALID_ARGUMENT; SN_STATUS_INPUT for a task or a question file;
- * SN_STATUS_RUN when `out_dir` holds another run; SN_STATUS_REFUSED when distilling is not
+ * SN_STATUS_RUN when `out_dir` holds another run; SN_STATUS_MODEL and SN_STATUS_UNSUPPORTED for the model
+ * file; SN_STATUS_REFUSED when distilling is not
  * worthwhile and `force` is 0; SN_STATUS_CANCELLED; SN_STATUS_IO; SN_STATUS_ENGINE; SN_STATUS_TRAINING;
  * SN_STATUS_PARITY; SN_STATUS_INTERNAL.
  *
@@ -1663,9 +1669,12 @@ SN_NODISCARD SN_API sn_status sn_distill(const struct sn_model *model,
  * the text of tune.json: all candidates with their figures, the choice and why. `*json_len` is its length
  * in bytes without the NUL that follows it; each of the three may be NULL. On failure all are untouched.
  *
- * Errors: SN_STATUS_INVALID_ARGUMENT; SN_STATUS_INPUT for a task or a question file, and where a question
- * with gold is among the others; SN_STATUS_RUN when `out_dir` holds the race of other questions;
- * SN_STATUS_CANCELLED; SN_STATUS_IO; SN_STATUS_ENGINE; SN_STATUS_INTERNAL.
+ * Errors: SN_STATUS_INVALID_ARGUMENT; SN_STATUS_INPUT for a task, a question file or an option, for gold
+ * questions that are fewer than 20, have an answer that cannot be read, or are among the others;
+ * SN_STATUS_RUN when `out_dir` holds the race of another model, seed or set of questions, or another
+ * process works there; SN_STATUS_CANCELLED; SN_STATUS_IO; SN_STATUS_MODEL and SN_STATUS_UNSUPPORTED for the
+ * model file; SN_STATUS_ENGINE; SN_STATUS_INTERNAL. Messages call `params->out_dir` "out_dir" and
+ * `params->tasks` "task".
  *
  * Ownership: free `*json` with sn_string_free(). Threads: several calls may run at once on one model, each
  * in its own `out_dir`.
@@ -1811,9 +1820,15 @@ SN_API void sn_questions_free(struct sn_questions *questions);
  *
  * `*out` is the preview on success and untouched on failure.
  *
- * Errors: SN_STATUS_INPUT where there is no question, or a prompt cannot be made of one;
- * SN_STATUS_CANCELLED; SN_STATUS_IO; SN_STATUS_MODEL; SN_STATUS_ENGINE; SN_STATUS_INVALID_ARGUMENT;
- * SN_STATUS_INTERNAL.
+ * A question of which no prompt can be made is set aside, which is a finding.
+ *
+ * Errors: SN_STATUS_INPUT where there is no question, where more than half of them cannot be asked for the
+ * same reason, for a gold answer that the task's rule cannot read, and for an option out of its range;
+ * SN_STATUS_CANCELLED; SN_STATUS_IO; SN_STATUS_MODEL and SN_STATUS_UNSUPPORTED for the model file;
+ * SN_STATUS_ENGINE; SN_STATUS_INVALID_ARGUMENT; SN_STATUS_INTERNAL.
+ *
+ * Ownership: the caller's; free it with sn_preview_free(). `task` and `questions` may be freed as soon as the
+ * call returns. Threads: several calls may run at once on one model.
  */
 SN_NODISCARD SN_API sn_status sn_preview_new(const struct sn_model *model,
                          const struct sn_task *task,
@@ -1826,7 +1841,16 @@ SN_NODISCARD SN_API sn_status sn_preview_new(const struct sn_model *model,
 SN_API size_t sn_preview_findings(const struct sn_preview *preview);
 
 /**
- * What finding number `index` is about, such as "copies_prompt". The names are stable.
+ * What finding number `index` is about. The names are stable:
+ *
+ * - of the model or its template: template_loses_text, no_end_of_turn, thinking_left_open
+ * - of the questions: set_aside, question_lost
+ * - of a step: copies_prompt, question_unchanged, same_output, cut_off, refusal
+ * - of the answers: unread, long_answers, constant_answer, all_judged_equal, opinion_moves_answer,
+ *   perturbation_moves_answer, perturbation_changes_nothing, samples_disagree
+ * - of System 1: system1_unread, system1_as_good
+ *
+ * Later versions may find more.
  *
  * Returns UTF-8 of `*len` bytes, followed by a NUL; `len` may be NULL. NULL past the last finding and
  * for NULL. Ownership: the preview's; valid until it is freed.

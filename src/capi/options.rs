@@ -392,9 +392,8 @@ pub struct sn_tune_params {
     /// Required: the directory. Gets task.json and tune.json; an interrupted race in it is resumed.
     pub out_dir: *const c_char,
     pub out_dir_len: usize,
-    /// Who takes part: methods of the library (plain, cot, rar-1, rar-2, s2a, bsm, thinking), of
-    /// which none means all, thinking where the model can; programs of the library, such as
-    /// s2a.which-question.bare; tasks: names of built-in ones or paths of JSON files. `tasks_count`
+    /// Who takes part: methods of the library (cot, rar-1, rar-2, s2a, bsm, thinking), of which
+    /// none means all, and tasks: names of built-in ones or paths of JSON files. `tasks_count`
     /// texts, each as long as `tasks_len` has it, or ending in NUL where `tasks_len` is NULL.
     pub tasks: *const *const c_char,
     pub tasks_len: *const usize,
@@ -429,7 +428,8 @@ pub struct sn_tune_params {
     /// Number of questions on which the finalists are compared. From 2 to 100000; 0 for the
     /// default, 48.
     pub n_questions: u32,
-    /// Maximum number of samples of a question. From 1 to 1000; 0 for the task's.
+    /// Maximum number of samples of a question in the race, which takes no more than a task's vote
+    /// has. From 1 to 1000; 0 for the task's.
     pub samples: u32,
     /// Number of programs in the last round. From 1 to 64; 0 for the default, 3.
     pub finalists: u32,

@@ -286,7 +286,10 @@ struct TuneParams {
      * 48.
      */
     std::uint32_t n_questions = 0;
-    /** Maximum number of samples of a question. From 1 to 1000; 0 for the task's. */
+    /**
+     * Maximum number of samples of a question in the race, which takes no more than a task's vote
+     * has. From 1 to 1000; 0 for the task's.
+     */
     std::uint32_t samples = 0;
     /** Number of programs in the last round. From 1 to 64; 0 for the default, 3. */
     std::uint32_t finalists = 0;
