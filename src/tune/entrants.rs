@@ -72,7 +72,8 @@ pub fn entrants(
 
 /// The library's programs show every field that the questions have, and have to be asked about gold questions too.
 fn check_fields_of_gold(gold: &[Question], brief: &Brief) -> Result<()> {
-    let lacks = |question: &Question| brief.fields.iter().find(|field| !question.fields.contains_key(*field));
+    let lacks =
+        |question: &Question| brief.fields.iter().find(|field| !question.fields.contains_key(field.as_str()));
     match gold.iter().find_map(|question| Some((question, lacks(question)?))) {
         Some((question, field)) => Err(Error::field(
             "gold",
