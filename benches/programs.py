@@ -511,7 +511,9 @@ def compared(options, task, model, others, name, more, is_timed):
 
 
 def prompts(task):
-    return {" ".join(step["prompt"].lower().split()) for step in task["system2"]}
+    """Those that have a wording: "{{ rewrite }}" alone has none."""
+    texts = {" ".join(step["prompt"].lower().split()) for step in task["system2"]}
+    return {text for text in texts if re.sub(r"\{\{.*?\}\}|\W", "", text)}
 
 
 def five(options):
