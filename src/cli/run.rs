@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use secondnature::EngineOptions;
-use secondnature::Silent;
 use secondnature::distill::{CurateOptions, DataMix, Options, Run, Setup, distill, tune_and_distill};
 use secondnature::evaluate::Acceptance;
 use secondnature::options::OptionGroup;
@@ -13,8 +12,10 @@ use secondnature::programs::{Brief, load};
 use secondnature::task::read_questions;
 use secondnature::train::TrainOptions;
 use secondnature::tune::{TuneOptions, TuneSetup};
+use secondnature::{Naming, Silent};
 
 use super::Environment;
+use super::naming::FlagNaming;
 use super::options::Flags;
 use super::tune::WantedArgs;
 use super::{output, progress};
@@ -164,8 +165,8 @@ impl DistillArgs {
         };
         if let Some(name) = self.only_for_tune() {
             bail!(
-                "--{}: says how --tune chooses, which is not given; give it, or leave this out",
-                name.replace('_', "-")
+                "{}: says how --tune chooses, which is not given; give it, or leave this out",
+                FlagNaming.field(name)
             );
         }
         let setup = self.setup.setup(task)?;

@@ -342,6 +342,25 @@ pub(crate) fn turns_lost(task: &Task, template: &TemplateFacts) -> Option<String
     ))
 }
 
+#[cfg(test)]
+impl Sample {
+    /// A sample without steps of a question without an id, for tests.
+    pub(crate) fn of_nothing() -> Sample {
+        Sample {
+            question: String::new(),
+            index: 0,
+            perturbation: UNPERTURBED.into(),
+            seed: 0,
+            steps: vec![],
+            answer: None,
+            read_from: Default::default(),
+            rejected: false,
+            confidence: None,
+            finish: Finish::EndOfTurn,
+        }
+    }
+}
+
 /// Renders what each question is asked first, of some thousands of the questions, before an engine is loaded.
 ///
 /// # Errors

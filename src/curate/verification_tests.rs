@@ -416,7 +416,7 @@ fn the_requests_of_a_sample_that_ended_early_are_those_that_it_made() {
     )
     .unwrap();
     let question = Question::new("q", "tea", vec![]);
-    let ended = Sample { steps: Vec::new(), ..sample_that_ended() };
+    let ended = Sample::of_nothing();
     assert!(requests_of(&task, &question, &ended, 1).unwrap().is_empty());
     let step = StepRecord {
         name: "plan".into(),
@@ -425,23 +425,8 @@ fn the_requests_of_a_sample_that_ended_early_are_those_that_it_made() {
         prompt_tokens: 2,
         generated_tokens: 2,
     };
-    let ended = Sample { steps: vec![step], ..sample_that_ended() };
+    let ended = Sample { steps: vec![step], ..Sample::of_nothing() };
     assert_eq!(requests_of(&task, &question, &ended, 1).unwrap().len(), 1);
-}
-
-fn sample_that_ended() -> Sample {
-    Sample {
-        question: "q".into(),
-        index: 1,
-        perturbation: UNPERTURBED.into(),
-        seed: 0,
-        steps: vec![],
-        answer: None,
-        read_from: Default::default(),
-        rejected: false,
-        confidence: None,
-        finish: Finish::EndOfTurn,
-    }
 }
 
 #[test]

@@ -33,6 +33,7 @@ pub use propose::{Disagreement, ProposalShape, proposal_prompt, proposed, read_p
 pub use style::AnswerStyle;
 
 use phrases::{Phrases, rule_as_json};
+pub(crate) use wording::capitalized;
 use wording::{ProgramSteps, Setting, Wording, direct_wordings, fields_template, literal, pairs, wordings};
 
 use crate::task::{AnswerRule, Task};

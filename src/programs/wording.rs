@@ -238,8 +238,9 @@ pub(super) fn label(field: &str) -> String {
         .join(" ")
 }
 
-fn capitalized(word: &str) -> String {
-    let mut letters = word.chars();
+/// `text` with a large first letter.
+pub fn capitalized(text: &str) -> String {
+    let mut letters = text.chars();
     letters.next().into_iter().flat_map(char::to_uppercase).chain(letters).collect()
 }
 

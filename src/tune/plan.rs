@@ -95,7 +95,7 @@ impl Race<'_> {
     }
 
     /// Questions of the last round, where the time allows.
-    fn n_asked(&self) -> usize {
+    pub(super) fn n_asked(&self) -> usize {
         self.rules.n_questions.min(self.questions.len())
     }
 

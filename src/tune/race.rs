@@ -291,7 +291,7 @@ impl Race<'_> {
     /// repair, in the words of `preview` where that would stop.
     fn why_dropped(&self, contestant: &Contestant, features: &Features) -> Result<Option<String>> {
         // Samples of a question or two may be faulty by chance, and one question may be the only long one.
-        let n = FIRST.questions.min(self.rules.n_questions).min(self.questions.len());
+        let n = FIRST.questions.min(self.n_asked());
         if contestant.judged.questions < n {
             return Ok(None);
         }

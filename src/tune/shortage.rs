@@ -25,7 +25,7 @@ pub struct Shortage {
 impl Race<'_> {
     /// What there was too little time for, if there was.
     pub(super) fn shortage(&self) -> Option<Shortage> {
-        let n = self.rules.n_questions.min(self.questions.len());
+        let n = self.n_asked();
         let judged = |c: &Contestant| c.judged.questions;
         let last = self.finalists().iter().map(|i| judged(&self.contestants[*i])).max().unwrap_or(0);
         // Where all have faults, no time would have helped.
@@ -41,7 +41,7 @@ impl Race<'_> {
 
     /// Seconds of all rounds, if the candidates fared as they did so far and none were left out for time.
     fn seconds_to_the_end(&self) -> f64 {
-        let n = self.rules.n_questions.min(self.questions.len());
+        let n = self.n_asked();
         let mut extents = vec![FIRST; self.contestants.len()];
         let (mut programs, mut directs) = self.still_good();
         let samples = SAMPLES.min(self.rules.samples);

@@ -10,6 +10,7 @@ use super::training_time::TrainingSpeed;
 use super::vote_size::VoteSize;
 use crate::evaluate::wilson;
 use crate::preview::is_mostly_unread;
+use crate::programs::capitalized;
 
 /// Fewer accepted answers are too few to learn from.
 const MIN_KEPT: f64 = 20.0;
@@ -260,9 +261,7 @@ pub fn system1_unread(answers: &[SystemOneAnswer]) -> Option<String> {
 
 /// `text` with a large first letter and a full stop.
 fn sentence(text: String) -> String {
-    let mut letters = text.chars();
-    let first = letters.next().into_iter().flat_map(char::to_uppercase);
-    first.chain(letters).collect::<String>() + "."
+    capitalized(&text) + "."
 }
 
 #[cfg(test)]

@@ -2,10 +2,10 @@
 
 use super::{Evidence, Prompt, findings};
 use crate::curate::{ReadFrom, Sample};
-use crate::engine::{Finish, Message, Request, Role, Scripted, TemplateFacts, TurnEnd};
+use crate::engine::{Message, Request, Role, Scripted, TemplateFacts, TurnEnd};
 use crate::preview::look::Look;
 use crate::preview::{FindingKind, Preview, PreviewOptions};
-use crate::task::{Question, Task, UNPERTURBED};
+use crate::task::{Question, Task};
 use crate::{Cancel, Silent};
 
 const CITIES: [(&str, &str, &str); 8] = [
@@ -556,7 +556,7 @@ fn findings_on_one(rendered: [Option<&str>; 2], facts: Option<&TemplateFacts>) -
         question: "q0".into(),
         steps: vec![step("rewrite", "Which country is Doha in?"), step("answer", "Qatar")],
         answer: task.read_reasoned("Qatar", false),
-        ..sample_of_nothing()
+        ..Sample::of_nothing()
     };
     let prompt = |text: &str, rendered: Option<&str>| Prompt {
         messages: vec![Message::user(text)],
@@ -578,21 +578,6 @@ fn findings_on_one(rendered: [Option<&str>; 2], facts: Option<&TemplateFacts>) -
         template: facts,
     };
     findings(&evidence).into_iter().map(|finding| finding.kind).collect()
-}
-
-fn sample_of_nothing() -> Sample {
-    Sample {
-        question: String::new(),
-        index: 0,
-        perturbation: UNPERTURBED.into(),
-        seed: 0,
-        steps: vec![],
-        answer: None,
-        read_from: Default::default(),
-        rejected: false,
-        confidence: None,
-        finish: Finish::EndOfTurn,
-    }
 }
 
 #[test]
