@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -111,13 +112,24 @@ fn objects(text: &str) -> impl Iterator<Item = (usize, &RawValue)> {
                 }
                 Some(Err(error)) if !error.is_eof() && tried <= MAX_NESTED * text.len() => {
                     let lines = text[start..].split_inclusive('\n').take(error.line() - 1);
-                    tried += lines.map(str::len).sum::<usize>() + error.column();
+                    let reached = lines.map(str::len).sum::<usize>() + error.column();
+                    if start + reached >= text.len() && ends_in_number(&text[start..]) {
+                        return None;
+                    }
+                    tried += reached;
                     from = start + 1;
                 }
                 _ => return None,
             }
         }
     })
+}
+
+/// Whether an object is cut off inside a number where no number ends, as in `{"a": 1.`: that is no end of the
+/// text to the parser, but one digit more makes it one.
+fn ends_in_number(object: &str) -> bool {
+    let longer = || serde_json::from_str::<IgnoredAny>(&format!("{object}0"));
+    object.ends_with(['.', '-', '+', 'e', 'E']) && longer().is_err_and(|error| error.is_eof())
 }
 
 impl TryFrom<String> for Field {

@@ -110,7 +110,7 @@ impl Reference {
             power: regex(r"([0-9]) *[×xX*] *10(?:\^ *([+-]?[0-9]+)|([⁺⁻]?[⁰¹²³⁴⁵⁶⁷⁸⁹]+))"),
             decimal_digit: regex(r"^\p{Nd}$"),
             strip: regex(&format!(r"^[{DECORATION}]*(?P<core>.*?)(?P<tail>[{DECORATION}.,;:?…]*)$")),
-            item: regex(r"^(?:\d+[.)]|[^\d]*\[[^\d]*\d+\])[*_]*$"),
+            item: regex(&format!(r"^(?:\d+[.)]|\[[{DECORATION}]*\d+\])[*_]*$")),
             numbers: [number(r"\.", ","), number(",", r"\.")],
             dates: dates.iter().map(|form| regex(&format!("(?i){form}"))).collect(),
         }

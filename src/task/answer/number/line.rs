@@ -112,8 +112,8 @@ impl Line {
         let word = &self.words[first];
         let digits = word.core.bytes().all(|byte| byte.is_ascii_digit());
         let raw = word.raw.trim_end_matches(['*', '_']);
-        let ends = |ends: [char; 2]| raw.strip_suffix(ends).is_some_and(|raw| raw.ends_with(&word.core));
-        let is_item = ends(['.', ')']) || (ends([']', ']']) && raw.contains('['));
+        let ends = |ends: &[char]| raw.strip_suffix(ends).is_some_and(|raw| raw.ends_with(&word.core));
+        let is_item = ends(if raw.contains('[') { &[']'] } else { &['.', ')'] });
         (digits && is_item && first + 1 < self.words.len()).then_some(first)
     }
 
