@@ -275,6 +275,8 @@ def run(options, task, model):
         "samples": options.samples,
         "entities": len(set(entity)),
         "seeds": {"questions": SEED, "samples": SEED, "halvings": 1, "resamples": 2},
+        "options": options.options,
+        "allowed_minutes": options.minutes,
         "tokens": sum(row["tokens"] for row in rows),
         "minutes": round(sum(row["seconds"] for row in rows) / 60, 1),
         "best": best["name"],

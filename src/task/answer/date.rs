@@ -106,7 +106,7 @@ impl DateRule {
         let text = plain(line);
         let outside = without_brackets(&text);
         match self.in_text(&outside) {
-            Found::Nothing if outside != text => self.in_text(&text.replace(['(', ')'], " ")),
+            Found::Nothing if text.contains(['(', ')']) => self.in_text(&text.replace(['(', ')'], " ")),
             found => found,
         }
     }

@@ -8,6 +8,7 @@
 mod choice;
 mod constraint;
 mod date;
+mod introduction;
 mod json;
 mod last_line;
 mod lists;
@@ -167,6 +168,11 @@ fn region<'t>(step: &Step, completion: &'t str) -> Option<(&'t str, bool)> {
 
 /// The first line that is neither blank nor a code fence, and whether the line has ended.
 fn first_line(text: &str) -> Option<(&str, bool)> {
+    split_first_line(text).map(|(line, behind)| (line, behind.is_some()))
+}
+
+/// The first line that is neither blank nor a code fence, and what is behind it if the line has ended.
+fn split_first_line(text: &str) -> Option<(&str, Option<&str>)> {
     let mut rest = text.trim_start();
     loop {
         let (line, more) = match rest.split_once('\n') {
@@ -176,7 +182,7 @@ fn first_line(text: &str) -> Option<(&str, bool)> {
         match more {
             Some(more) if is_fence(line) => rest = more.trim_start(),
             None if line.is_empty() || is_fence(line) => return None,
-            more => return Some((line, more.is_some())),
+            more => return Some((line, more)),
         }
     }
 }

@@ -109,7 +109,7 @@ fn balanced(text: &str, range: std::ops::Range<usize>) -> Option<&str> {
     for (at, byte) in text.bytes().enumerate().skip(range.start).take(group.len() + MAX_REST) {
         match byte {
             b'{' => open += 1,
-            b'}' if open == 0 => return Some(&text[range.start..at]),
+            b'}' if open == 0 => return (at >= range.end).then(|| &text[range.start..at]),
             b'}' => open -= 1,
             _ => {}
         }

@@ -531,6 +531,10 @@ impl Line {
                         && numeral(last + 3))
                     || (in_list("joins", &next.low) && numeral(last + 2))
                     || (in_list("joins", &two) && numeral(last + 3));
+                let clause = tokens[last + 1..].iter().take_while(|token| !token.breaks());
+                let lows: Vec<&str> = clause.map(|token| token.low.as_str()).collect();
+                let cold = |at: usize| ["zero", "freezing"].contains(&then(last + 2 + at));
+                bad |= (0..lows.len().min(3)).any(|at| ["below", "under"].contains(&lows[at]) && cold(at));
             }
             if let Some(at) = before(first) {
                 let token = &tokens[at];
@@ -1093,6 +1097,9 @@ const FRAGMENTS: &[&str] = &[
     " cannot be ",
     " rather than ",
     " longer ",
+    " degrees",
+    " below zero",
+    " under freezing",
     "yes/no",
     "nobody",
     "true",

@@ -233,6 +233,57 @@ fn groups_on_line(pattern: &str, text: &str, start: usize) -> Vec<String> {
     groups_of(text, matches.into_iter())
 }
 
+/// One of the phrases that acknowledge a question, as an expression.
+fn acknowledged() -> String {
+    let phrases: Vec<String> = words("acknowledgements").map(|words| words.replace('-', "\\s+")).collect();
+    format!("(?:{})", phrases.join("|"))
+}
+
+/// The first line that does not introduce another.
+fn introduced(text: &str, says: &dyn Fn(&str) -> bool) -> Option<String> {
+    let lines: Vec<&str> = text.split('\n').collect();
+    let is_line = |at: &usize| !lines[*at].trim().is_empty() && !is_fence(lines[*at]);
+    let all: Vec<usize> = (0..lines.len()).filter(is_line).collect();
+    for (n, at) in all.iter().enumerate() {
+        let line = lines[*at].trim();
+        let Some(next) = all.get(n + 1).filter(|_| !says(line)) else { return Some(line.into()) };
+        if let Some(tag) = regex("^<([A-Za-z][A-Za-z0-9_-]*)>$").captures(line) {
+            match lines[at + 1..].join("\n").contains(&format!("</{}>", &tag[1])) {
+                true => continue,
+                false => return Some(line.into()),
+            }
+        }
+        let alone = format!(r"(?i)^[\s*_]*{}[\s*_!,.]*$", acknowledged());
+        let introduces =
+            regex(&alone).is_match(line) || regex(r"\p{Alphabetic}.*[:：][\s*_]*$").is_match(line);
+        if !introduces {
+            return Some(line.into());
+        }
+        if regex(r"^\s*([-*+•]|[0-9]+[.)])\s").is_match(lines[*next].trim_end()) {
+            return None;
+        }
+    }
+    None
+}
+
+/// Without an acknowledgement at the beginning, and what is between tags.
+fn without_polite_words(text: &str) -> String {
+    let mut text = text.trim().to_string();
+    let polite = format!(r"(?is)^[\s*_]*{}\s*[!,.:][\s*_]*\s[\s*_]*([^\s*_].*)$", acknowledged());
+    if let Some(found) = regex(&polite).captures(&text) {
+        text = found[1].to_string();
+    }
+    while let Some(tag) = regex("(?s)^<([A-Za-z][A-Za-z0-9_-]*)>(.*)$").captures(&text) {
+        let inside =
+            tag[2].split_once(&format!("</{}>", &tag[1])).map(|(inside, _)| inside.trim().to_string());
+        match inside.filter(|inside| !inside.is_empty()) {
+            Some(inside) => text = inside,
+            None => break,
+        }
+    }
+    text
+}
+
 fn needs_the_end(pattern: &str) -> bool {
     regex_syntax::parse(pattern).unwrap().properties().look_set().contains(Look::End)
 }
@@ -255,8 +306,9 @@ impl Text<'_> {
         let on_line = |text: &str, start: usize| {
             on_lines.iter().find_map(|pattern| groups_on_line(pattern, text, start).into_iter().next())
         };
-        let first = first_line(text);
-        if marked && let Some(first) = first {
+        let says = |line: &str| marked && on_line(line, 0).is_some();
+        let first = introduced(text, &says);
+        if marked && let Some(first) = first.as_deref() {
             if let Some(group) = on_line(first, 0) {
                 return self.answer(&group);
             }
@@ -276,11 +328,11 @@ impl Text<'_> {
         {
             return self.answer(&group);
         }
-        self.answer(first?)
+        self.answer(&first?)
     }
 
     fn answer(&self, text: &str) -> Option<Found> {
-        let text = self.without_strip(&self.inside(&self.clean(&self.sentence(text))));
+        let text = self.without_strip(&self.inside(&self.clean(&self.sentence(&without_polite_words(text)))));
         if text.split_whitespace().count() > self.options["max_words"].as_u64().unwrap_or(8) as usize {
             return None;
         }
@@ -352,7 +404,7 @@ impl Text<'_> {
             let part = match last {
                 '!' => factorial(&before),
                 '#' => before.ends_with(char::is_alphanumeric),
-                '.' => before.split(char::is_whitespace).next_back().unwrap().contains('.'),
+                '.' => regex(r"\.\p{Alphabetic}{1,2}$").is_match(&before),
                 '(' | ')' | '[' | ']' | '{' | '}' => partner(&chars, chars.len() - 1).is_some(),
                 c => !is_decoration(c),
             };
@@ -1060,6 +1112,12 @@ const STARTS: &[&str] = &[
     "not ",
     "Answer: \\boxed{",
     "Answer: {\"a\": \"",
+    "Sure! ",
+    "Of course, ",
+    "**Okay.** ",
+    "Understood.",
+    "<answer>",
+    "<b>",
 ];
 
 const ENDS: &[&str] = &[
@@ -1098,6 +1156,10 @@ const ENDS: &[&str] = &[
     "\"}",
     "\"}}",
     "} and \\boxed{7}",
+    "</answer>",
+    "</b>.",
+    ":\n",
+    ":**\n",
 ];
 
 const LINES: &[&str] = &[
@@ -1136,6 +1198,13 @@ const LINES: &[&str] = &[
     "<think>",
     "</think>",
     "Let me see.",
+    "Sure!",
+    "**Certainly**:",
+    "Here it is:",
+    "<answer>",
+    "</answer>",
+    "- a",
+    "1. x",
     "So",
     "…",
     ".",

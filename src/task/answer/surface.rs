@@ -97,8 +97,7 @@ fn end_of(text: &str, start: usize, mut end: usize, pairs: &Pairs) -> usize {
             '!' => takes_factorial(before.chars().rev()),
             ')' | ']' | '}' => partner(end - 1, start, end, pairs).is_some(),
             '#' => before.ends_with(char::is_alphanumeric),
-            // "D.C." is written with its last full stop.
-            '.' => before.rsplit(char::is_whitespace).next().unwrap_or_default().contains('.'),
+            '.' => ends_in_initials(before),
             c => !is_decoration(c),
         };
         if kept {
@@ -107,6 +106,12 @@ fn end_of(text: &str, start: usize, mut end: usize, pairs: &Pairs) -> usize {
         end = start + if c == '!' { before.trim_end_matches('!').len() } else { before.len() };
     }
     end
+}
+
+/// Whether one or two letters behind a full stop are at the end, which are written with another: "D.C.".
+fn ends_in_initials(text: &str) -> bool {
+    let before = text.trim_end_matches(char::is_alphabetic);
+    before.ends_with('.') && matches!(text[before.len()..].chars().count(), 1 | 2)
 }
 
 fn is_decoration(c: char) -> bool {

@@ -7,9 +7,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::super::normalize::{CURRENCIES, normalize, normalize_terms};
+use super::introduction::{answer_line, without_introduction};
 use super::lists::words;
 use super::surface::{bare, is_sign, surface};
-use super::{Answer, Pattern, Rule, first_line};
+use super::{Answer, Pattern, Rule};
 
 /// Reads a short text.
 ///
@@ -115,7 +116,7 @@ impl Rule for TextRule {
             Some((line, _)) => line,
             None => {
                 let whole = self.patterns.iter().find_map(|pattern| pattern.find(text, 0));
-                self.answer(whole.map_or_else(|| first_line(text).map(|(line, _)| line), Some)?)
+                self.answer(whole.or_else(|| answer_line(text, |_| false).map(|(line, _)| line))?)
             }
         }
     }
@@ -155,11 +156,11 @@ impl TextRule {
     /// after a marker, the first line says it.
     fn matching_line(&self, text: &str, marked: bool) -> Option<(Option<Answer>, bool)> {
         if marked || self.patterns.is_empty() {
-            let (line, ended) = first_line(text)?;
-            let found = self.match_in(line, 0);
-            let answer = self.answer(found.unwrap_or(line));
+            let line = answer_line(text, |line| self.match_in(line, 0).is_some());
+            let found = line.and_then(|(line, _)| self.match_in(line, 0));
+            let answer = found.or(line.map(|(line, _)| line)).and_then(|text| self.answer(text));
             if found.is_some() || answer.is_some() || self.patterns.is_empty() {
-                return Some((answer, ended));
+                return Some((answer, line?.1));
             }
         }
         let mut start = 0;
@@ -180,7 +181,7 @@ impl TextRule {
     }
 
     fn answer(&self, candidate: &str) -> Option<Answer> {
-        let text = self.without_strip(surface(candidate));
+        let text = self.without_strip(surface(without_introduction(candidate)));
         if text.split(' ').count() > self.max_words {
             return None;
         }

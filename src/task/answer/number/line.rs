@@ -346,6 +346,7 @@ fn with_neighbours(words: &[NumberWord], mut number: Number, opened: bool) -> Nu
             || is_numeral(&word.lower)
             || numeral_is_joined(words, number.last + 1)
             || part_follows(words, number.last + 1)
+            || is_below_zero(words, number.last)
     });
     let before = before(words, number.first).is_some_and(|at| {
         let word = &words[at];
@@ -385,6 +386,16 @@ fn part_follows(words: &[NumberWord], at: usize) -> bool {
         && !words[at].ends_clause
         && lower(words, at + 1) == "and"
         && is_numeral_at(words, at + 2)
+}
+
+/// Whether "below zero" or the like is behind word `last`, perhaps behind a unit of one or two words.
+fn is_below_zero(words: &[NumberWord], last: usize) -> bool {
+    let goes_on = words[last..].iter().take_while(|word| !word.ends_clause).count().min(3);
+    (last + 1..=last + goes_on).any(|at| {
+        matches!(lower(words, at), "below" | "under")
+            && !words[at].ends_clause
+            && matches!(lower(words, at + 1), "zero" | "freezing")
+    })
 }
 
 /// The word before word `at`, if it is in the same clause.
