@@ -4,6 +4,7 @@
   python benches/programs.py plan                               # the cells, with estimated minutes
   python benches/programs.py sample --task city-countries --model qwen2.5-coder-0.5b   # all candidates, no race yet
   python benches/programs.py run --task city-countries --model qwen2.5-coder-0.5b
+  python benches/programs.py renew --task city-countries --model qwen2.5-coder-0.5b
   python benches/programs.py table                              # the markdown table, from benches/programs/*.json
   python benches/programs.py features                           # all candidates' figures, to try another score
   python benches/programs.py five --model qwen2.5-coder-0.5b    # against five programs of a newcomer
@@ -14,7 +15,9 @@ A cell is a task and a model. `run` generates test questions with gold, strips t
 --keep-all` sample every candidate on every question, and joins the gold afterwards: gold judges the choice,
 it never makes it. The best candidate is found on one half of the questions and compared with the chosen one
 on the other half (regret.py). Then the race is run as a user would run it, in the same directory and with
-the same samples, and its choice is judged too. A large model is asked with the finalists of a small one and
+the same samples, and its choice is judged too. `renew` races again where the library has changed: of the
+candidates only those that the cell lacks are sampled on all questions, and those that are no more are left out.
+A large model is asked with the finalists of a small one and
 four random candidates. Each cell is one JSON file in benches/programs; one that is there is not run again.
 """
 import argparse
@@ -90,7 +93,7 @@ FOOLED = 0.10
 
 def arguments():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("command", choices=("plan", "sample", "run", "table", "features", "five", "hand", "weak"))
+    p.add_argument("command", choices=("plan", "sample", "run", "renew", "table", "features", "five", "hand", "weak"))
     p.add_argument("--task", default="", help="only these tasks, separated by commas")
     p.add_argument("--model", default="", help="only these models, separated by commas")
     p.add_argument("--n", type=int, default=N_QUESTIONS, help="test questions of a cell")
@@ -254,41 +257,84 @@ def run(options, task, model):
     race = tune(options, model, asked, where / "run", *more, minutes=options.minutes)
 
     rows = judged(report, questions)
-    # A variation that the race made of its best program has samples there alone.
-    known = {row["name"] for row in rows}
-    made = [row for row in judged(race, questions) if row["name"] == race["winner"] and row["name"] not in known]
-    right = {row["name"]: [int(r) for r in row["right"]] for row in rows}
-    programs = [row for row in rows if not row["direct"]]
-    right |= {row["name"]: [int(r) for r in row["right"]] for row in made}
-    names, directs = [row["name"] for row in programs], [row["accuracy"] for row in rows if row["direct"]]
-    best = max(programs, key=lambda row: row["accuracy"])
-    fooled = [
-        {"name": row["name"], "score": row["score"], "accuracy": row["accuracy"], **telling(row["features"])}
-        for row in programs
-        if row["score"] > best["score"] and row["accuracy"] <= best["accuracy"] - FOOLED
-    ]
-    files = [where / "run/candidates" / name / "task.json" for name in sorted(known)]
-    result = {
+    files = [where / "run/candidates" / row["name"] / "task.json" for row in rows]
+    begun = {
         **circumstances(task, model),
-        "prompts_sha256": files_hash(files),
+        "prompts_sha256": files_hash(sorted(files)),
         "questions": len(questions),
         "samples": options.samples,
         "entities": len(set(entity)),
         "seeds": {"questions": SEED, "samples": SEED, "halvings": 1, "resamples": 2},
+    }
+    write(options, cell, begun, rows, race, questions, entity, keep_all=report["winner"])
+
+
+def renew(options, task, model):
+    """Races again in a cell whose candidates have changed."""
+    cell = RESULTS / f"{task}--{model}.json"
+    if not cell.exists():
+        return print(f"{cell.name}: not there yet, use run", flush=True)
+    old = json.loads(cell.read_text())
+    where = options.work / f"{task}--{model}"
+    where.mkdir(parents=True, exist_ok=True)
+    questions = generate(options, TASKS[task][0], old["questions"], "test", where / "gold.jsonl")
+    entity = entities(task, questions)
+    if entity != old["entity"]:
+        sys.exit(f"{cell.name}: its questions are others now, use run --again")
+    asked = bare(where / "gold.jsonl")
+    more = [*of_task(task), *(candidates_of_large(task) if model == LARGE else [])]
+    race = tune(options, model, asked, where / "run", *more, minutes=options.minutes)
+    now = [c["name"] for c in race["candidates"] if c["origin"] in ("library", "direct")]
+    kept = [row for row in old["candidates"] if row["name"] in now]
+    added = [name for name in now if name not in {row["name"] for row in kept}]
+    rows = kept
+    if added:
+        given = ["--only-given", *(word for name in added for word in ("--task", name))]
+        report = tune(options, model, asked, where / "added", "--keep-all", "--samples", old["samples"],
+                      *of_task(task), *given)
+        # Their scores are none of a race among all.
+        rows = kept + [row | {"score": None} for row in judged(report, questions) if row["name"] in added]
+    begun = {key: old[key] for key in ("task", "model", "model_file", "commit", "date", "hardware", "prompts_sha256",
+                                       "questions", "samples", "entities", "seeds")}
+    files = [where / "run/candidates" / name / "task.json" for name in sorted(now)]
+    here = circumstances(task, model)
+    begun["renewed"] = {key: here[key] for key in ("commit", "date", "hardware")} | {
+        "prompts_sha256": files_hash(files), "added": added}
+    write(options, cell, begun, rows, race, questions, entity)
+
+
+def write(options, cell, begun, rows, race, questions, entity, keep_all=None):
+    """The figures of a cell: what the race chose against the best of all."""
+    # A variation that the race made of its best program has samples there alone.
+    known = {row["name"] for row in rows}
+    made = [row for row in judged(race, questions) if row["name"] == race["winner"] and row["name"] not in known]
+    right = {row["name"]: [int(r) for r in row["right"]] for row in rows + made}
+    programs = [row for row in rows if not row["direct"]]
+    scored = [row for row in rows if row["score"] is not None]
+    scored_programs = [row for row in scored if not row["direct"]]
+    names, directs = [row["name"] for row in programs], [row["accuracy"] for row in rows if row["direct"]]
+    best = max(programs, key=lambda row: row["accuracy"])
+    best_scored = max(scored_programs, key=lambda row: row["accuracy"])
+    fooled = [
+        {"name": row["name"], "score": row["score"], "accuracy": row["accuracy"], **telling(row["features"])}
+        for row in scored_programs
+        if row["score"] > best_scored["score"] and row["accuracy"] <= best_scored["accuracy"] - FOOLED
+    ]
+    correlation = lambda rows: regret.spearman([row["score"] for row in rows], [row["accuracy"] for row in rows])
+    result = {
+        **begun,
         "options": options.options,
         "allowed_minutes": options.minutes,
         "tokens": sum(row["tokens"] for row in rows),
         "minutes": round(sum(row["seconds"] for row in rows) / 60, 1),
         "best": best["name"],
         "best_accuracy": best["accuracy"],
+        "best_scored": best_scored["name"],
         "system1": {"best_wording_voted": max(directs, default=None), "chosen_wording": system1(race, questions)},
-        "keep_all": choice(report["winner"], rows, right, entity, names),
+        **({"keep_all": choice(keep_all, rows, right, entity, names)} if keep_all else {}),
         "race": choice(race["winner"], rows + made, right, entity, names)
         | {"minutes": round(race["seconds"] / 60, 1), "worthwhile": race["worthwhile"], "finalists": finalists(race)},
-        "rank_correlation": {
-            "programs": regret.spearman([p["score"] for p in programs], [p["accuracy"] for p in programs]),
-            "all": regret.spearman([row["score"] for row in rows], [row["accuracy"] for row in rows]),
-        },
+        "rank_correlation": {"programs": correlation(scored_programs), "all": correlation(scored)},
         "fooled": fooled,
         "entity": entity,
         "candidates": rows,
@@ -407,7 +453,7 @@ def fooled_table(options):
         if not cell["fooled"]:
             continue
         row = max(cell["fooled"], key=lambda row: row["score"])
-        best = next(c for c in cell["candidates"] if c["name"] == cell["best"])
+        best = next(c for c in cell["candidates"] if c["name"] == cell.get("best_scored", cell["best"]))
         saw = [f"{name} {row[name]:.2f} against {value:.2f}" for name, value in telling(best["features"]).items()
                if name in row and abs(row[name] - value) >= 0.1]
         print(f"| {cell['task']} | {cell['model']} | {len(cell['fooled'])} | {row['name']}: {row['score']:.2f}, "
@@ -422,7 +468,8 @@ def print_features(options):
     print("task", "model", "candidate", "method", "direct", *names, *last, sep="\t")
     for cell in found:
         for row in cell["candidates"]:
-            values = [row["features"].get(name, "") for name in names] + [row[name] for name in last]
+            figures = ["" if row[name] is None else row[name] for name in last]
+            values = [row["features"].get(name, "") for name in names] + figures
             texts = [cell["task"], cell["model"], row["name"], row["method"], int(row["direct"]), *values]
             print(*(f"{v:.4f}" if isinstance(v, float) else v for v in texts), sep="\t")
 
@@ -574,9 +621,9 @@ def weak(options):
 
 def main():
     options = arguments()
-    if options.command in ("sample", "run"):
+    if options.command in ("sample", "run", "renew"):
         for task, model in cells(options):
-            run(options, task, model)
+            (renew if options.command == "renew" else run)(options, task, model)
     else:
         commands = {"plan": plan, "table": table, "features": print_features, "five": five, "hand": hand,
                     "weak": weak}
