@@ -67,6 +67,7 @@ mod stage;
 #[cfg(test)]
 mod testing;
 mod token;
+mod words;
 
 pub mod adapter;
 pub mod answer;

@@ -12,7 +12,7 @@ use crate::curate::{self, CurationPlan, EquivalenceRecord, Observer, Sample};
 use crate::engine::{
     Completion, Decoder, Engine, Finish, Message, Request, Source, TemplateFacts, template_facts,
 };
-use crate::evaluate::{self, DirectAnswers};
+use crate::evaluate::{self, Direct, DirectAnswers};
 use crate::task::{Answer, Question, Task, UNPERTURBED};
 use crate::vote::Verdict;
 use crate::{Cancel, Error, Progress, Result, Stage, Update};
@@ -165,20 +165,10 @@ impl Look<'_> {
         let cost = self.cost(&system1, &samples, &seeds, &calls, seconds);
         let expected = self.expected(chosen, &samples, &equivalences, &cost);
 
-        let mut shown: Vec<ShownQuestion> = Vec::new();
-        for ((question, direct), verdict) in chosen.iter().zip(system1.answers).zip(verdicts) {
-            // A question that was set aside has no prompt.
-            let messages = curate::messages(&self.task.system1, question, &[]).unwrap_or_default();
-            shown.push(ShownQuestion {
-                id: question.id.clone(),
-                fields: question.fields.iter().map(|(name, text)| (name.clone(), text.clone())).collect(),
-                system1_prompt: prompt(messages, self.task.system1.thinking, decoder),
-                system1: direct,
-                samples: Vec::new(),
-                verdict,
-                gold: question.gold.clone(),
-            });
-        }
+        let answered = chosen.iter().zip(system1.answers).zip(verdicts);
+        let mut shown: Vec<ShownQuestion> = answered
+            .map(|((question, direct), verdict)| self.shown(question, direct, verdict, decoder))
+            .collect();
         for ((sample, prompts), seeds) in samples.into_iter().zip(prompts).zip(seeds) {
             let at = place[sample.question.as_str()];
             shown[at].samples.push(shown_sample(sample, prompts, &seeds, &calls));
@@ -195,6 +185,27 @@ impl Look<'_> {
             expected,
             shown,
         })
+    }
+
+    /// A question without its samples.
+    fn shown(
+        &self,
+        question: &Question,
+        direct: Direct,
+        verdict: Verdict,
+        decoder: Option<&dyn Decoder>,
+    ) -> ShownQuestion {
+        // A question that was set aside has no prompt.
+        let messages = curate::messages(&self.task.system1, question, &[]).unwrap_or_default();
+        ShownQuestion {
+            id: question.id.clone(),
+            fields: question.fields.iter().map(|(name, text)| (name.clone(), text.clone())).collect(),
+            system1_prompt: prompt(messages, self.task.system1.thinking, decoder),
+            system1: direct,
+            samples: Vec::new(),
+            verdict,
+            gold: question.gold.clone(),
+        }
     }
 
     fn accuracy(

@@ -11,6 +11,7 @@ use super::wording::{Wording, literal};
 use super::{AnswerKind, AnswerStyle, Brief, Candidate, TaskMaker};
 use crate::Result;
 use crate::task::Question;
+use crate::words::words;
 
 /// Words of an instruction.
 const WORDS: std::ops::RangeInclusive<usize> = 4..=60;
@@ -204,8 +205,7 @@ fn instruction(completion: &str) -> String {
 }
 
 fn words_of(text: &str) -> Vec<String> {
-    let words = text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
-    words.map(str::to_lowercase).collect()
+    words(text).split(' ').filter(|word| !word.is_empty()).map(str::to_string).collect()
 }
 
 fn shares_a_run(words: &[String], others: &[String], length: usize) -> bool {

@@ -204,9 +204,11 @@ fn is_unused(path: &Path) -> Result<bool> {
 
 /// Removes what interrupted writes left behind, which only costs disk space. The directory is locked.
 fn remove_unfinished(dir: &Path) {
-    for folder in [dir.to_path_buf(), dir.join("train"), dir.join("evaluation")] {
-        let Ok(entries) = std::fs::read_dir(&folder) else { continue };
-        for entry in entries.flatten().filter(|entry| is_unfinished(&entry.file_name())) {
+    let entries = |folder: &Path| std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let folders = ["", "train", "evaluation", "candidates"].map(|name| dir.join(name));
+    let of_candidates = entries(&dir.join("candidates")).map(|entry| entry.path());
+    for folder in folders.into_iter().chain(of_candidates) {
+        for entry in entries(&folder).filter(|entry| is_unfinished(&entry.file_name())) {
             let _ = std::fs::remove_file(entry.path());
         }
     }
@@ -303,6 +305,20 @@ mod tests {
         std::fs::write(out.join(".writing-a1b2c3"), "{").unwrap();
         drop(RunDir::open(&out, &manifest()).unwrap());
         assert!(!out.join(".writing-a1b2c3").exists(), "what an interrupted write left behind is removed");
+    }
+
+    #[test]
+    fn what_interrupted_writes_left_behind_is_removed_in_all_folders() {
+        let dir = tempfile::tempdir().unwrap();
+        let out = dir.path().join("run");
+        drop(RunDir::open(&out, &manifest()).unwrap());
+        let left_behind = ["train", "evaluation", "candidates", "candidates/cot"].map(|folder| {
+            std::fs::create_dir_all(out.join(folder)).unwrap();
+            out.join(folder).join(".writing-a1b2c3")
+        });
+        left_behind.iter().for_each(|file| std::fs::write(file, "{").unwrap());
+        drop(RunDir::open(&out, &manifest()).unwrap());
+        assert!(left_behind.iter().all(|file| !file.exists()));
     }
 
     #[test]

@@ -5,6 +5,7 @@ use crate::curate::Sample;
 use crate::engine::Finish;
 use crate::preview::{is_refusal, is_stated_opinion};
 use crate::task::{Question, Step, Task, without_thinking};
+use crate::words::{contains, count, words};
 
 /// An output of fewer words may stand in a prompt by chance, as an answer does that the prompt lists.
 const MIN_COPIED_WORDS: usize = 4;
@@ -49,29 +50,19 @@ impl SampleFacts {
     }
 }
 
-/// The words of `text` in lower case, each after a space, and a space at the end.
-fn words(text: &str) -> String {
-    let mut words = String::from(" ");
-    for word in text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()) {
-        words.extend(word.chars().flat_map(char::to_lowercase));
-        words.push(' ');
-    }
-    words
-}
-
 fn stands_in(answer: &str, question: &Question) -> bool {
     let answer = words(answer);
-    answer.len() > 1 && question.fields.values().any(|text| words(text).contains(&answer))
+    question.fields.values().any(|text| contains(&words(text), &answer))
 }
 
 /// Whether an output of `step` repeats a text that stands in its template, such as a worked example.
 fn repeats_prompt(step: &Step, output: &str) -> bool {
     let output = words(without_thinking(output).unwrap_or_default());
-    if output.split_whitespace().count() < MIN_COPIED_WORDS {
+    if count(&output) < MIN_COPIED_WORDS {
         return false;
     }
     let templates = step.system.iter().chain([&step.prompt]);
-    templates.flat_map(|template| literals(template)).any(|literal| words(literal).contains(&output))
+    templates.flat_map(|template| literals(template)).any(|literal| contains(&words(literal), &output))
 }
 
 /// The parts of a template between its expressions and statements.

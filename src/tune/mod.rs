@@ -78,7 +78,7 @@ use crate::model::spec::Spec;
 use crate::programs::{self, Brief, ReasoningMethod};
 use crate::run::{Manifest, RunDir, read_manifest, today};
 use crate::task::{AnswerRule, Question, Task, check_gold, shared_question};
-use crate::{Context, Error, Result};
+use crate::{Cancel, Context, Error, Result};
 
 /// What programs are wanted for.
 #[derive(Debug, Clone, Default)]
@@ -172,20 +172,7 @@ pub(crate) fn tune_timed(
     let gguf = Gguf::open(&setup.model)?;
     let spec = Spec::of(&gguf)?;
     check_callers_engine(cx, &gguf)?;
-    let manifest = Manifest {
-        version: env!("CARGO_PKG_VERSION").into(),
-        model: std::path::absolute(&setup.model)
-            .map_err(Error::io("find", &setup.model))?
-            .display()
-            .to_string(),
-        model_sha256: sha256_files(gguf.files(), &cx.cancel)?,
-        task: "tune".into(),
-        task_sha256: sha256(b"tune"),
-        questions_sha256: identity_of_questions(&given),
-        seed: setup.seed,
-        verifier: false,
-        date: Some(today()),
-    };
+    let manifest = manifest(setup, &given, &gguf, &cx.cancel)?;
     let dir = RunDir::open(&setup.out, &manifest)?;
     let date = read_manifest(&setup.out)?.date;
     let mut base = EngineCache::new(gguf, date.as_deref());
@@ -220,17 +207,7 @@ pub(crate) fn tune_timed(
         gold: &gold,
         rule: &rule,
         brief: &brief,
-        rules: RaceRules {
-            n_questions: options.n_questions,
-            samples: options.samples.unwrap_or(most_samples),
-            finalists: options.finalists,
-            seconds: options.minutes * 60.0,
-            keep_all: options.keep_all,
-            propose: options.propose,
-            own_examples: !options.no_own_examples,
-            temperatures: !options.no_temperatures,
-            weights: Default::default(),
-        },
+        rules: race_rules(options, most_samples),
         begin: begin - state.seconds,
         state,
         sampler,
@@ -244,6 +221,37 @@ pub(crate) fn tune_timed(
     }
     dir.save("tune.json", &report)?;
     Ok(report)
+}
+
+/// What a race in the same directory must be about.
+fn manifest(setup: &TuneSetup, questions: &[Question], gguf: &Gguf, cancel: &Cancel) -> Result<Manifest> {
+    let model = std::path::absolute(&setup.model).map_err(Error::io("find", &setup.model))?;
+    Ok(Manifest {
+        version: env!("CARGO_PKG_VERSION").into(),
+        model: model.display().to_string(),
+        model_sha256: sha256_files(gguf.files(), cancel)?,
+        task: "tune".into(),
+        task_sha256: sha256(b"tune"),
+        questions_sha256: identity_of_questions(questions),
+        seed: setup.seed,
+        verifier: false,
+        date: Some(today()),
+    })
+}
+
+/// How a race with these options goes, whose candidates vote with up to `most_samples` samples.
+fn race_rules(options: &TuneOptions, most_samples: usize) -> RaceRules {
+    RaceRules {
+        n_questions: options.n_questions,
+        samples: options.samples.unwrap_or(most_samples),
+        finalists: options.finalists,
+        seconds: options.minutes * 60.0,
+        keep_all: options.keep_all,
+        propose: options.propose,
+        own_examples: !options.no_own_examples,
+        temperatures: !options.no_temperatures,
+        weights: Default::default(),
+    }
 }
 
 /// The finished report in the directory `out`.

@@ -6,10 +6,11 @@ use std::sync::LazyLock;
 use regex::Regex;
 use serde_json::Value;
 
-use super::text::{contains, count, examples, such_as, words};
+use super::text::{examples, such_as};
 use super::{Finding, FindingKind, Observed, ObservedQuestion, is_share};
 use crate::curate::EquivalenceRecord;
 use crate::task::{Answer, AnswerRule};
+use crate::words::{contains, count, words};
 
 /// From this share on, samples without an answer cost more than disagreement; the decision after curation
 /// uses the same.

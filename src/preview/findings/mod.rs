@@ -24,6 +24,7 @@ use crate::evaluate::Direct;
 pub use crate::finding::{Finding, FindingKind};
 use crate::task::{Question, Step, Task, UNPERTURBED};
 use crate::vote::Verdict;
+use crate::words::words;
 pub use opinion::is_stated_opinion;
 pub use steps::is_refusal;
 pub use system1::is_mostly_unread;
@@ -98,7 +99,7 @@ struct Observed<'a> {
 /// A question with its own samples, without those of perturbations.
 struct ObservedQuestion<'a> {
     question: &'a Question,
-    /// The fields, from [`text::words`].
+    /// The fields, from [`words`].
     words: String,
     /// The words that tell it from the other questions.
     distinctive: BTreeSet<String>,
@@ -194,13 +195,13 @@ impl<'a> ObservedSample<'a> {
 
     /// Whether the last step is asked anything that tells the question from others.
     fn shows(&self, asked: &ObservedQuestion) -> bool {
-        let prompt = self.last().map_or(String::new(), |call| text::words(&call.prompt.text()));
+        let prompt = self.last().map_or(String::new(), |call| words(&call.prompt.text()));
         asked.distinctive.is_empty() || prompt.split(' ').any(|word| asked.distinctive.contains(word))
     }
 }
 
 fn fields_of(question: &Question) -> String {
-    text::words(&question.fields.values().map(String::as_str).collect::<Vec<_>>().join("\n"))
+    words(&question.fields.values().map(String::as_str).collect::<Vec<_>>().join("\n"))
 }
 
 fn calls_of<'a>(task: &'a Task, sample: &'a Sample, prompts: &'a [Prompt]) -> Vec<ObservedCall<'a>> {

@@ -9,7 +9,8 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
-use super::text::{contains, sentences, words};
+use super::text::sentences;
+use crate::words::{contains, words};
 
 /// Words before the last option.
 const CONJUNCTIONS: &str = "or|and|nor|oder|und|ou|et|o|y|eller|och";

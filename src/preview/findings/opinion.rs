@@ -14,8 +14,9 @@ use regex::Regex;
 use super::answers::AnswerForm;
 use super::offered::Offered;
 use super::prompts::uses;
-use super::text::{contains, examples, sentences, such_as, words};
+use super::text::{examples, sentences, such_as};
 use crate::task::{AnswerRule, Perturbation, Question};
+use crate::words::{contains, words};
 
 use super::{Finding, FindingKind, Observed, ObservedQuestion, ObservedSample, is_share};
 

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::text::{examples, such_as, words};
+use super::text::{examples, such_as};
 use super::{Finding, FindingKind, Observed, is_share};
 use crate::curate::turns_lost;
 use crate::engine::TurnEnd;
 use crate::task::Step;
+use crate::words::words;
 
 /// From this share of the samples on, a question that no longer reaches the last step is lost.
 const LOST: f64 = 0.5;

@@ -5,10 +5,11 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
-use super::text::{contains, count, examples, sentence_words, such_as, words};
+use super::text::{examples, sentence_words, such_as};
 use super::{Finding, FindingKind, Observed, ObservedCall, ObservedQuestion, ObservedSample, is_share};
 use crate::curate::ReadFrom;
 use crate::task::{Step, without_thinking};
+use crate::words::{contains, count, words};
 
 /// Copies are a fault from this share on: below it, votes outvote them.
 const COPIES: f64 = 0.2;
