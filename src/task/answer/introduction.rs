@@ -34,7 +34,7 @@ pub(super) fn answer_line(text: &str, says: impl Fn(&str) -> bool) -> Option<(&s
 /// The text without an acknowledgement at its beginning, and without the tags around it.
 pub(super) fn without_introduction(text: &str) -> &str {
     static ACKNOWLEDGED: LazyLock<Regex> = LazyLock::new(|| {
-        Regex::new(&format!(r"(?i)^[\s*_]*(?:{})\s*[!,.:][\s*_]*\s[\s*_]*", acknowledgements()))
+        Regex::new(&format!(r"(?i)^[\s*_]*(?:{})[\s*_]*[!,:][\s*_]*\s[\s*_]*", acknowledgements()))
             .expect("it is valid")
     });
     let text = text.trim();
@@ -72,7 +72,8 @@ fn tag(line: &str) -> Option<&str> {
 /// Whether the line is an acknowledgement alone, or ends with a colon.
 fn introduces(line: &str) -> bool {
     static ALONE: LazyLock<Regex> = LazyLock::new(|| {
-        Regex::new(&format!(r"(?i)^[\s*_]*(?:{})[\s*_!,.]*$", acknowledgements())).expect("it is valid")
+        Regex::new(&format!(r"(?i)^[\s*_]*(?:{})[\s*_]*[!,][\s*_!,.]*$", acknowledgements()))
+            .expect("it is valid")
     });
     let end = line.trim_end_matches(|c: char| c.is_whitespace() || "*_".contains(c));
     let is_announced = end.ends_with([':', '：']) && end.contains(char::is_alphabetic);

@@ -253,7 +253,7 @@ fn introduced(text: &str, says: &dyn Fn(&str) -> bool) -> Option<String> {
                 false => return Some(line.into()),
             }
         }
-        let alone = format!(r"(?i)^[\s*_]*{}[\s*_!,.]*$", acknowledged());
+        let alone = format!(r"(?i)^[\s*_]*{}[\s*_]*[!,][\s*_!,.]*$", acknowledged());
         let introduces =
             regex(&alone).is_match(line) || regex(r"\p{Alphabetic}.*[:：][\s*_]*$").is_match(line);
         if !introduces {
@@ -269,7 +269,7 @@ fn introduced(text: &str, says: &dyn Fn(&str) -> bool) -> Option<String> {
 /// Without an acknowledgement at the beginning, and what is between tags.
 fn without_polite_words(text: &str) -> String {
     let mut text = text.trim().to_string();
-    let polite = format!(r"(?is)^[\s*_]*{}\s*[!,.:][\s*_]*\s[\s*_]*([^\s*_].*)$", acknowledged());
+    let polite = format!(r"(?is)^[\s*_]*{}[\s*_]*[!,:][\s*_]*\s[\s*_]*([^\s*_].*)$", acknowledged());
     if let Some(found) = regex(&polite).captures(&text) {
         text = found[1].to_string();
     }
@@ -1114,7 +1114,7 @@ const STARTS: &[&str] = &[
     "Answer: {\"a\": \"",
     "Sure! ",
     "Of course, ",
-    "**Okay.** ",
+    "**Okay**, ",
     "Understood.",
     "<answer>",
     "<b>",
