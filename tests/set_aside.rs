@@ -14,8 +14,12 @@ struct Bench(tempfile::TempDir);
 
 impl Bench {
     fn new(questions: &[serde_json::Value]) -> Bench {
+        Bench::of(TASK, questions)
+    }
+
+    fn of(task: &str, questions: &[serde_json::Value]) -> Bench {
         let bench = Bench(tempfile::tempdir().unwrap());
-        std::fs::write(bench.path("task.json"), TASK).unwrap();
+        std::fs::write(bench.path("task.json"), task).unwrap();
         let lines: String = questions.iter().map(|question| format!("{question}\n")).collect();
         std::fs::write(bench.path("questions.jsonl"), lines).unwrap();
         bench
@@ -83,5 +87,36 @@ fn a_field_that_most_questions_lack_is_an_error_before_anything_is_sampled() {
     assert_eq!(output.status.code(), Some(1), "{line}");
     assert!(line.contains("more than half of the 5 questions cannot be asked"), "{line}");
     assert!(line.contains("(hint)") && line.matches('\n').count() == 1, "{line}");
+    assert_eq!(std::fs::read_to_string(bench.path("run/samples.jsonl")).unwrap_or_default(), "");
+}
+
+#[test]
+fn a_selection_that_cannot_be_asked_sets_its_question_aside() {
+    // Only real responses make it fail.
+    let select = r#""select": "universal",
+        "select_prompt": "{{ question }}{% if 'tails' in question and responses[0] %}{{ nothing }}{% endif %}","#;
+    let task = TASK.replace(r#""vote": {"#, &format!(r#""vote": {{{select} "#));
+    let coin =
+        |i: usize, side: &str| question(&format!("A coin is {side} up. {i}. Is it heads up?"), Some("Well?"));
+    let bench = Bench::of(&task, &[coin(1, "heads"), coin(2, "tails"), coin(3, "heads"), coin(4, "heads")]);
+    let output = bench.curate();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(bench.curation()["set_aside"].as_u64(), Some(1));
+    let verdicts = std::fs::read_to_string(bench.path("run/verdicts.jsonl")).unwrap();
+    assert!(verdicts.contains("\"select_prompt\\\" cannot be filled in"), "{verdicts}");
+}
+
+#[test]
+fn a_field_with_the_name_of_the_last_step_is_told_before_a_closing_turn_needs_it() {
+    let task = TASK.replace(r#""answer": {"kind""#, r#""closing": {}, "answer": {"kind""#);
+    let coin = |i: usize| {
+        let fields = serde_json::json!({"hint": "Well?", "answer": "no"});
+        serde_json::json!({"question": format!("A coin is heads up. {i}. Is it heads up?"), "fields": fields})
+    };
+    let bench = Bench::of(&task, &(0..5).map(coin).collect::<Vec<_>>());
+    let output = bench.curate();
+    let line = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{line}");
+    assert!(line.contains("its field \"answer\" has the name of a step"), "{line}");
     assert_eq!(std::fs::read_to_string(bench.path("run/samples.jsonl")).unwrap_or_default(), "");
 }

@@ -378,7 +378,10 @@ impl<'a> Driver<'a> {
         let (id, task) = (self.next_id, &self.plan.task);
         let selections = self.open(i).selections.as_ref().ok_or_else(missing)?;
         let shown = selections.order(seed);
-        let request = selections.request(id, task, &question, &shown, seed)?;
+        let request = match selections.request(id, task, &question, &shown, seed) {
+            Ok(request) => request,
+            Err(error) => return self.set_aside(i, &fault_of_question(error)?),
+        };
         self.next_id += 1;
         self.pending_selections.insert(request.id, PendingSelection { variant: i, index, seed, shown });
         self.ready.push_back(request);

@@ -383,6 +383,14 @@ fn check_questions(plan: &CurationPlan, observer: &mut dyn Observer) -> Result<(
 /// That `question` has what its direct prompt, the first step of the program, the perturbations and the vote need.
 pub(crate) fn first_messages(task: &Task, question: &Question) -> Result<()> {
     messages(&task.system1, question, &[])?;
+    // What is sampled later sees the outputs of earlier steps beside the fields.
+    let n_seen = task.system2.len() - usize::from(task.closing.is_none() && !task.system2.is_empty());
+    if let Some(step) = task.system2[..n_seen].iter().find(|step| question.fields.get(&step.name).is_some()) {
+        let name = &step.name;
+        let why =
+            format!("its field {name:?} has the name of a step; rename one of them (\"name\" in the task)");
+        return Err(Error::input(format!("question {:?}", question.id), why));
+    }
     if task.vote.equivalence == Equivalence::Model {
         let blank = Answer { key: String::new(), text: String::new() };
         task.vote.equivalence_prompt.render(question, &blank, &blank)?;

@@ -169,6 +169,8 @@ fn constraint(kind: ClosingKind, rule: &AnswerRule) -> Result<Option<AnswerConst
         (ClosingKind::Choice, _) => {
             return Err("\"kind\" is \"choice\", but the answer rule has no choices".into());
         }
+        // With the rule's own decimal mark.
+        (ClosingKind::Number, own) if matches!(rule.innermost(), AnswerRule::Number(_)) => Some(own),
         (ClosingKind::Number, _) => grammar(NUMBER),
         (ClosingKind::Date, _) => grammar(DATE_GRAMMAR),
         (ClosingKind::Line, _) => grammar(r"root ::= [^\x00-\x20\x7f] [^\x00-\x1f\x7f]{0,119}"),

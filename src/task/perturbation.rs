@@ -175,7 +175,7 @@ impl Perturbation {
                 _ => {}
             }
         }
-        let AnswerRule::Choice(choices) = rule else { return Ok(()) };
+        let AnswerRule::Choice(choices) = rule.innermost() else { return Ok(()) };
         // Here all answers are known, so those that are not listed are checked too.
         for choice in choices.choices() {
             let key = rule.key(choice).unwrap_or_default();
@@ -196,10 +196,14 @@ mod tests {
     use super::*;
 
     fn task_of(perturbations: &str) -> Result<Task> {
+        task_with(r#"{"kind": "choice", "choices": ["A", "B", "tie"]}"#, perturbations)
+    }
+
+    fn task_with(answer: &str, perturbations: &str) -> Result<Task> {
         let text = format!(
             r#"{{"name": "t", "system1": {{"prompt": "{{{{ a }}}} or {{{{ b }}}}?"}},
                 "system2": [{{"prompt": "{{{{ a }}}} or {{{{ b }}}}?"}}],
-                "answer": {{"kind": "choice", "choices": ["A", "B", "tie"]}},
+                "answer": {answer},
                 "perturbations": {perturbations}}}"#
         );
         Task::from_json(&text, "t.json")
@@ -270,6 +274,17 @@ mod tests {
         ] {
             let message = task_of(&text).unwrap_err().to_string();
             assert!(message.contains(part) && !message.contains('\n'), "{message}\nshould say\n{part}");
+        }
+    }
+
+    #[test]
+    fn answers_that_share_a_meaning_are_refused_wherever_the_answer_stands() {
+        let answers = r#"[{"name": "p", "fields": {"a": "x"}, "answers": {"A": "B"}}]"#;
+        let choice = r#"{"kind": "choice", "choices": ["A", "B", "tie"]}"#;
+        for place in ["last_line", "json\", \"field\": \"winner"] {
+            let inside = format!(r#"{{"kind": "{place}", "as": {choice}}}"#);
+            let message = task_with(&inside, answers).unwrap_err().to_string();
+            assert!(message.contains("no answer maps to \"A\""), "{message}");
         }
     }
 

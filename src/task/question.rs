@@ -106,7 +106,7 @@ fn parse(reader: impl BufRead, origin: &str, path: &Path) -> Result<Vec<Question
         }
         let default_id = format!("L{number}");
         let (first, is_json) = *first_line.get_or_insert((number, line.starts_with('{')));
-        let plain = |id, line: &str| match is_json_object(line) {
+        let plain = |id, line: &str| match is_json_object(line.trim_end_matches(',')) {
             true => Err(format!(
                 "found a JSON object in a file that is read as plain text, since line {first}, its first, is none; \
                  expected one JSON object on every line, or plain questions"
@@ -326,13 +326,9 @@ fn parse_fields(fields: Option<LineValue>, question: Option<LineValue>) -> Parse
         Some(other) => return Err(format!("\"fields\" must be an object of texts, found {}", other.kind())),
     }
     if let Some(question) = question {
-        if !question.raw.starts_with('"') {
-            return Err(format!("\"question\" must be text, found {}", question.kind()));
-        }
-        let text: String = question.parse()?;
-        if text.trim().is_empty() {
-            return Err("\"question\" is empty".into());
-        }
+        let text = question
+            .text()?
+            .ok_or_else(|| format!("\"question\" must be text, found {}", question.kind()))?;
         match texts.iter().find(|(name, _)| name == "question") {
             Some((_, other)) if *other != text => {
                 return Err("\"question\" and \"fields\" give two different questions; keep one".into());
@@ -340,6 +336,9 @@ fn parse_fields(fields: Option<LineValue>, question: Option<LineValue>) -> Parse
             Some(_) => {}
             None => texts.push(("question".into(), text)),
         }
+    }
+    if texts.iter().any(|(name, text)| name == "question" && text.trim().is_empty()) {
+        return Err("\"question\" is empty".into());
     }
     if texts.is_empty() {
         return Err("field \"question\" is missing; each line needs \"question\" or \"fields\"".into());

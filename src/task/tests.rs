@@ -475,6 +475,8 @@ fn a_closing_turn_is_held_to_the_kind_of_the_answer() {
     assert!(grammar("{}", number).unwrap().contains("[0-9]"));
     assert!(grammar(r#"{"kind": "date"}"#, text).unwrap().contains("{4}"));
     assert!(grammar(r#"{"kind": "line"}"#, number).is_some());
+    let comma = r#""answer": {"kind": "last_line", "as": {"kind": "number", "decimal": "comma"}}"#;
+    assert!(grammar(r#"{"kind": "number"}"#, comma).unwrap().contains("\",\""));
     assert_eq!(grammar(r#"{"kind": "free"}"#, text), None);
     let own = closing(r#"{"when": "always", "prompt": "{{ question }}?", "max_tokens": 3}"#, choice).unwrap();
     assert_eq!((own.step.prompt.as_str(), own.step.max_tokens), ("{{ question }}?", 3));

@@ -154,7 +154,8 @@ impl ChatTemplate {
 
     /// Renders `messages`, followed by the opening of the model's turn if `generation_prompt`. Templates
     /// with a thinking mode see `thinking` as `enable_thinking` (Qwen3) and as `thinking` (Granite,
-    /// DeepSeek). The content of a message is a string, or a list with one part of the type `text` where
+    /// DeepSeek); of one that opens the thinking block in any case, an empty block is written without
+    /// `thinking`. The content of a message is a string, or a list with one part of the type `text` where
     /// the template asks for that.
     ///
     /// If a template refuses or drops system messages, or what follows them, the system text is put at the
@@ -200,7 +201,7 @@ impl ChatTemplate {
             })
             .collect();
         let template = environment.get_template(NAME).map_err(template_error)?;
-        template
+        let text = template
             .render(context! {
                 messages,
                 add_generation_prompt => generation_prompt,
@@ -211,7 +212,11 @@ impl ChatTemplate {
                 tools => Value::from(()),
                 documents => Value::from(()),
             })
-            .map_err(template_error)
+            .map_err(template_error)?;
+        Ok(match generation_prompt && !thinking && text.trim_end().ends_with(THINKING_BEGINS) {
+            true => format!("{}\n\n</think>\n\n", text.trim_end()),
+            false => text,
+        })
     }
 }
 

@@ -23,7 +23,8 @@ pub struct TemplateFacts {
     pub conversations: bool,
     /// The prompt holds the date. Run directories fix it, so that their prompts stay the same.
     pub dated: bool,
-    /// The template has a thinking mode that can be turned on and off.
+    /// The template has a thinking mode that can be turned on and off; one that always opens the thinking block
+    /// gets an empty one for "off".
     pub thinking_mode: bool,
     /// With the thinking mode on, the template opens the thinking block itself.
     pub opens_thinking: bool,

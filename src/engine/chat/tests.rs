@@ -68,6 +68,14 @@ fn a_thinking_block_that_the_template_opens_differs_from_a_closed_one() {
 }
 
 #[test]
+fn a_thinking_block_that_a_template_always_opens_is_empty_where_the_model_shall_not_think() {
+    let template = ChatTemplate::new(Some("{{ messages[0].content }}<think>\n"), "", "").unwrap();
+    let text = |thinking| template.render(&[Message::user("Hm?")], true, thinking).unwrap();
+    assert_eq!((text(true).as_str(), text(false).as_str()), ("Hm?<think>", "Hm?<think>\n\n</think>\n\n"));
+    assert!(template.opens_thinking() && template.probed.thinking_mode);
+}
+
+#[test]
 fn bad_templates_give_one_line_that_says_why() {
     let error = ChatTemplate::new(Some("{% if %}\n{{"), "", "").err().unwrap().to_string();
     assert!(error.starts_with("the model's chat template cannot be used"), "{error}");
@@ -184,7 +192,7 @@ const KNOWN: &[(&str, &str, &str)] = &[
          {% if m['role'] == 'assistant' %}{% set content = m['content'] %}{% if '</think>' in content %}\
          {% set content = content.split('</think>')[-1] %}{% endif %}{{ '<|Assistant|>' + content + eos_token }}{% endif %}{% endfor %}\
          {% if add_generation_prompt %}{{ '<|Assistant|><think>\n' }}{% endif %}",
-        "<s>Be brief.<|User|>Hello?<|Assistant|><think>\n",
+        "<s>Be brief.<|User|>Hello?<|Assistant|><think>\n\n</think>\n\n",
     ),
     (
         "SmolLM2: a system message of its own where there is none",
@@ -258,7 +266,7 @@ fn dates_and_thinking_modes_are_found() {
     };
     assert_eq!(probed("Llama 3"), (true, false, false, true));
     assert_eq!(probed("Qwen3"), (false, true, false, true));
-    assert_eq!(probed("DeepSeek"), (false, false, true, true));
+    assert_eq!(probed("DeepSeek"), (false, true, true, true));
     assert_eq!(probed("Phi 3"), (false, false, false, false));
 }
 

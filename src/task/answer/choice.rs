@@ -1,8 +1,10 @@
 //! The answer rule for a few fixed answers: yes / no, A / B / tie.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::LazyLock;
 
+use regex::Regex;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -71,6 +73,7 @@ impl Phrase {
 
 impl Rule for ChoiceRule {
     fn extract(&self, text: &str, marked: bool) -> Option<Answer> {
+        let text = &*self.without_tags(text);
         let key = normalize(text);
         let choice = match self.leading(text, &key, marked) {
             Some(leading) => leading.is_answer.then_some(leading.choice)?,
@@ -81,6 +84,7 @@ impl Rule for ChoiceRule {
     }
 
     fn complete(&self, text: &str, marked: bool) -> bool {
+        let text = &*self.without_tags(text);
         if !self.may_lead(text) {
             return false;
         }
@@ -113,6 +117,28 @@ struct Leading {
 }
 
 impl ChoiceRule {
+    /// The text without tags, unless they may be choices.
+    fn without_tags<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        static TAG: LazyLock<Regex> =
+            LazyLock::new(|| Regex::new("</?[A-Za-z][A-Za-z0-9_-]*/?>").expect("it is valid"));
+        match text.contains('<') && !self.phrases.iter().any(|phrase| phrase.text.contains('<')) {
+            true => TAG.replace_all(text, " "),
+            false => Cow::Borrowed(text),
+        }
+    }
+
+    /// Whether a phrase of several letters is a part of a compound: "non-toxic".
+    fn is_part_of_compound(&self, text: &str) -> bool {
+        static COMPOUND: LazyLock<Regex> = LazyLock::new(|| {
+            Regex::new(r"[\p{Alphabetic}\p{N}]+(?:[-‐‑][\p{Alphabetic}\p{N}]+)+").expect("it is valid")
+        });
+        COMPOUND.find_iter(text).any(|compound| {
+            let key = normalize(compound.as_str());
+            let is_part = |phrase: &Phrase| !is_letter(&phrase.key) && contains_words(&key, &phrase.key);
+            !self.phrases.iter().any(|phrase| phrase.key == key) && self.phrases.iter().any(is_part)
+        })
+    }
+
     /// Whether the text may begin with a phrase, from its first letters alone. Most texts do not, and this
     /// is asked at every token.
     fn may_lead(&self, text: &str) -> bool {
@@ -250,7 +276,7 @@ impl ChoiceRule {
         };
         let named: Vec<&Phrase> = self.phrases.iter().filter(named).collect();
         let choice = named.first()?.choice;
-        let one = named.iter().all(|phrase| phrase.choice == choice);
+        let one = named.iter().all(|phrase| phrase.choice == choice) && !self.is_part_of_compound(text);
         (one && !text.split(is_clause_end).any(|clause| self.is_denied(clause, &named, marked)))
             .then_some(choice)
     }

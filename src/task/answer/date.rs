@@ -169,11 +169,11 @@ fn month(name: &str) -> Option<i8> {
 /// Whether the date is not part of a longer number, word, range or list, and not denied.
 fn stands_alone(text: &str, start: usize, end: usize) -> bool {
     static JOINED: LazyLock<Regex> = LazyLock::new(|| {
-        Regex::new(r"(?i)(?:[0-9](?:st|nd|rd|th)? *(?:-|/|,|&|and|or|to|through|until)|(?:or|and|to|after|before|than|-|/)) *$")
+        Regex::new(r"(?i)(?:[0-9](?:st|nd|rd|th)? *(?:-|/|,|&|and|or|to|through|until)|(?:or|and|to|after|before|than|-|/)|(?:days?|weeks?|months?|years?) +(?:from|past|following)) *$")
             .expect("it is valid")
     });
     static JOINS: LazyLock<Regex> = LazyLock::new(|| {
-        Regex::new(r"(?i)^(?: *(?:-|/|&|\+) *[0-9a-z]| +(?:plus|minus)\b|,? *(?:or|and|to|through|until) +[^ ]*[0-9])")
+        Regex::new(r"(?i)^(?: *(?:-|/|&|\+) *[0-9a-z]| +(?:plus|minus)\b|,?(?: +[^ ]+){0,2} +(?:earlier|later)\b|,? *(?:or|and|to|through|until) +[^ ]*[0-9])")
             .expect("it is valid")
     });
     let (before, after) = (&text[..start], &text[end..]);

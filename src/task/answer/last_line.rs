@@ -6,9 +6,10 @@ use regex::Regex;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::introduction::is_wrapper;
 use super::{Answer, AnswerRule, Rule, a_text, first_line, is_a_text, is_fence};
 
-/// The last line that is not blank, a code fence, a ruler or a remark ("Note: …"); if the step has a
+/// The last line that is not blank, a code fence, a tag such as `</answer>`, a ruler or a remark ("Note: …"); if the step has a
 /// marker, the first line after the last marker.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -45,7 +46,7 @@ impl Rule for LastLineRule {
     }
 }
 
-/// Whether the line is not blank, a code fence, a ruler or a remark on the answer.
+/// Whether the line is not blank, a code fence, a tag around the answer, a ruler or a remark on it.
 fn may_answer(line: &str) -> bool {
     static REMARK: LazyLock<Regex> = LazyLock::new(|| {
         Regex::new(r"(?i)^[^\p{Alphabetic}\p{N}]*(?:(?:note|explanation)[\s*_`]*[:：]|note\s+that\b|p\.s\.)")
@@ -53,5 +54,5 @@ fn may_answer(line: &str) -> bool {
     });
     let text = line.trim();
     let is_ruler = text.len() >= 3 && text.chars().all(|c| "-*_=~".contains(c));
-    !(text.is_empty() || is_fence(line) || is_ruler || REMARK.is_match(line))
+    !(text.is_empty() || is_fence(line) || is_wrapper(line) || is_ruler || REMARK.is_match(line))
 }

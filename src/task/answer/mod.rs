@@ -187,10 +187,14 @@ fn split_first_line(text: &str) -> Option<(&str, Option<&str>)> {
     }
 }
 
-/// Whether the line begins or ends a block of code.
+/// Whether the line begins or ends a block of code or of a formula.
 fn is_fence(line: &str) -> bool {
-    let language = line.trim().trim_start_matches('`');
-    line.trim().len() - language.len() >= 3 && language.chars().all(|c| c.is_ascii_alphanumeric())
+    let line = line.trim();
+    let is_block = |sign: char| {
+        let language = line.trim_start_matches(sign);
+        line.len() - language.len() >= 3 && !language.contains(|c: char| c.is_whitespace() || c == sign)
+    };
+    is_block('`') || is_block('~') || matches!(line, r"\[" | r"\]" | "$$")
 }
 
 #[cfg(test)]

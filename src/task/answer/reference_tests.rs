@@ -104,7 +104,7 @@ impl Reference {
         ];
         Reference {
             fraction: regex(r"\\[dt]?frac\s*(?:\{([^{}]*)\}\s*\{([^{}]*)\}|([0-9])([0-9]))"),
-            latex: regex(r"\\(?P<name>[A-Za-z]+)|\\(?P<sign>.)|[{}]"),
+            latex: regex(r"\\(?P<name>[A-Za-z]+)|\\(?P<sign>.)|[{}]|\$\$"),
             tag: regex(r"</?(?P<name>[A-Za-z][A-Za-z0-9_-]*)/?>"),
             signs: regex(r"(?P<eq>==>|-->|=>|->|==|:=)|(?P<lt><=|>=|!=)|(?P<one>.)"),
             power: regex(r"([0-9]) *[×xX*] *10(?:\^ *([+-]?[0-9]+)|([⁺⁻]?[⁰¹²³⁴⁵⁶⁷⁸⁹]+))"),
@@ -336,7 +336,17 @@ impl Reference {
         };
         let last = all.iter().rfind(|line| !line.opened && !counted(line).is_empty());
         let last = last.or_else(|| all.iter().rfind(|line| !counted(line).is_empty()))?;
-        counted(last).last()?.clone()
+        let value = counted(last).last()?.clone()?;
+        let numbered = last.numbered(self);
+        let (first, ..) = last.values.iter().rfind(|value| Some(value.0) != numbered)?;
+        let tokens = &last.tokens;
+        if let Some(equal) = tokens[..*first].iter().rposition(|token| token.raw == "=")
+            && let Some((_, end, _)) = last.values.iter().rfind(|value| value.0 < equal)
+            && (end + 1..equal).any(|at| ["or", "/"].contains(&tokens[at].low.as_str()))
+        {
+            return None;
+        }
+        Some(value)
     }
 }
 
@@ -349,7 +359,7 @@ fn next_is_digit(text: &str) -> bool {
 }
 
 pub(super) fn is_fence(line: &str) -> bool {
-    regex(r"^\s*`{3,}[A-Za-z0-9]*\s*$").is_match(line)
+    regex(r"^\s*(?:`{3,}[^\s`]*|~{3,}[^\s~]*|\\\[|\\\]|\$\$)\s*$").is_match(line)
 }
 
 /// Plain digits by moving the point.
@@ -648,13 +658,15 @@ impl Line {
             return same(near.map(|value| &value.2).collect()).filter(|all| *all == here);
         }
         let last = *equals.last()?;
-        if let [.., before, _] = equals[..] {
-            let value = self.values.iter().rfind(|value| value.0 >= before && value.0 < last);
-            if let Some((_, end, _)) = value
-                && end + 1 < last
-                && (*end..last)
-                    .any(|at| self.tokens[at].breaks() || (at > *end && self.tokens[at].low == "and"))
-            {
+        let before = (equals.len() > 1).then(|| equals[equals.len() - 2]);
+        let from = before.unwrap_or(0);
+        if let Some((_, end, _)) = self.values.iter().rfind(|value| value.0 >= from && value.0 < last)
+            && end + 1 < last
+        {
+            let names = &self.tokens[end + 1..last];
+            let parts: &[&str] = if before.is_some() { &["and", "or", "/"] } else { &["or"] };
+            let ended = before.is_some() && self.tokens[*end..last].iter().any(Token::breaks);
+            if ended || names.iter().any(|token| parts.contains(&token.low.as_str())) {
                 return None;
             }
         }
@@ -698,8 +710,8 @@ impl Reference {
                 });
                 let place = found.get(0).unwrap();
                 let (before, after) = (&text[..place.start()], &text[place.end()..]);
-                let alone = !regex(r"(?i)(?:[\p{Alphabetic}\p{N}/.-]|[0-9](?:st|nd|rd|th)? *(?:,|&|or|and|to|through|until) *|(?:or|and|to|after|before|than|-|/) *|[0-9](?:st|nd|rd|th)? *[-/] *)$").is_match(before)
-                    && !regex(r"(?i)^(?:[\p{Alphabetic}\p{N}]|\.[\p{Alphabetic}\p{N}]| *[-/&+] *[0-9a-z]| +(?:plus|minus)\b|,? *(?:or|and|to|through|until) +\S*[0-9])").is_match(after);
+                let alone = !regex(r"(?i)(?:[\p{Alphabetic}\p{N}/.-]|[0-9](?:st|nd|rd|th)? *(?:,|&|or|and|to|through|until) *|(?:(?:or|and|to|after|before|than|-|/)|(?:days?|weeks?|months?|years?) +(?:from|past|following)) *|[0-9](?:st|nd|rd|th)? *[-/] *)$").is_match(before)
+                    && !regex(r"(?i)^(?:[\p{Alphabetic}\p{N}]|\.[\p{Alphabetic}\p{N}]| *[-/&+] *[0-9a-z]| +(?:plus|minus)\b|,?(?: +[^ ]+)?(?: +[^ ]+)? +(?:earlier|later)\b|,? *(?:or|and|to|through|until) +\S*[0-9])").is_match(after);
                 let clause = regex("[,;:.!?—]").split(before).last().unwrap_or_default().to_lowercase();
                 let negated = clause
                     .split_whitespace()
@@ -745,6 +757,11 @@ impl Reference {
 
     /// The number of a choice. `phrases`: texts of choices and aliases, each with its choice.
     pub(super) fn choice(&self, text: &str, marked: bool, phrases: &[(&str, usize)]) -> Option<usize> {
+        let text = match phrases.iter().any(|(phrase, _)| phrase.contains('<')) {
+            true => text.to_string(),
+            false => self.tag.replace_all(text, " ").into_owned(),
+        };
+        let text = text.as_str();
         let mut phrases: Vec<(String, &str, usize)> =
             phrases.iter().map(|(phrase, choice)| (normalize(phrase), *phrase, *choice)).collect();
         phrases.sort_by_key(|(key, ..)| std::cmp::Reverse(key.len()));
@@ -900,6 +917,15 @@ impl Reference {
         let choices: BTreeSet<usize> = named.iter().map(|(.., choice)| *choice).collect();
         if choices.len() != 1 {
             return None;
+        }
+        let compounds = regex(r"[\p{Alphabetic}\p{N}]+([-‐‑][\p{Alphabetic}\p{N}]+)+").find_iter(text);
+        for compound in compounds.map(|found| normalize(found.as_str())) {
+            let has = |(phrase, ..): &(String, &str, usize)| {
+                !one_letter(phrase) && format!(" {compound} ").contains(&format!(" {phrase} "))
+            };
+            if phrases.iter().any(has) && !phrases.iter().any(|(phrase, ..)| *phrase == compound) {
+                return None;
+            }
         }
         for clause in regex(r"[.,;:!?()\[\]—–\n…。，]").split(text) {
             let all = words_of(clause);
@@ -1100,6 +1126,14 @@ const FRAGMENTS: &[&str] = &[
     " degrees",
     " below zero",
     " under freezing",
+    "<answer>",
+    "</answer>",
+    "non-",
+    "$$",
+    " days from ",
+    " 10 days later",
+    " / ",
+    "y",
     "yes/no",
     "nobody",
     "true",

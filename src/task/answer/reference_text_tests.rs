@@ -239,6 +239,14 @@ fn acknowledged() -> String {
     format!("(?:{})", phrases.join("|"))
 }
 
+fn wrappers() -> String {
+    words("wrappers").collect::<Vec<_>>().join("|")
+}
+
+fn is_wrapper(line: &str) -> bool {
+    regex(&format!("(?i)^</?(?:{})>$", wrappers())).is_match(line.trim())
+}
+
 /// The first line that does not introduce another.
 fn introduced(text: &str, says: &dyn Fn(&str) -> bool) -> Option<String> {
     let lines: Vec<&str> = text.split('\n').collect();
@@ -247,41 +255,55 @@ fn introduced(text: &str, says: &dyn Fn(&str) -> bool) -> Option<String> {
     for (n, at) in all.iter().enumerate() {
         let line = lines[*at].trim();
         let Some(next) = all.get(n + 1).filter(|_| !says(line)) else { return Some(line.into()) };
-        if let Some(tag) = regex("^<([A-Za-z][A-Za-z0-9_-]*)>$").captures(line) {
-            match lines[at + 1..].join("\n").contains(&format!("</{}>", &tag[1])) {
-                true => continue,
-                false => return Some(line.into()),
-            }
-        }
         let alone = format!(r"(?i)^[\s*_]*{}[\s*_]*[!,][\s*_!,.]*$", acknowledged());
-        let introduces =
-            regex(&alone).is_match(line) || regex(r"\p{Alphabetic}.*[:：][\s*_]*$").is_match(line);
-        if !introduces {
+        let announces: Vec<&str> = words("announcements").collect();
+        let announces = announces.join("|");
+        let ending = format!(r"(?is)^(?:.*\P{{Alphabetic}})?(?:{announces})[\s*_]*[:：]+[\s*_]*$");
+        let heading = format!(r"(?is)^#(?:.*\P{{Alphabetic}})?(?:{announces})[\s*_:：]*$");
+        let line_itself = line;
+        let line = acknowledgement_off(line).map_or(line.to_string(), |(_, rest)| rest);
+        let announced = !line.contains(['.', '!', '?', '…', '。'])
+            && (regex(&ending).is_match(&line) || regex(&heading).is_match(&line));
+        let line = line_itself;
+        if !announced && !is_wrapper(line) && !regex(&alone).is_match(line) {
             return Some(line.into());
         }
-        if regex(r"^\s*([-*+•]|[0-9]+[.)])\s").is_match(lines[*next].trim_end()) {
+        if regex(r"^([-*+•–](\s|$)|[*_]*[0-9]+[.)]([\s*_]|$))").is_match(lines[*next].trim()) {
             return None;
         }
     }
     None
 }
 
-/// Without an acknowledgement at the beginning, and what is between tags.
-fn without_polite_words(text: &str) -> String {
-    let mut text = text.trim().to_string();
-    let polite = format!(r"(?is)^[\s*_]*{}[\s*_]*[!,:][\s*_]*\s[\s*_]*([^\s*_].*)$", acknowledged());
-    if let Some(found) = regex(&polite).captures(&text) {
-        text = found[1].to_string();
-    }
+/// The words of an acknowledgement at the beginning, and what is behind it.
+fn acknowledgement_off(text: &str) -> Option<(usize, String)> {
+    let polite = format!(r"(?is)^([\s*_]*{}[\s*_]*([!,:])[\s*_]*\s[\s*_]*)([^\s*_].*)$", acknowledged());
+    let found = regex(&polite).captures(text)?;
+    let goes_on = &found[2] == "," && found[3].starts_with(char::is_lowercase);
+    (!goes_on).then(|| (found[1].split_whitespace().count(), found[3].to_string()))
+}
+
+/// Without an acknowledgement at the beginning, of so many words, and what is between tags.
+fn without_polite_words(text: &str) -> (String, usize) {
+    let text = text.trim().to_string();
+    let (left_out, mut text) = acknowledgement_off(&text).unwrap_or((0, text));
     while let Some(tag) = regex("(?s)^<([A-Za-z][A-Za-z0-9_-]*)>(.*)$").captures(&text) {
-        let inside =
-            tag[2].split_once(&format!("</{}>", &tag[1])).map(|(inside, _)| inside.trim().to_string());
-        match inside.filter(|inside| !inside.is_empty()) {
-            Some(inside) => text = inside,
+        let wraps = is_wrapper(&format!("<{}>", &tag[1]));
+        let close = regex(&format!("(?i)</{}>", regex::escape(&tag[1])));
+        let inside = match close.find(&tag[2]) {
+            Some(found) => tag[2][..found.start()].trim().to_string(),
+            None if wraps => tag[2].trim().to_string(),
             None => break,
+        };
+        if inside.is_empty() && !wraps {
+            break;
         }
+        text = inside;
     }
-    text
+    if let Some(found) = regex(&format!("(?i)</(?:{})>", wrappers())).find(&text) {
+        text = text[..found.start()].trim().to_string();
+    }
+    (text, left_out)
 }
 
 fn needs_the_end(pattern: &str) -> bool {
@@ -332,8 +354,11 @@ impl Text<'_> {
     }
 
     fn answer(&self, text: &str) -> Option<Found> {
-        let text = self.without_strip(&self.inside(&self.clean(&self.sentence(&without_polite_words(text)))));
-        if text.split_whitespace().count() > self.options["max_words"].as_u64().unwrap_or(8) as usize {
+        let (text, left_out) = without_polite_words(text);
+        let text = self.without_strip(&self.inside(&self.clean(&self.sentence(&text))));
+        if text.split_whitespace().count() + left_out
+            > self.options["max_words"].as_u64().unwrap_or(8) as usize
+        {
             return None;
         }
         let key = self.key(&text)?;
@@ -825,7 +850,11 @@ fn read(reference: &Reference, rule: &Value, text: &str, marked: bool) -> Option
         _ => {
             let mut lines = text.split('\n');
             let answers = |line: &&str| {
-                !line.trim().is_empty() && !is_fence(line) && !is_ruler(line) && !is_remark(line)
+                !line.trim().is_empty()
+                    && !is_fence(line)
+                    && !is_wrapper(line)
+                    && !is_ruler(line)
+                    && !is_remark(line)
             };
             let found = if marked { first_line(text)? } else { lines.rfind(answers)? };
             read(reference, reading, found, marked)
@@ -1201,6 +1230,16 @@ const LINES: &[&str] = &[
     "Sure!",
     "**Certainly**:",
     "Here it is:",
+    "The answer is:",
+    "**The capital is**:",
+    "# Answer",
+    "Paris. Here it is:",
+    "**1. x**",
+    "1.",
+    "\\[",
+    "$$",
+    "~~~ x",
+    "```c++",
     "<answer>",
     "</answer>",
     "- a",

@@ -181,8 +181,9 @@ impl TextRule {
     }
 
     fn answer(&self, candidate: &str) -> Option<Answer> {
-        let text = self.without_strip(surface(without_introduction(candidate)));
-        if text.split(' ').count() > self.max_words {
+        let (text, left_out) = without_introduction(candidate);
+        let text = self.without_strip(surface(text));
+        if text.split(' ').count() + left_out > self.max_words {
             return None;
         }
         let key = self.own_key(&text)?;

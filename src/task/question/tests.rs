@@ -90,7 +90,13 @@ fn each_fault_is_refused_with_its_line_and_fix() {
             "q.jsonl:2: field \"question\" is missing; each line needs \"question\" or \"fields\"",
         ),
         ("{\"question\": \"  \"}", "q.jsonl:1: \"question\" is empty"),
-        ("{\"question\": 4}", "q.jsonl:1: \"question\" must be text, found a number"),
+        ("{\"question\": []}", "q.jsonl:1: \"question\" must be text, found a list"),
+        ("{\"fields\": {\"context\": \"a\", \"question\": \" \"}}", "q.jsonl:1: \"question\" is empty"),
+        (
+            "[\n {\"question\": \"a\"},\n {\"question\": \"b\"},\n]",
+            "q.jsonl:2: found a JSON object in a file that is read as plain text, since line 1, its first, is none; \
+             expected one JSON object on every line, or plain questions",
+        ),
         ("{\"fields\": []}", "q.jsonl:1: \"fields\" must be an object of texts, found a list"),
         ("{\"fields\": {\"a\": []}}", "q.jsonl:1: field \"a\" of \"fields\" must be text, found a list"),
         (
@@ -118,6 +124,12 @@ fn each_fault_is_refused_with_its_line_and_fix() {
     ] {
         assert_eq!(refusal(text.as_bytes()), message);
     }
+}
+
+#[test]
+fn a_question_that_is_a_number_is_its_digits() {
+    let questions = parse("{\"question\": 12345678901234567890}\n{\"question\": 1.50}").unwrap();
+    assert_eq!(questions.iter().map(Question::text).collect::<Vec<_>>(), ["12345678901234567890", "1.50"]);
 }
 
 #[test]

@@ -47,7 +47,7 @@ pub(in crate::task::answer) fn plain(line: &str) -> String {
 }
 
 fn latex(line: &str) -> Cow<'_, str> {
-    if !line.contains(['\\', '{', '}']) {
+    if !line.contains(['\\', '{', '}']) && !line.contains("$$") {
         return Cow::Borrowed(line);
     }
     let line = fractions(line);
@@ -57,6 +57,10 @@ fn latex(line: &str) -> Cow<'_, str> {
         rest = &rest[c.len_utf8()..];
         match c {
             '{' | '}' => out.leave_out(),
+            '$' if rest.starts_with('$') => {
+                rest = &rest[1..];
+                out.leave_out();
+            }
             '\\' => {
                 let letters = rest.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(rest.len());
                 let length =

@@ -90,7 +90,16 @@ impl Line {
 
     /// The last number word of the line.
     pub fn last(&self) -> Option<Quantity> {
-        self.counted().last()?.value.clone()
+        let last = self.counted().last()?;
+        last.value.clone().filter(|_| !self.is_alternative(last))
+    }
+
+    /// Whether the number is the second of two: `x = 2 or x = 3`.
+    fn is_alternative(&self, number: &Number) -> bool {
+        let Some(equal) = (0..number.first).rfind(|at| self.words[*at].raw == "=") else { return false };
+        let Some(other) = self.numbers.iter().rfind(|other| other.first < equal) else { return false };
+        let names = self.words.get(other.last + 1..equal).unwrap_or_default();
+        names.iter().any(|word| matches!(word.lower.as_str(), "or" | "/"))
     }
 
     fn first(&self) -> Option<usize> {
@@ -140,9 +149,7 @@ impl Line {
             return (only(others).as_ref() == Some(&value)).then_some(value);
         }
         let last = (0..self.words.len()).rfind(equals)?;
-        if let Some(before) = (0..last).rfind(equals)
-            && self.gives_another(before, last)
-        {
+        if self.gives_another((0..last).rfind(equals), last) {
             return None;
         }
         let behind = || self.numbers.iter().filter(|number| number.first > last && counts(number.first));
@@ -168,16 +175,20 @@ impl Line {
         all
     }
 
-    /// Whether a value, the end of its clause or "and", and the name of another thing stand between two
-    /// signs of equality: `x = 3, y = 4`.
-    fn gives_another(&self, before: usize, last: usize) -> bool {
-        let Some(value) = self.numbers.iter().rfind(|number| (before..last).contains(&number.first)) else {
+    /// Whether a value, the end of its clause, "and", "or" or `/`, and the name of another thing stand between two
+    /// signs of equality: `x = 3, y = 4`; or a value, "or" and the name of a thing before the only one.
+    fn gives_another(&self, before: Option<usize>, last: usize) -> bool {
+        let from = before.unwrap_or(0);
+        let Some(value) = self.numbers.iter().rfind(|number| (from..last).contains(&number.first)) else {
             return false;
         };
-        let names = value.last + 1..last;
-        let ended = self.words[value.last].ends_clause
-            || self.words[names.clone()].iter().any(|word| word.ends_clause || word.lower == "and");
-        !names.is_empty() && ended
+        let names = &self.words[value.last + 1..last];
+        let separates = |word: &NumberWord| match before {
+            Some(_) => word.ends_clause || matches!(word.lower.as_str(), "and" | "or" | "/"),
+            None => word.lower == "or",
+        };
+        let ended = before.is_some() && self.words[value.last].ends_clause;
+        !names.is_empty() && (ended || names.iter().any(separates))
     }
 }
 
