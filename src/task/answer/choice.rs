@@ -69,15 +69,18 @@ impl Phrase {
     fn needs_case(&self, marked: bool) -> bool {
         is_letter(&self.key) && (!marked || is_article(&self.key))
     }
+
+    fn may_number_item(&self) -> bool {
+        is_letter(&self.key) || self.key.ends_with(|c: char| c.is_ascii_digit())
+    }
 }
 
 impl Rule for ChoiceRule {
     fn extract(&self, text: &str, marked: bool) -> Option<Answer> {
         let text = &*self.without_tags(text);
-        let key = normalize(text);
-        let choice = match self.leading(text, &key, marked) {
+        let choice = match self.leading(text, &first_key(text).0, marked) {
             Some(leading) => leading.is_answer.then_some(leading.choice)?,
-            None => self.only_one_named(text, &key, marked)?,
+            None => self.only_one_named(text, &normalize(text), marked)?,
         };
         let spelling = &self.choices[choice];
         Some(Answer { key: normalize(spelling), text: spelling.clone() })
@@ -88,9 +91,9 @@ impl Rule for ChoiceRule {
         if !self.may_lead(text) {
             return false;
         }
-        let key = normalize(text);
-        let may_grow =
-            || self.phrases.iter().any(|phrase| phrase.key.len() > key.len() && phrase.key.starts_with(&key));
+        let (key, ended) = first_key(text);
+        let grows = |phrase: &Phrase| phrase.key.len() > key.len() && phrase.key.starts_with(&key);
+        let may_grow = || !ended && self.phrases.iter().any(grows);
         self.leading(text, &key, marked).is_some_and(|leading| leading.is_answer && leading.is_decided)
             && !may_grow()
     }
@@ -155,11 +158,15 @@ impl ChoiceRule {
                 .any(|phrase| phrase.key.get(..end).is_some_and(|start| start.eq_ignore_ascii_case(word)))
     }
 
-    /// The longest phrase with which the text begins, unless it is a word of prose.
+    /// The longest phrase with which the text begins, unless it is a word of prose; `key` is that of the first
+    /// line that has one.
     fn leading(&self, text: &str, key: &str, marked: bool) -> Option<Leading> {
         // A point ends a phrase, though it does not separate words ("D.C.").
         let (phrase, end) = self.phrases.iter().find_map(|phrase| {
             let end = key.starts_with(&phrase.key).then(|| raw_end(text, &phrase.key))??;
+            if ends_before(&text[..end], &phrase.text) {
+                return None;
+            }
             let is_ended = starts_with_words(key, &phrase.key) || text[end..].starts_with('.');
             is_ended.then_some((phrase, end))
         })?;
@@ -171,11 +178,17 @@ impl ChoiceRule {
             return None;
         }
         let leading = |(is_answer, is_decided)| Some(Leading { choice, is_answer, is_decided });
+        let is_number = phrase.key.ends_with(|c: char| c.is_ascii_digit());
+        if !marked
+            && phrase.may_number_item()
+            && let Some(sign) = sign_of_item(&text[end..])
+        {
+            return leading((!self.has_other_items(&text[end..], sign, choice), false));
+        }
         let mut following = rest.chars();
         let Some(next) = following.next() else { return leading((true, false)) };
         let after = following.next();
         let in_word = after.is_some_and(char::is_alphanumeric);
-        let is_number = phrase.key.ends_with(|c: char| c.is_ascii_digit());
         match next {
             '\n' => leading((true, true)),
             '.' | ':' | ',' if is_number && after.is_some_and(|c| c.is_ascii_digit()) => {
@@ -183,6 +196,8 @@ impl ChoiceRule {
             }
             '-' | '‐' | '‑' if in_word => leading((false, false)),
             '.' if is_letter && in_word => leading((false, false)),
+            // A word behind it would make it the number of an item.
+            '.' | ':' if !marked && phrase.may_number_item() => leading((true, split_line(rest).1)),
             '.' | ':' if is_letter || is_number => leading((true, after.is_some())),
             '.' | '!' | '?' | ';' | ':' | '…' | '。' => leading((true, true)),
             c if is_break(c) => leading(self.behind_break(&rest[c.len_utf8()..], choice)),
@@ -198,6 +213,25 @@ impl ChoiceRule {
                 leading(self.behind_space(rest, choice))
             }
         }
+    }
+
+    /// Whether a list goes on behind its first item with another choice: on a line below, or behind a clause of the
+    /// same line.
+    fn has_other_items(&self, behind: &str, sign: char, choice: usize) -> bool {
+        let (line, _) = split_line(behind);
+        let others =
+            || self.phrases.iter().filter(|phrase| phrase.choice != choice && phrase.may_number_item());
+        let begins = |line: &str| {
+            let line = line.trim_start_matches(is_opening);
+            others().any(|phrase| {
+                let rest = line.strip_prefix(phrase.text.as_str());
+                rest.is_some_and(|rest| rest.trim_start_matches(['*', '_']).starts_with(sign))
+            })
+        };
+        let follows = |phrase: &Phrase| {
+            [",", ";", "."].iter().any(|end| line.contains(&format!("{end} {}{sign}", phrase.text)))
+        };
+        behind.split('\n').skip(1).any(begins) || (sign == ':' && others().any(follows))
     }
 
     /// Whether a phrase is the answer with this behind its comma, bracket or dash, and whether that is
@@ -428,6 +462,31 @@ fn without_joins(text: &str) -> (&str, bool) {
         }
         (text, joined) = (&text[end..], true);
     }
+}
+
+/// The key of the first line that has one, and whether that line has ended.
+fn first_key(text: &str) -> (String, bool) {
+    let keys = text.split_inclusive('\n').map(|line| (normalize(line), line.ends_with('\n')));
+    keys.into_iter().find(|(key, _)| !key.is_empty()).unwrap_or_default()
+}
+
+/// Whether a sentence or clause ends in `text` that does not end in `phrase`, with which it begins.
+fn ends_before(text: &str, phrase: &str) -> bool {
+    let text = text.trim_start_matches(is_opening);
+    let ends = |sign: char| {
+        !phrase.contains(sign)
+            && text.match_indices(sign).any(|(at, _)| text[at + 1..].starts_with(char::is_whitespace))
+    };
+    ['.', '!', '?', ';', ':'].into_iter().any(ends)
+}
+
+/// The sign behind a phrase that makes it the number of a list item, if a word follows on its line.
+fn sign_of_item(behind: &str) -> Option<char> {
+    let (line, _) = split_line(behind);
+    let line = line.trim_start_matches(['*', '_']);
+    let sign = line.chars().next().filter(|c| matches!(c, '.' | ')' | ':'))?;
+    let rest = line[1..].trim_start_matches(['*', '_']);
+    (rest.starts_with(char::is_whitespace) && rest.contains(char::is_alphanumeric)).then_some(sign)
 }
 
 /// Whether the character may stand before a phrase.

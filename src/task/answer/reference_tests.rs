@@ -826,8 +826,19 @@ impl Reference {
                 || phrases.iter().any(|(phrase, ..)| first_of(phrase)))
         };
         let key = normalize(text);
+        let first = text.split('\n').map(normalize).find(|key| !key.is_empty()).unwrap_or_default();
         let leading = phrases.iter().find_map(|phrase| {
-            let end = key.starts_with(&phrase.0).then(|| end_of(text, &phrase.0))??;
+            let end = first.starts_with(&phrase.0).then(|| end_of(text, &phrase.0))??;
+            let begins =
+                |key: &str, phrase: &str| begins(if key == normalize(text) { &first } else { key }, phrase);
+            let piece = regex(r#"^[\s*_`"'“”‘’(\[{«¿¡„—–:,;.]+"#).replace(&text[..end], "").into_owned();
+            let crosses = |sign: char| {
+                !phrase.1.contains(sign)
+                    && regex(&format!(r"{}\s", regex::escape(&sign.to_string()))).is_match(&piece)
+            };
+            if ".!?;:".chars().any(crosses) {
+                return None;
+            }
             (begins(&key, &phrase.0) || text[end..].starts_with('.')).then_some((phrase, end))
         });
         'prose: {
@@ -839,6 +850,26 @@ impl Reference {
             }
             let rest = closed(&text[end..]);
             let number = phrase.ends_with(|c: char| c.is_ascii_digit());
+            let item =
+                regex(r"^[*_]*(?P<sign>[.):])[*_]*\s[^\n]*[\p{Alphabetic}\p{N}]").captures(&text[end..]);
+            if let Some(item) = item.filter(|_| !marked && (letter || number))
+                && !item[0].contains('\n')
+            {
+                let sign = &item["sign"];
+                let (line, below) = text[end..].split_once('\n').unwrap_or((&text[end..], ""));
+                let listed = phrases.iter().any(|(phrase, spelling, other)| {
+                    let spelling = regex::escape(spelling);
+                    let own = other != choice
+                        && (one_letter(phrase) || phrase.ends_with(|c: char| c.is_ascii_digit()));
+                    let begins = format!(
+                        r#"(?m)^[\s*_`"'“”‘’(\[{{«¿¡„—–:,;.]*{spelling}[*_]*{}"#,
+                        regex::escape(sign)
+                    );
+                    let follows = format!("[,;.] {spelling}:");
+                    own && (regex(&begins).is_match(below) || (sign == ":" && regex(&follows).is_match(line)))
+                });
+                return (!listed).then_some(*choice);
+            }
             let another = |text: &str| {
                 let start: String = text.chars().take(200).collect();
                 let key = normalize(&start);
@@ -1128,6 +1159,13 @@ const FRAGMENTS: &[&str] = &[
     " under freezing",
     "<answer>",
     "</answer>",
+    "\nB. ",
+    "\nB: ",
+    "\n2. ",
+    "A: x",
+    "1) x",
+    "not\n",
+    "No. ",
     "non-",
     "$$",
     " days from ",
