@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
+use std::ops::Range;
 use std::sync::LazyLock;
 
 use regex::Regex;
@@ -305,7 +306,7 @@ impl ChoiceRule {
             |letter: &str| text.split(|c: char| !c.is_alphanumeric()).any(|word| word == letter);
         let named = |phrase: &&Phrase| {
             let is_named = (is_letter(&phrase.key) && in_own_case(&phrase.text))
-                || (!phrase.needs_case(marked) && contains_words(key, &phrase.key));
+                || (!phrase.needs_case(marked) && self.is_mentioned(phrase, key));
             is_named && !self.is_prose(phrase, text)
         };
         let named: Vec<&Phrase> = self.phrases.iter().filter(named).collect();
@@ -313,6 +314,19 @@ impl ChoiceRule {
         let one = named.iter().all(|phrase| phrase.choice == choice) && !self.is_part_of_compound(text);
         (one && !text.split(is_clause_end).any(|clause| self.is_denied(clause, &named, marked)))
             .then_some(choice)
+    }
+
+    /// Whether the phrase is in `key` as whole words, and not only inside of longer phrases: "not guilty" does not
+    /// mention "guilty".
+    fn is_mentioned(&self, phrase: &Phrase, key: &str) -> bool {
+        let longer = || self.phrases.iter().filter(|longer| longer.key.len() > phrase.key.len());
+        let is_inside = |mention: &Range<usize>| {
+            longer().any(|longer| {
+                mentions(key, &longer.key)
+                    .any(|other| other.start <= mention.start && mention.end <= other.end)
+            })
+        };
+        mentions(key, &phrase.key).any(|mention| !is_inside(&mention))
     }
 
     /// Whether all that looks like a mention of the phrase is prose: "no" before a noun, as in "there is no
@@ -516,8 +530,14 @@ fn starts_with_words(key: &str, phrase: &str) -> bool {
 }
 
 fn contains_words(key: &str, phrase: &str) -> bool {
-    key.match_indices(phrase).any(|(at, _)| {
-        let (before, after) = (&key[..at], &key[at + phrase.len()..]);
+    mentions(key, phrase).next().is_some()
+}
+
+/// Where `phrase` is in `key` as whole words.
+fn mentions(key: &str, phrase: &str) -> impl Iterator<Item = Range<usize>> {
+    let ranges = key.match_indices(phrase).map(|(at, found)| at..at + found.len());
+    ranges.filter(|range| {
+        let (before, after) = (&key[..range.start], &key[range.end..]);
         (before.is_empty() || before.ends_with(' ')) && (after.is_empty() || after.starts_with(' '))
     })
 }

@@ -922,7 +922,24 @@ impl Reference {
             .filter(|(phrase, spelling, _)| {
                 let own_case = text.split(|c: char| !c.is_alphanumeric()).any(|word| word == *spelling);
                 let named = (one_letter(phrase) && own_case)
-                    || (!cased(phrase) && format!(" {key} ").contains(&format!(" {phrase} ")));
+                    || (!cased(phrase) && {
+                        let all: Vec<&str> = key.split(' ').collect();
+                        let places = |phrase: &str| -> Vec<(usize, usize)> {
+                            let words: Vec<&str> = phrase.split(' ').collect();
+                            let ends =
+                                (words.len()..=all.len()).filter(|end| all[end - words.len()..*end] == words);
+                            ends.map(|end| (end - words.len(), end)).collect()
+                        };
+                        let covered = |place: &(usize, usize)| {
+                            phrases.iter().any(|(longer, ..)| {
+                                longer.len() > phrase.len()
+                                    && places(longer)
+                                        .iter()
+                                        .any(|other| other.0 <= place.0 && place.1 <= other.1)
+                            })
+                        };
+                        places(phrase).iter().any(|place| !covered(place))
+                    });
                 let mut prose = Vec::new();
                 if phrase == "no" || english(phrase) {
                     for found in regex(r"[\p{Alphabetic}\p{N}]+").find_iter(text) {
@@ -1239,7 +1256,7 @@ fn rules() -> Vec<(&'static str, AnswerRule)> {
         r#"{"kind": "choice", "choices": ["yes", "no"], "aliases": {"true": "yes", "false": "no"}}"#,
         r#"{"kind": "choice", "choices": ["A", "B", "tie"]}"#,
         r#"{"kind": "choice", "choices": ["1", "2", "3.5", "not sure"]}"#,
-        r#"{"kind": "choice", "choices": ["New York", "St. Louis", "Washington, D.C."]}"#,
+        r#"{"kind": "choice", "choices": ["New York", "St. Louis", "Washington, D.C.", "not New York"]}"#,
         r#"{"kind": "text"}"#,
         r#"{"kind": "text", "patterns": ["is ([^.,\n]+)", "(?i)answer\\s+(\\w+)", "(\\w+)$"], "strip": ["not"]}"#,
         r#"{"kind": "pattern", "pattern": "boxed[{]([^}]*)[}]", "as": {"kind": "number", "fractions": true}}"#,
@@ -1279,7 +1296,7 @@ fn the_rules_agree_with_a_reference_that_was_written_from_their_specification() 
             6 => choice(&["yes", "no"], &[("true", 0), ("false", 1)]),
             7 => choice(&["A", "B", "tie"], &[]),
             8 => choice(&["1", "2", "3.5", "not sure"], &[]),
-            _ => choice(&["New York", "St. Louis", "Washington, D.C."], &[]),
+            _ => choice(&["New York", "St. Louis", "Washington, D.C.", "not New York"], &[]),
         };
         read += usize::from(ours.is_some());
         if ours != theirs {

@@ -355,7 +355,11 @@ impl Text<'_> {
 
     fn answer(&self, text: &str) -> Option<Found> {
         let (text, left_out) = without_polite_words(text);
-        let text = self.without_strip(&self.inside(&self.clean(&self.sentence(&text))));
+        let text = self.inside(&self.clean(&self.sentence(&text)));
+        if text.split_whitespace().count() > self.options["max_words"].as_u64().unwrap_or(8) as usize + 100 {
+            return None;
+        }
+        let text = self.without_strip(&text);
         if text.split_whitespace().count() + left_out
             > self.options["max_words"].as_u64().unwrap_or(8) as usize
         {

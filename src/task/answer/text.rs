@@ -79,6 +79,9 @@ impl Default for RawTextRule {
     }
 }
 
+/// Words that may be taken from the ends of an answer.
+const MAX_STRIPPED: usize = 100;
+
 const ENGLISH: [&str; 3] = ["the", "a", "an"];
 
 fn is_english(articles: &[String]) -> bool {
@@ -182,7 +185,12 @@ impl TextRule {
 
     fn answer(&self, candidate: &str) -> Option<Answer> {
         let (text, left_out) = without_introduction(candidate);
-        let text = self.without_strip(surface(text));
+        let text = surface(text);
+        // What could be stripped from so long a text is not looked for.
+        if text.split(' ').count() > self.max_words + MAX_STRIPPED {
+            return None;
+        }
+        let text = self.without_strip(text);
         if text.split(' ').count() + left_out > self.max_words {
             return None;
         }
