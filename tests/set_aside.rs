@@ -60,7 +60,7 @@ fn long_and_incomplete_questions_are_set_aside_in_the_same_way_on_resume() {
     let first = bench.curate();
     let said = String::from_utf8_lossy(&first.stdout).into_owned();
     assert!(first.status.success(), "{}", String::from_utf8_lossy(&first.stderr));
-    assert!(said.contains("2 questions set aside; the first: its prompt has"), "{said}");
+    assert!(said.contains("2 of 6 questions set aside; the first: its prompt has"), "{said}");
     let curation = bench.curation();
     assert_eq!((curation["questions"].as_u64(), curation["set_aside"].as_u64()), (Some(6), Some(2)));
     let verdicts = std::fs::read_to_string(bench.path("run/verdicts.jsonl")).unwrap();
@@ -95,13 +95,20 @@ fn a_selection_that_cannot_be_asked_sets_its_question_aside() {
     // Only real responses make it fail.
     let select = r#""select": "universal",
         "select_prompt": "{{ question }}{% if 'tails' in question and responses[0] %}{{ nothing }}{% endif %}","#;
-    let task = TASK.replace(r#""vote": {"#, &format!(r#""vote": {{{select} "#));
+    let task = TASK
+        .replace(r#""vote": {"#, &format!(r#""vote": {{{select} "#))
+        .replace(r#""samples": 2"#, r#""samples": 12"#)
+        .replace(r#""max_tokens": 4,
+        "choices""#, r#""max_tokens": 4, "temperature": 2.0,
+        "choices""#);
     let coin =
         |i: usize, side: &str| question(&format!("A coin is {side} up. {i}. Is it heads up?"), Some("Well?"));
-    let bench = Bench::of(&task, &[coin(1, "heads"), coin(2, "tails"), coin(3, "heads"), coin(4, "heads")]);
+    let coins: Vec<_> = (0..9).map(|i| coin(i, if i % 3 == 1 { "tails" } else { "heads" })).collect();
+    let bench = Bench::of(&task, &coins);
     let output = bench.curate();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    assert_eq!(bench.curation()["set_aside"].as_u64(), Some(1));
+    let set_aside = bench.curation()["set_aside"].as_u64().unwrap_or_default();
+    assert!((1..=3).contains(&set_aside), "{set_aside}");
     let verdicts = std::fs::read_to_string(bench.path("run/verdicts.jsonl")).unwrap();
     assert!(verdicts.contains("\"select_prompt\\\" cannot be filled in"), "{verdicts}");
 }

@@ -26,7 +26,8 @@ fn write_table(out: &mut String, report: &Report) -> std::fmt::Result {
         }
         if c.set_aside > 0 {
             let why = c.set_aside_reason.as_deref().unwrap_or_default();
-            writeln!(out, "          {} questions set aside; the first: {why}", c.set_aside)?;
+            let (n, all) = (c.set_aside, c.questions);
+            writeln!(out, "          {n} of {all} questions set aside; the first: {why}")?;
         }
         for finding in c.findings.iter().filter(|finding| finding.fault) {
             writeln!(out, "          {}", finding.message)?;
@@ -58,7 +59,7 @@ fn write_table(out: &mut String, report: &Report) -> std::fmt::Result {
     }
     if let Some(e) = &report.evaluation {
         if e.set_aside > 0 {
-            writeln!(out, "\n{} held-out questions set aside, since they cannot be asked", e.set_aside)?;
+            writeln!(out, "\nheld-out questions set aside, since they cannot be asked: {}", e.set_aside)?;
         }
         let of = if e.against == "gold" { "accuracy" } else { "agreement" };
         writeln!(
