@@ -98,9 +98,12 @@ fn a_selection_that_cannot_be_asked_sets_its_question_aside() {
     let task = TASK
         .replace(r#""vote": {"#, &format!(r#""vote": {{{select} "#))
         .replace(r#""samples": 2"#, r#""samples": 12"#)
-        .replace(r#""max_tokens": 4,
-        "choices""#, r#""max_tokens": 4, "temperature": 2.0,
-        "choices""#);
+        .replace(
+            r#""max_tokens": 4,
+        "choices""#,
+            r#""max_tokens": 4, "temperature": 2.0,
+        "choices""#,
+        );
     let coin =
         |i: usize, side: &str| question(&format!("A coin is {side} up. {i}. Is it heads up?"), Some("Well?"));
     let coins: Vec<_> = (0..9).map(|i| coin(i, if i % 3 == 1 { "tails" } else { "heads" })).collect();

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use super::introduction::is_wrapper;
 use super::{Answer, AnswerRule, Rule, a_text, first_line, is_a_text, is_fence};
 
-/// The last line that is not blank, a code fence, a tag such as `</answer>`, a ruler or a remark ("Note: …"); if the step has a
-/// marker, the first line after the last marker.
+/// The last line that is not blank, a code fence, a tag such as `</answer>`, a ruler or a remark ("Note: …");
+/// if the step has a marker, the first line after the last marker.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LastLineRule {

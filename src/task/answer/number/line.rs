@@ -182,7 +182,7 @@ impl Line {
         let Some(value) = self.numbers.iter().rfind(|number| (from..last).contains(&number.first)) else {
             return false;
         };
-        let names = &self.words[value.last + 1..last];
+        let names = self.words.get(value.last + 1..last).unwrap_or_default();
         let separates = |word: &NumberWord| match before {
             Some(_) => word.ends_clause || matches!(word.lower.as_str(), "and" | "or" | "/"),
             None => word.lower == "or",
