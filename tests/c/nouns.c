@@ -103,7 +103,7 @@ static void unusable_questions_are_refused(const char *path) {
     REFUSES(sn_questions_read("\xff", 1, &questions, &err), "UTF-8");
     REFUSES(sn_questions_read(path, Z, NULL, &err), "\"out\" is NULL");
     FAILS(sn_questions_parse("", 0, &questions, &err), SN_STATUS_INPUT, "no question");
-    FAILS(sn_questions_parse("{\"question\": 3}", Z, &questions, &err), SN_STATUS_INPUT, "lines:1");
+    FAILS(sn_questions_parse("{\"question\": []}", Z, &questions, &err), SN_STATUS_INPUT, "lines:1");
     REFUSES(sn_questions_parse(NULL, 0, &questions, &err), "\"lines\" is NULL");
     FAILS(sn_questions_parse("a\xff", 2, &questions, &err), SN_STATUS_INPUT, "UTF-8");
     REFUSES(sn_questions_parse("a", 1, NULL, &err), "\"out\" is NULL");
