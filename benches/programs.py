@@ -191,7 +191,12 @@ def candidates_of_large(task):
     finalists = [program for program in programs if is_of(program)]
     others = [name for name in programs if name not in finalists]
     drawn = random.Random(SEED).sample(others, min(N_RANDOM, len(others)))
-    return ["--only-given", *(word for name in finalists + drawn for word in ("--task", name))]
+    return only_given(finalists + drawn)
+
+
+def only_given(names):
+    """The options that let these programs race alone."""
+    return ["--only-given", *(word for name in names for word in ("--task", name))]
 
 
 def judged(report, questions):
@@ -237,16 +242,21 @@ def system1(report, questions):
     return regret.mean(right) if asked else None
 
 
+def prepared(options, task, model, n):
+    """Where a cell keeps its samples, its questions and their entities, the file without gold, and more options of
+    its races."""
+    where = options.work / f"{task}--{model}"
+    where.mkdir(parents=True, exist_ok=True)
+    questions = generate(options, TASKS[task][0], n, "test", where / "gold.jsonl")
+    more = [*of_task(task), *(candidates_of_large(task) if model == LARGE else [])]
+    return where, questions, entities(task, questions), bare(where / "gold.jsonl"), more
+
+
 def run(options, task, model):
     cell = RESULTS / f"{task}--{model}.json"
     if cell.exists() and not options.again:
         return print(f"{cell.name}: there already", flush=True)
-    where = options.work / f"{task}--{model}"
-    where.mkdir(parents=True, exist_ok=True)
-    questions = generate(options, TASKS[task][0], options.n, "test", where / "gold.jsonl")
-    entity = entities(task, questions)
-    asked = bare(where / "gold.jsonl")
-    more = [*of_task(task), *(candidates_of_large(task) if model == LARGE else [])]
+    where, questions, entity, asked, more = prepared(options, task, model, options.n)
     everything = where / "keep-all.json"
     if options.again or not everything.exists():
         tune(options, model, asked, where / "run", "--keep-all", "--samples", options.samples, *more)
@@ -275,23 +285,17 @@ def renew(options, task, model):
     if not cell.exists():
         return print(f"{cell.name}: not there yet, use run", flush=True)
     old = json.loads(cell.read_text())
-    where = options.work / f"{task}--{model}"
-    where.mkdir(parents=True, exist_ok=True)
-    questions = generate(options, TASKS[task][0], old["questions"], "test", where / "gold.jsonl")
-    entity = entities(task, questions)
+    where, questions, entity, asked, more = prepared(options, task, model, old["questions"])
     if entity != old["entity"]:
         sys.exit(f"{cell.name}: its questions are others now, use run --again")
-    asked = bare(where / "gold.jsonl")
-    more = [*of_task(task), *(candidates_of_large(task) if model == LARGE else [])]
     race = tune(options, model, asked, where / "run", *more, minutes=options.minutes)
     now = [c["name"] for c in race["candidates"] if c["origin"] in ("library", "direct")]
     kept = [row for row in old["candidates"] if row["name"] in now]
     added = [name for name in now if name not in {row["name"] for row in kept}]
     rows = kept
     if added:
-        given = ["--only-given", *(word for name in added for word in ("--task", name))]
         report = tune(options, model, asked, where / "added", "--keep-all", "--samples", old["samples"],
-                      *of_task(task), *given)
+                      *of_task(task), *only_given(added))
         # Their scores are none of a race among all.
         rows = kept + [row | {"score": None} for row in judged(report, questions) if row["name"] in added]
     begun = {key: old[key] for key in ("task", "model", "model_file", "commit", "date", "hardware", "prompts_sha256",
@@ -584,7 +588,7 @@ def hand(options):
         listed = [options.secondnature, "tasks", "programs", "--method", method, "--fields", fields, "--json"]
         listed += of_task(task)
         programs = [p["name"] for p in json.loads(output(listed)) if not own & prompts(p)]
-        more = ["--only-given", *(word for program in programs for word in ("--task", program))]
+        more = only_given(programs)
         compared(options, task, model, {name: file}, "hand", more, is_timed=False)
 
 

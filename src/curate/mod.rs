@@ -384,7 +384,7 @@ fn check_questions(plan: &CurationPlan, observer: &mut dyn Observer) -> Result<(
 pub(crate) fn first_messages(task: &Task, question: &Question) -> Result<()> {
     messages(&task.system1, question, &[])?;
     // What is sampled later sees the outputs of earlier steps beside the fields.
-    let n_seen = task.system2.len() - usize::from(task.closing.is_none() && !task.system2.is_empty());
+    let n_seen = task.system2.len().saturating_sub(usize::from(task.closing.is_none()));
     if let Some(step) = task.system2[..n_seen].iter().find(|step| question.fields.get(&step.name).is_some()) {
         let name = &step.name;
         let why =

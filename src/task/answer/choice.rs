@@ -198,8 +198,9 @@ impl ChoiceRule {
             '-' | '‐' | '‑' if in_word => leading((false, false)),
             '.' if is_letter && in_word => leading((false, false)),
             // A word behind it would make it the number of an item.
-            '.' | ':' if !marked && phrase.may_number_item() => leading((true, split_line(rest).1)),
-            '.' | ':' if is_letter || is_number => leading((true, after.is_some())),
+            '.' | ':' if phrase.may_number_item() => {
+                leading((true, if marked { after.is_some() } else { split_line(rest).1 }))
+            }
             '.' | '!' | '?' | ';' | ':' | '…' | '。' => leading((true, true)),
             c if is_break(c) => leading(self.behind_break(&rest[c.len_utf8()..], choice)),
             _ => {
@@ -480,8 +481,8 @@ fn without_joins(text: &str) -> (&str, bool) {
 
 /// The key of the first line that has one, and whether that line has ended.
 fn first_key(text: &str) -> (String, bool) {
-    let keys = text.split_inclusive('\n').map(|line| (normalize(line), line.ends_with('\n')));
-    keys.into_iter().find(|(key, _)| !key.is_empty()).unwrap_or_default()
+    let mut keys = text.split_inclusive('\n').map(|line| (normalize(line), line.ends_with('\n')));
+    keys.find(|(key, _)| !key.is_empty()).unwrap_or_default()
 }
 
 /// Whether a sentence or clause ends in `text` that does not end in `phrase`, with which it begins.

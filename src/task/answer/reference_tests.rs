@@ -829,8 +829,6 @@ impl Reference {
         let first = text.split('\n').map(normalize).find(|key| !key.is_empty()).unwrap_or_default();
         let leading = phrases.iter().find_map(|phrase| {
             let end = first.starts_with(&phrase.0).then(|| end_of(text, &phrase.0))??;
-            let begins =
-                |key: &str, phrase: &str| begins(if key == normalize(text) { &first } else { key }, phrase);
             let piece = regex(r#"^[\s*_`"'“”‘’(\[{«¿¡„—–:,;.]+"#).replace(&text[..end], "").into_owned();
             let crosses = |sign: char| {
                 !phrase.1.contains(sign)
@@ -839,7 +837,7 @@ impl Reference {
             if ".!?;:".chars().any(crosses) {
                 return None;
             }
-            (begins(&key, &phrase.0) || text[end..].starts_with('.')).then_some((phrase, end))
+            (begins(&first, &phrase.0) || text[end..].starts_with('.')).then_some((phrase, end))
         });
         'prose: {
             let Some(((phrase, spelling, choice), end)) = leading else { break 'prose };

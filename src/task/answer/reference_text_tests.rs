@@ -260,11 +260,9 @@ fn introduced(text: &str, says: &dyn Fn(&str) -> bool) -> Option<String> {
         let announces = announces.join("|");
         let ending = format!(r"(?is)^(?:.*\P{{Alphabetic}})?(?:{announces})[\s*_]*[:：]+[\s*_]*$");
         let heading = format!(r"(?is)^#(?:.*\P{{Alphabetic}})?(?:{announces})[\s*_:：]*$");
-        let line_itself = line;
-        let line = acknowledgement_off(line).map_or(line.to_string(), |(_, rest)| rest);
-        let announced = !line.contains(['.', '!', '?', '…', '。'])
-            && (regex(&ending).is_match(&line) || regex(&heading).is_match(&line));
-        let line = line_itself;
+        let rest = acknowledgement_off(line).map_or(line.to_string(), |(_, rest)| rest);
+        let announced = !rest.contains(['.', '!', '?', '…', '。'])
+            && (regex(&ending).is_match(&rest) || regex(&heading).is_match(&rest));
         if !announced && !is_wrapper(line) && !regex(&alone).is_match(line) {
             return Some(line.into());
         }

@@ -158,12 +158,13 @@ impl TextRule {
     /// What the first line with a match says, and whether that line has ended. Without patterns and
     /// after a marker, the first line says it.
     fn matching_line(&self, text: &str, marked: bool) -> Option<(Option<Answer>, bool)> {
-        if marked || self.patterns.is_empty() {
-            let line = answer_line(text, |line| self.match_in(line, 0).is_some());
-            let found = line.and_then(|(line, _)| self.match_in(line, 0));
-            let answer = found.or(line.map(|(line, _)| line)).and_then(|text| self.answer(text));
+        if (marked || self.patterns.is_empty())
+            && let Some((line, ended)) = answer_line(text, |line| self.match_in(line, 0).is_some())
+        {
+            let found = self.match_in(line, 0);
+            let answer = self.answer(found.unwrap_or(line));
             if found.is_some() || answer.is_some() || self.patterns.is_empty() {
-                return Some((answer, line?.1));
+                return Some((answer, ended));
             }
         }
         let mut start = 0;

@@ -97,9 +97,14 @@ impl Line {
     /// Whether the number is the second of two: `x = 2 or x = 3`.
     fn is_alternative(&self, number: &Number) -> bool {
         let Some(equal) = (0..number.first).rfind(|at| self.words[*at].raw == "=") else { return false };
-        let Some(other) = self.numbers.iter().rfind(|other| other.first < equal) else { return false };
-        let names = self.words.get(other.last + 1..equal).unwrap_or_default();
-        names.iter().any(|word| matches!(word.lower.as_str(), "or" | "/"))
+        self.named(0, equal)
+            .is_some_and(|(_, names)| names.iter().any(|word| matches!(word.lower.as_str(), "or" | "/")))
+    }
+
+    /// The last number between words `from` and `equal`, and what is named between it and the latter.
+    fn named(&self, from: usize, equal: usize) -> Option<(&Number, &[NumberWord])> {
+        let number = self.numbers.iter().rfind(|number| (from..equal).contains(&number.first))?;
+        Some((number, self.words.get(number.last + 1..equal)?))
     }
 
     fn first(&self) -> Option<usize> {
@@ -178,11 +183,7 @@ impl Line {
     /// Whether a value, the end of its clause, "and", "or" or `/`, and the name of another thing stand between two
     /// signs of equality: `x = 3, y = 4`; or a value, "or" and the name of a thing before the only one.
     fn gives_another(&self, before: Option<usize>, last: usize) -> bool {
-        let from = before.unwrap_or(0);
-        let Some(value) = self.numbers.iter().rfind(|number| (from..last).contains(&number.first)) else {
-            return false;
-        };
-        let names = self.words.get(value.last + 1..last).unwrap_or_default();
+        let Some((value, names)) = self.named(before.unwrap_or(0), last) else { return false };
         let separates = |word: &NumberWord| match before {
             Some(_) => word.ends_clause || matches!(word.lower.as_str(), "and" | "or" | "/"),
             None => word.lower == "or",
