@@ -77,6 +77,16 @@ impl QuantType {
         !activations.contains(&self.0) && !integers.contains(&self.0)
     }
 
+    /// The largest integer `u` of a type that stores 32 weights in a row as `step · u + min`, with a step and a
+    /// minimum for each 32; `None` for other types.
+    pub fn levels_of_32(self) -> Option<u32> {
+        match self.0 {
+            sys::GGML_TYPE_Q4_0 | sys::GGML_TYPE_Q4_1 | sys::GGML_TYPE_Q4_K => Some(15),
+            sys::GGML_TYPE_Q5_0 | sys::GGML_TYPE_Q5_1 | sys::GGML_TYPE_Q5_K => Some(31),
+            _ => None,
+        }
+    }
+
     fn to_float(self) -> sys::ggml_to_float_t {
         // SAFETY: the id was checked on construction; the traits table is static.
         unsafe { (*sys::ggml_get_type_traits(self.0 as sys::ggml_type)).to_float }

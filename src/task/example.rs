@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Question;
 use super::normalize::normalize;
+use super::validate::unique_keys;
 
 /// A worked example: a question, rendered with the step's own template as a user turn, and what the model
 /// should have written, as its turn.
@@ -20,11 +21,11 @@ pub struct WorkedExample {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub question: Option<String>,
     /// Its fields, if the template uses others.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "unique_keys")]
     pub fields: BTreeMap<String, String>,
     /// The outputs of earlier steps by their names, and `item` for a step with `for_each`, where the
     /// template uses them.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "unique_keys")]
     pub outputs: BTreeMap<String, String>,
     /// What the model should have written.
     pub output: String,

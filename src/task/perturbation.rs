@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::name::check_name;
 use super::step::{environment, one_line};
+use super::validate::unique_keys;
 use super::{Answer, AnswerRule, Question};
 use crate::{Error, Result};
 
@@ -44,10 +45,11 @@ pub(super) struct RawPerturbation {
     /// Short name, such as "swap".
     name: String,
     /// Templates of the fields that differ. They see the question's own fields.
+    #[serde(deserialize_with = "unique_keys")]
     fields: BTreeMap<String, String>,
     /// Answer to the perturbed question → the same answer to the question itself. An answer that is not
     /// listed is the same for both.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "unique_keys")]
     answers: BTreeMap<String, String>,
     /// Whether the perturbed question is trained on too.
     #[serde(default, alias = "distil")]
@@ -270,6 +272,8 @@ mod tests {
                 "no answer maps to \"A\"; list exchanged answers in both directions",
             ),
             (one(r#", "answers": {"A": "B", "a": "tie"}"#), "twice with different meanings"),
+            (one(r#", "answers": {"A": "B", "A": "tie"}"#), "\"answers\": \"A\" is given twice; keep one"),
+            (r#"[{"name": "p", "fields": {"a": "x", "a": "y"}}]"#.into(), "\"a\" is given twice; keep one"),
             (one(r#", "answer": {}"#), "unknown field \"answer\"; did you mean \"answers\"?"),
         ] {
             let message = task_of(&text).unwrap_err().to_string();

@@ -293,6 +293,17 @@ fn each_fault_of_a_task_is_refused_with_its_place_and_fix() {
             "alias \"nay\" stands for \"not\", which is not one of the choices",
         ),
         (
+            changed(r#"["yes", "no"]"#, r#"["yes", "no"], "aliases": {"y": "yes", "y": "no"}"#),
+            "\"y\" is given twice; keep one",
+        ),
+        (
+            changed(
+                r#""name": "b""#,
+                r#""name": "b", "examples": [{"fields": {"a": "1", "a": "2"}, "output": "x"}]"#,
+            ),
+            "\"a\" is given twice; keep one",
+        ),
+        (
             changed(r#""kind": "choice""#, r#""kind": "guess""#),
             "\"answer\", \"kind\": unknown value \"guess\"; expected one of",
         ),

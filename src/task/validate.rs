@@ -4,7 +4,12 @@
 //! reports a fault as a sentence about Rust types. The schema knows which fields and values there are,
 //! so its errors name the place, the fault and the fix.
 
-use serde::de::DeserializeOwned;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::de::{Deserialize, DeserializeOwned, Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::{Map, Value};
 use serde_path_to_error::{Path, Segment};
 
@@ -24,6 +29,36 @@ pub(super) fn from_json<T: DeserializeOwned>(text: &str, schema: &Value) -> Resu
         let reason = message.rsplit_once(" at line ").map_or(message.as_str(), |(reason, _)| reason);
         FieldPath::of(error.path()).fault(reason)
     })
+}
+
+/// Reads a map of the user's own names. One that is there twice is a fault: the first would be lost.
+pub(super) fn unique_keys<'de, D: Deserializer<'de>, V: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<BTreeMap<String, V>, D::Error> {
+    struct UniqueKeys<V>(PhantomData<V>);
+
+    impl<'de, V: Deserialize<'de>> Visitor<'de> for UniqueKeys<V> {
+        type Value = BTreeMap<String, V>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Self::Value, A::Error> {
+            let mut map = BTreeMap::new();
+            while let Some(name) = entries.next_key::<String>()? {
+                match map.entry(name) {
+                    Entry::Vacant(entry) => entry.insert(entries.next_value()?),
+                    Entry::Occupied(entry) => {
+                        return Err(A::Error::custom(format!("{:?} is given twice; keep one", entry.key())));
+                    }
+                };
+            }
+            Ok(map)
+        }
+    }
+
+    deserializer.deserialize_map(UniqueKeys(PhantomData))
 }
 
 /// Where in a task something is: `"system2" step 2, "prompt"`; empty for the task itself.

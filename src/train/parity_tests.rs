@@ -7,6 +7,7 @@ use super::ops::testing::random;
 use super::{AdapterDtype, TrainOptions};
 use crate::engine::{Decoder, Llama, LlamaOptions, Weights};
 use crate::gguf::{Gguf, GgufWriter, QuantType, quantize_for_tests};
+use crate::kernels::gemm::Prepacked;
 use crate::model::arch::ARCHITECTURES;
 use crate::model::spec::Module;
 use crate::testing::random_model::RandomModel;
@@ -147,7 +148,7 @@ fn logits_equal_llama_cpp_on_every_kind_of_weights_within_its_8_bit_activations(
 
 #[test]
 fn expanded_weights_decode_what_the_trainer_computes_on_every_architecture() {
-    let mut wrong = Vec::new();
+    let (mut wrong, mut sums) = (Vec::new(), (0.0, 0.0));
     for arch in ARCHITECTURES {
         let spec = RandomModel::new(arch.name);
         let Adapted { _dir, path, model, adapter, trained } = adapted(&spec, QuantType::Q8_0);
@@ -165,14 +166,19 @@ fn expanded_weights_decode_what_the_trainer_computes_on_every_architecture() {
         let ours = model.logits(&layout, &params, &alone, &mut Tape::default()).unwrap();
         let (expanded, as_is) = (logits(Weights::Expanded), logits(Weights::AsIs));
         let (error, theirs) = (relative_rms(&ours, &expanded), relative_rms(&ours, &as_is));
-        // Weights rounded to 8 bits of precision, the cache to 11: nearer to the values in the file
-        // than llama.cpp's own products, which round what they multiply to 8-bit integers.
-        // Matrices under 64 rows stay with llama.cpp, and these models have some.
-        if error.is_nan() || error > 0.015 || error >= theirs {
+        sums = (sums.0 + error, sums.1 + theirs);
+        // As bf16: weights rounded to 8 bits of precision, the cache to 11: nearer to the values in the file
+        // than llama.cpp's own products, which round what they multiply to 8-bit integers. As 8-bit
+        // integers: rounded like those. Matrices under 64 rows stay with llama.cpp, and these models have
+        // some.
+        let limit = if Prepacked::dtype() == "int8" { 0.03 } else { theirs.min(0.015) };
+        if error.is_nan() || error > limit {
             wrong.push((arch.name, error, theirs));
         }
     }
     assert!(wrong.is_empty(), "(architecture, expanded, as they are): {wrong:?}");
+    let (ours, theirs) = sums;
+    assert!(ours < 1.1 * theirs, "{ours}, llama.cpp's own: {theirs}");
 }
 
 #[test]
@@ -271,15 +277,20 @@ fn real_model_logits_equal_llama_cpp_with_a_random_adapter() {
         // Both models have quantized weights, so llama.cpp rounds activations to 8 bits: 4 to 8% of
         // the logits' spread after 24 and 30 layers, by processor.
         assert!(parity.relative_rms < 0.1, "{name}: {parity:?}");
-        // With expanded weights nothing is rounded but these, and the same graph is nearer.
-        let options = LlamaOptions { slots: 1, weights: Weights::Expanded, ..LlamaOptions::default() };
-        let mut llama = Llama::load(&path, &options).unwrap();
-        llama.set_adapter(Some(&adapter)).unwrap();
         let batch = Batch::pack([&example], false);
         let ours = model.logits(&layout, &params, &batch, &mut Tape::default()).unwrap();
-        let all = llama.logits_for(&batch.tokens).unwrap();
-        let theirs: Vec<f32> = batch.loss_tokens.iter().flat_map(|t| all[*t].clone()).collect();
-        let error = relative_rms(&ours, &theirs);
-        assert!(error < 0.02, "{name}: {error}");
+        let error = |weights| {
+            let options = LlamaOptions { slots: 1, weights, ..LlamaOptions::default() };
+            let mut llama = Llama::load(&path, &options).unwrap();
+            llama.set_adapter(Some(&adapter)).unwrap();
+            let all = llama.logits_for(&batch.tokens).unwrap();
+            let theirs: Vec<f32> = batch.loss_tokens.iter().flat_map(|t| all[*t].clone()).collect();
+            relative_rms(&ours, &theirs)
+        };
+        let (expanded, as_is) = (error(Weights::Expanded), error(Weights::AsIs));
+        println!("{name}: expanded to {} {expanded:.4}, as they are {as_is:.4}", Prepacked::dtype());
+        // As bf16 nothing is rounded but the weights, and the same graph is nearer.
+        let limit = if Prepacked::dtype() == "int8" { 1.1 * as_is } else { 0.02 };
+        assert!(expanded < limit, "{name}: {expanded}, llama.cpp's own: {as_is}");
     }
 }

@@ -3,7 +3,7 @@
 //! ggml's quantized kernels are made for one token; with a batch of sequences they dequantize every
 //! weight again for every row. llama.cpp asks each *accelerator device* (a BLAS library, usually)
 //! whether it supports an operation. This module registers one that supports products of weights
-//! with a batch, keeps those weights dequantized ([`PrepackedBf16`]), and leaves everything else to
+//! with a batch, keeps those weights dequantized ([`Prepacked`]), and leaves everything else to
 //! the CPU device.
 //!
 //! llama.cpp asks a device without saying for which model, and there is one device in the process.
@@ -23,7 +23,7 @@ use llama_cpp_sys_2 as sys;
 use super::attend::{VisibleCells, attend, can_attend};
 use crate::Result;
 use crate::gguf::{QuantType, Rows};
-use crate::kernels::gemm::{PackedLhs, PrepackedBf16};
+use crate::kernels::gemm::{Prepacked, PrepackedBuffers};
 use crate::threads::{Team, Wait};
 
 /// Fewest rows whose product is worth it; a single token is bound by reading the weights, which are
@@ -35,8 +35,8 @@ pub struct Accelerator {
     /// Whether it multiplies weights, and not only attends.
     multiplies: bool,
     /// By address of the weight in the model, which outlives this.
-    prepacked: Mutex<HashMap<usize, PrepackedBf16>>,
-    lhs: Mutex<PackedLhs>,
+    prepacked: Mutex<HashMap<usize, Prepacked>>,
+    buffers: Mutex<PrepackedBuffers>,
     visible: Mutex<VisibleCells>,
     team: Team,
 }
@@ -60,8 +60,8 @@ impl Accelerator {
     pub fn new(threads: u32, wait: Wait, multiplies: bool) -> Result<Accelerator> {
         register();
         let team = Team::new(Some(threads), "decode", wait)?;
-        let (prepacked, lhs, visible) = (Mutex::default(), Mutex::default(), Mutex::default());
-        Ok(Accelerator { multiplies, prepacked, lhs, visible, team })
+        let (prepacked, buffers, visible) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Ok(Accelerator { multiplies, prepacked, buffers, visible, team })
     }
 
     /// Runs `work`, which calls llama.cpp, with this accelerator in force.
@@ -92,10 +92,10 @@ impl Accelerator {
             let x = std::slice::from_raw_parts(x.data.cast::<f32>(), n * n_in);
             (weight, x, std::slice::from_raw_parts_mut(node.data.cast::<f32>(), n * n_out), n)
         };
-        let (mut prepacked, mut lhs) = (lock(&self.prepacked), lock(&self.lhs));
+        let (mut prepacked, mut buffers) = (lock(&self.prepacked), lock(&self.buffers));
         let prepacked =
-            prepacked.entry(weight.data.as_ptr() as usize).or_insert_with(|| PrepackedBf16::new(weight));
-        prepacked.matmul(x, n, y, &mut lhs);
+            prepacked.entry(weight.data.as_ptr() as usize).or_insert_with(|| Prepacked::new(weight));
+        prepacked.matmul(x, n, y, &mut buffers);
     }
 }
 

@@ -1,8 +1,8 @@
-//! How much memory a model gets: its weights, a bf16 copy of them, its KV cache.
+//! How much memory a model gets: its weights, an expanded copy of them, its KV cache.
 
 use super::LlamaOptions;
 use crate::gguf::{Gguf, Value};
-use crate::kernels::gemm::{Kernel, PrepackedBf16};
+use crate::kernels::gemm::Prepacked;
 use crate::memory::available_memory;
 use crate::{Error, Result};
 
@@ -14,8 +14,9 @@ crate::options::choices! {
         Auto = "auto",
         /// As they are stored, by llama.cpp.
         AsIs = "as-is",
-        /// Dequantized to bf16 in memory, by this library: two to three times as fast from some eight
-        /// sequences on. An error where they do not fit into memory.
+        /// Dequantized in memory, by this library: several times as fast from some eight sequences on. To
+        /// 8-bit integers in blocks of 32 where the processor multiplies those (AVX-512 VNNI; 1.25 bytes
+        /// a weight), otherwise to bf16 (2 bytes). An error where they do not fit into memory.
         Expanded = "expanded",
     }
 }
@@ -51,7 +52,7 @@ impl MemoryPlan {
     fn with_free(gguf: &Gguf, options: &LlamaOptions, free: u64) -> Result<MemoryPlan> {
         let weights: u64 = gguf.tensors().map(|t| t.elements() as u64).sum();
         let file: u64 = gguf.files().iter().filter_map(|f| f.metadata().ok()).map(|m| m.len()).sum();
-        let expanded_bytes = PrepackedBf16::bytes(weights as usize) as u64;
+        let expanded_bytes = Prepacked::bytes(weights);
         let cell = cell_bytes(gguf, options);
         let min_cache = cell.saturating_mul(options.context.map_or(MIN_CELLS, u64::from));
         let limit = options.max_memory.unwrap_or(u64::MAX);
@@ -86,7 +87,7 @@ impl MemoryPlan {
             _ if options.slots < MIN_SLOTS_TO_EXPAND => {
                 Some("with few sequences they are fastest".to_string())
             }
-            _ if !Kernel::prepacked().is_fast() => Some("this processor lacks AVX2".to_string()),
+            _ if !Prepacked::is_fast() => Some("this processor lacks AVX2".to_string()),
             _ if expanded_bytes > free / 2 => {
                 Some(format!("expanded they need {needed} MB, and {there} MB are free"))
             }
@@ -95,7 +96,7 @@ impl MemoryPlan {
         let expanded = obstacle.is_none();
         let reason = match obstacle {
             Some(obstacle) => format!("weights as they are: {obstacle}"),
-            None => format!("weights expanded, {needed} MB"),
+            None => format!("weights expanded to {}, {needed} MB", Prepacked::dtype()),
         };
         let rest = spare - if expanded { expanded_bytes } else { 0 };
         let cache_bytes = rest.saturating_add(min_cache).min(DEFAULT_CACHE);
@@ -155,13 +156,24 @@ mod tests {
         LlamaOptions { weights, max_memory, ..LlamaOptions::default() }
     }
 
+    /// The expanded weights of the model, and a memory limit that leaves one byte too few for them.
+    fn expanded_bytes_and_limit() -> (u64, u64) {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/coin-flip-tiny-q8_0.gguf");
+        let gguf = Gguf::open(path).unwrap();
+        let expanded = Prepacked::bytes(gguf.tensors().map(|t| t.elements() as u64).sum());
+        let cache = MIN_CELLS * cell_bytes(&gguf, &LlamaOptions::default());
+        (expanded, std::fs::metadata(path).unwrap().len() + cache + expanded - 1)
+    }
+
     #[test]
     fn memory_goes_to_the_model_first_then_its_cache_then_expanded_weights() {
         let few = plan(LlamaOptions { slots: 2, ..options(Weights::Auto, None) }, FREE).unwrap();
         assert!(!few.expanded && few.reason.contains("few sequences") && few.cells == 2048, "{few:?}");
         assert!(plan(options(Weights::Expanded, None), FREE).unwrap().expanded);
-        let tight = plan(options(Weights::Auto, Some(3_000_000)), FREE).unwrap();
+        let (_, limit) = expanded_bytes_and_limit();
+        let tight = plan(options(Weights::Auto, Some(limit)), FREE).unwrap();
         assert!(!tight.expanded && tight.reason.contains("max_memory"), "{tight:?}");
+        assert!(plan(options(Weights::Expanded, Some(limit + 1)), FREE).unwrap().expanded);
         let message = plan(options(Weights::AsIs, Some(1_000_000)), FREE).unwrap_err().to_string();
         assert!(message.contains("max_memory") && message.contains("too few"), "{message}");
     }
@@ -176,7 +188,7 @@ mod tests {
                 let gguf = Gguf::open(path).unwrap();
                 let weights: u64 = gguf.tensors().map(|t| t.elements() as u64).sum();
                 let file = std::fs::metadata(path).unwrap().len();
-                let expanded = if plan.expanded { 2 * weights } else { 0 };
+                let expanded = if plan.expanded { Prepacked::bytes(weights) } else { 0 };
                 let cache = u64::from(plan.cells) * cell_bytes(&gguf, &options);
                 assert!(file + expanded + cache <= limit && plan.cells >= 512, "{limit}: {plan:?}");
             }
@@ -186,10 +198,11 @@ mod tests {
     #[test]
     fn expanded_weights_that_do_not_fit_are_refused_with_what_they_need_and_what_there_is() {
         let says = |options, free| plan(options, free).unwrap_err().to_string();
-        let limited = says(options(Weights::Expanded, Some(3_000_000)), FREE);
+        let (expanded, limit) = expanded_bytes_and_limit();
+        let limited = says(options(Weights::Expanded, Some(limit)), FREE);
         assert!(limited.contains("max_memory leaves") && limited.contains("need"), "{limited}");
-        let scarce = says(options(Weights::Expanded, None), 1_000_000);
-        assert!(scarce.contains("1 MB are free") && scarce.starts_with("weights: "), "{scarce}");
-        assert!(!plan(options(Weights::Auto, None), 1_000_000).unwrap().expanded);
+        let scarce = says(options(Weights::Expanded, None), expanded - 1);
+        assert!(scarce.contains("MB are free") && scarce.starts_with("weights: "), "{scarce}");
+        assert!(!plan(options(Weights::Auto, None), expanded - 1).unwrap().expanded);
     }
 }

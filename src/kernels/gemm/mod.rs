@@ -27,7 +27,7 @@ pub use kernel::{ComputeDtype, Kernel};
 use kernel::{PackUnit, Tile};
 use pack::{Buffers, panel_width};
 pub use pack::{PackedLhs, Rhs, View};
-pub use prepacked::PrepackedBf16;
+pub use prepacked::{Prepacked, PrepackedBuffers};
 
 /// Most depth of a packed block of `B`, about. A panel of `A` so deep stays in the first-level cache
 /// while those of `B` pass over it, and `C` is read and written once for so much work.

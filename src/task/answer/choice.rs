@@ -10,6 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::super::normalize::normalize;
+use super::super::validate::unique_keys;
 use super::lists::{self, List, list};
 use super::{Answer, Rule};
 
@@ -38,7 +39,7 @@ struct RawChoiceRule {
     /// not matter when they are read.
     choices: Vec<String>,
     /// Other texts for a choice: `{"true": "yes"}`.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "unique_keys")]
     aliases: BTreeMap<String, String>,
 }
 

@@ -125,7 +125,7 @@ impl DateRule {
                 all = match (all, date) {
                     (Found::Nothing, Some(date)) => Found::Date(date),
                     (Found::Date(first), Some(date)) if first == date => all,
-                    _ => Found::Unclear,
+                    _ => return Found::Unclear,
                 };
             }
         }
@@ -169,7 +169,7 @@ fn month(name: &str) -> Option<i8> {
 /// Whether the date is not part of a longer number, word, range or list, and not denied.
 fn stands_alone(text: &str, start: usize, end: usize) -> bool {
     static JOINED: LazyLock<Regex> = LazyLock::new(|| {
-        Regex::new(r"(?i)(?:[0-9](?:st|nd|rd|th)? *(?:-|/|,|&|and|or|to|through|until)|(?:or|and|to|after|before|than|-|/)|(?:days?|weeks?|months?|years?) +(?:from|past|following)) *$")
+        Regex::new(r"(?i)(?:[0-9](?:st|nd|rd|th)? *(?:-|/|,|&|and|or|to|through|until)|(?:\b(?:or|and|to|after|before|than)|-|/)|\b(?:days?|weeks?|months?|years?) +(?:from|past|following)) *$")
             .expect("it is valid")
     });
     static JOINS: LazyLock<Regex> = LazyLock::new(|| {
@@ -185,7 +185,16 @@ fn stands_alone(text: &str, start: usize, end: usize) -> bool {
     !(negated
         || before.ends_with(|c: char| c.is_alphanumeric() || "-/.".contains(c))
         || after.starts_with(|c: char| c.is_alphanumeric())
-        || JOINED.is_match(before)
+        || JOINED.is_match(last_words(before))
         || JOINS.is_match(after)
         || after.strip_prefix('.').is_some_and(|rest| rest.starts_with(|c: char| c.is_alphanumeric())))
+}
+
+/// The end of a text, with as many words as can join a date to what stands before it.
+fn last_words(text: &str) -> &str {
+    let mut start = text.len();
+    for _ in 0..3 {
+        start = text[..start].trim_end_matches(' ').rfind(' ').unwrap_or(0);
+    }
+    &text[start..]
 }

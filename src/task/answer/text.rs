@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::super::normalize::{CURRENCIES, normalize, normalize_terms};
+use super::super::validate::unique_keys;
 use super::introduction::{answer_line, without_introduction};
 use super::lists::words;
 use super::surface::{bare, is_sign, surface};
@@ -61,7 +62,7 @@ struct RawTextRule {
     normalize: Normalize,
     /// Answers, which the distilled model is trained to write, with other texts for them:
     /// `{"USA": ["United States", "America"]}`.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "unique_keys")]
     aliases: BTreeMap<String, Vec<String>>,
 }
 

@@ -1,14 +1,11 @@
-//! Weights dequantized to `bf16` and packed once, for matmuls that repeat them with few rows.
+//! Weights as `bf16`, for any processor.
 //!
-//! Sampling multiplies the same weights by a handful of rows, tens of times a second: too few rows to
-//! pay for dequantizing them each time, as training does. So they are dequantized once, rounded to
-//! the 8 bits of precision of `bf16` (a 4-bit weight had 4), and converted to `f32` in registers: two
-//! instructions for 32 weights, which then serve every row. Rows and sums are `f32`, where
-//! llama.cpp's own kernels round rows to 8-bit integers.
+//! They have 8 bits of precision (a 4-bit weight had 4), and are converted to `f32` in registers: two
+//! instructions for 32 weights, which then serve every row. Rows and sums are `f32`.
 
-use super::kernel::{Kernel, PackUnit, Tile};
-use super::pack::{PackedLhs, View, pack_pairs};
-use super::{OutputPtr, clipped};
+use super::super::kernel::{Kernel, PackUnit, Tile};
+use super::super::pack::{PackedLhs, View, pack_pairs};
+use super::super::{OutputPtr, clipped};
 use crate::gguf::Rows;
 use crate::threads::{chunks, chunks_mut, current_threads, for_each};
 
@@ -39,7 +36,7 @@ impl PrepackedBf16 {
     }
 
     /// Bytes of a packed matrix of `weights` weights.
-    pub fn bytes(weights: usize) -> usize {
+    pub fn bytes(weights: u64) -> u64 {
         2 * weights
     }
 
