@@ -197,8 +197,9 @@ enum {
     /** As they are stored, by llama.cpp. */
     SN_WEIGHTS_AS_IS = 1,
     /**
-     * Dequantized to bf16 in memory, by this library: two to three times as fast from some eight
-     * sequences on. An error where they do not fit into memory.
+     * Dequantized in memory, by this library: several times as fast from some eight sequences on.
+     * Quantized weights to 8-bit integers in blocks of 32 where the processor multiplies those (AVX-512
+     * VNNI; 1.25 bytes a weight), others to bf16 (2 bytes). An error where they do not fit into memory.
      */
     SN_WEIGHTS_EXPANDED = 2,
 };

@@ -77,12 +77,21 @@ impl QuantType {
         !activations.contains(&self.0) && !integers.contains(&self.0)
     }
 
+    /// Whether weights of this type are floating-point numbers, none of which share a scale.
+    pub fn is_float(self) -> bool {
+        [Self::F32, Self::F16, Self::BF16].contains(&self)
+    }
+
     /// The largest integer `u` of a type that stores 32 weights in a row as `step · u + min`, with a step and a
     /// minimum for each 32; `None` for other types.
-    pub fn levels_of_32(self) -> Option<u32> {
+    pub fn largest_of_32(self) -> Option<u32> {
         match self.0 {
             sys::GGML_TYPE_Q4_0 | sys::GGML_TYPE_Q4_1 | sys::GGML_TYPE_Q4_K => Some(15),
             sys::GGML_TYPE_Q5_0 | sys::GGML_TYPE_Q5_1 | sys::GGML_TYPE_Q5_K => Some(31),
+            // Tables of integers: twice 0 to 6 with a sign, -127 to 113.
+            sys::GGML_TYPE_MXFP4 => Some(24),
+            sys::GGML_TYPE_IQ4_NL | sys::GGML_TYPE_IQ4_XS => Some(240),
+            sys::GGML_TYPE_Q8_0 => Some(255),
             _ => None,
         }
     }

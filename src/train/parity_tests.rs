@@ -149,6 +149,7 @@ fn logits_equal_llama_cpp_on_every_kind_of_weights_within_its_8_bit_activations(
 #[test]
 fn expanded_weights_decode_what_the_trainer_computes_on_every_architecture() {
     let (mut wrong, mut sums) = (Vec::new(), (0.0, 0.0));
+    let is_int8 = Prepacked::dtype(QuantType::Q8_0, 64) == "int8";
     for arch in ARCHITECTURES {
         let spec = RandomModel::new(arch.name);
         let Adapted { _dir, path, model, adapter, trained } = adapted(&spec, QuantType::Q8_0);
@@ -171,14 +172,15 @@ fn expanded_weights_decode_what_the_trainer_computes_on_every_architecture() {
         // than llama.cpp's own products, which round what they multiply to 8-bit integers. As 8-bit
         // integers: rounded like those. Matrices under 64 rows stay with llama.cpp, and these models have
         // some.
-        let limit = if Prepacked::dtype() == "int8" { 0.03 } else { theirs.min(0.015) };
-        if error.is_nan() || error > limit {
+        let is_far =
+            if is_int8 { error > 0.03 || expanded == as_is } else { error > 0.015 || error >= theirs };
+        if error.is_nan() || is_far {
             wrong.push((arch.name, error, theirs));
         }
     }
     assert!(wrong.is_empty(), "(architecture, expanded, as they are): {wrong:?}");
     let (ours, theirs) = sums;
-    assert!(ours < 1.1 * theirs, "{ours}, llama.cpp's own: {theirs}");
+    assert!(ours < if is_int8 { 1.1 } else { 1.0 } * theirs, "{ours}, llama.cpp's own: {theirs}");
 }
 
 #[test]
@@ -269,7 +271,9 @@ fn real_model_logits_equal_llama_cpp_with_a_random_adapter() {
         let tokens = |text: &str| llama.tokenize(text, true).unwrap();
         let prompt =
             tokens("<|im_start|>user\nWhat is the capital of France?<|im_end|>\n<|im_start|>assistant\n");
-        let example = Example { prompt, target: tokens("The capital of France is Paris.<|im_end|>") };
+        let target = "The capital of France is Paris. It lies on the Seine, in the north of the country, and has \
+                      some two million people; twelve million live in the region around it.<|im_end|>";
+        let example = Example { prompt, target: tokens(target) };
         drop(llama);
         let parity =
             crate::adapter::verify(&path, &adapter, &model, &trained, &[&example], &Default::default())
@@ -288,9 +292,11 @@ fn real_model_logits_equal_llama_cpp_with_a_random_adapter() {
             relative_rms(&ours, &theirs)
         };
         let (expanded, as_is) = (error(Weights::Expanded), error(Weights::AsIs));
-        println!("{name}: expanded to {} {expanded:.4}, as they are {as_is:.4}", Prepacked::dtype());
-        // As bf16 nothing is rounded but the weights, and the same graph is nearer.
-        let limit = if Prepacked::dtype() == "int8" { 1.1 * as_is } else { 0.02 };
-        assert!(expanded < limit, "{name}: {expanded}, llama.cpp's own: {as_is}");
+        let dtype = Prepacked::dtype(QuantType::Q8_0, 64);
+        println!("{name}: expanded to {dtype} {expanded:.4}, as they are {as_is:.4}");
+        // As bf16 nothing is rounded but the weights, and the same graph is nearer. As integers the rows are
+        // rounded like llama.cpp's, and weights of other types than blocks of 32.
+        let limit = if dtype == "int8" { 1.1 * as_is } else { 0.02 };
+        assert!(expanded < limit && expanded != as_is, "{name}: {expanded}, llama.cpp's own: {as_is}");
     }
 }

@@ -26,7 +26,7 @@ use crate::gguf::{QuantType, Rows};
 use crate::kernels::gemm::{Prepacked, PrepackedBuffers};
 use crate::threads::{Team, Wait};
 
-/// Fewest rows whose product is worth it; a single token is bound by reading the weights, which are
+/// Fewest rows whose product is worth it; a single token is bound by reading the weights, which are mostly
 /// smaller as they are stored.
 const MIN_ROWS: i64 = 2;
 

@@ -1,7 +1,7 @@
 //! How much memory a model gets: its weights, an expanded copy of them, its KV cache.
 
 use super::LlamaOptions;
-use crate::gguf::{Gguf, Value};
+use crate::gguf::{Gguf, TensorInfo, Value};
 use crate::kernels::gemm::Prepacked;
 use crate::memory::available_memory;
 use crate::{Error, Result};
@@ -14,9 +14,9 @@ crate::options::choices! {
         Auto = "auto",
         /// As they are stored, by llama.cpp.
         AsIs = "as-is",
-        /// Dequantized in memory, by this library: several times as fast from some eight sequences on. To
-        /// 8-bit integers in blocks of 32 where the processor multiplies those (AVX-512 VNNI; 1.25 bytes
-        /// a weight), otherwise to bf16 (2 bytes). An error where they do not fit into memory.
+        /// Dequantized in memory, by this library: several times as fast from some eight sequences on.
+        /// Quantized weights to 8-bit integers in blocks of 32 where the processor multiplies those (AVX-512
+        /// VNNI; 1.25 bytes a weight), others to bf16 (2 bytes). An error where they do not fit into memory.
         Expanded = "expanded",
     }
 }
@@ -50,9 +50,8 @@ impl MemoryPlan {
 
     /// The plan where `free` bytes can be allocated.
     fn with_free(gguf: &Gguf, options: &LlamaOptions, free: u64) -> Result<MemoryPlan> {
-        let weights: u64 = gguf.tensors().map(|t| t.elements() as u64).sum();
         let file: u64 = gguf.files().iter().filter_map(|f| f.metadata().ok()).map(|m| m.len()).sum();
-        let expanded_bytes = Prepacked::bytes(weights);
+        let expanded_bytes = expanded_bytes(gguf);
         let cell = cell_bytes(gguf, options);
         let min_cache = cell.saturating_mul(options.context.map_or(MIN_CELLS, u64::from));
         let limit = options.max_memory.unwrap_or(u64::MAX);
@@ -96,7 +95,7 @@ impl MemoryPlan {
         let expanded = obstacle.is_none();
         let reason = match obstacle {
             Some(obstacle) => format!("weights as they are: {obstacle}"),
-            None => format!("weights expanded to {}, {needed} MB", Prepacked::dtype()),
+            None => format!("weights expanded to {}, {needed} MB", expanded_dtype(gguf)),
         };
         let rest = spare - if expanded { expanded_bytes } else { 0 };
         let cache_bytes = rest.saturating_add(min_cache).min(DEFAULT_CACHE);
@@ -104,6 +103,18 @@ impl MemoryPlan {
         let cells = wanted.min(cache_bytes / cell).max(MIN_CELLS) as u32;
         Ok(MemoryPlan { expanded, reason, cells: options.context.unwrap_or(cells) })
     }
+}
+
+/// Bytes of all weights, expanded.
+fn expanded_bytes(gguf: &Gguf) -> u64 {
+    let bytes = |t: &TensorInfo| Prepacked::bytes(t.ty, t.dims[0], t.elements() / t.dims[0].max(1));
+    gguf.tensors().map(bytes).sum()
+}
+
+/// What most of them are expanded to.
+fn expanded_dtype(gguf: &Gguf) -> &'static str {
+    let largest = gguf.tensors().max_by_key(|t| t.elements());
+    largest.map_or("nothing", |t| Prepacked::dtype(t.ty, t.dims[0]))
 }
 
 /// Bytes of one cell of the KV cache: the keys and values of a token, in all layers.
@@ -160,7 +171,7 @@ mod tests {
     fn expanded_bytes_and_limit() -> (u64, u64) {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/coin-flip-tiny-q8_0.gguf");
         let gguf = Gguf::open(path).unwrap();
-        let expanded = Prepacked::bytes(gguf.tensors().map(|t| t.elements() as u64).sum());
+        let expanded = expanded_bytes(&gguf);
         let cache = MIN_CELLS * cell_bytes(&gguf, &LlamaOptions::default());
         (expanded, std::fs::metadata(path).unwrap().len() + cache + expanded - 1)
     }
@@ -186,9 +197,8 @@ mod tests {
                 let Ok(plan) = plan(options.clone(), FREE) else { continue };
                 let path = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/coin-flip-tiny-q8_0.gguf");
                 let gguf = Gguf::open(path).unwrap();
-                let weights: u64 = gguf.tensors().map(|t| t.elements() as u64).sum();
                 let file = std::fs::metadata(path).unwrap().len();
-                let expanded = if plan.expanded { Prepacked::bytes(weights) } else { 0 };
+                let expanded = if plan.expanded { expanded_bytes(&gguf) } else { 0 };
                 let cache = u64::from(plan.cells) * cell_bytes(&gguf, &options);
                 assert!(file + expanded + cache <= limit && plan.cells >= 512, "{limit}: {plan:?}");
             }

@@ -67,7 +67,7 @@ impl<'a> Out<'a> {
 /// A pointer to `C` that threads share; each writes its own tiles.
 struct OutputPtr(*mut f32);
 
-// SAFETY: `matmul` gives every task a block of rows and columns of its own, so no element is
+// SAFETY: every matmul gives each task a block of rows and columns of its own, so no element is
 // written by two threads, and nothing reads `C` until all have joined.
 unsafe impl Sync for OutputPtr {}
 

@@ -169,7 +169,7 @@ fn month(name: &str) -> Option<i8> {
 /// Whether the date is not part of a longer number, word, range or list, and not denied.
 fn stands_alone(text: &str, start: usize, end: usize) -> bool {
     static JOINED: LazyLock<Regex> = LazyLock::new(|| {
-        Regex::new(r"(?i)(?:[0-9](?:st|nd|rd|th)? *(?:-|/|,|&|and|or|to|through|until)|(?:\b(?:or|and|to|after|before|than)|-|/)|\b(?:days?|weeks?|months?|years?) +(?:from|past|following)) *$")
+        Regex::new(r"(?i)(?:[0-9](?:st|nd|rd|th)? *(?:-|/|,|&|and|or|to|through|until)|(?:(?:^|[^a-z])(?:or|and|to|after|before|than|prior|prior to)|-|/)|(?:^|[^a-z]|week|work|business)(?:days?|weeks?|months?|years?) +(?:from|past|following)) *$")
             .expect("it is valid")
     });
     static JOINS: LazyLock<Regex> = LazyLock::new(|| {

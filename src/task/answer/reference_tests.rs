@@ -710,7 +710,7 @@ impl Reference {
                 });
                 let place = found.get(0).unwrap();
                 let (before, after) = (&text[..place.start()], &text[place.end()..]);
-                let alone = !regex(r"(?i)(?:[\p{Alphabetic}\p{N}/.-]|[0-9](?:st|nd|rd|th)? *(?:,|&|or|and|to|through|until) *|(?:\b(?:or|and|to|after|before|than)|[-/]|\b(?:days?|weeks?|months?|years?) +(?:from|past|following)) *|[0-9](?:st|nd|rd|th)? *[-/] *)$").is_match(before)
+                let alone = !regex(r"(?i)(?:[\p{Alphabetic}\p{N}/.-]|[0-9](?:st|nd|rd|th)? *(?:,|&|or|and|to|through|until) *|(?:(?:^|[^a-z])(?:or|and|to|after|before|than|prior|prior to)|[-/]|(?:^|[^a-z]|week|work|business)(?:days?|weeks?|months?|years?) +(?:from|past|following)) *|[0-9](?:st|nd|rd|th)? *[-/] *)$").is_match(before)
                     && !regex(r"(?i)^(?:[\p{Alphabetic}\p{N}]|\.[\p{Alphabetic}\p{N}]| *[-/&+] *[0-9a-z]| +(?:plus|minus)\b|,?(?: +[^ ]+)?(?: +[^ ]+)? +(?:earlier|later)\b|,? *(?:or|and|to|through|until) +\S*[0-9])").is_match(after);
                 let clause = regex("[,;:.!?—]").split(before).last().unwrap_or_default().to_lowercase();
                 let negated = clause

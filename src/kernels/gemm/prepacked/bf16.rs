@@ -35,9 +35,15 @@ impl PrepackedBf16 {
         PrepackedBf16 { units, n_in, n_out }
     }
 
-    /// Bytes of a packed matrix of `weights` weights.
-    pub fn bytes(weights: u64) -> u64 {
-        2 * weights
+    /// Bytes of a packed matrix.
+    pub fn bytes(n_in: usize, n_out: usize) -> u64 {
+        2 * (n_out.next_multiple_of(Kernel::prepacked().vector) as u64) * n_in as u64
+    }
+
+    /// Bytes of this one.
+    #[cfg(test)]
+    pub fn size(&self) -> usize {
+        size_of_val(self.units.as_slice())
     }
 
     /// `y[n, n_out] = x[n, n_in] · Wᵀ`, on the current team. `lhs` is a buffer.

@@ -1,8 +1,8 @@
 //! Weights as 8-bit integers, for processors that multiply four of them and add them up in one
 //! instruction (AVX-512 VNNI).
 //!
-//! A block of 32 weights is `step · u + min` with integers of 0 to 255. Weights that were quantized to 4, 5
-//! or 8 bits in such blocks stay what they are; others are off by half a step at most. A block of 32 values
+//! A block of 32 weights is `step · u + min` with integers of 0 to 255. Weights that were quantized so, to 4, 5
+//! or 8 bits, stay what they are; those of other types are off by half a step at most. A block of 32 values
 //! of a row is `scale · v` with integers of -127 to 127, as in llama.cpp's own products. The products of a
 //! block are summed in integers, without rounding, and the blocks in `f32`, in one order for every number
 //! of rows and threads.
@@ -25,9 +25,9 @@ const WIDTH: usize = 16;
 /// Most rows of a tile. Each has two accumulators, and a vector of weights serves all.
 const HEIGHT: usize = 14;
 /// The largest integer of a row.
-const LARGEST: f32 = 127.0;
+const ROW_MAX: f32 = 127.0;
 /// The largest integer of a weight.
-const LEVELS: u32 = 255;
+const WEIGHT_MAX: f32 = 255.0;
 /// A block of smaller values is all zero: its scale would be no normal number.
 const SMALLEST: f32 = 1e-30;
 /// Integers may be off by so much: `f32` has 24 bits.
@@ -58,31 +58,44 @@ impl PrepackedInt8 {
             && is_x86_feature_detected!("avx512vnni")
     }
 
-    /// Whether `weight` is whole blocks, and this processor has the instructions.
-    pub fn can_pack(weight: Rows) -> bool {
-        weight.cols.is_multiple_of(BLOCK) && PrepackedInt8::is_supported()
+    /// Whether rows of `n_in` weights are whole blocks and have no more than 8 bits, and this processor has the
+    /// instructions.
+    pub fn can_pack(ty: QuantType, n_in: usize) -> bool {
+        n_in > 0 && n_in.is_multiple_of(BLOCK) && !ty.is_float() && PrepackedInt8::is_supported()
     }
 
     /// Packs `weight`, on the current team.
     ///
     /// # Panics
-    /// If its rows are not whole blocks, or the processor lacks the instructions.
+    /// If [`PrepackedInt8::can_pack`] says no.
     pub fn new(weight: Rows) -> PrepackedInt8 {
-        assert!(PrepackedInt8::can_pack(weight), "rows of {} weights", weight.cols);
+        assert!(
+            PrepackedInt8::can_pack(weight.ty, weight.cols),
+            "{} rows of {}",
+            weight.ty.name(),
+            weight.cols
+        );
         let (n_in, n_out) = (weight.cols, weight.rows);
         let panel_lines = n_in / BLOCK * LINES;
         let mut lines = Vec::new();
-        buffer::resize(&mut lines, n_out.div_ceil(WIDTH) * panel_lines);
+        buffer::grow(&mut lines, n_out.div_ceil(WIDTH) * panel_lines);
         for_each(chunks_mut(&mut lines, panel_lines), 1, |panel, lines| {
             let from = panel * WIDTH;
-            pack(weight, from, WIDTH.min(n_out - from), lines);
+            // SAFETY: `can_pack` found the instructions.
+            unsafe { pack(weight, from, WIDTH.min(n_out - from), lines) };
         });
         PrepackedInt8 { lines, n_in, n_out }
     }
 
-    /// Bytes of a packed matrix of `weights` weights.
-    pub fn bytes(weights: u64) -> u64 {
-        weights + weights.div_ceil(BLOCK as u64) * 8
+    /// Bytes of a packed matrix.
+    pub fn bytes(n_in: usize, n_out: usize) -> u64 {
+        (n_out.div_ceil(WIDTH) * (n_in / BLOCK) * LINES * size_of::<Line>()) as u64
+    }
+
+    /// Bytes of this one.
+    #[cfg(test)]
+    pub fn size(&self) -> usize {
+        size_of_val(self.lines.as_slice())
     }
 
     /// `y[n, n_out] = x[n, n_in] · Wᵀ`, on the current team. `rows` is a buffer.
@@ -120,8 +133,13 @@ impl PrepackedInt8 {
     }
 }
 
-/// Packs rows `from..from + count` of `weight`. Other columns are zero: their steps and minima are.
-fn pack(weight: Rows, from: usize, count: usize, panel: &mut [Line]) {
+/// Packs rows `from..from + count` of `weight` into a panel of zeros. Other columns stay zero: their steps and
+/// minima are.
+///
+/// # Safety
+/// The processor must have AVX-512F, with whose instructions the compiler rounds.
+#[target_feature(enable = "avx512f")]
+unsafe fn pack(weight: Rows, from: usize, count: usize, panel: &mut [Line]) {
     let mut values = vec![0.0; weight.cols];
     for column in 0..count {
         weight.read(from + column, 0, &mut values);
@@ -144,40 +162,45 @@ struct WeightBlock {
 }
 
 impl WeightBlock {
-    /// The block of weights that were quantized to `ty`.
+    /// The block of weights that were quantized to `ty`. One that holds no number makes all its products NaN, as it
+    /// should.
+    #[inline(always)]
     fn of(values: &[f32; BLOCK], ty: QuantType) -> WeightBlock {
-        if !f32::from_bits(largest(values)).is_finite() {
-            return WeightBlock { integers: [0; BLOCK], step: f32::NAN, min: f32::NAN };
-        }
         let min = values.iter().copied().fold(f32::MAX, f32::min);
         let max = values.iter().copied().fold(f32::MIN, f32::max);
-        if max - min < SMALLEST {
+        let range = max - min;
+        if !range.is_finite() || values.iter().any(|x| x.is_nan()) {
+            return WeightBlock { integers: [0; BLOCK], step: f32::NAN, min: f32::NAN };
+        }
+        if range < SMALLEST {
             return WeightBlock { integers: [0; BLOCK], step: 0.0, min };
         }
+        let is_exact = |(step, min): &(f32, f32)| {
+            let mut scaled = values.iter().map(|x| (x - min) / step);
+            scaled.all(|x| (x - x.round_ties_even()).abs() < EXACT)
+        };
+        // What llama.cpp quantizes to: integers of -127 to 127, one of which has the largest value.
+        let symmetric = min.abs().max(max.abs()) / ROW_MAX;
+        let of_8_bits = (ty == QuantType::Q8_0).then_some((symmetric, -128.0 * symmetric));
         // The range is a whole number of the steps that the weights were quantized to, mostly all of them.
-        let known = (1..=ty.levels_of_32().unwrap_or(0)).rev().map(|n| ((max - min) / n as f32, min));
-        let symmetric = f32::from_bits(largest(values)) / LARGEST;
-        let known = known.chain((ty == QuantType::Q8_0).then_some((symmetric, -128.0 * symmetric)));
-        let exact = known.into_iter().find(|(step, min)| {
-            values.iter().map(|x| (x - min) / step).all(|x| (x - x.round_ties_even()).abs() < EXACT)
+        let steps = (1..=ty.largest_of_32().unwrap_or(0)).rev().map(|n| (range / n as f32, min));
+        let exact = of_8_bits.into_iter().chain(steps).find(is_exact);
+        // Otherwise zero stays zero.
+        let (step, min) = exact.unwrap_or_else(|| {
+            let step = range / (WEIGHT_MAX - 1.0);
+            (step, if min < 0.0 && max > 0.0 { step * (min / step).round_ties_even() } else { min })
         });
-        let (step, min) = exact.unwrap_or(((max - min) / LEVELS as f32, min));
         WeightBlock { integers: values.map(|x| ((x - min) / step).round_ties_even() as u8), step, min }
     }
 }
 
-/// The bits of the largest absolute value; those of an infinity or NaN are larger than any number's.
-fn largest(block: &[f32]) -> u32 {
-    block.iter().map(|x| x.to_bits() & 0x7fff_ffff).max().unwrap_or_default()
-}
-
 /// The scale of a block of a row whose largest absolute value has these bits, and what to multiply its values
-/// by. A block that holds no number makes all its products NaN, as it should.
-fn scale_of(largest: u32) -> (f32, f32) {
-    match f32::from_bits(largest) {
+/// by. The bits of an infinity or NaN are larger than any number's; such a block makes all its products NaN.
+fn scale_of(bits: u32) -> (f32, f32) {
+    match f32::from_bits(bits) {
         x if !x.is_finite() => (f32::NAN, 0.0),
         x if x < SMALLEST => (0.0, 0.0),
-        x => (x / LARGEST, LARGEST / x),
+        x => (x / ROW_MAX, ROW_MAX / x),
     }
 }
 
@@ -194,6 +217,8 @@ pub struct QuantizedRows {
 
 /// Units of a block of one row.
 const ROW_UNITS: usize = QUADS + 2;
+/// Fewer panels take longer to hand to other threads than to quantize.
+const MIN_PANELS: usize = 4;
 
 impl QuantizedRows {
     /// Takes `n` rows of `n_in` values.
@@ -202,20 +227,25 @@ impl QuantizedRows {
         let height = n.div_ceil(panels).max(1).next_multiple_of(2);
         (self.height, self.len) = (height, n_in / BLOCK * ROW_UNITS * height);
         buffer::resize(&mut self.units, n.div_ceil(height) * self.len);
-        for (panel, units) in self.units.chunks_exact_mut(self.len).enumerate() {
+        let panel = |panel: usize, units: &mut [u32]| {
             for i in 0..height {
                 let Some(row) = x.chunks_exact(n_in).nth(panel * height + i) else {
                     units.iter_mut().skip(i).step_by(height).for_each(|unit| *unit = 0);
                     continue;
                 };
-                for (block, units) in row.as_chunks().0.iter().zip(units.chunks_exact_mut(ROW_UNITS * height))
-                {
+                let of_blocks = units.chunks_exact_mut(ROW_UNITS * height);
+                for (block, units) in row.as_chunks().0.iter().zip(of_blocks) {
                     let units = units.iter_mut().skip(i).step_by(height);
                     // SAFETY: weights are only packed where the processor has AVX-512.
                     let quantized = unsafe { quantized(block) };
                     units.zip(quantized).for_each(|(unit, value)| *unit = value);
                 }
             }
+        };
+        if panels < MIN_PANELS {
+            self.units.chunks_exact_mut(self.len).enumerate().for_each(|(p, units)| panel(p, units));
+        } else {
+            for_each(chunks_mut(&mut self.units, self.len), 1, panel);
         }
     }
 
@@ -350,9 +380,8 @@ mod tests {
             return;
         }
         let types = (0..64).filter_map(QuantType::from_id);
-        let types: Vec<_> =
-            types.filter(|ty| ty.levels_of_32().is_some() || *ty == QuantType::Q8_0).collect();
-        assert_eq!(types.len(), 7);
+        let types: Vec<_> = types.filter(|ty| ty.largest_of_32().is_some()).collect();
+        assert_eq!(types.len(), 10);
         for ty in types {
             for (n, n_in, n_out) in [(1, 256, 5), (3, 512, 70), (14, 256, 96), (15, 256, 16), (33, 256, 33)] {
                 let (bytes, dense) = weights(ty, n_in, n_out);
@@ -374,16 +403,26 @@ mod tests {
 
     #[test]
     fn weights_of_other_types_are_off_by_half_a_step_at_most() {
-        let values: [f32; BLOCK] = random(BLOCK, 3).try_into().unwrap();
-        let block = WeightBlock::of(&values, QuantType::F16);
-        let (min, max) =
-            (values.iter().fold(9.0f32, |a, b| a.min(*b)), values.iter().fold(-9.0f32, |a, b| a.max(*b)));
-        assert!((block.step - (max - min) / 255.0).abs() < 1e-7);
-        for (x, u) in values.iter().zip(block.integers) {
-            assert!((block.step * f32::from(u) + block.min - x).abs() <= 0.501 * block.step);
+        let q6_k = QuantType::from_id(14).unwrap();
+        let mut values: [f32; BLOCK] = random(BLOCK, 3).try_into().unwrap();
+        values[5] = 0.0;
+        let errors = |values: &[f32; BLOCK], ty| {
+            let WeightBlock { integers, step, min } = WeightBlock::of(values, ty);
+            let of = |(x, u): (&f32, u8)| (step * f32::from(u) + min - x).abs() / step;
+            values.iter().zip(integers).map(of).collect::<Vec<f32>>()
+        };
+        let of_others = errors(&values, q6_k);
+        assert!(of_others.iter().all(|error| *error < 0.501) && of_others[5] < 1e-4, "{of_others:?}");
+        // Other quantizers use other ranges than llama.cpp's.
+        for largest in [-128, 100, 3] {
+            let integers: [i32; BLOCK] = std::array::from_fn(|i| if i == 9 { largest } else { i as i32 % 3 });
+            let of_8_bits = errors(&integers.map(|q| q as f32 * 0.013), QuantType::Q8_0);
+            assert!(of_8_bits.iter().all(|error| *error < 1e-3), "{largest}: {of_8_bits:?}");
         }
         let block = WeightBlock::of(&[0.25; BLOCK], QuantType::Q8_0);
         assert_eq!((block.step, block.min), (0.0, 0.25));
+        values[3] = f32::NAN;
+        assert!(WeightBlock::of(&values, q6_k).step.is_nan());
     }
 
     #[test]
@@ -430,6 +469,7 @@ mod tests {
     #[test]
     #[ignore = "measures"]
     fn how_fast_products_of_a_few_rows_are() {
+        assert!(PrepackedInt8::is_supported(), "this processor lacks AVX-512 VNNI");
         for (n_in, n_out) in [(576, 1536), (896, 4864), (4864, 896), (1536, 65536)] {
             let (bytes, _) = weights(QuantType::Q8_0, n_in, n_out);
             let weight = Rows { ty: QuantType::Q8_0, data: &bytes, rows: n_out, cols: n_in };
