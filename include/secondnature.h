@@ -198,8 +198,9 @@ enum {
     SN_WEIGHTS_AS_IS = 1,
     /**
      * Dequantized in memory, by this library: several times as fast from some eight sequences on.
-     * Quantized weights to 8-bit integers in blocks of 32 where the processor multiplies those (AVX-512
-     * VNNI; 1.25 bytes a weight), others to bf16 (2 bytes). An error where they do not fit into memory.
+     * Quantized weights to 8-bit integers in blocks of 32 where the processor multiplies those
+     * (AVX-512 VNNI; 1.25 bytes a weight), others to bf16 (2 bytes). An error where they do not
+     * fit into memory.
      */
     SN_WEIGHTS_EXPANDED = 2,
 };

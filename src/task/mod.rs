@@ -248,6 +248,10 @@ impl Task {
                 format!("task {name_or_path:?}"),
                 format!("no such built-in task or file; built-in tasks: {}", BUILTIN_NAMES.join(", ")),
             )),
+            Err(_) if std::path::Path::new(name_or_path).is_dir() => Err(Error::input(
+                name_or_path,
+                format!("is a directory, expected a task as JSON; tune writes {name_or_path}/task.json"),
+            )),
             Err(error) => Err(Error::io("read", name_or_path)(error)),
         }
     }

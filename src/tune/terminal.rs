@@ -36,10 +36,11 @@ pub fn terminal(report: &TuneReport, width: usize) -> String {
     if !report.unjudged.is_empty() {
         paragraph(&[format!("Not judged, because the time was up: {}.", report.unjudged.join(", "))]);
     }
-    paragraph(&report.reasons);
+    let reasons = report.reasons.iter().cloned().chain(shortage(report));
+    paragraph(&reasons.collect::<Vec<_>>());
     let expected = [vote(report), expected(report), gold(report)];
     paragraph(&expected.into_iter().flatten().collect::<Vec<_>>());
-    paragraph(&[shortage(report), report.not_proposed.clone()].into_iter().flatten().collect::<Vec<_>>());
+    paragraph(&report.not_proposed.iter().cloned().collect::<Vec<_>>());
     text
 }
 

@@ -173,7 +173,8 @@ fn objections(
     }
     if expected.system1_agreement >= SAME_AS_SYSTEM1 {
         against.push(format!(
-            "asked directly, the model gives {} of the accepted answers already: nothing has to be distilled",
+            "asked directly, the model gives {} of the answers that the vote accepts, right or wrong: distilling \
+             would change nothing",
             percent(expected.system1_agreement)
         ));
     }

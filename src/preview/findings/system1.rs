@@ -70,15 +70,22 @@ fn system1_as_good(view: &Observed) -> Option<Finding> {
         && n as f64 >= AS_GOOD * of as f64
         && among_all >= AS_GOOD * compared.len() as f64;
     is_as_good.then(|| {
-        nothing_to_distill(
-            n,
-            of,
-            format!("System 1 gives the accepted answer to {n} of {of} of these questions already"),
-        )
+        let message = format!(
+            "System 1 gives the accepted answer to {n} of {of} of these questions already, right or wrong"
+        );
+        nothing_to_distill(n, of, message, NOTHING_HERE)
     })
 }
 
-fn nothing_to_distill(count: usize, of: usize, message: String) -> Finding {
+/// What to do where System 1 is as good, as far as can be told.
+const NOTHING_HERE: &str = "look at more questions; where that holds for them too, there is nothing to distill in \
+                            this way: choose another program (tune), ask harder questions or use the model as it is";
+/// What to do where both are wrong on most questions.
+const BOTH_WRONG: &str = "agreement does not mean that an answer is right here: reason in another way (tune with more \
+                          --minutes, or a step of your own that computes what the question needs), or take a larger \
+                          model";
+
+fn nothing_to_distill(count: usize, of: usize, message: String, advice: &str) -> Finding {
     Finding {
         kind: FindingKind::System1AsGood,
         step: None,
@@ -86,10 +93,7 @@ fn nothing_to_distill(count: usize, of: usize, message: String) -> Finding {
         of,
         examples: Vec::new(),
         message,
-        advice:
-            "look at more questions; where that holds for them too, there is nothing to distill in this way: \
-                 choose another program (tune), ask harder questions or use the model as it is"
-                .into(),
+        advice: advice.into(),
         fault: false,
         stops: false,
     }
@@ -113,10 +117,7 @@ fn system1_right_as_often(view: &Observed) -> Option<Finding> {
     let n = asked.iter().filter(direct).count();
     let votes = asked.iter().filter(voted).count();
     (votes <= n).then(|| {
-        nothing_to_distill(
-            n,
-            of,
-            format!("System 1 is right on {n} of these {of} questions, the votes on {votes}"),
-        )
+        let message = format!("System 1 is right on {n} of these {of} questions, the votes on {votes}");
+        nothing_to_distill(n, of, message, if 2 * n < of { BOTH_WRONG } else { NOTHING_HERE })
     })
 }

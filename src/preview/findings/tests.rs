@@ -467,8 +467,10 @@ fn system_1_that_gives_every_voted_answer_is_worth_knowing() {
         questions().into_iter().map(gold_of).collect()
     };
     assert_eq!(kinds(&look(&task(), &with_gold(|country| country), direct("Doha"))), []);
-    let found = kinds(&look(&task(), &with_gold(|_| "Atlantis"), direct("Doha")));
-    assert_eq!(found, [(FindingKind::System1AsGood, None, false, false)]);
+    let none_right = look(&task(), &with_gold(|_| "Atlantis"), direct("Doha"));
+    assert_eq!(kinds(&none_right), [(FindingKind::System1AsGood, None, false, false)]);
+    let advice = &none_right.findings[0].advice;
+    assert!(advice.starts_with("agreement does not mean that an answer is right"), "{advice}");
 }
 
 #[test]

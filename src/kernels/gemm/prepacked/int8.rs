@@ -36,7 +36,7 @@ const EXACT: f32 = 1e-3;
 /// A vector of 16 units, one for each column.
 #[derive(Debug, Default, Clone, Copy)]
 #[repr(C, align(64))]
-struct Line([u32; WIDTH]);
+struct WeightLine([u32; WIDTH]);
 
 /// Lines of a block: its units, the steps, the minima.
 const LINES: usize = QUADS + 2;
@@ -45,7 +45,7 @@ const LINES: usize = QUADS + 2;
 #[derive(Debug)]
 pub struct PrepackedInt8 {
     /// `[panel of 16 outputs][block of 32 inputs][LINES]`
-    lines: Vec<Line>,
+    lines: Vec<WeightLine>,
     n_in: usize,
     n_out: usize,
 }
@@ -89,7 +89,7 @@ impl PrepackedInt8 {
 
     /// Bytes of a packed matrix.
     pub fn bytes(n_in: usize, n_out: usize) -> u64 {
-        (n_out.div_ceil(WIDTH) * (n_in / BLOCK) * LINES * size_of::<Line>()) as u64
+        (n_out.div_ceil(WIDTH) * (n_in / BLOCK) * LINES * size_of::<WeightLine>()) as u64
     }
 
     /// Bytes of this one.
@@ -139,7 +139,7 @@ impl PrepackedInt8 {
 /// # Safety
 /// The processor must have AVX-512F, with whose instructions the compiler rounds.
 #[target_feature(enable = "avx512f")]
-unsafe fn pack(weight: Rows, from: usize, count: usize, panel: &mut [Line]) {
+unsafe fn pack(weight: Rows, from: usize, count: usize, panel: &mut [WeightLine]) {
     let mut values = vec![0.0; weight.cols];
     for column in 0..count {
         weight.read(from + column, 0, &mut values);
@@ -282,7 +282,7 @@ fn multiply(
     height: usize,
     (pass, passes): (usize, usize),
     rows: &[u32],
-    lines: &[Line],
+    lines: &[WeightLine],
     tile: &mut [[f32; WIDTH]; HEIGHT],
 ) {
     // While this panel of weights is multiplied, the next comes from memory to the second-level cache: with each
@@ -310,7 +310,7 @@ fn multiply(
 #[target_feature(enable = "avx512f,avx512vnni")]
 unsafe fn tile_of<const H: usize>(
     rows: &[u32],
-    lines: &[Line],
+    lines: &[WeightLine],
     fetched: StepBy<Range<usize>>,
     tile: &mut [[f32; WIDTH]; HEIGHT],
 ) {
@@ -456,7 +456,9 @@ mod tests {
         let (bytes, _) = weights(QuantType::Q8_0, n_in, n_out);
         let weight = PrepackedInt8::new(Rows { ty: QuantType::Q8_0, data: &bytes, rows: n_out, cols: n_in });
         let mut rows = vec![0.0; 5 * n_in];
-        (rows[1] = 1e-40, rows[n_in + 40] = f32::NAN, rows[2 * n_in] = f32::INFINITY, rows[3 * n_in] = 3e38);
+        for (at, x) in [(1, 1e-40), (n_in + 40, f32::NAN), (2 * n_in, f32::INFINITY), (3 * n_in, 3e38)] {
+            rows[at] = x;
+        }
         let mut y = vec![1.0; 5 * n_out];
         weight.matmul(&rows, 5, &mut y, &mut QuantizedRows::default());
         let row = |i: usize| &y[i * n_out..][..n_out];
