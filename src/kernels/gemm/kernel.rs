@@ -107,8 +107,7 @@ impl Kernel {
 
     /// The height of tiles that cover `rows` with the least padding, a multiple of 2.
     pub fn height_for(&self, rows: usize) -> usize {
-        let panels = rows.div_ceil(self.height).max(1);
-        rows.div_ceil(panels).max(1).next_multiple_of(2)
+        tile_height(rows, self.height)
     }
 
     /// Computes a tile.
@@ -153,6 +152,12 @@ impl Kernel {
         let flop = 2 * self.height * self.width() * DEPTH * self.values_per_unit() * calls;
         flop as f64 / begin.elapsed().as_secs_f64() / 1e9
     }
+}
+
+/// The height of tiles of up to `most` rows that cover `rows` with the least padding, a multiple of 2.
+pub fn tile_height(rows: usize, most: usize) -> usize {
+    let panels = rows.div_ceil(most).max(1);
+    rows.div_ceil(panels).max(1).next_multiple_of(2)
 }
 
 /// Every kernel that this processor can run.

@@ -12,6 +12,7 @@ use std::iter::StepBy;
 use std::ops::Range;
 
 use super::super::OutputPtr;
+use super::super::kernel::tile_height;
 use crate::gguf::{QuantType, Rows};
 use crate::kernels::buffer;
 use crate::threads::{chunks, chunks_mut, current_threads, for_each};
@@ -223,10 +224,10 @@ const MIN_PANELS: usize = 4;
 impl QuantizedRows {
     /// Takes `n` rows of `n_in` values.
     fn quantize(&mut self, x: &[f32], n: usize, n_in: usize) {
-        let panels = n.div_ceil(HEIGHT).max(1);
-        let height = n.div_ceil(panels).max(1).next_multiple_of(2);
+        let height = tile_height(n, HEIGHT);
+        let panels = n.div_ceil(height);
         (self.height, self.len) = (height, n_in / BLOCK * ROW_UNITS * height);
-        buffer::resize(&mut self.units, n.div_ceil(height) * self.len);
+        buffer::resize(&mut self.units, panels * self.len);
         let panel = |panel: usize, units: &mut [u32]| {
             for i in 0..height {
                 let Some(row) = x.chunks_exact(n_in).nth(panel * height + i) else {
@@ -478,7 +479,7 @@ mod tests {
             let (int8, bf16) = (PrepackedInt8::new(weight), super::super::bf16::PrepackedBf16::new(weight));
             for n in [2, 4, 8, 14, 16, 24, 28, 64] {
                 let (x, mut y) = (random(n * n_in, 2), vec![0.0; n * n_out]);
-                let gflops = |work: &mut dyn FnMut(&mut [f32])| {
+                let mut gflops = |work: &mut dyn FnMut(&mut [f32])| {
                     let times = (0..5).map(|_| {
                         let begin = std::time::Instant::now();
                         work(&mut y);
@@ -486,7 +487,6 @@ mod tests {
                     });
                     2.0 * (n * n_in * n_out) as f64 / times.fold(f64::MAX, f64::min) / 1e9
                 };
-                let mut gflops = gflops;
                 let mut rows = QuantizedRows::default();
                 let mut lhs = super::super::super::PackedLhs::default();
                 let a = gflops(&mut |y| int8.matmul(&x, n, y, &mut rows));
