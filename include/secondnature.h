@@ -158,6 +158,8 @@ enum {
     SN_STAGE_EVALUATE = 4,
     /** Choosing the System 2 program. */
     SN_STAGE_TUNE = 5,
+    /** Looking at a few questions. */
+    SN_STAGE_PREVIEW = 6,
 };
 
 /** Why no further sample of a question was taken. New ones may be added. */
@@ -1263,6 +1265,10 @@ typedef struct sn_preview_params {
      * the default, 4.
      */
     uint32_t samples;
+    /**
+     * Minutes that it may take; then what was seen is shown. Above 0; 0 for as many as it takes.
+     */
+    double minutes;
     /** Threads to compute with. From 1 to 1024; 0 for all cores. */
     uint32_t threads;
     /** Sequences sampled at once. From 1 to 256; 0 for the default, 16. */
@@ -1824,9 +1830,13 @@ SN_API void sn_questions_free(struct sn_questions *questions);
  *
  * A question of which no prompt can be made is set aside, which is a finding.
  *
+ * After `params.minutes`, and when it is cancelled, the preview is of the questions that were voted on until
+ * then: SN_STATUS_OK.
+ *
  * Errors: SN_STATUS_INPUT where there is no question, where more than half of them cannot be asked for the
  * same reason, for a gold answer that the task's rule cannot read, and for an option out of its range;
- * SN_STATUS_CANCELLED; SN_STATUS_IO; SN_STATUS_MODEL and SN_STATUS_UNSUPPORTED for the model file;
+ * where `params.minutes` are too few for one question; SN_STATUS_CANCELLED before the first vote;
+ * SN_STATUS_IO; SN_STATUS_MODEL and SN_STATUS_UNSUPPORTED for the model file;
  * SN_STATUS_ENGINE; SN_STATUS_INVALID_ARGUMENT; SN_STATUS_INTERNAL.
  *
  * Ownership: the caller's; free it with sn_preview_free(). `task` and `questions` may be freed as soon as the
@@ -1847,9 +1857,10 @@ SN_API size_t sn_preview_findings(const struct sn_preview *preview);
  *
  * - of the model or its template: template_loses_text, no_end_of_turn, thinking_left_open
  * - of the questions: set_aside, question_lost
- * - of a step: copies_prompt, question_unchanged, same_output, cut_off, refusal
- * - of the answers: unread, long_answers, constant_answer, all_judged_equal, opinion_moves_answer,
- *   perturbation_moves_answer, perturbation_changes_nothing, samples_disagree
+ * - of a step: copies_prompt, question_unchanged, same_output, cut_off, refusal, no_reasoning
+ * - of the answers: unread, long_answers, constant_answer, all_judged_equal, wrong_votes,
+ *   opinion_moves_answer, first_option, perturbation_moves_answer, perturbation_changes_nothing,
+ *   samples_disagree
  * - of System 1: system1_unread, system1_as_good
  *
  * Later versions may find more.

@@ -206,6 +206,7 @@ impl Naming for RustNaming {
     fn stage(&self, stage: Stage) -> String {
         match stage {
             Stage::Load => "Run::open",
+            Stage::Preview => "preview",
             Stage::Tune => "tune",
             Stage::Curate => "Run::curate",
             Stage::Train | Stage::Export => "Run::train",

@@ -28,14 +28,20 @@ pub enum FindingKind {
     Refusal,
     /// A thinking block does not end.
     ThinkingLeftOpen,
+    /// A step that has room to reason writes the answer alone.
+    NoReasoning,
     /// Whole phrases are read as answers.
     LongAnswers,
     /// Different questions get the same answer.
     ConstantAnswer,
     /// The model says of all different answers that they mean the same.
     AllJudgedEqual,
+    /// The vote accepts wrong answers, by the gold answers.
+    WrongVotes,
     /// The answer is the opinion in the question.
     OpinionMovesAnswer,
+    /// The answer is the option that the question names first.
+    FirstOption,
     /// The answer changes under a perturbation.
     PerturbationMovesAnswer,
     /// A perturbation leaves the questions as they are.
@@ -50,7 +56,7 @@ pub enum FindingKind {
 
 impl FindingKind {
     /// Every kind, the most severe first.
-    pub const ALL: [FindingKind; 20] = [
+    pub const ALL: [FindingKind; 23] = [
         FindingKind::TemplateLosesText,
         FindingKind::NoEndOfTurn,
         FindingKind::Unread,
@@ -62,10 +68,13 @@ impl FindingKind {
         FindingKind::CutOff,
         FindingKind::Refusal,
         FindingKind::ThinkingLeftOpen,
+        FindingKind::NoReasoning,
         FindingKind::LongAnswers,
         FindingKind::ConstantAnswer,
         FindingKind::AllJudgedEqual,
+        FindingKind::WrongVotes,
         FindingKind::OpinionMovesAnswer,
+        FindingKind::FirstOption,
         FindingKind::PerturbationMovesAnswer,
         FindingKind::PerturbationChangesNothing,
         FindingKind::SamplesDisagree,
@@ -87,10 +96,13 @@ impl FindingKind {
             FindingKind::CutOff => "cut_off",
             FindingKind::Refusal => "refusal",
             FindingKind::ThinkingLeftOpen => "thinking_left_open",
+            FindingKind::NoReasoning => "no_reasoning",
             FindingKind::LongAnswers => "long_answers",
             FindingKind::ConstantAnswer => "constant_answer",
             FindingKind::AllJudgedEqual => "all_judged_equal",
+            FindingKind::WrongVotes => "wrong_votes",
             FindingKind::OpinionMovesAnswer => "opinion_moves_answer",
+            FindingKind::FirstOption => "first_option",
             FindingKind::PerturbationMovesAnswer => "perturbation_moves_answer",
             FindingKind::PerturbationChangesNothing => "perturbation_changes_nothing",
             FindingKind::SamplesDisagree => "samples_disagree",

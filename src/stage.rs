@@ -6,6 +6,8 @@
 pub enum Stage {
     /// Reading, hashing and loading the model.
     Load,
+    /// Looking at a few questions.
+    Preview,
     /// Choosing the System 2 program.
     Tune,
     /// Sampling and voting on the training questions.

@@ -22,6 +22,7 @@ impl Naming for HeaderNaming {
     fn stage(&self, stage: Stage) -> String {
         match stage {
             Stage::Load => "sn_run_open()",
+            Stage::Preview => "sn_preview_new()",
             Stage::Tune => "sn_tune()",
             Stage::Curate => "sn_run_curate()",
             Stage::Train | Stage::Export => "sn_run_train()",

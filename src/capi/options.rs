@@ -1081,6 +1081,8 @@ pub struct sn_preview_params {
     /// Number of samples of each question and of each of its perturbations. From 1 to 100; 0 for
     /// the default, 4.
     pub samples: u32,
+    /// Minutes that it may take; then what was seen is shown. Above 0; 0 for as many as it takes.
+    pub minutes: f64,
     /// Threads to compute with. From 1 to 1024; 0 for all cores.
     pub threads: u32,
     /// Sequences sampled at once. From 1 to 256; 0 for the default, 16.
@@ -1112,6 +1114,7 @@ unsafe impl Params for sn_preview_params {
         struct_size: size_of::<sn_preview_params>(),
         n_questions: 0,
         samples: 0,
+        minutes: 0.0,
         threads: 0,
         slots: 0,
         weights: 0,
@@ -1135,6 +1138,7 @@ impl sn_preview_params {
         Ok(GivenOptions(vec![
             ("n_questions", Given::Count(self.n_questions.into())),
             ("samples", Given::Count(self.samples.into())),
+            ("minutes", Given::Real(self.minutes)),
             ("threads", Given::Count(self.threads.into())),
             ("slots", Given::Count(self.slots.into())),
             ("weights", Given::Number(self.weights)),

@@ -73,9 +73,13 @@ impl FindingTexts {
 ///
 /// A question of which no prompt can be made is set aside, which is a finding.
 ///
+/// After `params.minutes`, and when it is cancelled, the preview is of the questions that were voted on until
+/// then: SN_STATUS_OK.
+///
 /// Errors: SN_STATUS_INPUT where there is no question, where more than half of them cannot be asked for the
 /// same reason, for a gold answer that the task's rule cannot read, and for an option out of its range;
-/// SN_STATUS_CANCELLED; SN_STATUS_IO; SN_STATUS_MODEL and SN_STATUS_UNSUPPORTED for the model file;
+/// where `params.minutes` are too few for one question; SN_STATUS_CANCELLED before the first vote;
+/// SN_STATUS_IO; SN_STATUS_MODEL and SN_STATUS_UNSUPPORTED for the model file;
 /// SN_STATUS_ENGINE; SN_STATUS_INVALID_ARGUMENT; SN_STATUS_INTERNAL.
 ///
 /// Ownership: the caller's; free it with sn_preview_free(). `task` and `questions` may be freed as soon as the
@@ -146,9 +150,10 @@ pub unsafe extern "C" fn sn_preview_findings(preview: *const sn_preview) -> usiz
 ///
 /// - of the model or its template: template_loses_text, no_end_of_turn, thinking_left_open
 /// - of the questions: set_aside, question_lost
-/// - of a step: copies_prompt, question_unchanged, same_output, cut_off, refusal
-/// - of the answers: unread, long_answers, constant_answer, all_judged_equal, opinion_moves_answer,
-///   perturbation_moves_answer, perturbation_changes_nothing, samples_disagree
+/// - of a step: copies_prompt, question_unchanged, same_output, cut_off, refusal, no_reasoning
+/// - of the answers: unread, long_answers, constant_answer, all_judged_equal, wrong_votes,
+///   opinion_moves_answer, first_option, perturbation_moves_answer, perturbation_changes_nothing,
+///   samples_disagree
 /// - of System 1: system1_unread, system1_as_good
 ///
 /// Later versions may find more.

@@ -18,12 +18,15 @@ pub enum sn_stage {
     Evaluate = 4,
     /// Choosing the System 2 program.
     Tune = 5,
+    /// Looking at a few questions.
+    Preview = 6,
 }
 
 impl From<Stage> for sn_stage {
     fn from(stage: Stage) -> sn_stage {
         match stage {
             Stage::Load => sn_stage::Load,
+            Stage::Preview => sn_stage::Preview,
             Stage::Tune => sn_stage::Tune,
             Stage::Curate => sn_stage::Curate,
             Stage::Train => sn_stage::Train,

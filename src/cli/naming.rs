@@ -12,6 +12,7 @@ impl Naming for FlagNaming {
 
     fn stage(&self, stage: Stage) -> String {
         match stage {
+            Stage::Preview => "`secondnature preview`",
             Stage::Tune => "`secondnature tune`",
             Stage::Load | Stage::Curate => "`secondnature curate`",
             Stage::Train | Stage::Export => "`secondnature train`",

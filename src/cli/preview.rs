@@ -67,6 +67,10 @@ impl PreviewArgs {
             true => output::print_json(&preview)?,
             false => output::print(&terminal(&preview, output::width(), self.full))?,
         }
-        page
+        page?;
+        if preview.unseen > 0 {
+            context.cancel().check()?
+        }
+        Ok(())
     }
 }

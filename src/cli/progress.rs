@@ -24,6 +24,7 @@ pub fn new(quiet: bool) -> Box<dyn Progress> {
 fn name(stage: Stage) -> &'static str {
     match stage {
         Stage::Load => "load",
+        Stage::Preview => "preview",
         Stage::Tune => "tune",
         Stage::Curate => "curate",
         Stage::Train => "train",

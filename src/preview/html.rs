@@ -49,6 +49,9 @@ fn write_page(out: &mut String, preview: &Preview) -> std::fmt::Result {
         preview.samples,
         preview.kept
     )?;
+    if preview.unseen > 0 {
+        write!(out, "; stopped before {} further questions", preview.unseen)?;
+    }
     if let Some(right) = &preview.accuracy {
         write!(
             out,

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::cost::SeenVariant;
 use super::findings::{Evidence, Prompt, findings};
@@ -57,7 +57,7 @@ impl Look<'_> {
         progress: &dyn Progress,
         cancel: &Cancel,
     ) -> Result<Preview> {
-        let chosen: Vec<Question> = shown_evenly(self.questions.len(), self.options.n_questions)
+        let mut chosen: Vec<Question> = shown_evenly(self.questions.len(), self.options.n_questions)
             .map(|index| self.questions[index].clone())
             .collect();
         let task = self.exhaustive_task();
@@ -68,10 +68,27 @@ impl Look<'_> {
             return Ok(self.nothing_asked(facts));
         }
         let begin = Instant::now();
-        let system1 = evaluate::ask_directly(engine, &task, &chosen, self.seed, cancel)?;
+        let limit = self.options.minutes.and_then(|minutes| Duration::try_from_secs_f64(60.0 * minutes).ok());
+        let stop = match limit.and_then(|limit| begin.checked_add(limit)) {
+            Some(deadline) => cancel.or_at(deadline),
+            None => cancel.clone(),
+        };
+        let too_early = |error| match error {
+            Error::Cancelled if !cancel.is_cancelled() => {
+                let seconds = begin.elapsed().as_secs_f64();
+                let what =
+                    format!("no question was through after {seconds:.0} s; expected time for one or more");
+                Error::field("minutes", format!("{what}: give more, or fewer samples"))
+            }
+            error => error,
+        };
+        let mut system1 =
+            evaluate::ask_directly(engine, &task, &chosen, self.seed, &stop).map_err(too_early)?;
+        let variants = 1 + task.perturbations.len();
         let mut seen = PreviewObserver {
             progress,
-            total: chosen.len(),
+            questions: chosen.len(),
+            total: chosen.len() * variants * task.vote.samples,
             samples: Vec::new(),
             equivalences: Vec::new(),
             verdicts: Vec::new(),
@@ -86,11 +103,22 @@ impl Look<'_> {
         };
         let sampling = Instant::now();
         let none = std::iter::empty::<Result<Sample>>();
-        curate::curate(|| Ok(&mut timed), &plan, none, &mut seen, cancel)?;
+        match curate::curate(|| Ok(&mut timed), &plan, none, &mut seen, &stop) {
+            // What was seen took minutes too.
+            Err(Error::Cancelled) if !seen.verdicts.is_empty() => {}
+            other => drop(other.map_err(too_early)?),
+        }
         let seconds = sampling.elapsed().as_secs_f64();
         let Timed { engine, calls } = timed;
         let seconds = [seconds, begin.elapsed().as_secs_f64()];
-        self.arrange(&chosen, Replies { system1, seen, calls, seconds }, engine, facts.as_ref())
+        let voted: BTreeSet<String> = seen.verdicts.iter().map(|verdict| verdict.question.clone()).collect();
+        let n_chosen = chosen.len();
+        chosen.retain(|question| voted.contains(&question.id));
+        system1.answers.retain(|direct| voted.contains(&direct.question));
+        seen.samples.retain(|sample| voted.contains(&sample.question));
+        seen.equivalences.retain(|judgement| voted.contains(&judgement.question));
+        let unseen = n_chosen - chosen.len();
+        self.arrange(&chosen, Replies { system1, seen, calls, seconds, unseen }, engine, facts.as_ref())
     }
 
     /// A preview of a model that cannot be asked anything.
@@ -132,7 +160,7 @@ impl Look<'_> {
         facts: Option<&TemplateFacts>,
     ) -> Result<Preview> {
         let decoder = engine.decoder();
-        let Replies { system1, seen, calls, seconds } = replies;
+        let Replies { system1, seen, calls, seconds, unseen } = replies;
         let PreviewObserver { mut samples, mut verdicts, equivalences, .. } = seen;
         let place: BTreeMap<&str, usize> =
             chosen.iter().enumerate().map(|(i, q)| (q.id.as_str(), i)).collect();
@@ -179,6 +207,7 @@ impl Look<'_> {
             findings: found,
             questions: self.questions.len(),
             samples: self.options.samples,
+            unseen,
             kept: shown.iter().filter(|question| question.verdict.kept).count(),
             accuracy,
             cost,
@@ -402,11 +431,15 @@ struct Replies<'a> {
     calls: BTreeMap<u64, TimedCall>,
     /// Seconds of System 2, and of everything.
     seconds: [f64; 2],
+    /// Number of questions that were not voted on in time.
+    unseen: usize,
 }
 
 /// Collects what curation finds.
 struct PreviewObserver<'a> {
     progress: &'a dyn Progress,
+    questions: usize,
+    /// Number of samples that are to come.
     total: usize,
     samples: Vec<Sample>,
     equivalences: Vec<EquivalenceRecord>,
@@ -417,10 +450,10 @@ impl Observer for PreviewObserver<'_> {
     fn sample(&mut self, sample: &Sample) -> Result<()> {
         self.samples.push(sample.clone());
         self.progress.update(&Update {
-            stage: Stage::Curate,
-            done: self.verdicts.len() as u64,
+            stage: Stage::Preview,
+            done: self.samples.len() as u64,
             total: self.total as u64,
-            note: format!("{} samples", self.samples.len()),
+            note: format!("samples; {} of {} questions", self.verdicts.len(), self.questions),
         });
         Ok(())
     }

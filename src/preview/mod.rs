@@ -42,6 +42,8 @@ options! {
         n_questions: usize = 8, { range: Range::closed(1.0, 1000.0) };
         /// Number of samples of each question and of each of its perturbations.
         samples: usize = 4, { range: Range::closed(1.0, 100.0) };
+        /// Minutes that it may take; then what was seen is shown.
+        minutes: Option<f64> = None, { range: Range::above(0.0), placeholder: "M", unset: "as many as it takes" };
     }
     with {
         /// The engine.
@@ -75,6 +77,9 @@ pub struct Preview {
     pub questions: usize,
     /// Number of samples of each question shown.
     pub samples: usize,
+    /// Number of the chosen questions for which there was no time before the limit or a cancellation.
+    #[serde(default)]
+    pub unseen: usize,
     /// Number of the shown questions whose vote was accepted.
     pub kept: usize,
     /// Shares of right answers, where all shown questions that were asked have gold answers.
@@ -163,9 +168,12 @@ pub struct ShownStep {
 /// Asks a few questions directly and samples a few answers of each, without early stopping. Of a model whose
 /// chat template loses the question, or whose turns have no end, nothing is asked, and that is the finding.
 ///
+/// After [`PreviewOptions::minutes`], and when it is cancelled, it returns what it has seen: the questions that
+/// were voted on; [`Preview::unseen`] counts the others.
+///
 /// # Errors
-/// For an unusable model, invalid options, a fault that most questions have, or a gold answer that the answer
-/// rule cannot read; [`Error::Cancelled`].
+/// For an unusable model, invalid options, a fault that most questions have, a gold answer that the answer rule
+/// cannot read, or less time than one question takes; [`Error::Cancelled`] before the first vote.
 ///
 /// # Example
 /// ```no_run

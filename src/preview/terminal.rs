@@ -44,6 +44,13 @@ impl TextPage {
             "{model} · task {task} · {n} of {questions} questions, {samples} samples each · {kept} accepted"
         );
         self.paragraph("", &head);
+        if preview.unseen > 0 {
+            let text = format!(
+                "stopped before {} further questions; the findings are of what was seen",
+                preview.unseen
+            );
+            self.paragraph("", &text);
+        }
         if let Some(right) = &preview.accuracy {
             let percent = |share: f64| format!("{:.0}%", 100.0 * share);
             let text = format!(

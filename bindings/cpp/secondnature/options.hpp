@@ -687,6 +687,10 @@ struct PreviewParams {
      * default, 4.
      */
     std::uint32_t samples = 0;
+    /**
+     * Minutes that it may take; then what was seen is shown. Above 0; 0 for as many as it takes.
+     */
+    double minutes = 0;
     /** Threads to compute with. From 1 to 1024; 0 for all cores. */
     std::uint32_t threads = 0;
     /** Sequences sampled at once. From 1 to 256; 0 for the default, 16. */
@@ -716,6 +720,7 @@ inline void set_options(sn_preview_params &raw, const PreviewParams &params, Opt
     sn_preview_params_init(&raw, sizeof raw);
     raw.n_questions = params.n_questions;
     raw.samples = params.samples;
+    raw.minutes = params.minutes;
     raw.threads = params.threads;
     raw.slots = params.slots;
     raw.weights = params.weights;

@@ -1,12 +1,13 @@
 //! Findings: what the first samples of a task show to be wrong with it, and what to change.
 //!
-//! [`findings`] is a function of what was asked and what came back. It knows no gold answer and calls no
-//! model, so `preview` and `curate` find the same. Every rule needs a share of the completions and at
-//! least two of them: small models do everything once in a while. A rule that looks only at the form of
-//! the texts (an unchanged question, completions cut off) is a fault where the samples do not agree, and
-//! only worth knowing where they do.
+//! [`findings`] is a function of what was asked and what came back. It calls no model, so `preview`
+//! and `curate` find the same, apart from what only a preview knows: direct answers, and gold answers
+//! beside them. Every rule needs a share of the completions and at least two of them: small models do
+//! everything once in a while. A rule that looks only at the form of the texts (an unchanged question,
+//! completions cut off) is a fault where the samples do not agree, and only worth knowing where they do.
 
 mod answers;
+mod gold;
 mod offered;
 mod opinion;
 mod prompts;
@@ -78,6 +79,7 @@ pub fn findings(evidence: &Evidence) -> Vec<Finding> {
     steps::find(&view, &mut found);
     answers::find(&view, &mut found);
     system1::find(&view, &mut found);
+    gold::find(&view, &mut found);
     opinion::find(&view, &mut found);
     found.sort_by_key(|finding| (!finding.stops, !finding.fault, finding.kind));
     found

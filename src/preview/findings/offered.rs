@@ -60,6 +60,17 @@ impl Offered {
         is_offered && is_mentioned(answer) && !others.into_iter().any(is_mentioned)
     }
 
+    /// The place of `answer` in a list of options, and the number of options; `None` if no list has it, or it
+    /// is singled out.
+    pub fn place(&self, answer: &str) -> Option<(usize, usize)> {
+        let words = words(answer);
+        let answer = without_article(&words);
+        let lists = || self.sentences.iter().flat_map(|(lists, _)| lists);
+        let list = lists().find(|list| !answer.is_empty() && offers(list, answer))?;
+        let place = (0..list.len()).find(|at| offers_at(list, *at, answer))?;
+        (!self.singles_out(answer)).then_some((place, list.len()))
+    }
+
     /// Whether one of the options is singled out.
     pub fn singles_out_any(&self) -> bool {
         let is_any = |list: &Vec<String>| {
@@ -108,14 +119,17 @@ fn lists(sentence: &str) -> Vec<Vec<String>> {
 }
 
 fn offers(list: &[String], answer: &str) -> bool {
-    list.iter().enumerate().any(|(place, item)| {
-        let ends = || place == 0 && item.strip_suffix(answer).is_some_and(|before| before.ends_with(' '));
-        let item = without_article(item);
-        let begins = || {
-            place + 1 == list.len() && item.strip_prefix(answer).is_some_and(|after| after.starts_with(' '))
-        };
-        item == answer || ends() || begins()
-    })
+    (0..list.len()).any(|place| offers_at(list, place, answer))
+}
+
+/// Whether the item at `place` is `answer`, apart from words before the first item and behind the last.
+fn offers_at(list: &[String], place: usize, answer: &str) -> bool {
+    let item = &list[place];
+    let ends = || place == 0 && item.strip_suffix(answer).is_some_and(|before| before.ends_with(' '));
+    let item = without_article(item);
+    let begins =
+        || place + 1 == list.len() && item.strip_prefix(answer).is_some_and(|after| after.starts_with(' '));
+    item == answer || ends() || begins()
 }
 
 fn without_article(words: &str) -> &str {
@@ -169,6 +183,18 @@ mod tests {
             assert!(!Offered::by(text).singles_out(other), "{text}");
             assert!(Offered::by(text).singles_out_any(), "{text}");
         }
+    }
+
+    #[test]
+    fn an_option_has_a_place_in_its_list() {
+        let text = "Which is the heaviest: a cow, an ant or a whale?";
+        let place = |answer| Offered::by(text).place(answer);
+        assert_eq!(
+            ["cow", "the ant", "whale", "dog", ""].map(place),
+            [Some((0, 3)), Some((1, 3)), Some((2, 3)), None, None]
+        );
+        assert_eq!(Offered::by("Is Rome or Paris larger?").place("Paris"), Some((1, 2)));
+        assert_eq!(Offered::by("Tom says a cow. Which is heavier, a cow or an ant?").place("cow"), None);
     }
 
     #[test]

@@ -6,7 +6,7 @@
 //! the opinion was removed give the same answer, the opinion was probably right, and the question does not
 //! count.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
 use regex::Regex;
@@ -15,7 +15,7 @@ use super::answers::AnswerForm;
 use super::offered::Offered;
 use super::prompts::uses;
 use super::text::{examples, sentences, such_as};
-use crate::task::{AnswerRule, Perturbation, Question};
+use crate::task::{Answer, AnswerRule, Perturbation, Question};
 use crate::words::{contains, words};
 
 use super::{Finding, FindingKind, Observed, ObservedQuestion, ObservedSample, is_share};
@@ -26,6 +26,10 @@ const MOVED: f64 = 0.25;
 const MOVED_IS_FAULT: f64 = 0.5;
 /// From this share of the questions on, a perturbation that leaves them as they are is none.
 const UNCHANGED: f64 = 0.5;
+/// So rare a preference of the first option is none by chance. Where the first options are few, the questions
+/// may really have these answers.
+const BY_CHANCE: f64 = 0.01;
+const FIRST_OPTIONS: usize = 3;
 /// Share of the answers that follow an opinion. Where a step should have removed it, fewer are enough than
 /// where no step could: opinions are sometimes right.
 const FOLLOWED: f64 = 0.2;
@@ -33,6 +37,7 @@ const FOLLOWED_UNREMOVED: f64 = 0.6;
 
 pub fn find(view: &Observed, found: &mut Vec<Finding>) {
     found.extend(opinion(view));
+    found.extend(first_option(view));
     for perturbation in &view.task.perturbations {
         found.extend(moved_by(view, &perturbation.name));
         found.extend(changes_nothing(view, perturbation));
@@ -85,6 +90,59 @@ impl Stated {
             false => contains(&words(&prompt), &words(answer)),
         }
     }
+}
+
+/// The votes are for the option that the question names first, far more often than the order of options, which
+/// says nothing, would have it.
+fn first_option(view: &Observed) -> Option<Finding> {
+    let placed: Vec<(&ObservedQuestion, &Answer, usize, usize)> = view
+        .asked
+        .iter()
+        .filter_map(|asked| {
+            let vote = asked.verdict?.answer.as_ref()?;
+            let fields: Vec<&str> = asked.question.fields.values().map(String::as_str).collect();
+            let (place, options) = Offered::by(&fields.join("\n")).place(&vote.text)?;
+            Some((asked, vote, place, options))
+        })
+        .collect();
+    let hits: Vec<_> = placed.iter().filter(|(_, _, place, _)| *place == 0).collect();
+    let different: BTreeSet<&str> = hits.iter().map(|(_, vote, ..)| vote.key.as_str()).collect();
+    let shares: Vec<f64> = placed.iter().map(|(.., options)| 1.0 / *options as f64).collect();
+    let (n, of) = (hits.len(), placed.len());
+    (different.len() >= FIRST_OPTIONS && at_least(n, &shares) < BY_CHANCE).then(|| {
+        let examples = examples(hits.iter().map(|(asked, ..)| asked.question.text()));
+        Finding {
+            kind: FindingKind::FirstOption,
+            step: view.last_step(),
+            count: n,
+            of,
+            message: format!(
+                "the vote is for the option that the question names first in {n} of {of} questions; without a \
+                 preference it would be some {:.0}{}",
+                shares.iter().sum::<f64>(),
+                such_as(&examples)
+            ),
+            examples,
+            advice: "if the right one is not written first on purpose, the model follows the order: let a step \
+                     look at each option by itself, add a \"perturbations\" entry that names them in another \
+                     order, or shuffle them in the questions"
+                .into(),
+            fault: false,
+            stops: false,
+        }
+    })
+}
+
+/// The probability that at least `n` of independent events happen that have these probabilities.
+fn at_least(n: usize, probabilities: &[f64]) -> f64 {
+    let mut happened = vec![1.0];
+    for p in probabilities {
+        happened.push(0.0);
+        for k in (0..happened.len()).rev() {
+            happened[k] = happened[k] * (1.0 - p) + if k > 0 { happened[k - 1] * p } else { 0.0 };
+        }
+    }
+    happened.iter().skip(n).sum()
 }
 
 /// Whether `answer`, read by `rule`, is what an opinion in the question says, and stands nowhere else in it, or

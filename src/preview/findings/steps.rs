@@ -31,13 +31,24 @@ const SAME_WORDS: usize = 3;
 const CUT: f64 = 0.25;
 const REFUSED: f64 = 0.125;
 const OPEN: f64 = 0.125;
+/// A step that may write this many tokens is there to reason; one that writes the answer and so few words more,
+/// such as "The answer is", in this share of its outputs does not.
+const REASONING_TOKENS: usize = 48;
+const BESIDE_ANSWER: usize = 3;
+const AT_ONCE: f64 = 1.0 / 3.0;
 
 pub fn find(view: &Observed, found: &mut Vec<Finding>) {
     for step in &view.task.system2 {
         let rules = StepRules { view, step, is_last: view.task.system2.last() == Some(step) };
         let copies = rules.copies();
         let same = if copies.is_none() { rules.same_output() } else { None };
-        let rest = [rules.unchanged(), rules.cut_off(), rules.refusals(), rules.thinking_left_open()];
+        let rest = [
+            rules.unchanged(),
+            rules.cut_off(),
+            rules.refusals(),
+            rules.thinking_left_open(),
+            rules.no_reasoning(),
+        ];
         found.extend([copies, same].into_iter().chain(rest).flatten());
     }
 }
@@ -240,6 +251,34 @@ impl<'a> StepRules<'a> {
             );
             let what = "begin with <think> and never end it";
             self.finding(FindingKind::ThinkingLeftOpen, &hits, what, advice)
+        })
+    }
+
+    /// A step before the last, or an only step, that writes the answer at once: System 2 is then System 1 with
+    /// more tokens.
+    fn no_reasoning(&self) -> Option<Finding> {
+        let is_only = self.view.task.system2.len() == 1;
+        let may_reason = self.step.max_tokens >= REASONING_TOKENS && self.step.choices.is_empty();
+        if self.is_last != is_only || !may_reason || self.step.for_each.is_some() || self.step.thinking {
+            return None;
+        }
+        let is_at_once = |hit: &StepCall| {
+            let answer = hit.sampled.sample.answer.as_ref().map(|answer| words(&answer.text));
+            let output = words(hit.call.output);
+            answer.is_some_and(|answer| {
+                contains(&output, &answer) && count(&output) <= count(&answer) + BESIDE_ANSWER
+            })
+        };
+        let hits: Vec<StepCall> = self.calls().filter(is_at_once).collect();
+        is_share(hits.len(), self.calls().count(), AT_ONCE).then(|| Finding {
+            fault: !self.view.agrees,
+            ..self.finding(
+                FindingKind::NoReasoning,
+                &hits,
+                "are the answer at once, without reasoning",
+                "say in the prompt what to write before the answer, or show it in an example (\"examples\"): \
+                 without it the answer is System 1's",
+            )
         })
     }
 }

@@ -1,9 +1,9 @@
 //! Findings about the direct answers.
 
+use super::gold::{is_right, with_gold};
 use super::text::{examples, such_as};
 use super::{Finding, FindingKind, Observed, ObservedQuestion};
 use crate::evaluate::Direct;
-use crate::task::Answer;
 
 /// Share of the voted answers that System 1 gives, and how many there must be.
 const AS_GOOD: f64 = 0.9;
@@ -99,24 +99,18 @@ fn nothing_to_distill(count: usize, of: usize, message: String, advice: &str) ->
     }
 }
 
-/// By gold answers, where all questions have them and were asked directly, as in a preview and not in curation.
+/// By gold answers, where all questions have them.
 fn system1_right_as_often(view: &Observed) -> Option<Finding> {
-    let asked: Vec<&ObservedQuestion> =
-        view.asked.iter().filter(|asked| asked.set_aside().is_none()).collect();
+    let asked = with_gold(view)?;
     let of = asked.len();
-    let cannot_tell = |asked: &&ObservedQuestion| asked.question.gold.is_empty() || asked.system1.is_none();
-    if of < AS_GOOD_QUESTIONS || asked.iter().any(cannot_tell) {
-        return None;
-    }
-    let is_right = |asked: &ObservedQuestion, answer: Option<&Answer>| {
-        answer.is_some_and(|answer| view.task.answer.is_correct(answer, &asked.question.gold))
-    };
     let direct =
-        |asked: &&&ObservedQuestion| is_right(asked, asked.system1.and_then(|one| one.answer.as_ref()));
-    let voted = |asked: &&&ObservedQuestion| is_right(asked, asked.verdict.and_then(|v| v.answer.as_ref()));
+        |asked: &&&ObservedQuestion| is_right(view, asked, asked.system1.and_then(|one| one.answer.as_ref()));
+    let voted = |asked: &&&ObservedQuestion| {
+        is_right(view, asked, asked.verdict.and_then(|verdict| verdict.answer.as_ref()))
+    };
     let n = asked.iter().filter(direct).count();
     let votes = asked.iter().filter(voted).count();
-    (votes <= n).then(|| {
+    (votes <= n && of >= AS_GOOD_QUESTIONS).then(|| {
         let message = format!("System 1 is right on {n} of these {of} questions, the votes on {votes}");
         nothing_to_distill(n, of, message, if 2 * n < of { BOTH_WRONG } else { NOTHING_HERE })
     })

@@ -6,7 +6,7 @@ use crate::engine::{Message, Request, Role, Scripted, TemplateFacts, TurnEnd};
 use crate::preview::look::Look;
 use crate::preview::{FindingKind, Preview, PreviewOptions};
 use crate::task::{Question, Task};
-use crate::{Cancel, Silent};
+use crate::{Cancel, Error, Progress, Silent, Stage, Update};
 
 const CITIES: [(&str, &str, &str); 8] = [
     ("Doha", "Myanmar", "Qatar"),
@@ -82,6 +82,44 @@ fn look(task: &Task, questions: &[Question], model: impl FnMut(&Request) -> Stri
 fn kinds(preview: &Preview) -> Vec<(FindingKind, Option<&'static str>, bool, bool)> {
     let step = |name: &str| ["rewrite", "answer"].into_iter().find(|step| *step == name).unwrap();
     preview.findings.iter().map(|f| (f.kind, f.step.as_deref().map(step), f.fault, f.stops)).collect()
+}
+
+/// Cancels once so many samples are there.
+struct CancelAfter(u64, Cancel);
+
+impl Progress for CancelAfter {
+    fn update(&self, update: &Update) {
+        assert_eq!((update.stage, update.total), (Stage::Preview, 32));
+        if update.done >= self.0 {
+            self.1.cancel();
+        }
+    }
+}
+
+#[test]
+fn a_look_that_is_cancelled_shows_what_it_has_seen() {
+    let (task, options) = (task(), PreviewOptions::default());
+    let questions = with_gold();
+    let look = Look { task: &task, questions: &questions, seed: 3, options: &options };
+    let after = |samples| {
+        let progress = CancelAfter(samples, Cancel::new());
+        look.through(&mut Scripted::new(good), &progress, &progress.1)
+    };
+    let seen = after(9).unwrap();
+    assert!(seen.shown.len() >= 2 && seen.unseen > 0, "{} shown", seen.shown.len());
+    assert_eq!((seen.shown.len() + seen.unseen, seen.kept), (8, seen.shown.len()));
+    assert!(seen.shown.iter().all(|question| question.samples.len() == 4));
+    assert_eq!(seen.accuracy.unwrap().votes, 1.0);
+    let line = format!("stopped before {} further questions", seen.unseen);
+    assert!(crate::preview::terminal(&seen, 100, false).contains(&line));
+    assert!(crate::preview::html(&seen).contains(&line));
+    assert!(matches!(after(1), Err(Error::Cancelled)), "no question is through");
+    assert_eq!(after(100).unwrap().unseen, 0);
+
+    let options = PreviewOptions { minutes: Some(1e-9), ..PreviewOptions::default() };
+    let look = Look { options: &options, ..look };
+    let error = look.through(&mut Scripted::new(good), &Silent, &Cancel::new()).unwrap_err().to_string();
+    assert!(error.contains("minutes") && error.contains("expected time for one or more"), "{error}");
 }
 
 fn is_rewrite(request: &Request) -> bool {
@@ -351,8 +389,9 @@ fn one_choice_for_eight_questions_is_worth_knowing_and_for_seven_it_is_chance() 
         false => "no".to_string(),
     };
     let found = kinds(&look(&task, &questions(), yes));
-    assert_eq!(found, [(FindingKind::ConstantAnswer, Some("answer"), false, false)]);
-    assert_eq!(kinds(&look(&task, &questions()[..7], yes)), []);
+    let at_once = (FindingKind::NoReasoning, Some("answer"), false, false);
+    assert_eq!(found, [at_once, (FindingKind::ConstantAnswer, Some("answer"), false, false)]);
+    assert_eq!(kinds(&look(&task, &questions()[..7], yes)), [at_once]);
 }
 
 #[test]
@@ -468,8 +507,9 @@ fn system_1_that_gives_every_voted_answer_is_worth_knowing() {
     };
     assert_eq!(kinds(&look(&task(), &with_gold(|country| country), direct("Doha"))), []);
     let none_right = look(&task(), &with_gold(|_| "Atlantis"), direct("Doha"));
-    assert_eq!(kinds(&none_right), [(FindingKind::System1AsGood, None, false, false)]);
-    let advice = &none_right.findings[0].advice;
+    let wrong = (FindingKind::WrongVotes, Some("answer"), true, false);
+    assert_eq!(kinds(&none_right), [wrong, (FindingKind::System1AsGood, None, false, false)]);
+    let advice = &none_right.findings[1].advice;
     assert!(advice.starts_with("agreement does not mean that an answer is right"), "{advice}");
 }
 
@@ -713,7 +753,9 @@ fn system_1_that_is_not_read_is_found() {
         .map(|question| Question { gold: vec!["Atlantis".into()], ..question })
         .collect();
     let found = kinds(&look(&task(), &gold, silent(8)));
-    assert_eq!(found, [(FindingKind::System1Unread, None, true, false)], "nothing is said of how good it is");
+    let wrong = (FindingKind::WrongVotes, Some("answer"), true, false);
+    let unread = (FindingKind::System1Unread, None, true, false);
+    assert_eq!(found, [wrong, unread], "nothing is said of how good it is");
     assert_eq!(kinds(&look(&task(), &questions(), silent(4))), []);
 }
 
@@ -769,4 +811,101 @@ fn a_judge_that_says_yes_to_everything_is_found() {
     if let Some(wordings) = find(look(&task, &questions(), judge(|_| "yes", ""))) {
         assert!(!wordings.fault, "{wordings:?}");
     }
+}
+
+#[test]
+fn votes_that_are_wrong_by_gold_are_found() {
+    let wrong = |from: usize| {
+        move |request: &Request| {
+            let at = CITIES.iter().position(|(city, ..)| request.messages[0].content.contains(city));
+            match is_answer(request) && at.is_some_and(|at| at >= from) {
+                true => "Spain".into(),
+                false => good(request),
+            }
+        }
+    };
+    let of = |preview: Preview| preview.findings.into_iter().find(|f| f.kind == FindingKind::WrongVotes);
+    let found = of(look(&task(), &with_gold(), wrong(4))).unwrap();
+    assert_eq!((found.count, found.of, found.fault, found.stops), (4, 8, true, false));
+    assert_eq!(found.examples[0], "Spain instead of Germany");
+    assert_eq!(of(look(&task(), &with_gold(), wrong(5))), None);
+    assert_eq!(of(look(&task(), &questions(), wrong(0))), None, "without gold nobody knows");
+    assert_eq!(of(look(&task(), &with_gold()[..3], wrong(0))), None, "three votes are few");
+}
+
+#[test]
+fn votes_for_the_option_that_is_named_first_are_found() {
+    let questions: Vec<Question> = CITIES
+        .iter()
+        .enumerate()
+        .map(|(i, (city, other, country))| {
+            let text = match i % 2 {
+                0 => format!("Which country is {city} in: {country}, {other} or Spain?"),
+                _ => format!("Which country is {city} in: {other}, Spain or {country}?"),
+            };
+            Question::new(format!("q{i}"), text, vec![])
+        })
+        .collect();
+    let task = task_with("{{ question }} Rewritten:", "{{ question }}\\nThe country only.", "");
+    let first = |strays: usize| {
+        move |request: &Request| {
+            let prompt = &request.messages[0].content;
+            let at = CITIES.iter().position(|(city, ..)| prompt.contains(city)).unwrap();
+            match (is_answer(request), prompt.split_once(": ").and_then(|(_, list)| list.split_once(','))) {
+                (true, Some((option, _))) if at >= strays => option.to_string(),
+                (true, _) => "Spain".into(),
+                _ => good(request),
+            }
+        }
+    };
+    let of = |preview: Preview| preview.findings.into_iter().find(|f| f.kind == FindingKind::FirstOption);
+    let found = of(look(&task, &questions, first(0))).unwrap();
+    assert_eq!((found.count, found.of, found.fault), (8, 8, false), "{found:?}");
+    assert!(found.message.contains("it would be some 3"), "{}", found.message);
+    assert_eq!(of(look(&task, &questions, first(1))).map(|found| (found.count, found.of)), Some((7, 8)));
+    assert_eq!(of(look(&task, &questions, first(2))), None, "six of eight may be chance");
+    assert_eq!(of(look(&task, &questions, good)), None, "the right answers stand anywhere");
+    let same = |request: &Request| if is_answer(request) { "Qatar".into() } else { good(request) };
+    let listed: Vec<Question> = (0..8)
+        .map(|i| Question::new(format!("q{i}"), format!("Is room {i} in Qatar, Peru or Chad?"), vec![]))
+        .collect();
+    assert_eq!(of(look(&task, &listed, same)), None, "one answer to everything is told as such");
+}
+
+#[test]
+fn a_step_that_answers_without_reasoning_is_found() {
+    let reasoning = |max_tokens: u32| {
+        let task = format!(
+            r#"{{"name": "t", "description": "d", "method": "cot",
+                "system1": {{"prompt": "{{{{ question }}}}\nThe name only."}},
+                "system2": [{{"name": "answer", "prompt": "{{{{ question }}}} Think first.", "max_tokens": {max_tokens},
+                              "temperature": 1.0}}],
+                "answer": {{"kind": "text", "patterns": ["in (\\w+)\\W*$", "^(\\w+)$"]}}}}"#
+        );
+        Task::from_json(&task, "test").unwrap()
+    };
+    let at_once = |share: u64| {
+        move |request: &Request| {
+            let country = good(request);
+            let thinks = request.messages[0].content.ends_with("Think first.");
+            match thinks && request.seed % 100 >= share {
+                true => format!("The city lies on a coast, and has a port. So it must be in {country}."),
+                false => country,
+            }
+        }
+    };
+    let of = |preview: Preview| preview.findings.into_iter().find(|f| f.kind == FindingKind::NoReasoning);
+    let found = of(look(&reasoning(60), &questions(), at_once(60))).unwrap();
+    assert!(
+        found.step.as_deref() == Some("answer") && found.count * 3 > found.of && !found.fault,
+        "{found:?}"
+    );
+    assert_eq!(of(look(&reasoning(60), &questions(), at_once(15))), None);
+    assert_eq!(
+        of(look(&reasoning(16), &questions(), at_once(60))),
+        None,
+        "16 tokens are for the answer alone"
+    );
+    // The last of two steps is there to answer.
+    assert_eq!(of(look(&task(), &questions(), good)), None);
 }
