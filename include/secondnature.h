@@ -323,7 +323,8 @@ typedef struct sn_answerer sn_answerer;
  * A request to stop that any thread can make.
  *
  * Work that was given one stops within one decode batch or one optimiser step, keeps everything
- * finished so far and returns SN_STATUS_CANCELLED; the same call with a new sn_cancel resumes it.
+ * finished so far and returns SN_STATUS_CANCELLED; the same call with a new sn_cancel resumes it. Only a
+ * preview ends with what it has seen, in sn_preview_new().
  *
  * Ownership: counted. sn_cancel_new() and sn_cancel_share() each give a reference to free; a call
  * that takes one keeps a reference of its own. Threads: any number may use one at once.
@@ -423,7 +424,7 @@ typedef struct sn_task sn_task;
 typedef struct sn_progress {
     /** Which part of the run. */
     sn_stage stage;
-    /** Units finished: questions or optimiser steps, as the stage has them. */
+    /** Units finished: questions, samples or optimiser steps, as the stage has them. */
     uint64_t done;
     /** Units in all; 0 when unknown. */
     uint64_t total;
@@ -1266,7 +1267,8 @@ typedef struct sn_preview_params {
      */
     uint32_t samples;
     /**
-     * Minutes that it may take; then what was seen is shown. Above 0; 0 for as many as it takes.
+     * Minutes that asking may take; then what was seen until then is shown. Above 0; 0 for as many
+     * as it takes.
      */
     double minutes;
     /** Threads to compute with. From 1 to 1024; 0 for all cores. */
@@ -1831,7 +1833,7 @@ SN_API void sn_questions_free(struct sn_questions *questions);
  * A question of which no prompt can be made is set aside, which is a finding.
  *
  * After `params.minutes`, and when it is cancelled, the preview is of the questions that were voted on until
- * then: SN_STATUS_OK.
+ * then: SN_STATUS_OK, and sn_preview_unseen() counts the others.
  *
  * Errors: SN_STATUS_INPUT where there is no question, where more than half of them cannot be asked for the
  * same reason, for a gold answer that the task's rule cannot read, and for an option out of its range;
@@ -1902,6 +1904,12 @@ SN_API int32_t sn_preview_finding_is_fault(const struct sn_preview *preview,
  * otherwise, past the last and for NULL.
  */
 SN_API int32_t sn_preview_finding_stops(const struct sn_preview *preview, size_t index);
+
+/**
+ * The number of questions for which there was no time before `params.minutes` or a cancellation; 0 for a
+ * whole preview and for NULL.
+ */
+SN_API size_t sn_preview_unseen(const struct sn_preview *preview);
 
 /**
  * Everything, as the one JSON object that `secondnature preview --json` prints.

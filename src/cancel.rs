@@ -7,7 +7,7 @@ use std::time::Instant;
 use crate::{Error, Result};
 
 /// A request to stop, shared between threads. Work notices it within one decode batch or one
-/// optimiser step and returns [`Error::Cancelled`].
+/// optimiser step and returns [`Error::Cancelled`]; only a preview returns what it has seen.
 #[derive(Debug, Clone, Default)]
 pub struct Cancel {
     asked: Arc<AtomicBool>,

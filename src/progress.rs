@@ -4,7 +4,7 @@ use crate::Stage;
 use crate::finding::Finding;
 use crate::vote::Verdict;
 
-/// One progress report. Counts are in the stage's own unit (questions, optimiser steps).
+/// One progress report. Counts are in the stage's own unit (questions, samples, optimiser steps).
 #[derive(Debug, Clone)]
 pub struct Update {
     /// Which part of the run.

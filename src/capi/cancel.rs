@@ -7,7 +7,8 @@ use crate::Cancel;
 /// A request to stop that any thread can make.
 ///
 /// Work that was given one stops within one decode batch or one optimiser step, keeps everything
-/// finished so far and returns SN_STATUS_CANCELLED; the same call with a new sn_cancel resumes it.
+/// finished so far and returns SN_STATUS_CANCELLED; the same call with a new sn_cancel resumes it. Only a
+/// preview ends with what it has seen, in sn_preview_new().
 ///
 /// Ownership: counted. sn_cancel_new() and sn_cancel_share() each give a reference to free; a call
 /// that takes one keeps a reference of its own. Threads: any number may use one at once.

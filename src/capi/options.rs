@@ -1081,7 +1081,8 @@ pub struct sn_preview_params {
     /// Number of samples of each question and of each of its perturbations. From 1 to 100; 0 for
     /// the default, 4.
     pub samples: u32,
-    /// Minutes that it may take; then what was seen is shown. Above 0; 0 for as many as it takes.
+    /// Minutes that asking may take; then what was seen until then is shown. Above 0; 0 for as many
+    /// as it takes.
     pub minutes: f64,
     /// Threads to compute with. From 1 to 1024; 0 for all cores.
     pub threads: u32,

@@ -39,6 +39,7 @@ use crate::preview::{Finding, PreviewOptions, PreviewSetup, html, preview};
 /// from any number of threads.
 pub struct sn_preview {
     findings: Vec<FindingTexts>,
+    unseen: usize,
     json: Text,
     html: Text,
 }
@@ -74,7 +75,7 @@ impl FindingTexts {
 /// A question of which no prompt can be made is set aside, which is a finding.
 ///
 /// After `params.minutes`, and when it is cancelled, the preview is of the questions that were voted on until
-/// then: SN_STATUS_OK.
+/// then: SN_STATUS_OK, and sn_preview_unseen() counts the others.
 ///
 /// Errors: SN_STATUS_INPUT where there is no question, where more than half of them cannot be asked for the
 /// same reason, for a gold answer that the task's rule cannot read, and for an option out of its range;
@@ -121,6 +122,7 @@ pub unsafe extern "C" fn sn_preview_new(
             let made = sn_preview {
                 findings: found.findings.iter().map(FindingTexts::of).collect(),
                 json: Text::new(json),
+                unseen: found.unseen,
                 html: Text::new(html(&found)),
             };
             // SAFETY: not NULL, so writable, by the header's rules.
@@ -220,6 +222,14 @@ pub unsafe extern "C" fn sn_preview_finding_is_fault(preview: *const sn_preview,
 pub unsafe extern "C" fn sn_preview_finding_stops(preview: *const sn_preview, index: usize) -> i32 {
     // SAFETY: by the header's rules.
     catch!(or 0 => unsafe { finding(preview, index) }.is_some_and(|found| found.stops).into())
+}
+
+/// The number of questions for which there was no time before `params.minutes` or a cancellation; 0 for a
+/// whole preview and for NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sn_preview_unseen(preview: *const sn_preview) -> usize {
+    // SAFETY: by the header's rules.
+    catch!(or 0 => unsafe { preview.as_ref() }.map_or(0, |preview| preview.unseen))
 }
 
 /// Everything, as the one JSON object that `secondnature preview --json` prints.

@@ -9,7 +9,7 @@ use super::stage::sn_stage;
 pub struct sn_progress {
     /// Which part of the run.
     pub stage: sn_stage,
-    /// Units finished: questions or optimiser steps, as the stage has them.
+    /// Units finished: questions, samples or optimiser steps, as the stage has them.
     pub done: u64,
     /// Units in all; 0 when unknown.
     pub total: u64,

@@ -60,7 +60,8 @@ impl<'a> Context<'a> {
         self
     }
 
-    /// Stops when `cancel` is cancelled, with [`Error::Cancelled`](crate::Error::Cancelled).
+    /// Stops when `cancel` is cancelled, with [`Error::Cancelled`](crate::Error::Cancelled); a preview with what
+    /// it has seen.
     pub fn cancel(mut self, cancel: &Cancel) -> Context<'a> {
         self.cancel = cancel.clone();
         self

@@ -1,17 +1,15 @@
 //! Samples a few questions and arranges what came back.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::cost::SeenVariant;
 use super::findings::{Evidence, Prompt, findings};
+use super::timed::{Timed, TimedCall};
 use super::{Cost, Expected, Preview, PreviewAccuracy, PreviewOptions};
 use super::{ShownQuestion, ShownSample, ShownStep, StepCost};
 use crate::curate::{self, CurationPlan, EquivalenceRecord, Observer, Sample};
-use crate::engine::{
-    Completion, Decoder, Engine, Finish, Message, Request, Source, TemplateFacts, template_facts,
-};
+use crate::engine::{Decoder, Engine, Finish, Message, TemplateFacts, template_facts};
 use crate::evaluate::{self, Direct, DirectAnswers};
 use crate::task::{Answer, Question, Task, UNPERTURBED};
 use crate::vote::Verdict;
@@ -57,9 +55,11 @@ impl Look<'_> {
         progress: &dyn Progress,
         cancel: &Cancel,
     ) -> Result<Preview> {
-        let mut chosen: Vec<Question> = shown_evenly(self.questions.len(), self.options.n_questions)
-            .map(|index| self.questions[index].clone())
-            .collect();
+        let chosen: Vec<usize> = shown_evenly(self.questions.len(), self.options.n_questions).collect();
+        // In an order of which every beginning is spread over the file too, since there may be no time for all.
+        let mut order: Vec<usize> = (0..chosen.len()).collect();
+        order.sort_by_key(|at| (*at as u32).reverse_bits());
+        let asked: Vec<Question> = order.iter().map(|at| self.questions[chosen[*at]].clone()).collect();
         let task = self.exhaustive_task();
         let facts = engine.decoder().map(template_facts).transpose()?;
         let cannot_ask =
@@ -74,29 +74,22 @@ impl Look<'_> {
             None => cancel.clone(),
         };
         let too_early = |error| match error {
-            Error::Cancelled if !cancel.is_cancelled() => {
-                let seconds = begin.elapsed().as_secs_f64();
-                let what =
-                    format!("no question was through after {seconds:.0} s; expected time for one or more");
-                Error::field("minutes", format!("{what}: give more, or fewer samples"))
-            }
+            Error::Cancelled if !cancel.is_cancelled() => too_few_minutes(begin.elapsed()),
             error => error,
         };
-        let mut system1 =
-            evaluate::ask_directly(engine, &task, &chosen, self.seed, &stop).map_err(too_early)?;
-        let variants = 1 + task.perturbations.len();
+        let system1 = evaluate::ask_directly(engine, &task, &asked, self.seed, &stop).map_err(too_early)?;
         let mut seen = PreviewObserver {
             progress,
-            questions: chosen.len(),
-            total: chosen.len() * variants * task.vote.samples,
+            questions: asked.len(),
+            samples_each: (1 + task.perturbations.len()) * task.vote.samples,
             samples: Vec::new(),
             equivalences: Vec::new(),
             verdicts: Vec::new(),
         };
-        let mut timed = Timed { engine, calls: BTreeMap::new() };
+        let mut timed = Timed { engine, calls: BTreeMap::new(), unfinished: 0 };
         let plan = CurationPlan {
             task: &task,
-            questions: &chosen,
+            questions: &asked,
             seed: self.seed,
             stop_at_answer: false,
             verifier: None,
@@ -105,20 +98,15 @@ impl Look<'_> {
         let none = std::iter::empty::<Result<Sample>>();
         match curate::curate(|| Ok(&mut timed), &plan, none, &mut seen, &stop) {
             // What was seen took minutes too.
-            Err(Error::Cancelled) if !seen.verdicts.is_empty() => {}
+            Err(Error::Cancelled) if seen.has_votes() => {}
             other => drop(other.map_err(too_early)?),
         }
-        let seconds = sampling.elapsed().as_secs_f64();
-        let Timed { engine, calls } = timed;
-        let seconds = [seconds, begin.elapsed().as_secs_f64()];
-        let voted: BTreeSet<String> = seen.verdicts.iter().map(|verdict| verdict.question.clone()).collect();
-        let n_chosen = chosen.len();
-        chosen.retain(|question| voted.contains(&question.id));
-        system1.answers.retain(|direct| voted.contains(&direct.question));
-        seen.samples.retain(|sample| voted.contains(&sample.question));
-        seen.equivalences.retain(|judgement| voted.contains(&judgement.question));
-        let unseen = n_chosen - chosen.len();
-        self.arrange(&chosen, Replies { system1, seen, calls, seconds, unseen }, engine, facts.as_ref())
+        let seconds = [sampling.elapsed().as_secs_f64(), begin.elapsed().as_secs_f64()];
+        let Timed { engine, calls, unfinished } = timed;
+        let mut asked: Vec<(usize, Question)> = order.into_iter().zip(asked).collect();
+        asked.sort_by_key(|(at, _)| *at);
+        let asked = asked.into_iter().map(|(_, question)| question).collect();
+        self.arrange(asked, Replies { system1, seen, calls, unfinished, seconds }, engine, facts.as_ref())
     }
 
     /// A preview of a model that cannot be asked anything.
@@ -152,35 +140,50 @@ impl Look<'_> {
         task
     }
 
+    /// `asked`: the chosen questions in the order of the file.
     fn arrange(
         &self,
-        chosen: &[Question],
+        mut asked: Vec<Question>,
         replies: Replies,
         engine: &dyn Engine,
         facts: Option<&TemplateFacts>,
     ) -> Result<Preview> {
         let decoder = engine.decoder();
-        let Replies { system1, seen, calls, seconds, unseen } = replies;
-        let PreviewObserver { mut samples, mut verdicts, equivalences, .. } = seen;
-        let place: BTreeMap<&str, usize> =
-            chosen.iter().enumerate().map(|(i, q)| (q.id.as_str(), i)).collect();
+        let Replies { mut system1, seen, calls, unfinished, seconds } = replies;
+        let PreviewObserver { mut samples, mut verdicts, mut equivalences, .. } = seen;
+        let place: BTreeMap<String, usize> =
+            asked.iter().enumerate().map(|(at, question)| (question.id.clone(), at)).collect();
         let variants: Vec<&str> = std::iter::once(UNPERTURBED)
             .chain(self.task.perturbations.iter().map(|p| p.name.as_str()))
             .collect();
         let variant = |sample: &Sample| variants.iter().position(|name| *name == sample.perturbation);
-        samples.sort_by_key(|sample| (place[sample.question.as_str()], variant(sample), sample.index));
-        verdicts.sort_by_key(|verdict| place[verdict.question.as_str()]);
+        samples.sort_by_key(|sample| (place[&sample.question], variant(sample), sample.index));
+        verdicts.sort_by_key(|verdict| place[&verdict.question]);
+        system1.answers.sort_by_key(|direct| place[&direct.question]);
 
         let made: Vec<Vec<(Prompt, u64)>> = samples
             .iter()
-            .map(|s| prompts_of(self.task, &chosen[place[s.question.as_str()]], s, self.seed, decoder))
+            .map(|sample| prompts_of(self.task, &asked[place[&sample.question]], sample, self.seed, decoder))
             .collect::<Result<_>>()?;
         let seeds: Vec<Vec<u64>> = made.iter().map(|calls| calls.iter().map(|(_, s)| *s).collect()).collect();
-        let prompts: Vec<Vec<Prompt>> =
-            made.into_iter().map(|calls| calls.into_iter().map(|(prompt, _)| prompt).collect()).collect();
+        let cost = self.cost(&system1, &samples, &seeds, &calls, seconds);
+        let unused_tokens = unused_tokens(&seeds, &calls, unfinished);
+
+        // What came too late for a vote has its cost, and shows nothing.
+        let voted: BTreeSet<&str> = verdicts.iter().map(|verdict| verdict.question.as_str()).collect();
+        let n_asked = asked.len();
+        asked.retain(|question| voted.contains(question.id.as_str()));
+        system1.answers.retain(|direct| voted.contains(direct.question.as_str()));
+        equivalences.retain(|judgement| voted.contains(judgement.question.as_str()));
+        let unseen = n_asked - asked.len();
+        let (samples, made): (Vec<Sample>, Vec<Vec<(Prompt, u64)>>) =
+            samples.into_iter().zip(made).filter(|(s, _)| voted.contains(s.question.as_str())).unzip();
+        let (prompts, seeds): (Vec<Vec<Prompt>>, Vec<Vec<u64>>) =
+            made.into_iter().map(|calls| calls.into_iter().unzip()).unzip();
+
         let evidence = Evidence {
             task: self.task,
-            questions: chosen,
+            questions: &asked,
             samples: &samples,
             prompts: &prompts,
             verdicts: &verdicts,
@@ -189,11 +192,13 @@ impl Look<'_> {
             template: facts,
         };
         let found = findings(&evidence);
-        let accuracy = self.accuracy(chosen, &system1, &samples, &verdicts);
-        let cost = self.cost(&system1, &samples, &seeds, &calls, seconds);
-        let expected = self.expected(chosen, &samples, &equivalences, &cost);
+        let accuracy = self.accuracy(&asked, &system1, &samples, &verdicts);
+        let speed = speed(&cost, if unseen > 0 { unused_tokens } else { 0.0 });
+        let expected = self.expected(&asked, &samples, &equivalences, speed);
 
-        let answered = chosen.iter().zip(system1.answers).zip(verdicts);
+        let place: BTreeMap<&str, usize> =
+            asked.iter().enumerate().map(|(at, question)| (question.id.as_str(), at)).collect();
+        let answered = asked.iter().zip(system1.answers).zip(verdicts);
         let mut shown: Vec<ShownQuestion> = answered
             .map(|((question, direct), verdict)| self.shown(question, direct, verdict, decoder))
             .collect();
@@ -325,7 +330,7 @@ impl Look<'_> {
         chosen: &[Question],
         samples: &[Sample],
         equivalences: &[EquivalenceRecord],
-        cost: &Cost,
+        speed: f64,
     ) -> Expected {
         let perturbations = || std::iter::once(None).chain(self.task.perturbations.iter().map(Some));
         let seen = |question: &Question| {
@@ -347,9 +352,6 @@ impl Look<'_> {
             variants.collect::<Vec<_>>()
         };
         let seen: Vec<Vec<SeenVariant>> = chosen.iter().map(seen).collect();
-        let tokens: usize = cost.steps.iter().map(|step| step.generated_tokens).sum();
-        let seconds: f64 = cost.steps.iter().map(|step| step.seconds).sum();
-        let speed = if seconds > 0.0 { tokens as f64 / seconds } else { 0.0 };
         Expected::of(&self.task.vote, self.questions.len(), &seen, speed, self.seed)
     }
 
@@ -360,12 +362,42 @@ impl Look<'_> {
         let Some(last) = sample.steps.last().filter(|last| !last.text.is_empty()) else {
             return tokens as f64;
         };
-        let ends = last.text.char_indices().filter(|(_, c)| c.is_whitespace()).map(|(at, _)| at);
-        let is_complete = |end: &usize| self.task.reasoned_is_complete(&last.text[..*end]);
-        let end = ends.map(|at| at + 1).find(|end| last.text.is_char_boundary(*end) && is_complete(end));
-        let share = end.map_or(1.0, |end| end as f64 / last.text.len() as f64);
+        let share = until_answer(self.task, &last.text).len() as f64 / last.text.len() as f64;
         tokens as f64 - last.generated_tokens as f64 * (1.0 - share)
     }
+}
+
+/// The beginning of a completion of the last step that curation waits for: up to its answer.
+pub fn until_answer<'t>(task: &Task, text: &'t str) -> &'t str {
+    let ends = text.char_indices().filter(|(_, c)| c.is_whitespace()).map(|(at, c)| at + c.len_utf8());
+    let end = ends.into_iter().find(|end| task.reasoned_is_complete(&text[..*end]));
+    &text[..end.unwrap_or(text.len())]
+}
+
+/// The tokens of a preview that was stopped that are of no sample: those of finished calls, and half of what
+/// a call has for each that was under way. 0 where none was.
+fn unused_tokens(seeds: &[Vec<u64>], calls: &BTreeMap<u64, TimedCall>, unfinished: usize) -> f64 {
+    if unfinished == 0 || calls.is_empty() {
+        return 0.0;
+    }
+    let used: BTreeSet<u64> = seeds.iter().flatten().copied().collect();
+    let all: usize = calls.values().map(|call| call.generated_tokens).sum();
+    let unused = calls.iter().filter(|(seed, _)| !used.contains(seed));
+    let unused: usize = unused.map(|(_, call)| call.generated_tokens).sum();
+    unused as f64 + 0.5 * unfinished as f64 * all as f64 / calls.len() as f64
+}
+
+/// Tokens a second of System 2; its cost has all seconds, and not the unused tokens.
+fn speed(cost: &Cost, unused_tokens: f64) -> f64 {
+    let tokens: usize = cost.steps.iter().map(|step| step.generated_tokens).sum();
+    let seconds: f64 = cost.steps.iter().map(|step| step.seconds).sum();
+    if seconds > 0.0 { (tokens as f64 + unused_tokens) / seconds } else { 0.0 }
+}
+
+fn too_few_minutes(passed: Duration) -> Error {
+    let seconds = passed.as_secs_f64();
+    let what = format!("no question was through after {seconds:.0} s; expected time for one or more");
+    Error::field("minutes", format!("{what}: give more, or a smaller n_questions or samples"))
 }
 
 /// Of the answers that were judged equal, the key of each → the one that stands for all.
@@ -429,32 +461,44 @@ struct Replies<'a> {
     system1: DirectAnswers,
     seen: PreviewObserver<'a>,
     calls: BTreeMap<u64, TimedCall>,
+    /// Number of calls that were under way at the end.
+    unfinished: usize,
     /// Seconds of System 2, and of everything.
     seconds: [f64; 2],
-    /// Number of questions that were not voted on in time.
-    unseen: usize,
 }
 
 /// Collects what curation finds.
 struct PreviewObserver<'a> {
     progress: &'a dyn Progress,
     questions: usize,
-    /// Number of samples that are to come.
-    total: usize,
+    /// Number of samples of a question, with those of its perturbations.
+    samples_each: usize,
     samples: Vec<Sample>,
     equivalences: Vec<EquivalenceRecord>,
     verdicts: Vec<Verdict>,
 }
 
-impl Observer for PreviewObserver<'_> {
-    fn sample(&mut self, sample: &Sample) -> Result<()> {
-        self.samples.push(sample.clone());
+impl PreviewObserver<'_> {
+    /// Whether a question was voted on.
+    fn has_votes(&self) -> bool {
+        self.verdicts.iter().any(|verdict| verdict.set_aside.is_none())
+    }
+
+    fn tell(&self) {
+        let set_aside = self.verdicts.iter().filter(|verdict| verdict.set_aside.is_some()).count();
         self.progress.update(&Update {
             stage: Stage::Preview,
             done: self.samples.len() as u64,
-            total: self.total as u64,
+            total: ((self.questions - set_aside) * self.samples_each) as u64,
             note: format!("samples; {} of {} questions", self.verdicts.len(), self.questions),
         });
+    }
+}
+
+impl Observer for PreviewObserver<'_> {
+    fn sample(&mut self, sample: &Sample) -> Result<()> {
+        self.samples.push(sample.clone());
+        self.tell();
         Ok(())
     }
 
@@ -465,81 +509,35 @@ impl Observer for PreviewObserver<'_> {
 
     fn verdict(&mut self, verdict: &Verdict) -> Result<()> {
         self.verdicts.push(verdict.clone());
+        self.tell();
         Ok(())
-    }
-}
-
-/// How long a call took, and why it ended.
-struct TimedCall {
-    seconds: f64,
-    finish: Finish,
-}
-
-/// An engine that notes how long each call takes, by its seed, which no other call has.
-struct Timed<'a> {
-    engine: &'a mut dyn Engine,
-    calls: BTreeMap<u64, TimedCall>,
-}
-
-impl Engine for Timed<'_> {
-    fn run(&mut self, source: &mut dyn Source, cancel: &Cancel) -> Result<()> {
-        let mut timed = TimedSource { source, seeds: BTreeMap::new(), calls: &mut self.calls };
-        self.engine.run(&mut timed, cancel)
-    }
-    fn set_adapter(&mut self, path: Option<&Path>) -> Result<()> {
-        self.engine.set_adapter(path)
-    }
-    fn sampling_threads(&self) -> usize {
-        self.engine.sampling_threads()
-    }
-    fn takes_adapters(&self) -> bool {
-        self.engine.takes_adapters()
-    }
-    fn decoder(&self) -> Option<&dyn Decoder> {
-        self.engine.decoder()
-    }
-}
-
-struct TimedSource<'a> {
-    source: &'a mut dyn Source,
-    /// Request id → seed.
-    seeds: BTreeMap<u64, u64>,
-    calls: &'a mut BTreeMap<u64, TimedCall>,
-}
-
-impl Source for TimedSource<'_> {
-    fn next(&mut self) -> Option<Request> {
-        let request = self.source.next()?;
-        self.seeds.insert(request.id, request.seed);
-        Some(request)
-    }
-    fn finished(&mut self, completion: Completion) -> Result<()> {
-        if let Some(seed) = self.seeds.remove(&completion.id) {
-            let call = TimedCall { seconds: completion.seconds, finish: completion.finish };
-            self.calls.insert(seed, call);
-        }
-        self.source.finished(completion)
-    }
-    fn enough(&self, id: u64, text: &str) -> bool {
-        self.source.enough(id, text)
-    }
-    fn wanted(&self, id: u64) -> bool {
-        self.source.wanted(id)
-    }
-    fn continues(&self, id: u64) -> bool {
-        self.source.continues(id)
-    }
-    fn too_long(&mut self, id: u64, tokens: usize, limit: usize) -> Result<()> {
-        self.source.too_long(id, tokens, limit)
-    }
-    fn cannot_render(&mut self, id: u64, error: Error) -> Result<()> {
-        self.source.cannot_render(id, error)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_stopped_look_did_not_use_counts_for_its_speed() {
+        let call = |generated_tokens| TimedCall { seconds: 1.0, finish: Finish::Length, generated_tokens };
+        let calls = BTreeMap::from([(1, call(20)), (2, call(30)), (3, call(10))]);
+        assert_eq!(unused_tokens(&[vec![1], vec![2]], &calls, 0), 0.0);
+        assert_eq!(unused_tokens(&[vec![1], vec![2]], &calls, 4), 10.0 + 4.0 * 0.5 * 20.0);
+        assert_eq!(unused_tokens(&[], &BTreeMap::new(), 4), 0.0);
+        let step = StepCost { generated_tokens: 50, seconds: 10.0, ..StepCost::default() };
+        let cost = Cost { steps: vec![step], ..Cost::default() };
+        assert_eq!((speed(&cost, 0.0), speed(&cost, 50.0)), (5.0, 10.0));
+        assert_eq!(speed(&Cost::default(), 50.0), 0.0);
+    }
+
+    #[test]
+    fn curation_reads_up_to_the_answer() {
+        let task = Task::load("cot").unwrap();
+        let text = "It flies.\nAnswer: a bird\n\nThat is because it flies.";
+        assert!(until_answer(&task, text).len() < text.len());
+        assert_eq!(until_answer(&task, "It flies."), "It flies.");
+    }
 
     #[test]
     fn answers_that_were_judged_equal_have_one_key() {

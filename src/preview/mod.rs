@@ -10,6 +10,7 @@ mod findings;
 mod html;
 mod look;
 mod terminal;
+mod timed;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -42,7 +43,7 @@ options! {
         n_questions: usize = 8, { range: Range::closed(1.0, 1000.0) };
         /// Number of samples of each question and of each of its perturbations.
         samples: usize = 4, { range: Range::closed(1.0, 100.0) };
-        /// Minutes that it may take; then what was seen is shown.
+        /// Minutes that asking may take; then what was seen until then is shown.
         minutes: Option<f64> = None, { range: Range::above(0.0), placeholder: "M", unset: "as many as it takes" };
     }
     with {

@@ -7,10 +7,12 @@ use crate::task::AnswerRule;
 const MAX_NAME: usize = 30;
 
 /// What the columns are.
-const LEGEND: &str = "Those that came furthest first. asked: questions; read: samples with an answer; agree: pairs of \
-                      samples that agree, beyond what one answer to everything would; confirmed: samples that the other candidates confirm, weighed by how \
-                      seldom that is by chance; score: what decides; kept: questions whose vote is accepted; \
-                      tokens: a sample's.";
+const LEGEND: &str = "Those that came furthest first. asked: questions; read: samples with an answer; \
+    agree: pairs of samples that agree, beyond what one answer to everything would; \
+    confirmed: samples that the other candidates confirm, weighed by how seldom that is \
+    by chance; score: what decides; kept: questions whose vote is accepted; tokens: a \
+    sample's. The rows direct.… are wordings of the direct prompt, sampled and voted on \
+    like the others; System 1 is the best of them, asked once at temperature 0.";
 
 /// The report as text in lines of `width` columns, if that is enough for the table: 78.
 pub fn terminal(report: &TuneReport, width: usize) -> String {
@@ -121,7 +123,7 @@ fn shortage(report: &TuneReport) -> Option<String> {
     };
     Some(format!(
         "The time sufficed to ask every candidate {} and to compare the last ones on {} of {} questions{unjudged}. \
-         About {} would suffice for the whole race.",
+         About {} would suffice for the whole race; fewer methods need less.",
         questions(short.first_questions),
         short.last_questions,
         short.questions,

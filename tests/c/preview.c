@@ -8,6 +8,18 @@
 static int elsewhere;
 static sn_preview *const no_preview = (sn_preview *)&elsewhere;
 
+/* Cancels once so many samples are there. */
+struct stop {
+    sn_cancel *cancel;
+    uint64_t after;
+};
+
+static void on_progress(const sn_progress *progress, void *user_data) {
+    const struct stop *stop = user_data;
+    CHECK(progress->stage != SN_STAGE_PREVIEW || progress->done <= progress->total);
+    if (progress->stage == SN_STAGE_PREVIEW && progress->done >= stop->after) sn_cancel_request(stop->cancel);
+}
+
 static void null_is_harmless(const sn_model *model, const sn_task *task, const sn_questions *questions) {
     sn_preview *preview = no_preview;
     size_t len = 7;
@@ -17,6 +29,7 @@ static void null_is_harmless(const sn_model *model, const sn_task *task, const s
     CHECK(sn_preview_finding_stops(NULL, 0) == 0 && sn_preview_finding_kind(NULL, 0, &len) == NULL && len == 0);
     CHECK(sn_preview_finding_step(NULL, 0, NULL) == NULL && sn_preview_finding_message(NULL, 0, NULL) == NULL);
     CHECK(sn_preview_finding_advice(NULL, 0, NULL) == NULL);
+    CHECK(sn_preview_unseen(NULL) == 0);
     CHECK(sn_preview_json(NULL, NULL) == NULL && sn_preview_html(NULL, &len) == NULL);
     REFUSES(sn_preview_new(NULL, task, questions, NULL, &preview, &err), "\"model\" is NULL");
     REFUSES(sn_preview_new(model, NULL, questions, NULL, &preview, &err), "\"task\" is NULL");
@@ -29,12 +42,14 @@ static void it_shows_what_is_wrong(const sn_model *model, const sn_task *task, c
     sn_preview_params params;
     sn_preview *preview = NULL, *again = NULL;
     sn_cancel *cancel = sn_cancel_new();
+    struct stop stop = {NULL, 15};
     size_t i, n, len = 0;
     sn_preview_params_init(&params, sizeof params);
     params.n_questions = 3;
     params.samples = 3;
     params.seed = 5;
     WORKS(sn_preview_new(model, task, questions, &params, &preview, &err));
+    CHECK(sn_preview_unseen(preview) == 0);
     n = sn_preview_findings(preview);
     for (i = 0; i < n; i++) {
         CHECK(sn_preview_finding_kind(preview, i, &len) != NULL);
@@ -57,6 +72,18 @@ static void it_shows_what_is_wrong(const sn_model *model, const sn_task *task, c
     FAILS(sn_preview_new(model, task, questions, &params, &again, &err), SN_STATUS_CANCELLED, "stopped");
     CHECK(again == NULL);
     sn_cancel_free(cancel);
+
+    stop.cancel = sn_cancel_new();
+    params.cancel = stop.cancel;
+    params.progress = on_progress;
+    params.progress_user_data = &stop;
+    params.n_questions = 12;
+    params.minutes = 10;
+    WORKS(sn_preview_new(model, task, questions, &params, &again, &err));
+    CHECK(sn_preview_unseen(again) > 0 && sn_preview_unseen(again) < 12);
+    CHECK(strstr(sn_preview_json(again, NULL), "\"unseen\"") != NULL);
+    sn_preview_free(again);
+    sn_cancel_free(stop.cancel);
     sn_preview_free(preview);
 }
 

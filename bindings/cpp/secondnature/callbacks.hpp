@@ -15,7 +15,7 @@ inline namespace SECONDNATURE_ABI {
 /** How far a call has come. */
 struct Progress {
     sn_stage stage;
-    /** Units finished: questions or optimiser steps, as the stage has them. */
+    /** Units finished: questions, samples or optimiser steps, as the stage has them. */
     std::uint64_t done;
     /** Units in all; 0 when unknown. */
     std::uint64_t total;

@@ -14,7 +14,8 @@ inline namespace SECONDNATURE_ABI {
  *     params.cancel = stop;
  *     std::thread timer([stop] { std::this_thread::sleep_for(1h); stop.request(); });
  *
- * Work that is asked to stop fails with SN_STATUS_CANCELLED; the same call resumes it.
+ * Work that is asked to stop fails with SN_STATUS_CANCELLED; the same call resumes it. Only a preview ends with
+ * what it has seen.
  */
 class Cancel {
 public:

@@ -688,7 +688,8 @@ struct PreviewParams {
      */
     std::uint32_t samples = 0;
     /**
-     * Minutes that it may take; then what was seen is shown. Above 0; 0 for as many as it takes.
+     * Minutes that asking may take; then what was seen until then is shown. Above 0; 0 for as many
+     * as it takes.
      */
     double minutes = 0;
     /** Threads to compute with. From 1 to 1024; 0 for all cores. */

@@ -64,6 +64,8 @@ public:
         return preview;
     }
 
+    /** The number of questions for which there was no time before the limit or a cancellation. */
+    std::size_t unseen() const noexcept { return sn_preview_unseen(get()); }
     /** The number of findings, the most severe first. */
     std::size_t findings() const noexcept { return sn_preview_findings(get()); }
     /** Finding number `index`; empty past the last. */

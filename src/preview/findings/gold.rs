@@ -2,12 +2,13 @@
 //! curation.
 
 use super::text::{examples, such_as};
-use super::{Finding, FindingKind, Observed, ObservedQuestion, is_share};
+use super::{Finding, FindingKind, Observed, ObservedQuestion, at_least, is_share};
 use crate::task::Answer;
 
-/// Accepted votes of which some must be right, and the share of wrong ones that is a fault.
-const ACCEPTED: usize = 4;
+/// Share of the accepted votes that are wrong; and so many are not by chance where a quarter of them usually is.
 const WRONG: f64 = 0.5;
+const USUALLY_WRONG: f64 = 0.25;
+const BY_CHANCE: f64 = 0.05;
 
 pub fn find(view: &Observed, found: &mut Vec<Finding>) {
     found.extend(wrong_votes(view));
@@ -32,7 +33,12 @@ fn wrong_votes(view: &Observed) -> Option<Finding> {
         .collect();
     let wrong: Vec<_> = accepted.iter().filter(|(asked, vote)| !is_right(view, asked, Some(vote))).collect();
     let (n, of) = (wrong.len(), accepted.len());
-    (of >= ACCEPTED && is_share(n, of, WRONG)).then(|| {
+    let direct = accepted
+        .iter()
+        .filter(|(asked, _)| is_right(view, asked, asked.system1.and_then(|direct| direct.answer.as_ref())));
+    let direct = direct.count();
+    let is_chance = at_least(n, &vec![USUALLY_WRONG; of]) >= BY_CHANCE;
+    (is_share(n, of, WRONG) && !is_chance).then(|| {
         let shown = wrong.iter().map(|(asked, vote)| format!("{} instead of {}", vote.text, asked.question.gold[0]));
         let shown: Vec<String> = shown.collect();
         let examples = examples(shown.iter().map(String::as_str));
@@ -42,15 +48,18 @@ fn wrong_votes(view: &Observed) -> Option<Finding> {
             count: n,
             of,
             message: format!(
-                "{n} of the {of} answers that the vote accepts are wrong by the gold answers{}",
-                such_as(&examples)
+                "{n} of the {of} answers that the vote accepts are wrong by the gold answers{}; System 1 is wrong on \
+                 {} of these questions",
+                such_as(&examples),
+                of - direct
             ),
             examples,
             advice: "the samples agree on what is wrong, so that a stricter vote does not help: let a step find \
                      what decides the answer before it is given, choose another program (tune with --gold), or \
                      take a larger model"
                 .into(),
-            fault: true,
+            // What learns from them is still right more often than before.
+            fault: of - n <= direct,
             stops: false,
         }
     })

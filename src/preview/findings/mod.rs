@@ -231,5 +231,17 @@ fn is_share(count: usize, of: usize, share: f64) -> bool {
     count >= 2 && count as f64 >= share * of as f64
 }
 
+/// The probability that at least `n` of independent events happen that have these probabilities.
+fn at_least(n: usize, probabilities: &[f64]) -> f64 {
+    let mut happened = vec![1.0];
+    for p in probabilities {
+        happened.push(0.0);
+        for k in (0..happened.len()).rev() {
+            happened[k] = happened[k] * (1.0 - p) + if k > 0 { happened[k - 1] * p } else { 0.0 };
+        }
+    }
+    happened.iter().skip(n).sum()
+}
+
 #[cfg(test)]
 mod tests;

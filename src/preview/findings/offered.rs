@@ -12,8 +12,18 @@ use regex::Regex;
 use super::text::sentences;
 use crate::words::{contains, words};
 
-/// Words before the last option.
-const CONJUNCTIONS: &str = "or|and|nor|oder|und|ou|et|o|y|eller|och";
+/// What separates options: signs, and words before the last one.
+static CONJUNCTIONS: LazyLock<Regex> =
+    LazyLock::new(|| separators("or|and|nor|oder|und|ou|et|o|y|eller|och"));
+/// The words of those that let choose.
+static CHOOSING: LazyLock<Regex> = LazyLock::new(|| separators("or|oder|ou|o|eller"));
+/// How a question begins, if no option stands before it: "Which is larger, Rome or Paris?".
+const INTERROGATIVES: [&str; 16] = [
+    "which", "who", "whom", "whose", "what", "where", "when", "how", "why", "welche", "welcher", "welches",
+    "was", "wer", "quel", "quelle",
+];
+/// Words before an option that are no part of it.
+const PREPOSITIONS: [&str; 10] = ["in", "at", "on", "of", "to", "from", "with", "by", "for", "is"];
 /// Words before a name that are no part of it.
 const ARTICLES: [&str; 14] =
     ["the", "a", "an", "der", "die", "das", "ein", "eine", "le", "la", "les", "un", "une", "el"];
@@ -24,16 +34,29 @@ const LONGEST: usize = 4000;
 /// The most words of an option that the words around it are not told from.
 const MOST_WORDS: usize = 4;
 
-/// The sentences of a text: their lists of options, and their words.
+/// The sentences of a text.
 pub struct Offered {
-    sentences: Vec<(Vec<Vec<String>>, String)>,
+    sentences: Vec<Sentence>,
+}
+
+struct Sentence {
+    /// Its lists of options.
+    lists: Vec<Vec<String>>,
+    /// Its words.
+    words: String,
+    /// The list that it lets choose from, if it does.
+    choice: Option<OptionList>,
 }
 
 impl Offered {
     /// What `text` offers; nothing if it is a document.
     pub fn by(text: &str) -> Offered {
         let short = (text.len() <= LONGEST).then(|| sentences(text));
-        let parse = |sentence| (lists(sentence), words(sentence));
+        let parse = |sentence| Sentence {
+            lists: lists(sentence, &CONJUNCTIONS),
+            words: words(sentence),
+            choice: OptionList::in_question(sentence),
+        };
         Offered { sentences: short.into_iter().flatten().map(parse).collect() }
     }
 
@@ -46,29 +69,28 @@ impl Offered {
         }
         let (mut others, mut around) = (Vec::new(), Vec::new());
         let mut is_offered = false;
-        for (lists, sentence) in &self.sentences {
-            match lists.iter().find(|list| offers(list, answer)) {
+        for sentence in &self.sentences {
+            match sentence.lists.iter().find(|list| offers(list, answer)) {
                 Some(list) => {
                     is_offered = true;
                     let items = list.iter().map(|item| without_article(item));
                     others.extend(items.filter(|item| !item.is_empty() && *item != answer));
                 }
-                None => around.push(sentence),
+                None => around.push(&sentence.words),
             }
         }
         let is_mentioned = |item: &str| around.iter().any(|sentence| contains(sentence, item));
         is_offered && is_mentioned(answer) && !others.into_iter().any(is_mentioned)
     }
 
-    /// The place of `answer` in a list of options, and the number of options; `None` if no list has it, or it
-    /// is singled out.
+    /// The place of `answer` among the options of the sentence that asks, and the number of options; `None`
+    /// if no such list has it, or it is singled out.
     pub fn place(&self, answer: &str) -> Option<(usize, usize)> {
         let words = words(answer);
         let answer = without_article(&words);
-        let lists = || self.sentences.iter().flat_map(|(lists, _)| lists);
-        let list = lists().find(|list| !answer.is_empty() && offers(list, answer))?;
-        let place = (0..list.len()).find(|at| offers_at(list, *at, answer))?;
-        (!self.singles_out(answer)).then_some((place, list.len()))
+        let place = |choice: &OptionList| choice.place(answer).map(|place| (place, choice.options()));
+        let found = self.sentences.iter().filter_map(|sentence| sentence.choice.as_ref()).find_map(place)?;
+        (!self.singles_out(answer)).then_some(found)
     }
 
     /// Whether one of the options is singled out.
@@ -83,21 +105,71 @@ impl Offered {
                     || (place == last && few.clone().any(|n| self.singles_out(&all[..n].join(" "))))
             })
         };
-        self.sentences.iter().flat_map(|(lists, _)| lists).any(is_any)
+        self.sentences.iter().flat_map(|sentence| &sentence.lists).any(is_any)
     }
+}
+
+fn separators(conjunctions: &str) -> Regex {
+    let signs = r"[,;:()?？–—/]|\s-\s";
+    Regex::new(&format!(r"(?i)\s+(?:{conjunctions})\s+|{signs}")).expect("the pattern compiles")
+}
+
+/// Options that a question lets choose from: "Which is larger, Rome or Paris?".
+struct OptionList(Vec<String>);
+
+impl OptionList {
+    fn in_question(sentence: &str) -> Option<OptionList> {
+        if !sentence.trim_end().ends_with(['?', '？']) {
+            return None;
+        }
+        let mut list = lists(sentence, &CHOOSING).pop()?;
+        let first = list[0].split(' ').next().unwrap_or_default();
+        // A question before the options, and not around the first of them: "Which is larger".
+        if list.len() > 2 && INTERROGATIVES.contains(&first) {
+            list.remove(0);
+        }
+        let within = &list[1..list.len() - 1];
+        let are_short = within.iter().all(|item| item.split(' ').count() <= MOST_WORDS);
+        are_short.then_some(OptionList(list))
+    }
+
+    fn options(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Words stand before the first option and behind the last one, prepositions before any.
+    fn place(&self, answer: &str) -> Option<usize> {
+        if answer.is_empty() {
+            return None;
+        }
+        let last = self.0.len() - 1;
+        self.0.iter().enumerate().position(|(place, item)| {
+            let bare = without_prepositions(item);
+            let ends = || place == 0 && item.strip_suffix(answer).is_some_and(|before| before.ends_with(' '));
+            let begins =
+                || place == last && bare.strip_prefix(answer).is_some_and(|after| after.starts_with(' '));
+            bare == answer || ends() || begins()
+        })
+    }
+}
+
+fn without_prepositions(mut words: &str) -> &str {
+    while let Some((first, rest)) = words.split_once(' ') {
+        if !PREPOSITIONS.contains(&first) && !ARTICLES.contains(&first) {
+            break;
+        }
+        words = rest;
+    }
+    words
 }
 
 /// The lists of a sentence: parts that commas join, and a conjunction before the last one. Their words, from
 /// [`words`]; the first part may have words before the item, the last one behind it.
-fn lists(sentence: &str) -> Vec<Vec<String>> {
-    static SEPARATOR: LazyLock<Regex> = LazyLock::new(|| {
-        let signs = r"[,;:()?？–—/]|\s-\s";
-        Regex::new(&format!(r"(?i)\s+(?:{CONJUNCTIONS})\s+|{signs}")).expect("the pattern compiles")
-    });
+fn lists(sentence: &str, conjunctions: &LazyLock<Regex>) -> Vec<Vec<String>> {
     let is_conjunction = |separator: &str| separator.trim().chars().all(char::is_alphabetic);
     let (mut parts, mut separators) = (Vec::<String>::new(), Vec::<&str>::new());
     let mut from = 0;
-    for found in SEPARATOR.find_iter(sentence) {
+    for found in conjunctions.find_iter(sentence) {
         let part = words(&sentence[from..found.start()]);
         from = found.end();
         match separators.last_mut().filter(|_| part.is_empty()) {
@@ -119,17 +191,14 @@ fn lists(sentence: &str) -> Vec<Vec<String>> {
 }
 
 fn offers(list: &[String], answer: &str) -> bool {
-    (0..list.len()).any(|place| offers_at(list, place, answer))
-}
-
-/// Whether the item at `place` is `answer`, apart from words before the first item and behind the last.
-fn offers_at(list: &[String], place: usize, answer: &str) -> bool {
-    let item = &list[place];
-    let ends = || place == 0 && item.strip_suffix(answer).is_some_and(|before| before.ends_with(' '));
-    let item = without_article(item);
-    let begins =
-        || place + 1 == list.len() && item.strip_prefix(answer).is_some_and(|after| after.starts_with(' '));
-    item == answer || ends() || begins()
+    list.iter().enumerate().any(|(place, item)| {
+        let ends = || place == 0 && item.strip_suffix(answer).is_some_and(|before| before.ends_with(' '));
+        let item = without_article(item);
+        let begins = || {
+            place + 1 == list.len() && item.strip_prefix(answer).is_some_and(|after| after.starts_with(' '))
+        };
+        item == answer || ends() || begins()
+    })
 }
 
 fn without_article(words: &str) -> &str {
@@ -186,15 +255,32 @@ mod tests {
     }
 
     #[test]
-    fn an_option_has_a_place_in_its_list() {
-        let text = "Which is the heaviest: a cow, an ant or a whale?";
-        let place = |answer| Offered::by(text).place(answer);
-        assert_eq!(
-            ["cow", "the ant", "whale", "dog", ""].map(place),
-            [Some((0, 3)), Some((1, 3)), Some((2, 3)), None, None]
-        );
-        assert_eq!(Offered::by("Is Rome or Paris larger?").place("Paris"), Some((1, 2)));
-        assert_eq!(Offered::by("Tom says a cow. Which is heavier, a cow or an ant?").place("cow"), None);
+    fn an_option_has_a_place_among_those_that_a_question_lets_choose_from() {
+        for (text, options) in [
+            ("Which is the heaviest: a cow, an ant or a whale?", &["cow", "the ant", "whale"][..]),
+            ("Is Rome or Paris larger?", &["Rome", "Paris"]),
+            ("Which is larger, Rome or Paris?", &["Rome", "Paris"]),
+            ("Ann is 12. Ben is 9. Who is older, Ann or Ben?", &["Ann", "Ben"]),
+            ("Do more people live in Oslo or in Bergen?", &["Oslo", "Bergen"]),
+            ("Which has more inhabitants, Oslo, Bergen, or Moss?", &["Oslo", "Bergen", "Moss"]),
+            ("Was wiegt mehr: eine Kuh oder ein Wal?", &["Kuh", "Wal"]),
+        ] {
+            for (at, option) in options.iter().enumerate() {
+                let place = Offered::by(text).place(option);
+                assert_eq!(place, Some((at, options.len())), "{option} in {text}");
+            }
+            assert_eq!(Offered::by(text).place("dog"), None);
+            assert_eq!(Offered::by(text).place(""), None);
+        }
+        for (text, answer) in [
+            ("Tom says a cow. Which is heavier, a cow or an ant?", "cow"),
+            ("Ann works in Oslo and lives in Bergen. Where does Ann work?", "Oslo"),
+            ("The order has the number 5 and cost 9 dollars. What is its number?", "5"),
+            ("Ann has the hat, Ben the cup and Cy the pen. They swap. What has Ann?", "hat"),
+            ("Approve, reject or escalate. May I return it?", "approve"),
+        ] {
+            assert_eq!(Offered::by(text).place(answer), None, "{text}");
+        }
     }
 
     #[test]

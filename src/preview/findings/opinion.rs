@@ -18,7 +18,7 @@ use super::text::{examples, sentences, such_as};
 use crate::task::{Answer, AnswerRule, Perturbation, Question};
 use crate::words::{contains, words};
 
-use super::{Finding, FindingKind, Observed, ObservedQuestion, ObservedSample, is_share};
+use super::{Finding, FindingKind, Observed, ObservedQuestion, ObservedSample, at_least, is_share};
 
 /// Share of the questions whose answer changes under a perturbation: from the first on it is worth knowing,
 /// from the second on a fault.
@@ -131,18 +131,6 @@ fn first_option(view: &Observed) -> Option<Finding> {
             stops: false,
         }
     })
-}
-
-/// The probability that at least `n` of independent events happen that have these probabilities.
-fn at_least(n: usize, probabilities: &[f64]) -> f64 {
-    let mut happened = vec![1.0];
-    for p in probabilities {
-        happened.push(0.0);
-        for k in (0..happened.len()).rev() {
-            happened[k] = happened[k] * (1.0 - p) + if k > 0 { happened[k - 1] * p } else { 0.0 };
-        }
-    }
-    happened.iter().skip(n).sum()
 }
 
 /// Whether `answer`, read by `rule`, is what an opinion in the question says, and stands nowhere else in it, or

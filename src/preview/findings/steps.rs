@@ -8,6 +8,7 @@ use regex::Regex;
 use super::text::{examples, sentence_words, such_as};
 use super::{Finding, FindingKind, Observed, ObservedCall, ObservedQuestion, ObservedSample, is_share};
 use crate::curate::ReadFrom;
+use crate::preview::look::until_answer;
 use crate::task::{Step, without_thinking};
 use crate::words::{contains, count, words};
 
@@ -31,9 +32,9 @@ const SAME_WORDS: usize = 3;
 const CUT: f64 = 0.25;
 const REFUSED: f64 = 0.125;
 const OPEN: f64 = 0.125;
-/// A step that may write this many tokens is there to reason; one that writes the answer and so few words more,
-/// such as "The answer is", in this share of its outputs does not.
-const REASONING_TOKENS: usize = 48;
+/// A step that may write more tokens than this is there to reason and not to name or rewrite; one that writes the
+/// answer and so few words more, such as "The answer is", in this share of its outputs does not.
+const NO_REASONING_TOKENS: usize = 64;
 const BESIDE_ANSWER: usize = 3;
 const AT_ONCE: f64 = 1.0 / 3.0;
 
@@ -254,20 +255,24 @@ impl<'a> StepRules<'a> {
         })
     }
 
-    /// A step before the last, or an only step, that writes the answer at once: System 2 is then System 1 with
-    /// more tokens.
+    /// The last step that has room to reason writes the answer at once: System 2 is then System 1 with more
+    /// tokens.
     fn no_reasoning(&self) -> Option<Finding> {
-        let is_only = self.view.task.system2.len() == 1;
-        let may_reason = self.step.max_tokens >= REASONING_TOKENS && self.step.choices.is_empty();
-        if self.is_last != is_only || !may_reason || self.step.for_each.is_some() || self.step.thinking {
+        let steps = &self.view.task.system2;
+        let has_room = |step: &Step| step.max_tokens > NO_REASONING_TOKENS && step.choices.is_empty();
+        let makes_items = steps.iter().any(|step| step.for_each.as_ref() == Some(&self.step.name));
+        let is_item = self.step.for_each.is_some();
+        if steps.iter().rfind(|step| has_room(step)) != Some(self.step) || makes_items || is_item {
             return None;
         }
         let is_at_once = |hit: &StepCall| {
-            let answer = hit.sampled.sample.answer.as_ref().map(|answer| words(&answer.text));
-            let output = words(hit.call.output);
-            answer.is_some_and(|answer| {
-                contains(&output, &answer) && count(&output) <= count(&answer) + BESIDE_ANSWER
-            })
+            let answer = hit.sampled.sample.answer.as_ref();
+            // Curation reads no further.
+            let output = match self.is_last {
+                true => until_answer(self.view.task, hit.call.output),
+                false => hit.call.output,
+            };
+            answer.is_some_and(|answer| is_answer_alone(output, &words(&answer.text)))
         };
         let hits: Vec<StepCall> = self.calls().filter(is_at_once).collect();
         is_share(hits.len(), self.calls().count(), AT_ONCE).then(|| Finding {
@@ -281,6 +286,19 @@ impl<'a> StepRules<'a> {
             )
         })
     }
+}
+
+/// Whether `output` is `answer`, from [`words`], and hardly more. A thought, a question or a calculation is more.
+fn is_answer_alone(output: &str, answer: &str) -> bool {
+    let said = words(output);
+    let rest = format!(" {said} ").replacen(&format!(" {answer} "), " ", 1);
+    let most = count(answer) + BESIDE_ANSWER;
+    contains(&said, answer)
+        && count(&said) <= most
+        && output.split_whitespace().count() <= most
+        && !rest.contains(|c: char| c.is_ascii_digit())
+        && !output.contains("<think>")
+        && !output.trim_end().ends_with('?')
 }
 
 /// The texts that a call was rightly given: the question, and what earlier steps wrote.
@@ -365,6 +383,31 @@ mod tests {
             "\"I'm an AI and have no view.\"",
         ] {
             assert!(is_refusal(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_answer_with_a_thought_or_a_calculation_is_not_alone() {
+        for (output, answer) in [
+            ("Paris", "paris"),
+            ("Answer: Paris.", "paris"),
+            ("The answer is **60**", "60"),
+            ("- New York\n", "new york"),
+            ("5 apples", "5"),
+        ] {
+            assert!(is_answer_alone(output, answer), "{output}");
+        }
+        for (output, answer) in [
+            ("12 * 5 = 60", "60"),
+            ("12*5=60", "60"),
+            ("3 + 4 - 2 = 5", "5"),
+            ("12 15 18", "15"),
+            ("Rome or Paris?", "paris"),
+            ("It has a tower, so Paris.", "paris"),
+            ("<think>Hm</think>Paris", "paris"),
+            ("Rome", "paris"),
+        ] {
+            assert!(!is_answer_alone(output, answer), "{output}");
         }
     }
 

@@ -89,7 +89,7 @@ struct CancelAfter(u64, Cancel);
 
 impl Progress for CancelAfter {
     fn update(&self, update: &Update) {
-        assert_eq!((update.stage, update.total), (Stage::Preview, 32));
+        assert!(update.stage == Stage::Preview && update.done <= update.total);
         if update.done >= self.0 {
             self.1.cancel();
         }
@@ -120,6 +120,31 @@ fn a_look_that_is_cancelled_shows_what_it_has_seen() {
     let look = Look { options: &options, ..look };
     let error = look.through(&mut Scripted::new(good), &Silent, &Cancel::new()).unwrap_err().to_string();
     assert!(error.contains("minutes") && error.contains("expected time for one or more"), "{error}");
+}
+
+#[test]
+fn a_look_that_is_stopped_shows_questions_from_the_whole_file_and_those_that_were_set_aside() {
+    let rest = r#", "perturbations": [{"name": "other", "fields": {"question": "{{ question }} Well?"}}]"#;
+    let task = task_with(REWRITE, "{{ rewrite }}\\nThe country only.", rest);
+    let mut questions = with_gold();
+    let long = questions[0].text().to_string() + &" and so on".repeat(60);
+    questions[0].fields.insert("question".into(), long);
+    let options = PreviewOptions::default();
+    let look = Look { task: &task, questions: &questions, seed: 3, options: &options };
+    let after = |samples| {
+        let progress = CancelAfter(samples, Cancel::new());
+        look.through(&mut Scripted::new(good).with_limit(100), &progress, &progress.1)
+    };
+    let seen = after(20).unwrap();
+    assert!(seen.unseen > 0 && seen.shown.len() + seen.unseen == 8, "{} shown", seen.shown.len());
+    let ids: Vec<&str> = seen.shown.iter().map(|question| question.id.as_str()).collect();
+    assert!(ids.is_sorted() && ["q0", "q4"].iter().all(|id| ids.contains(id)), "{ids:?}");
+    assert!(!ids.contains(&"q1"), "those are spread over the file: {ids:?}");
+    assert!(seen.shown[0].verdict.set_aside.is_some());
+    assert!(seen.shown[1..].iter().all(|question| question.samples.len() == 8));
+    let calls: usize = seen.cost.steps.iter().map(|step| step.calls).sum();
+    assert!(calls >= 2 * 20, "what was not voted on has its cost: {calls}");
+    assert!(matches!(after(1), Err(Error::Cancelled)), "a question that is set aside is no vote");
 }
 
 fn is_rewrite(request: &Request) -> bool {
@@ -825,12 +850,19 @@ fn votes_that_are_wrong_by_gold_are_found() {
         }
     };
     let of = |preview: Preview| preview.findings.into_iter().find(|f| f.kind == FindingKind::WrongVotes);
-    let found = of(look(&task(), &with_gold(), wrong(4))).unwrap();
-    assert_eq!((found.count, found.of, found.fault, found.stops), (4, 8, true, false));
-    assert_eq!(found.examples[0], "Spain instead of Germany");
-    assert_eq!(of(look(&task(), &with_gold(), wrong(5))), None);
+    let found = of(look(&task(), &with_gold(), wrong(3))).unwrap();
+    assert_eq!((found.count, found.of, found.fault, found.stops), (5, 8, true, false));
+    assert_eq!(found.examples[0], "Spain instead of Portugal");
+    assert!(found.message.ends_with("System 1 is wrong on 4 of these questions"), "{}", found.message);
+    assert_eq!(of(look(&task(), &with_gold(), wrong(4))), None, "half of eight may be chance");
     assert_eq!(of(look(&task(), &questions(), wrong(0))), None, "without gold nobody knows");
-    assert_eq!(of(look(&task(), &with_gold()[..3], wrong(0))), None, "three votes are few");
+    // Three right votes are still more than System 1's.
+    let some = wrong(3);
+    let gains = move |request: &Request| match request.messages[0].content.ends_with("The name only.") {
+        true => "Spain".into(),
+        false => some(request),
+    };
+    assert!(!of(look(&task(), &with_gold(), gains)).unwrap().fault);
 }
 
 #[test]
@@ -874,12 +906,12 @@ fn votes_for_the_option_that_is_named_first_are_found() {
 
 #[test]
 fn a_step_that_answers_without_reasoning_is_found() {
-    let reasoning = |max_tokens: u32| {
+    let reasoning = |max_tokens: u32, rest: &str| {
         let task = format!(
             r#"{{"name": "t", "description": "d", "method": "cot",
                 "system1": {{"prompt": "{{{{ question }}}}\nThe name only."}},
                 "system2": [{{"name": "answer", "prompt": "{{{{ question }}}} Think first.", "max_tokens": {max_tokens},
-                              "temperature": 1.0}}],
+                              "temperature": 1.0}}{rest}],
                 "answer": {{"kind": "text", "patterns": ["in (\\w+)\\W*$", "^(\\w+)$"]}}}}"#
         );
         Task::from_json(&task, "test").unwrap()
@@ -895,17 +927,25 @@ fn a_step_that_answers_without_reasoning_is_found() {
         }
     };
     let of = |preview: Preview| preview.findings.into_iter().find(|f| f.kind == FindingKind::NoReasoning);
-    let found = of(look(&reasoning(60), &questions(), at_once(60))).unwrap();
+    let found = of(look(&reasoning(100, ""), &questions(), at_once(60))).unwrap();
     assert!(
         found.step.as_deref() == Some("answer") && found.count * 3 > found.of && !found.fault,
         "{found:?}"
     );
-    assert_eq!(of(look(&reasoning(60), &questions(), at_once(15))), None);
-    assert_eq!(
-        of(look(&reasoning(16), &questions(), at_once(60))),
-        None,
-        "16 tokens are for the answer alone"
+    assert_eq!(of(look(&reasoning(100, ""), &questions(), at_once(15))), None);
+    assert_eq!(of(look(&reasoning(64, ""), &questions(), at_once(60))), None, "64 tokens are for a sentence");
+    let then = |max_tokens| {
+        format!(
+            r#", {{"name": "then", "prompt": "{{{{ question }}}} {{{{ answer }}}} Well?", "max_tokens": {max_tokens}}}"#
+        )
+    };
+    assert!(
+        of(look(&reasoning(100, &then(16)), &questions(), at_once(60))).is_some(),
+        "what follows only names it"
     );
-    // The last of two steps is there to answer.
-    assert_eq!(of(look(&task(), &questions(), good)), None);
+    let last_thinks = |request: &Request| match request.messages[0].content.ends_with("Well?") {
+        true => format!("The draft says so, and it has a port there, so it is in {}", good(request)),
+        false => good(request),
+    };
+    assert_eq!(of(look(&reasoning(100, &then(100)), &questions(), last_thinks)), None, "a draft is checked");
 }
