@@ -88,6 +88,9 @@ pub(super) struct Phrases {
     pub(super) mark_only: String,
     /// Asks for the answer at the end of other text, without a marker.
     pub(super) end: String,
+    /// The prompt of a closing turn where nobody says what the answer is called: far from the question, a noun
+    /// that does not fit every question weighs more than the question. `None` otherwise.
+    pub(super) unnamed_closing: Option<String>,
     /// Tokens of a bare answer.
     pub(super) max_tokens: usize,
 }
@@ -104,6 +107,7 @@ impl Phrases {
     /// The phrases for answers that `rule`, as JSON, reads. `noun` says what the answer is.
     pub(super) fn new(kind: AnswerKind, rule: &Value, noun: Option<&str>) -> Phrases {
         let phrases = BOOK.kinds[&kind].clone();
+        let unnamed_closing = phrases.unnamed_closing.filter(|_| noun.is_none());
         let noun = noun.map_or(phrases.noun.clone(), |noun| noun.trim().to_string());
         let choices: Vec<&str> =
             rule["choices"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
@@ -116,6 +120,7 @@ impl Phrases {
             mark_only: fill(&phrases.mark_only),
             end: fill(&phrases.end),
             noun,
+            unnamed_closing,
             max_tokens: phrases.max_tokens,
         }
     }

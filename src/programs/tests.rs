@@ -111,7 +111,14 @@ fn a_program_asks_for_the_kind_of_answer() {
         ask(&country, "plain.direct.bare"),
         "{{ question }}\nAnswer with the name of the country only."
     );
+    let closes = |brief: &Brief| {
+        let task = find("cot.short.closing", brief).unwrap().unwrap().task;
+        task.closing.unwrap().prompt.unwrap()
+    };
+    assert_eq!(closes(&text), "Give only the answer to the question, nothing else.");
+    assert_eq!(closes(&country), "What is the answer? Answer with the name of the country only.");
     let number = Brief { answer: rule(json!({"kind": "number"})), ..Brief::default() };
+    assert_eq!(closes(&number), "What is the answer? Answer with the number only.");
     assert_eq!(ask(&number, "plain.direct.bare"), "{{ question }}\nAnswer with the number only.");
     let judge =
         Brief { answer: rule(json!({"kind": "choice", "choices": ["A", "B", "tie"]})), ..Brief::default() };

@@ -136,8 +136,9 @@ impl Wording {
                 (ask.as_str(), phrases.max_tokens + MARKER_TOKENS)
             }
             (AnswerStyle::Closing, reasons) => {
-                closing =
-                    Some(json!({ "when": "always", "prompt": setting.fill(&book().closing, &phrases.only) }));
+                let named = || setting.fill(&book().closing, &phrases.only);
+                let prompt = phrases.unnamed_closing.clone().unwrap_or_else(named);
+                closing = Some(json!({ "when": "always", "prompt": prompt }));
                 ("", if reasons { 0 } else { SENTENCE_TOKENS })
             }
             // The rule for texts takes the first sentence, which is not the end of the reasoning.

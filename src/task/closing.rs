@@ -189,7 +189,8 @@ fn default_prompt(kind: ClosingKind, rule: &AnswerRule) -> String {
         (ClosingKind::Date, _) | (ClosingKind::Answer, AnswerRule::Date(_)) => {
             "only the date, as year-month-day"
         }
-        _ => "only the answer itself, without an explanation",
+        // A small model repeats a sentence where it is asked for what is final.
+        _ => return "Give only the answer to the question, nothing else.".into(),
     };
     format!("{ASK} Write {what}.")
 }
