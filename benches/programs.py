@@ -16,7 +16,8 @@ A cell is a task and a model. `run` generates test questions with gold, strips t
 it never makes it. The best candidate is found on one half of the questions and compared with the chosen one
 on the other half (regret.py). Then the race is run as a user would run it, in the same directory and with
 the same samples, and its choice is judged too. `renew` races again where the library has changed: of the
-candidates only those that the cell lacks are sampled on all questions, and those that are no more are left out.
+candidates only those that the cell lacks are sampled on all questions, and those whose prompts have changed
+(`--changed`); those that are no more are left out.
 A large model is asked with the finalists of a small one and
 four random candidates. Each cell is one JSON file in benches/programs; one that is there is not run again.
 """
@@ -99,6 +100,7 @@ def arguments():
     p.add_argument("--n", type=int, default=N_QUESTIONS, help="test questions of a cell")
     p.add_argument("--samples", type=int, default=N_SAMPLES, help="samples of every candidate and question")
     p.add_argument("--minutes", type=float, help="as of `tune`, for the races")
+    p.add_argument("--changed", help="with renew: how the names of programs end whose prompts are others now, such as .closing")
     p.add_argument("--again", action="store_true", help="run cells whose JSON file is there already")
     return parsed(p, "programs", "`tune` and `curate`")
 
@@ -290,11 +292,12 @@ def renew(options, task, model):
         sys.exit(f"{cell.name}: its questions are others now, use run --again")
     race = tune(options, model, asked, where / "run", *more, minutes=options.minutes)
     now = [c["name"] for c in race["candidates"] if c["origin"] in ("library", "direct")]
-    kept = [row for row in old["candidates"] if row["name"] in now]
+    changed = tuple(options.changed.split(",")) if options.changed else ()
+    kept = [row for row in old["candidates"] if row["name"] in now and not row["name"].endswith(changed)]
     added = [name for name in now if name not in {row["name"] for row in kept}]
     rows = kept
     if added:
-        report = tune(options, model, asked, where / "added", "--keep-all", "--samples", old["samples"],
+        report = tune(options, model, asked, where / f"added-{len(added)}-{added[0]}", "--keep-all", "--samples", old["samples"],
                       *of_task(task), *only_given(added))
         # Their scores are none of a race among all.
         rows = kept + [row | {"score": None} for row in judged(report, questions) if row["name"] in added]
