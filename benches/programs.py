@@ -610,7 +610,7 @@ def weak(options):
         for candidate in race["candidates"]:
             asked = {v["question"] for v in candidate["votes"]}
             row, = judged({"candidates": [candidate]}, [q for q in questions if q["id"] in asked])
-            rows.append({"asked": len(asked), "dropped": candidate["dropped"], **row})
+            rows.append({"asked": len(asked), "dropped": candidate.get("dropped"), **row})
         chosen = next((row for row in rows if row["name"] == race["winner"]), None)
         result = {
             **circumstances(kind, LARGE), "questions": len(questions), "seed": SEED, "methods": methods,

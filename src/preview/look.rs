@@ -397,7 +397,7 @@ fn speed(cost: &Cost, unused_tokens: f64) -> f64 {
 fn too_few_minutes(passed: Duration) -> Error {
     let seconds = passed.as_secs_f64();
     let what = format!("no question was through after {seconds:.0} s; expected time for one or more");
-    Error::field("minutes", format!("{what}: give more, or a smaller n_questions or samples"))
+    Error::field("minutes", format!("{what}: give more, or ask for fewer questions or samples"))
 }
 
 /// Of the answers that were judged equal, the key of each → the one that stands for all.
