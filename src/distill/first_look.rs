@@ -168,7 +168,7 @@ mod tests {
 
     #[test]
     fn a_small_set_is_looked_at_when_all_its_verdicts_are_there() {
-        let (finished, found) = watched(3, false, "Answer: yes");
+        let (finished, found) = watched(3, false, "It was flipped twice, so it is as before. Answer: yes");
         assert_eq!(finished.unwrap(), 3);
         assert_eq!(found, [[]]);
     }
