@@ -362,16 +362,9 @@ impl Look<'_> {
         let Some(last) = sample.steps.last().filter(|last| !last.text.is_empty()) else {
             return tokens as f64;
         };
-        let share = until_answer(self.task, &last.text).len() as f64 / last.text.len() as f64;
+        let share = self.task.reasoned_until_answer(&last.text).len() as f64 / last.text.len() as f64;
         tokens as f64 - last.generated_tokens as f64 * (1.0 - share)
     }
-}
-
-/// The beginning of a completion of the last step that curation waits for: up to its answer.
-pub fn until_answer<'t>(task: &Task, text: &'t str) -> &'t str {
-    let ends = text.char_indices().filter(|(_, c)| c.is_whitespace()).map(|(at, c)| at + c.len_utf8());
-    let end = ends.into_iter().find(|end| task.reasoned_is_complete(&text[..*end]));
-    &text[..end.unwrap_or(text.len())]
 }
 
 /// The tokens of a preview that was stopped that are of no sample: those of finished calls, and half of what
@@ -529,14 +522,6 @@ mod tests {
         let cost = Cost { steps: vec![step], ..Cost::default() };
         assert_eq!((speed(&cost, 0.0), speed(&cost, 50.0)), (5.0, 10.0));
         assert_eq!(speed(&Cost::default(), 50.0), 0.0);
-    }
-
-    #[test]
-    fn curation_reads_up_to_the_answer() {
-        let task = Task::load("cot").unwrap();
-        let text = "It flies.\nAnswer: a bird\n\nThat is because it flies.";
-        assert!(until_answer(&task, text).len() < text.len());
-        assert_eq!(until_answer(&task, "It flies."), "It flies.");
     }
 
     #[test]

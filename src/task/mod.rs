@@ -300,6 +300,15 @@ impl Task {
         self.answer.complete(self.last_step(), partial)
     }
 
+    /// The beginning of a completion of the last System 2 step up to where it has its answer; all of it if it
+    /// never is complete.
+    pub(crate) fn reasoned_until_answer<'t>(&self, completion: &'t str) -> &'t str {
+        let spaces = completion.char_indices().filter(|(_, c)| c.is_whitespace());
+        let mut ends = spaces.map(|(at, c)| at + c.len_utf8());
+        let end = ends.find(|end| self.reasoned_is_complete(&completion[..*end]));
+        &completion[..end.unwrap_or(completion.len())]
+    }
+
     /// Which part of the task makes a call a conversation of several turns; `None` where every call is one
     /// message, with or without a system message.
     pub(crate) fn several_turns(&self) -> Option<String> {

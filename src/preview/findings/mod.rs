@@ -133,7 +133,7 @@ impl<'a> Observed<'a> {
     fn of(evidence: &Evidence<'a>) -> Observed<'a> {
         let Evidence { task, questions, samples, prompts, verdicts, equivalences, system1, template } =
             *evidence;
-        let texts: Vec<String> = questions.iter().map(fields_of).collect();
+        let texts: Vec<String> = questions.iter().map(|question| words(&text_of(question))).collect();
         let distinctive = text::distinctive(&texts);
         let asked = questions.iter().zip(texts).zip(distinctive).map(|((question, words), distinctive)| {
             let own = samples
@@ -202,8 +202,9 @@ impl<'a> ObservedSample<'a> {
     }
 }
 
-fn fields_of(question: &Question) -> String {
-    words(&question.fields.values().map(String::as_str).collect::<Vec<_>>().join("\n"))
+/// The texts of all fields.
+fn text_of(question: &Question) -> String {
+    question.fields.values().map(String::as_str).collect::<Vec<_>>().join("\n")
 }
 
 fn calls_of<'a>(task: &'a Task, sample: &'a Sample, prompts: &'a [Prompt]) -> Vec<ObservedCall<'a>> {

@@ -34,29 +34,16 @@ const LONGEST: usize = 4000;
 /// The most words of an option that the words around it are not told from.
 const MOST_WORDS: usize = 4;
 
-/// The sentences of a text.
+/// The sentences of a text: their lists of options, and their words.
 pub struct Offered {
-    sentences: Vec<Sentence>,
-}
-
-struct Sentence {
-    /// Its lists of options.
-    lists: Vec<Vec<String>>,
-    /// Its words.
-    words: String,
-    /// The list that it lets choose from, if it does.
-    choice: Option<OptionList>,
+    sentences: Vec<(Vec<Vec<String>>, String)>,
 }
 
 impl Offered {
     /// What `text` offers; nothing if it is a document.
     pub fn by(text: &str) -> Offered {
         let short = (text.len() <= LONGEST).then(|| sentences(text));
-        let parse = |sentence| Sentence {
-            lists: lists(sentence, &CONJUNCTIONS),
-            words: words(sentence),
-            choice: OptionList::in_question(sentence),
-        };
+        let parse = |sentence| (lists(sentence, &CONJUNCTIONS), words(sentence));
         Offered { sentences: short.into_iter().flatten().map(parse).collect() }
     }
 
@@ -69,28 +56,18 @@ impl Offered {
         }
         let (mut others, mut around) = (Vec::new(), Vec::new());
         let mut is_offered = false;
-        for sentence in &self.sentences {
-            match sentence.lists.iter().find(|list| offers(list, answer)) {
+        for (lists, sentence) in &self.sentences {
+            match lists.iter().find(|list| offers(list, answer)) {
                 Some(list) => {
                     is_offered = true;
                     let items = list.iter().map(|item| without_article(item));
                     others.extend(items.filter(|item| !item.is_empty() && *item != answer));
                 }
-                None => around.push(&sentence.words),
+                None => around.push(sentence),
             }
         }
         let is_mentioned = |item: &str| around.iter().any(|sentence| contains(sentence, item));
         is_offered && is_mentioned(answer) && !others.into_iter().any(is_mentioned)
-    }
-
-    /// The place of `answer` among the options of the sentence that asks, and the number of options; `None`
-    /// if no such list has it, or it is singled out.
-    pub fn place(&self, answer: &str) -> Option<(usize, usize)> {
-        let words = words(answer);
-        let answer = without_article(&words);
-        let place = |choice: &OptionList| choice.place(answer).map(|place| (place, choice.options()));
-        let found = self.sentences.iter().filter_map(|sentence| sentence.choice.as_ref()).find_map(place)?;
-        (!self.singles_out(answer)).then_some(found)
     }
 
     /// Whether one of the options is singled out.
@@ -105,7 +82,7 @@ impl Offered {
                     || (place == last && few.clone().any(|n| self.singles_out(&all[..n].join(" "))))
             })
         };
-        self.sentences.iter().flat_map(|sentence| &sentence.lists).any(is_any)
+        self.sentences.iter().flat_map(|(lists, _)| lists).any(is_any)
     }
 }
 
@@ -114,43 +91,35 @@ fn separators(conjunctions: &str) -> Regex {
     Regex::new(&format!(r"(?i)\s+(?:{conjunctions})\s+|{signs}")).expect("the pattern compiles")
 }
 
+/// The place of `answer` among the options of the sentence of `text` that asks, and the number of options; `None`
+/// if no such list has it, or it is singled out, or the text is a document.
+pub fn place_among_options(text: &str, answer: &str) -> Option<(usize, usize)> {
+    if text.len() > LONGEST {
+        return None;
+    }
+    let words = words(answer);
+    let bare = without_article(&words);
+    let place = |list: Vec<String>| {
+        let found = (0..list.len()).find(|at| is_at(&list, *at, bare, without_prepositions))?;
+        Some((found, list.len()))
+    };
+    let found = sentences(text).filter_map(options_of_question).find_map(place)?;
+    (!Offered::by(text).singles_out(answer)).then_some(found)
+}
+
 /// Options that a question lets choose from: "Which is larger, Rome or Paris?".
-struct OptionList(Vec<String>);
-
-impl OptionList {
-    fn in_question(sentence: &str) -> Option<OptionList> {
-        if !sentence.trim_end().ends_with(['?', '？']) {
-            return None;
-        }
-        let mut list = lists(sentence, &CHOOSING).pop()?;
-        let first = list[0].split(' ').next().unwrap_or_default();
-        // A question before the options, and not around the first of them: "Which is larger".
-        if list.len() > 2 && INTERROGATIVES.contains(&first) {
-            list.remove(0);
-        }
-        let within = &list[1..list.len() - 1];
-        let are_short = within.iter().all(|item| item.split(' ').count() <= MOST_WORDS);
-        are_short.then_some(OptionList(list))
+fn options_of_question(sentence: &str) -> Option<Vec<String>> {
+    if !sentence.trim_end().ends_with(['?', '？']) {
+        return None;
     }
-
-    fn options(&self) -> usize {
-        self.0.len()
+    let mut list = lists(sentence, &CHOOSING).pop()?;
+    let first = list[0].split(' ').next().unwrap_or_default();
+    // A question before the options, and not around the first of them: "Which is larger".
+    if list.len() > 2 && INTERROGATIVES.contains(&first) {
+        list.remove(0);
     }
-
-    /// Words stand before the first option and behind the last one, prepositions before any.
-    fn place(&self, answer: &str) -> Option<usize> {
-        if answer.is_empty() {
-            return None;
-        }
-        let last = self.0.len() - 1;
-        self.0.iter().enumerate().position(|(place, item)| {
-            let bare = without_prepositions(item);
-            let ends = || place == 0 && item.strip_suffix(answer).is_some_and(|before| before.ends_with(' '));
-            let begins =
-                || place == last && bare.strip_prefix(answer).is_some_and(|after| after.starts_with(' '));
-            bare == answer || ends() || begins()
-        })
-    }
+    let within = &list[1..list.len() - 1];
+    within.iter().all(|item| item.split(' ').count() <= MOST_WORDS).then_some(list)
 }
 
 fn without_prepositions(mut words: &str) -> &str {
@@ -191,14 +160,17 @@ fn lists(sentence: &str, conjunctions: &LazyLock<Regex>) -> Vec<Vec<String>> {
 }
 
 fn offers(list: &[String], answer: &str) -> bool {
-    list.iter().enumerate().any(|(place, item)| {
-        let ends = || place == 0 && item.strip_suffix(answer).is_some_and(|before| before.ends_with(' '));
-        let item = without_article(item);
-        let begins = || {
-            place + 1 == list.len() && item.strip_prefix(answer).is_some_and(|after| after.starts_with(' '))
-        };
-        item == answer || ends() || begins()
-    })
+    (0..list.len()).any(|place| is_at(list, place, answer, without_article))
+}
+
+/// Whether the item at `place` is `answer`. Words stand before the first item and behind the last one; `bare` takes
+/// off what stands before any.
+fn is_at(list: &[String], place: usize, answer: &str, bare: fn(&str) -> &str) -> bool {
+    let item = bare(&list[place]);
+    let ends = || place == 0 && list[0].strip_suffix(answer).is_some_and(|before| before.ends_with(' '));
+    let begins =
+        || place + 1 == list.len() && item.strip_prefix(answer).is_some_and(|after| after.starts_with(' '));
+    !answer.is_empty() && (item == answer || ends() || begins())
 }
 
 fn without_article(words: &str) -> &str {
@@ -266,11 +238,11 @@ mod tests {
             ("Was wiegt mehr: eine Kuh oder ein Wal?", &["Kuh", "Wal"]),
         ] {
             for (at, option) in options.iter().enumerate() {
-                let place = Offered::by(text).place(option);
+                let place = place_among_options(text, option);
                 assert_eq!(place, Some((at, options.len())), "{option} in {text}");
             }
-            assert_eq!(Offered::by(text).place("dog"), None);
-            assert_eq!(Offered::by(text).place(""), None);
+            assert_eq!(place_among_options(text, "dog"), None);
+            assert_eq!(place_among_options(text, ""), None);
         }
         for (text, answer) in [
             ("Tom says a cow. Which is heavier, a cow or an ant?", "cow"),
@@ -279,7 +251,7 @@ mod tests {
             ("Ann has the hat, Ben the cup and Cy the pen. They swap. What has Ann?", "hat"),
             ("Approve, reject or escalate. May I return it?", "approve"),
         ] {
-            assert_eq!(Offered::by(text).place(answer), None, "{text}");
+            assert_eq!(place_among_options(text, answer), None, "{text}");
         }
     }
 

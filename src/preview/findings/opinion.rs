@@ -12,13 +12,13 @@ use std::sync::LazyLock;
 use regex::Regex;
 
 use super::answers::AnswerForm;
-use super::offered::Offered;
+use super::offered::{Offered, place_among_options};
 use super::prompts::uses;
 use super::text::{examples, sentences, such_as};
 use crate::task::{Answer, AnswerRule, Perturbation, Question};
 use crate::words::{contains, words};
 
-use super::{Finding, FindingKind, Observed, ObservedQuestion, ObservedSample, at_least, is_share};
+use super::{Finding, FindingKind, Observed, ObservedQuestion, ObservedSample, at_least, is_share, text_of};
 
 /// Share of the questions whose answer changes under a perturbation: from the first on it is worth knowing,
 /// from the second on a fault.
@@ -65,8 +65,7 @@ struct Stated {
 
 impl Stated {
     fn of(asked: &ObservedQuestion) -> Stated {
-        let fields: Vec<&str> = asked.question.fields.values().map(String::as_str).collect();
-        Stated::in_text(&fields.join("\n"))
+        Stated::in_text(&text_of(asked.question))
     }
 
     fn in_text(text: &str) -> Stated {
@@ -100,8 +99,7 @@ fn first_option(view: &Observed) -> Option<Finding> {
         .iter()
         .filter_map(|asked| {
             let vote = asked.verdict?.answer.as_ref()?;
-            let fields: Vec<&str> = asked.question.fields.values().map(String::as_str).collect();
-            let (place, options) = Offered::by(&fields.join("\n")).place(&vote.text)?;
+            let (place, options) = place_among_options(&text_of(asked.question), &vote.text)?;
             Some((asked, vote, place, options))
         })
         .collect();
@@ -137,8 +135,7 @@ fn first_option(view: &Observed) -> Option<Finding> {
 /// the one of its options that a remark names.
 /// Never for choices and numbers.
 pub fn is_stated_opinion(rule: &AnswerRule, question: &Question, answer: &str) -> bool {
-    let fields = || question.fields.values().map(String::as_str).collect::<Vec<_>>().join("\n");
-    AnswerForm::of(rule).is_text && Stated::in_text(&fields()).is_opinion(answer)
+    AnswerForm::of(rule).is_text && Stated::in_text(&text_of(question)).is_opinion(answer)
 }
 
 fn opinion(view: &Observed) -> Option<Finding> {

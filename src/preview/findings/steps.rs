@@ -8,7 +8,6 @@ use regex::Regex;
 use super::text::{examples, sentence_words, such_as};
 use super::{Finding, FindingKind, Observed, ObservedCall, ObservedQuestion, ObservedSample, is_share};
 use crate::curate::ReadFrom;
-use crate::preview::look::until_answer;
 use crate::task::{Step, without_thinking};
 use crate::words::{contains, count, words};
 
@@ -269,7 +268,7 @@ impl<'a> StepRules<'a> {
             let answer = hit.sampled.sample.answer.as_ref();
             // Curation reads no further.
             let output = match self.is_last {
-                true => until_answer(self.view.task, hit.call.output),
+                true => self.view.task.reasoned_until_answer(hit.call.output),
                 false => hit.call.output,
             };
             answer.is_some_and(|answer| is_answer_alone(output, &words(&answer.text)))

@@ -444,3 +444,11 @@ fn a_thinking_block_is_not_stopped_before_it_ends() {
     assert!(!task.reasoned_is_complete("<think>Answer: yes."));
     assert!(task.reasoned_is_complete("<think>Answer: yes.</think>Answer: no."));
 }
+
+#[test]
+fn a_completion_counts_up_to_its_answer() {
+    let task = Task::load("cot").unwrap();
+    let text = "It flies.\nAnswer: a bird\n\nThat is because it flies.";
+    assert!(task.reasoned_until_answer(text).len() < text.len());
+    assert_eq!(task.reasoned_until_answer("It flies."), "It flies.");
+}
